@@ -1,0 +1,68 @@
+# Everything here works on a fresh clone: the first target that needs `.venv` makes it from the hashed lock.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOG := $(VENV)/install.log
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test check lint types architecture format lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: $(READY) ## run the whole pipeline on this machine (ARGS="--mode native")
+	@$(BIN)/orderctl up $(ARGS)
+
+down: $(READY) ## stop it; its data stays (ARGS="--wipe" removes it)
+	@$(BIN)/orderctl down $(ARGS)
+
+test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k order")
+	@$(BIN)/python -m orderctl.native.packages
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types architecture ## lint, formatting, types and architecture rules
+
+lint: $(READY) ## ruff: rules and formatting
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo 'formatting: run `make format`' >&2; exit 1; }
+	@echo 'lint: clean'
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+architecture: $(READY) ## the dependency rule, by import-linter
+	@$(BIN)/lint-imports
+
+format: $(READY) ## let ruff write the formatting and the safe fixes
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+lock: $(READY) ## write both lock files anew (UPGRADE=1 takes the newest versions)
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@echo 'requirements.lock and requirements-dev.lock are written; the next target installs from them'
+
+clean: ## remove .venv, caches and build results; the pipeline's data stays
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.lock pyproject.toml
+	@command -v '$(PYTHON)' >/dev/null || { \
+		echo '$(PYTHON) is not on PATH: install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "$$('$(PYTHON)' --version 2>&1) does not fit: Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module: on Debian and Ubuntu run apt-get install python3-venv, then make again" >&2; exit 1; }
+	@echo "Making $(VENV) with $$('$(PYTHON)' --version) from requirements-dev.lock (about half a minute) ..."
+	@'$(PYTHON)' -m venv '$(VENV)'
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore; \
+		{ '$(BIN)/python' -m pip install --require-hashes -r requirements-dev.lock \
+		&& '$(BIN)/python' -m pip install --no-deps --no-build-isolation -e .; } >'$(LOG)' 2>&1 \
+		|| { tail -n 20 '$(LOG)' >&2; echo '$(VENV) could not be made; the whole log is in $(LOG)' >&2; exit 1; }
+	@touch '$(READY)'
