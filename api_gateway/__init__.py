@@ -1,0 +1,1 @@
+"""Takes orders over HTTP, makes each exactly once durable, and publishes it."""

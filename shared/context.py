@@ -1,0 +1,30 @@
+"""The trace of the work at hand, and the log lines that carry it."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from shared.messages import Trace
+
+_SANE_CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def trace_of(correlation_id: str | None, traceparent: str | None) -> Trace:
+    """The caller's ids where they are sane, new ones otherwise."""
+    if not correlation_id or not _SANE_CORRELATION_ID.fullmatch(correlation_id):
+        correlation_id = secrets.token_hex(16)
+    if not traceparent or not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return Trace(correlation_id=correlation_id, traceparent=traceparent)
+
+
+@contextmanager
+def logging_about(**fields: str) -> Iterator[None]:
+    """Every log line of the block carries ``fields``, such as ``order_id`` and ``correlation_id``."""
+    with structlog.contextvars.bound_contextvars(**fields):
+        yield

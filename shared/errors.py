@@ -1,0 +1,37 @@
+"""Every failure that code outside an adapter may meet.
+
+Adapters translate what their libraries raise (``raise ... from``), so that routers and handlers decide
+by meaning: can this message never succeed, may it succeed later, or is a whole dependency away?
+"""
+
+
+class PipelineError(Exception):
+    """Root of the errors that this project raises on purpose."""
+
+
+class DecodeError(PipelineError):
+    """Raised when bytes from the wire are not an event that this version can read."""
+
+
+class PermanentError(PipelineError):
+    """Raised when doing the same thing again cannot help: the message is dead-lettered."""
+
+
+class RetryableError(PipelineError):
+    """Raised when this one message may succeed later."""
+
+
+class BrokerUnavailable(PipelineError):
+    """Raised when a publish got no confirm. Its outcome is unknown: the message may be enqueued yet."""
+
+
+class Unroutable(BrokerUnavailable):
+    """Raised when the broker returned a mandatory message: the queue behind its routing key is gone."""
+
+
+class SubscriptionLost(PipelineError):
+    """Raised when a consumer will receive nothing more: its deliveries come again to another one."""
+
+
+class StoreUnavailable(PipelineError):
+    """Raised when Redis did not answer in time, refused writes, or could not be reached."""

@@ -1,0 +1,98 @@
+"""Every Redis key, who writes it, and how long it lives.
+
+==============================  =========  ==========================================  ===========================
+key                             type       writers                                     lives
+==============================  =========  ==========================================  ===========================
+``idemp:{order id}``            string     accept.lua                                  claim TTL
+``idempkey:{key}``              hash       accept.lua                                  as long as its order
+``order:{order id}``            hash       accept.lua, reserve.lua, delay.lua          retention after its decision
+``orders:{status}``             zset       accept.lua, reserve.lua, delay.lua          as long as its orders
+``outbox``                      zset       accept.lua, gateway (removal), relay        until confirmed
+``outbox:lease``                string     relay                                       lease
+``inventory:{sku}``             string     reserve.lua, stock scripts, the operator    for ever
+``stock.skus``                  set        reserve.lua, stock scripts                  for ever
+``stock.reserved``              hash       reserve.lua                                 for ever
+``stock.supplied``              hash       stock scripts                               for ever
+``orders.processed.count``      string     reserve.lua                                 for ever
+``notifications:{order id}``    hash       notifier's scripts                          as long as its order
+``notifications.counts``        hash       notifier's scripts                          for ever
+``notif:{event id}``            string     notifier's scripts                          lease, then retention
+``pipeline:topology``           string     gateway                                     for ever
+==============================  =========  ==========================================  ===========================
+
+``orders:{status}`` indexes order ids by the time of acceptance in microseconds since the epoch; every
+order is in exactly one of them, so their sizes are the counts by status.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands. ``created`` and ``rejected`` are final."""
+
+    ACCEPTED = "accepted"
+    RETRYING = "retrying"
+    DEAD = "dead"
+    CREATED = "created"
+    REJECTED = "rejected"
+
+
+class NotificationStatus(StrEnum):
+    """Where the latest event's notification stands. ``failed`` means dead-lettered."""
+
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+OUTBOX: Final = "outbox"
+OUTBOX_LEASE: Final = "outbox:lease"
+PROCESSED_COUNT: Final = "orders.processed.count"
+SKUS: Final = "stock.skus"
+RESERVED: Final = "stock.reserved"
+SUPPLIED: Final = "stock.supplied"
+NOTIFICATION_COUNTS: Final = "notifications.counts"
+"""Per status, how many orders' latest notification has it."""
+TOPOLOGY_DECLARED: Final = "pipeline:topology"
+INVENTORY_PATTERN: Final = "inventory:*"
+
+
+def claim(order_id: str) -> str:
+    """The gateway's claim of an order id."""
+    return f"idemp:{order_id}"
+
+
+def idempotency_key(key: str) -> str:
+    """The order behind an ``Idempotency-Key``."""
+    return f"idempkey:{key}"
+
+
+def order(order_id: str) -> str:
+    """The record of an order."""
+    return f"order:{order_id}"
+
+
+def orders_by_status(status: OrderStatus) -> str:
+    """The index of orders in one status."""
+    return f"orders:{status.value}"
+
+
+def inventory(sku: str) -> str:
+    """Pieces of a SKU that are available now."""
+    return f"inventory:{sku}"
+
+
+def sku_of(inventory_key: str) -> str:
+    """The inverse of :func:`inventory`."""
+    return inventory_key.removeprefix("inventory:")
+
+
+def notifications(order_id: str) -> str:
+    """The state of an order's latest notification."""
+    return f"notifications:{order_id}"
+
+
+def notification_claim(event_id: str) -> str:
+    """The notifier's claim of one event."""
+    return f"notif:{event_id}"

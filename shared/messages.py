@@ -1,0 +1,241 @@
+"""Orders and the events about them, and their form on the wire.
+
+Every message is a CloudEvents 1.0 envelope in JSON. The data classes here are what the code works with;
+pydantic checks them once, where bytes come in, and orjson writes them where bytes go out.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import orjson
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from shared.errors import DecodeError
+
+MAX_QTY: Final = 10_000
+MAX_ITEMS: Final = 100
+IDENTIFIER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Form of an order id and of a SKU. pydantic's engine matches ``$`` at the very end only."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QTY)]
+EmailAddress = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderItem:
+    """A quantity of one SKU, in pieces."""
+
+    sku: Identifier
+    qty: Quantity
+
+
+def _each_sku_once(items: tuple[OrderItem, ...]) -> tuple[OrderItem, ...]:
+    if len({item.sku for item in items}) != len(items):
+        raise ValueError("the same SKU stands in two items")
+    return items
+
+
+OrderItems = Annotated[
+    tuple[OrderItem, ...], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_each_sku_once)
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a customer asked for. All of its items are reserved, or none is."""
+
+    id: Identifier
+    items: OrderItems
+    email: EmailAddress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPlaced:
+    """The gateway has accepted an order durably."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCreated:
+    """Stock for the whole order has been taken."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRejected:
+    """The order was decided against; nothing was taken. ``sku`` names the item at fault, if one is."""
+
+    order: Order
+    reason: str
+    sku: str | None = None
+
+
+EventData = OrderPlaced | OrderCreated | OrderRejected
+Data = TypeVar("Data", OrderPlaced, OrderCreated, OrderRejected, EventData, covariant=True)
+
+EVENT_TYPES: Final[Mapping[str, type[EventData]]] = {
+    "order.placed.v1": OrderPlaced,
+    "order.created.v1": OrderCreated,
+    "order.rejected.v1": OrderRejected,
+}
+_TYPE_NAMES: Final = {data: name for name, data in EVENT_TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What ties one request's messages, log lines and timeline together.
+
+    ``traceparent`` is the W3C Trace Context header, handed on unchanged.
+    """
+
+    correlation_id: str
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Generic[Data]):
+    """A CloudEvents 1.0 envelope. ``time`` is when the step was decided, not when it was sent."""
+
+    source: str
+    time: datetime
+    data: Data
+    trace: Trace
+
+    @property
+    def type(self) -> str:
+        """The event's type with its version, such as ``order.created.v1``."""
+        return type_name(type(self.data))
+
+    @property
+    def subject(self) -> str:
+        """The order's id."""
+        return self.data.order.id
+
+    @property
+    def id(self) -> str:
+        """``{order id}:{type}``: the same step has the same id however often it is published."""
+        return f"{self.subject}:{self.type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownEvent:
+    """A well-formed envelope of a type that this version does not know: acked and counted."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope(Generic[Data]):
+    specversion: Annotated[str, Field(pattern=r"^1\.0$")]
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: Data
+    correlationid: str = ""
+    traceparent: str | None = None
+
+
+_ENVELOPES: Final[Mapping[str, TypeAdapter[_Envelope[EventData]]]] = {
+    name: TypeAdapter(_Envelope[data])  # type: ignore[valid-type]  # the map's value is a class
+    for name, data in EVENT_TYPES.items()
+}
+_ORDER: Final = TypeAdapter(Order)
+
+
+def type_name(data: type[EventData]) -> str:
+    """The wire name of a kind of event."""
+    return _TYPE_NAMES[data]
+
+
+def event_time(microseconds: int) -> datetime:
+    """The instant that is ``microseconds`` after the Unix epoch, exactly."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def epoch_microseconds(instant: datetime) -> int:
+    """The inverse of :func:`event_time`."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def encode(event: Event[EventData]) -> bytes:
+    """Writes the envelope as JSON; the same event gives the same bytes."""
+    envelope: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "datacontenttype": "application/json",
+        "data": event.data,
+        "correlationid": event.trace.correlation_id,
+    }
+    if event.trace.traceparent:
+        envelope["traceparent"] = event.trace.traceparent
+    return orjson.dumps(envelope, option=orjson.OPT_UTC_Z)
+
+
+def decode(body: bytes) -> Event[EventData] | UnknownEvent:
+    """Reads an envelope and checks all of it. Raises DecodeError, whose text says what is wrong."""
+    try:
+        raw = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError(f"not JSON: {error}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        raise DecodeError("not a CloudEvents envelope: no type")
+    adapter = _ENVELOPES.get(raw["type"])
+    if adapter is None:
+        return UnknownEvent(type=raw["type"])
+    return _checked(adapter, raw)
+
+
+def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) -> Event[EventData]:
+    try:
+        envelope = adapter.validate_python(raw)
+    except ValidationError as error:
+        raise DecodeError(_first_fault(error)) from error
+    if envelope.time.tzinfo is None:
+        raise DecodeError("time: has no zone")
+    event = Event(
+        source=envelope.source,
+        time=envelope.time.astimezone(UTC),
+        data=envelope.data,
+        trace=Trace(correlation_id=envelope.correlationid, traceparent=envelope.traceparent),
+    )
+    if envelope.subject != event.subject or envelope.id != event.id:
+        raise DecodeError("id, subject and data name different orders")
+    return event
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+
+
+def encode_order(order: Order) -> str:
+    """The order as JSON, the form in which the store keeps it."""
+    return orjson.dumps(order).decode()
+
+
+def decode_order(text: str) -> Order:
+    """The inverse of :func:`encode_order`. Raises DecodeError."""
+    try:
+        return _ORDER.validate_json(text)
+    except ValidationError as error:
+        raise DecodeError(_first_fault(error)) from error
+
+
+def content_fingerprint(order: Order) -> str:
+    """A digest of what was asked for, without the id: equal for equal items and e-mail, 32 hex digits."""
+    content = orjson.dumps([order.email, [[item.sku, item.qty] for item in order.items]])
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

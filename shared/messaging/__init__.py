@@ -1,0 +1,1 @@
+"""Messages between services: the ports, the router, and the adapters for RabbitMQ and for memory."""

@@ -1,0 +1,1 @@
+"""Redis: the client with our deadlines, and Lua scripts that are loaded by name."""

@@ -1,0 +1,87 @@
+"""The one way to reach Redis: bounded in time, in connections, and without retries behind our back.
+
+redis-py retries a command ten times by default, and a script that reserved stock before the connection
+dropped would run again. Ours runs once; whoever called it knows whether to ask again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio as redis_asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    MaxConnectionsError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+
+from shared.errors import StoreUnavailable
+
+Redis = redis_asyncio.Redis
+
+_AWAY = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    MaxConnectionsError,
+    AuthenticationError,
+)
+_REFUSING = ("OOM ", "MISCONF ", "LOADING ", "READONLY ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "NOAUTH ")
+"""What Redis answers when it cannot take writes from anybody, as opposed to a fault of this command."""
+
+
+@asynccontextmanager
+async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) -> AsyncIterator[Redis]:
+    """A client whose commands fail within ``timeout_seconds``, closed after the block.
+
+    It connects at the first command, so a store that is down does not keep a service from starting.
+    """
+    pool = redis_asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+        encoding_errors="replace",
+    )
+    client = redis_asyncio.Redis(connection_pool=pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        await pool.disconnect()
+
+
+@asynccontextmanager
+async def store_deadline(timeout_seconds: float) -> AsyncIterator[None]:
+    """Bounds everything in the block; raises StoreUnavailable for whatever means that Redis is away."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except TimeoutError as error:
+        raise StoreUnavailable(f"Redis did not answer within {timeout_seconds:g} s") from error
+    except RedisError as error:
+        if is_away(error):
+            raise StoreUnavailable(f"Redis: {error}") from error
+        raise
+
+
+def is_away(error: RedisError) -> bool:
+    """Whether the error speaks of the whole store rather than of one command."""
+    if isinstance(error, _AWAY):
+        return True
+    return isinstance(error, ResponseError) and (
+        str(error).startswith(_REFUSING) or "OOM command not allowed" in str(error)
+    )

@@ -1,0 +1,109 @@
+"""Settings that every service reads, and the one way to load settings at all.
+
+Values come from environment variables and ``.env``. A wrong one stops the service at start with one line
+that names the variable.
+"""
+
+import ipaddress
+import sys
+from typing import Annotated, Literal, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+EXIT_WRONG_SETTING = 2
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 365)]
+UrlList = Annotated[tuple[str, ...], NoDecode]
+
+
+def settings_config(prefix: str = "") -> SettingsConfigDict:
+    """Where a settings class reads from: variables that begin with ``prefix``, then ``.env``."""
+    return SettingsConfigDict(
+        env_prefix=prefix, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+
+class CommonSettings(BaseSettings):
+    """Where the broker and the store are, and how to log."""
+
+    model_config = settings_config()
+
+    rabbitmq_urls: UrlList = (
+        "amqp://guest:guest@127.0.0.1:5672/",
+        "amqp://guest:guest@127.0.0.1:5673/",
+        "amqp://guest:guest@127.0.0.1:5674/",
+    )
+    rabbitmq_management_urls: UrlList = (
+        "http://guest:guest@127.0.0.1:15672",
+        "http://guest:guest@127.0.0.1:15673",
+        "http://guest:guest@127.0.0.1:15674",
+    )
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] | None = None
+
+    @field_validator("rabbitmq_urls", "rabbitmq_management_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("rabbitmq_urls")
+    @classmethod
+    def _broker_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if len(urls) < 2:  # noqa: PLR2004 - one URL leaves nothing to fail over to
+            raise ValueError("name two nodes or more, separated by commas")
+        return _checked_urls(urls, ("amqp", "amqps"))
+
+    @field_validator("rabbitmq_management_urls")
+    @classmethod
+    def _management_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_urls(urls, ("http", "https"))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _store_url(cls, url: str) -> str:
+        return _checked_urls((url,), ("redis", "rediss", "unix"))[0]
+
+
+def _checked_urls(urls: tuple[str, ...], schemes: tuple[str, ...]) -> tuple[str, ...]:
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in schemes:
+            raise ValueError(f"a URL must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if parts.scheme != "unix" and not parts.hostname:
+            raise ValueError("a URL names no host")
+        if (parts.username, parts.password) == ("guest", "guest") and not is_loopback(parts.hostname or ""):
+            raise ValueError("the default password guest works on loopback only; set one of your own")
+    return urls
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+
+def load(settings: type[AnySettings]) -> AnySettings:
+    """Reads the settings, or ends the process with status 2 and one line per wrong variable."""
+    try:
+        return settings()
+    except ValidationError as error:
+        _refuse(settings, error)
+
+
+def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
+    prefix = settings.model_config.get("env_prefix", "")
+    for fault in error.errors(include_url=False, include_input=False):
+        name = prefix + "_".join(str(part) for part in fault["loc"][:1])
+        print(f"{name.upper()}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+    sys.exit(EXIT_WRONG_SETTING)
