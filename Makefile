@@ -26,7 +26,8 @@ test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k orde
 	@$(BIN)/python -m orderctl.native.packages
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint types architecture ## lint, formatting, types and architecture rules
+check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails
+	@$(MAKE) --no-print-directory --keep-going lint types architecture
 
 lint: $(READY) ## ruff: rules and formatting
 	@$(BIN)/ruff check --quiet .
@@ -37,7 +38,7 @@ types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 architecture: $(READY) ## the dependency rule, by import-linter
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: $(READY) ## let ruff write the formatting and the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only .
