@@ -30,9 +30,8 @@ check: $(READY) ## lint, formatting, types and architecture rules: all of them, 
 	@$(MAKE) --no-print-directory --keep-going lint types architecture
 
 lint: $(READY) ## ruff: rules and formatting
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check . || { echo 'formatting: run `make format`' >&2; exit 1; }
-	@echo 'lint: clean'
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --check . || { echo 'formatting: run `make format`' >&2; exit 1; }
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
