@@ -69,5 +69,5 @@ class Script:
                 return [error]
         async with redis.pipeline(transaction=False) as pipeline:
             for call in calls:
-                pipeline.evalsha(self.sha, len(call.keys), *call.keys, *call.arguments)
+                _ = pipeline.evalsha(self.sha, len(call.keys), *call.keys, *call.arguments)
             return list(await pipeline.execute(raise_on_error=False))

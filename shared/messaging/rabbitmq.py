@@ -1,0 +1,256 @@
+"""The broker port over a RabbitMQ cluster.
+
+Publishing and consuming use separate connections: an alarm stalls every publisher of a cluster, and must
+not keep the consumers from their acks. Publishes go through aiormq's channel directly; aio-pika's own
+message objects cost more than the publish itself.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, Final, cast
+
+from aio_pika.abc import AbstractConnection
+from aiormq import spec
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
+from aiormq.exceptions import PublishError
+
+from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
+from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
+from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors
+from shared.messaging.topology import declare_topology
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+PERSISTENT: Final = 2
+CALL_SECONDS: Final = 10.0
+"""Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
+
+
+class RabbitPublisher:
+    """Publishes persistent, mandatory messages with confirms over one supervised connection."""
+
+    def __init__(
+        self, urls: Sequence[str], *, name: str, timeout_seconds: float, random_: random.Random, times: LinkTimes
+    ) -> None:
+        self._link = Link(urls, name=f"{name} publish", on_open=self._on_open, random_=random_, times=times)
+        self._timeout_seconds = timeout_seconds
+        self._channel: Channel | None = None
+        self._message_ids = (f"{prefix}-{number}" for prefix in [secrets.token_hex(8)] for number in count())
+
+    @property
+    def node(self) -> str | None:
+        """The node that publishes go to at present."""
+        return self._link.node
+
+    def unready_reason(self) -> str | None:
+        """Why nothing can be published, or None."""
+        return self._link.unready_reason()
+
+    async def wait_ready(self) -> None:
+        """Returns once a node is connected and the topology stands."""
+        await self._link.connection()
+
+    async def run(self) -> None:
+        """Keeps the connection, until cancelled."""
+        await self._link.run()
+
+    async def publish(self, message: OutgoingMessage) -> None:
+        """See the port. A publish without a confirm in time condemns the connection that it went over."""
+        channel = self._channel
+        if channel is None or self._link.unready_reason() is not None:
+            raise BrokerUnavailable(f"no broker: {self._link.unready_reason()}")
+        try:
+            async with broker_errors("publishing", self._timeout_seconds):
+                await self._publish_on(channel, message)
+        except BrokerUnavailable as error:
+            if channel is self._channel:
+                self._link.condemn(str(error))
+            raise
+
+    async def _publish_on(self, channel: Channel, message: OutgoingMessage) -> None:
+        try:
+            await channel.basic_publish(
+                message.body,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                mandatory=True,
+                properties=self._properties(message),
+                wait=False,
+            )
+        except PublishError as error:
+            raise Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}") from error
+
+    def _properties(self, message: OutgoingMessage) -> spec.Basic.Properties:
+        expiration = message.expiration_seconds
+        return spec.Basic.Properties(
+            content_type=CONTENT_TYPE,
+            delivery_mode=PERSISTENT,
+            correlation_id=message.correlation_id or None,
+            message_id=next(self._message_ids),
+            headers=dict(message.headers),
+            expiration=None if expiration is None else str(max(1, round(expiration * 1000))),
+        )
+
+    async def _on_open(self, connection: AbstractConnection) -> None:
+        """Declares the topology on a channel of its own: a refusal must not take the publisher's along."""
+        self._channel = None
+        declaring = await _open_channel(connection, publishes=False)
+        await declare_topology(declaring, CALL_SECONDS)
+        await declaring.close()
+        publishing = await _open_channel(connection, publishes=True)
+        publishing.closing.add_done_callback(lambda _: self._on_channel_closed(publishing))
+        self._channel = publishing
+
+    def _on_channel_closed(self, channel: Channel) -> None:
+        if channel is self._channel:
+            self._link.condemn("the broker closed the publish channel")
+
+
+class RabbitSubscriber:
+    """Consumes over one supervised connection, each subscription on a channel of its own."""
+
+    def __init__(self, urls: Sequence[str], *, name: str, random_: random.Random, times: LinkTimes) -> None:
+        self._link = Link(urls, name=f"{name} consume", on_open=_nothing_to_set_up, random_=random_, times=times)
+
+    def unready_reason(self) -> str | None:
+        """Why nothing can be consumed, or None."""
+        return self._link.unready_reason()
+
+    async def run(self) -> None:
+        """Keeps the connection, until cancelled."""
+        await self._link.run()
+
+    @asynccontextmanager
+    async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:
+        """See the port. The topology is declared first, since the queue may have been deleted."""
+        connection = await self._link.connection()
+        subscription = RabbitSubscription(queue)
+        try:
+            async with broker_errors(f"consuming {queue}", CALL_SECONDS):
+                channel = await _open_channel(connection, publishes=False)
+                await subscription.start(channel, prefetch)
+        except BrokerUnavailable as error:
+            self._link.condemn(str(error))
+            raise SubscriptionLost(str(error)) from error
+        try:
+            yield subscription
+        finally:
+            subscription.end()
+            with contextlib.suppress(BrokerUnavailable):
+                async with broker_errors("closing a channel", CALL_SECONDS):
+                    await channel.close()
+
+
+class RabbitSubscription:
+    """One consumer on one channel; deliveries wait here between the socket and the router."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._arrived: deque[Delivery] = deque()
+        self._changed = asyncio.Event()
+        self._lost: str | None = None
+        self._cancelled = False
+        self._consumer_tag = ""
+        self._channel: Channel | None = None
+
+    async def start(self, channel: Channel, prefetch: int) -> None:
+        """Declares, sets the prefetch and consumes. Raises what the library raises."""
+        self._channel = channel
+        channel.closing.add_done_callback(self._on_channel_closed)
+        channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
+        await declare_topology(channel, CALL_SECONDS)
+        await channel.basic_qos(prefetch_count=prefetch, timeout=CALL_SECONDS)
+        consumed = await channel.basic_consume(self._queue, self._on_delivery, timeout=CALL_SECONDS)
+        self._consumer_tag = str(consumed.consumer_tag)
+
+    async def receive(self, limit: int) -> Sequence[Delivery]:
+        """See the port."""
+        while not self._arrived:
+            if self._lost is not None:
+                raise SubscriptionLost(self._lost)
+            if self._cancelled:
+                return ()
+            self._changed.clear()
+            await self._changed.wait()
+        if self._lost is not None:
+            raise SubscriptionLost(self._lost)
+        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
+
+    async def ack(self, delivery: Delivery) -> None:
+        """See the port."""
+        if self._channel is None or self._lost is not None:
+            raise SubscriptionLost(self._lost or "ended")
+        try:
+            async with broker_errors("acking", CALL_SECONDS):
+                await self._channel.basic_ack(delivery.tag, multiple=True, wait=False)
+        except BrokerUnavailable as error:
+            raise SubscriptionLost(str(error)) from error
+
+    async def cancel(self) -> None:
+        """See the port."""
+        if self._channel is None or self._lost is not None or self._cancelled:
+            return
+        try:
+            async with broker_errors("cancelling the consumer", CALL_SECONDS):
+                await self._channel.basic_cancel(self._consumer_tag, timeout=CALL_SECONDS)
+        except BrokerUnavailable as error:
+            self._lose(str(error))
+            raise SubscriptionLost(str(error)) from error
+        self._cancelled = True
+        self._changed.set()
+
+    def end(self) -> None:
+        """No delivery is looked at after this."""
+        self._lose("ended")
+
+    def _lose(self, reason: str) -> None:
+        self._lost = self._lost or reason
+        self._changed.set()
+
+    async def _on_delivery(self, message: DeliveredMessage) -> None:
+        self._arrived.append(_delivery_of(message))
+        self._changed.set()
+
+    def _on_channel_closed(self, closing: "asyncio.Future[Any]") -> None:
+        error = None if closing.cancelled() else closing.exception()
+        self._lose(f"the channel was closed: {error!r}" if error else "the channel was closed")
+
+    def _on_cancelled_by_broker(self, _: object) -> None:
+        self._lose(f"the broker cancelled the consumer of {self._queue}")
+
+
+async def _open_channel(connection: AbstractConnection, *, publishes: bool) -> Channel:
+    channel = await connection.channel(publisher_confirms=publishes, on_return_raises=publishes)
+    return cast(Channel, await channel.get_underlay_channel())
+
+
+async def _nothing_to_set_up(_: AbstractConnection) -> None:
+    return None
+
+
+def _delivery_of(message: DeliveredMessage) -> Delivery:
+    properties = message.header.properties
+    headers = {
+        name: value for name, value in (properties.headers or {}).items() if isinstance(value, HeaderValue)
+    }
+    frame = message.delivery
+    assert isinstance(frame, spec.Basic.Deliver)
+    redelivered = bool(frame.redelivered)
+    count_header = headers.get("x-delivery-count")
+    return Delivery(
+        tag=frame.delivery_tag or 0,
+        body=bytes(message.body),
+        routing_key=message.routing_key or "",
+        correlation_id=properties.correlation_id or "",
+        headers=headers,
+        redelivered=redelivered,
+        delivery_count=count_header if isinstance(count_header, int) else int(redelivered),
+    )
+
+

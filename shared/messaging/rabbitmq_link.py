@@ -1,0 +1,171 @@
+"""One supervised connection to whichever node of the cluster answers.
+
+``connect_robust`` of aio-pika keeps a single URL and restores without a time limit, so failover is ours:
+every URL in turn, full-jitter backoff after each full round, a deadline on everything, and a connection
+that misbehaved once is closed and replaced rather than trusted again.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import AMQPError
+from yarl import URL
+
+from shared.errors import BrokerUnavailable
+from shared.logs import get_logger
+from shared.messaging.waiting import backoff_seconds
+
+LONGEST_BACKOFF_SECONDS: Final = 3.0
+CLOSE_SECONDS: Final = 1.0
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTimes:
+    """Deadlines in seconds. A frozen node is noticed after about three heartbeats."""
+
+    heartbeat: int = 5
+    connect: float = 3.0
+    open: float = 15.0
+
+
+@asynccontextmanager
+async def broker_errors(what: str, timeout_seconds: float | None = None) -> AsyncIterator[None]:
+    """Bounds the block and turns everything that means "this broker is no use" into BrokerUnavailable.
+
+    aiormq lets a lost connection surface as CancelledError in tasks that nobody cancelled; such a one is
+    translated too, while a cancellation that somebody asked for passes through.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerUnavailable(f"{what}: the connection was lost") from error
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"{what}: no answer within {timeout_seconds} s") from error
+    except (AMQPError, OSError, RuntimeError) as error:
+        raise BrokerUnavailable(f"{what}: {type(error).__name__}: {error}") from error
+
+
+class Link:
+    """Keeps one connection open for as long as :meth:`run` runs, and tells which node it leads to."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        name: str,
+        on_open: Callable[[AbstractConnection], Awaitable[None]],
+        random_: random.Random,
+        times: LinkTimes,
+    ) -> None:
+        self._urls = [URL(url) for url in urls]
+        self._name = name
+        self._on_open = on_open
+        self._random = random_
+        self._times = times
+        self._turn = 0
+        self._up = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._reason = "not connected yet"
+        self._node: str | None = None
+        self._current: AbstractConnection | None = None
+
+    @property
+    def node(self) -> str | None:
+        """The host and port that the link leads to, or None while it is down."""
+        return self._node
+
+    def unready_reason(self) -> str | None:
+        """Why the link is down, or None while it is up."""
+        return None if self._up.is_set() else self._reason
+
+    async def connection(self) -> AbstractConnection:
+        """The open connection; waits until there is one."""
+        while True:
+            await self._up.wait()
+            if self._current is not None:
+                return self._current
+
+    def condemn(self, reason: str) -> None:
+        """Gives the present connection up; the next node is tried at once."""
+        if not self._lost.is_set():
+            self._reason = reason
+            self._up.clear()
+            self._lost.set()
+
+    async def run(self) -> None:
+        """Connects, waits for the loss of the connection, and connects again, until cancelled."""
+        failures = 0
+        while True:
+            url = self._urls[self._turn % len(self._urls)]
+            self._turn += 1
+            try:
+                async with self._open(url):
+                    failures = 0
+                    await self._lost.wait()
+            except BrokerUnavailable as error:
+                self._reason = str(error)
+                failures += 1
+                log.debug("cannot connect", link=self._name, node=_node_of(url), reason=str(error))
+            else:
+                log.warning("broker lost", link=self._name, node=_node_of(url), reason=self._reason)
+            rounds, first_of_round = divmod(failures, len(self._urls))
+            if failures and first_of_round == 0:
+                log.warning("no broker answers", link=self._name, reason=self._reason)
+                await asyncio.sleep(
+                    backoff_seconds(rounds, self._random, longest=LONGEST_BACKOFF_SECONDS)
+                )
+
+    @asynccontextmanager
+    async def _open(self, url: URL) -> AsyncIterator[None]:
+        self._lost.clear()
+        node = _node_of(url)
+        async with broker_errors(f"connecting to {node}", self._times.connect):
+            connection = await aio_pika.connect(
+                str(url),
+                heartbeat=self._times.heartbeat,
+                client_properties={"connection_name": self._name},
+            )
+        try:
+            self._current = connection
+            connection.close_callbacks.add(lambda *_: self._on_closed(connection, node))
+            async with broker_errors(f"setting up on {node}", self._times.open):
+                await self._on_open(connection)
+            if connection.is_closed or self._lost.is_set():
+                raise BrokerUnavailable(f"{node} closed the connection during set-up")
+            self._node = node
+            self._up.set()
+            log.info("connected", link=self._name, node=node)
+            yield
+        finally:
+            self._up.clear()
+            self._current = self._node = None
+            await _close(connection)
+
+    def _on_closed(self, connection: AbstractConnection, node: str) -> None:
+        """A connection that was given up may close much later; only the present one counts."""
+        if connection is self._current:
+            self.condemn(f"{node} closed the connection")
+
+
+def _node_of(url: URL) -> str:
+    return f"{url.host}:{url.port}"
+
+
+async def _close(connection: AbstractConnection) -> None:
+    """Closes with a deadline: a frozen peer answers no handshake, and its socket dies with its heartbeat."""
+    with contextlib.suppress(BrokerUnavailable):
+        async with broker_errors("closing", CLOSE_SECONDS):
+            await connection.close()

@@ -1,0 +1,193 @@
+"""From deliveries to outcomes: the loop between a queue and its handlers.
+
+A consumer takes whatever has arrived, up to a limit and without waiting for more; the handler gives back
+one outcome per message; what the outcomes ask for is published with all confirms in flight together; only
+then comes the ack. A crash at any point leads to a redelivery, which handlers must survive.
+
+While the store or the brokers' publishing side is away the router neither nacks nor counts attempts: it
+keeps its deliveries, takes no more, and tries again with backoff.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from shared.errors import DecodeError, SubscriptionLost
+from shared.logs import get_logger
+from shared.messages import Event, EventData, UnknownEvent, decode
+from shared.messaging.ports import Delivery, Publisher, Subscriber, Subscription
+from shared.messaging.retry import DELIVERY_LIMIT, Dead, Done, History, Outcome, Retry, outcome_of_error
+from shared.messaging.settlement import FailureListener, Settlement
+from shared.messaging.waiting import waiting_out
+from shared.pipeline import Consumption
+
+RESUBSCRIBE_SECONDS: Final = 0.2
+UNKNOWN_TYPE: Final = "unknown_type"
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A decoded event with the history of its failures."""
+
+    event: Event[Any]
+    history: History
+
+
+BatchHandler = Callable[[Sequence[Incoming]], Awaitable[Sequence[Outcome]]]
+"""Gets events of one kind and returns one outcome for each, in order. It must survive being run again."""
+
+
+class RouterMetrics(Protocol):
+    """Counts what the router does."""
+
+    def settled(self, outcome: str, count: int) -> None:
+        """``count`` deliveries ended as ``done``, ``retried``, ``dead`` or ``unknown_type``."""
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch of ``size`` deliveries took this long from receipt to ack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consuming:
+    """What one router consumes, and how much of it at a time."""
+
+    consumption: Consumption
+    handlers: Mapping[type[EventData], BatchHandler]
+    prefetch: int = 200
+    batch_limit: int = 100
+
+
+@dataclass(slots=True)
+class _Work:
+    """A delivery on its way through the router."""
+
+    delivery: Delivery
+    event: Event[Any] | None = None
+    outcome: Outcome | None = None
+
+    def incoming(self) -> Incoming:
+        assert self.event is not None
+        return Incoming(event=self.event, history=History.read(self.delivery.headers))
+
+
+class Router:
+    """Consumes one queue until it is told to stop."""
+
+    def __init__(
+        self,
+        consuming: Consuming,
+        *,
+        publisher: Publisher,
+        subscriber: Subscriber,
+        failures: FailureListener,
+        metrics: RouterMetrics,
+        random_: random.Random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._consuming = consuming
+        self._subscriber = subscriber
+        self._metrics = metrics
+        self._random = random_
+        self._subscription: Subscription | None = None
+        self._settlement = Settlement(
+            consuming.consumption, publisher=publisher, failures=failures, random_=random_, clock=clock
+        )
+
+    def unready_reason(self) -> str | None:
+        """Why nothing is being consumed at the moment, or None."""
+        return None if self._subscription else f"not consuming {self._consuming.consumption.queue}"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consumes until ``stop`` is set and everything that has arrived by then is settled."""
+        async with asyncio.TaskGroup() as group:
+            consuming = group.create_task(self._consume_until(stop))
+            await stop.wait()
+            if self._subscription is None:
+                consuming.cancel()
+            else:
+                with contextlib.suppress(SubscriptionLost):
+                    await self._subscription.cancel()
+
+    async def _consume_until(self, stop: asyncio.Event) -> None:
+        queue, prefetch = self._consuming.consumption.queue, self._consuming.prefetch
+        while not stop.is_set():
+            try:
+                async with self._subscriber.subscribe(queue, prefetch=prefetch) as subscription:
+                    log.info("consuming", queue=queue)
+                    self._subscription = subscription
+                    await self._consume(subscription)
+            except SubscriptionLost as error:
+                log.warning("consumer lost", queue=queue, reason=str(error))
+                self._subscription = None
+                await asyncio.sleep(RESUBSCRIBE_SECONDS)
+
+    async def _consume(self, subscription: Subscription) -> None:
+        while deliveries := await subscription.receive(self._consuming.batch_limit):
+            began = time.monotonic()
+            works = [self._open(delivery) for delivery in deliveries]
+            await self._handle(works)
+            await asyncio.gather(*(self._settle(work) for work in works))
+            await subscription.ack(deliveries[-1])
+            self._metrics.batch(len(works), time.monotonic() - began)
+            for label, count in Counter(_label(work) for work in works).items():
+                self._metrics.settled(label, count)
+
+    def _open(self, delivery: Delivery) -> _Work:
+        work = _Work(delivery)
+        try:
+            event = decode(delivery.body)
+        except DecodeError as error:
+            work.outcome = outcome_of_error(error)
+            return work
+        if isinstance(event, UnknownEvent) or type(event.data) not in self._consuming.handlers:
+            work.outcome = Done()
+            return work
+        work.event = event
+        if delivery.delivery_count >= DELIVERY_LIMIT:
+            times = f"delivered {delivery.delivery_count} times without an ack"
+            work.outcome = Dead(reason="delivery_limit", error=times)
+        return work
+
+    async def _handle(self, works: Sequence[_Work]) -> None:
+        """Gives every open work its outcome. What was delivered before runs alone from the start."""
+        for kind, handler in self._consuming.handlers.items():
+            mine = [work for work in works if work.event and type(work.event.data) is kind and not work.outcome]
+            fresh = [work for work in mine if work.delivery.delivery_count == 0]
+            if fresh:
+                await self._handle_together(handler, fresh)
+            for work in mine:
+                if work.outcome is None:
+                    await self._handle_alone(handler, work)
+
+    async def _handle_together(self, handler: BatchHandler, works: Sequence[_Work]) -> None:
+        try:
+            outcomes = await waiting_out(lambda: handler([work.incoming() for work in works]), self._random)
+        except Exception as error:  # noqa: BLE001 - each message is run alone next, which finds the culprit
+            log.warning("batch failed, running its messages alone", size=len(works), error=repr(error))
+            return
+        for work, outcome in zip(works, outcomes, strict=True):
+            work.outcome = outcome
+
+    async def _handle_alone(self, handler: BatchHandler, work: _Work) -> None:
+        try:
+            (work.outcome,) = await waiting_out(lambda: handler([work.incoming()]), self._random)
+        except Exception as error:  # noqa: BLE001 - any fault of a handler is the fate of its message alone
+            log.exception("handler failed", event_id=work.event.id if work.event else None)
+            work.outcome = outcome_of_error(error)
+
+    async def _settle(self, work: _Work) -> None:
+        assert work.outcome is not None
+        await self._settlement.carry_out(work.outcome, work.delivery, work.event)
+
+
+def _label(work: _Work) -> str:
+    if isinstance(work.outcome, Done):
+        return "done" if work.event else UNKNOWN_TYPE
+    return "retried" if isinstance(work.outcome, Retry) else "dead"

@@ -1,0 +1,42 @@
+"""Waiting out an absent dependency, which is nobody's fault and costs no message an attempt."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.logs import get_logger
+
+FIRST_BACKOFF_SECONDS: Final = 0.05
+LONGEST_BACKOFF_SECONDS: Final = 2.0
+
+Result = TypeVar("Result")
+log = get_logger(__name__)
+
+
+async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.Random) -> Result:
+    """Runs ``action`` until neither broker nor store is away, with full-jitter backoff in between.
+
+    It has no deadline of its own: whoever drains or closes cancels it. Other errors pass through.
+    """
+    attempt = 0
+    while True:
+        try:
+            return await action()
+        except (BrokerUnavailable, StoreUnavailable) as error:
+            pause = backoff_seconds(attempt, random_)
+            log.warning("waiting for a dependency", reason=str(error), pause_seconds=round(pause, 3))
+            attempt += 1
+            await asyncio.sleep(pause)
+
+
+def backoff_seconds(
+    attempt: int,
+    random_: random.Random,
+    *,
+    first: float = FIRST_BACKOFF_SECONDS,
+    longest: float = LONGEST_BACKOFF_SECONDS,
+) -> float:
+    """How long to pause after failure number ``attempt`` (from 0): full jitter, doubling up to ``longest``."""
+    return random_.uniform(first / 2, min(longest, first * 2 ** min(attempt, 16)))

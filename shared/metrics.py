@@ -1,0 +1,53 @@
+"""Metrics that more than one service keeps. Nothing is registered at import: main hands the registry in."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with the process's own CPU, memory, file and garbage-collection figures."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class PrometheusRouterMetrics:
+    """What a router does, per queue."""
+
+    def __init__(self, registry: CollectorRegistry, queue: str) -> None:
+        settled = Counter(
+            "deliveries_settled", "Deliveries settled, by outcome", ["queue", "outcome"], registry=registry
+        )
+        self._settled = {
+            outcome: settled.labels(queue, outcome) for outcome in ("done", "retried", "dead", "unknown_type")
+        }
+        self._sizes = Histogram(
+            "delivery_batch_size",
+            "Deliveries per batch",
+            ["queue"],
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=registry,
+        ).labels(queue)
+        self._seconds = Histogram(
+            "delivery_batch_seconds", "Time from receipt to ack of a batch", ["queue"], registry=registry
+        ).labels(queue)
+
+    def settled(self, outcome: str, count: int) -> None:
+        """See the router's port."""
+        self._settled[outcome].inc(count)
+
+    def batch(self, size: int, seconds: float) -> None:
+        """See the router's port."""
+        self._sizes.observe(size)
+        self._seconds.observe(seconds)
+
+
+def gauge(registry: CollectorRegistry, name: str, documentation: str, value: Callable[[], float]) -> None:
+    """A gauge that is read when it is scraped."""
+    Gauge(name, documentation, registry=registry).set_function(value)
