@@ -1,0 +1,1 @@
+"""One module per group of commands; each turns arguments into calls and answers into text."""

@@ -1,0 +1,239 @@
+"""The private cluster: an epmd, three RabbitMQ nodes and one Redis, in one data folder.
+
+Nothing in here knows a terminal, a service or a supervisor, and every call blocks until it is done: the tests
+use this class, with data folder and ports of their own, through `asyncio.to_thread`.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from orderctl.errors import PartFailedError, UnknownPartError
+from orderctl.native import packages, processes, rabbitmq, redis
+from orderctl.native.formation import Formation
+from orderctl.native.layout import Layout
+from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, REDIS, Ports, answers, node_ports, ports_from
+from orderctl.native.processes import ProcessRecord
+from orderctl.progress import Progress, Step, StepState, silent
+
+PARTS = (*NODE_NAMES, REDIS)
+SERVER_PROGRAMS = ("beam.smp", "redis-server")
+FORM_SECONDS = 90.0
+STOP_GRACE_SECONDS = 25.0
+POLL_SECONDS = 0.2
+
+
+class NativeCluster:
+    """Three brokers and a Redis as processes of this machine, known by their recorded pids.
+
+    `rabbitmq_conf` adds lines to every node's configuration, such as `{"consumer_timeout": "5000"}`. Without
+    `port_base` the well-known ports are taken where they are free; with it, ports are counted up from there.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port_base: int | None = None,
+        ports: Ports | None = None,
+        rabbitmq_conf: Mapping[str, str] | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self.layout = Layout(data_dir.resolve())
+        if ports is None:
+            ports = Ports(self.layout) if port_base is None else Ports(self.layout, ports_from(port_base))
+        self.ports = ports
+        self._rabbitmq_conf = dict(rabbitmq_conf or {})
+        self._progress = progress
+
+    # --- addresses ---------------------------------------------------------------------------------------
+
+    def amqp_url(self, node: str) -> str:
+        return f"amqp://{rabbitmq.USER}:{rabbitmq.PASSWORD}@{LOOPBACK}:{self.ports[f'{node}.amqp']}/"
+
+    def management_url(self, node: str) -> str:
+        return f"http://{rabbitmq.USER}:{rabbitmq.PASSWORD}@{LOOPBACK}:{self.ports[f'{node}.management']}"
+
+    @property
+    def rabbitmq_urls(self) -> list[str]:
+        """The AMQP URLs of all three nodes, in their order, whether they run or not."""
+        return [self.amqp_url(node) for node in NODE_NAMES]
+
+    @property
+    def rabbitmq_management_urls(self) -> list[str]:
+        """The management URLs of all three nodes, credentials included."""
+        return [self.management_url(node) for node in NODE_NAMES]
+
+    @property
+    def redis_url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.ports[REDIS]}/0"
+
+    # --- what runs ---------------------------------------------------------------------------------------
+
+    def node_pid(self, name: str) -> int | None:
+        """The pid of the broker or of Redis itself; None while it does not run."""
+        record = processes.running(self.layout, _known(name))
+        return record.pid if record else None
+
+    def running_nodes(self) -> frozenset[str]:
+        """The nodes that serve, each by its own word."""
+        return frozenset(node for node in NODE_NAMES if node in self.seen_by(node))
+
+    def seen_by(self, node: str) -> frozenset[str]:
+        """The nodes that this one sees running; empty while it does not take clients itself."""
+        if self.node_pid(node) is None or not answers(self.ports[f"{node}.amqp"]):
+            return frozenset()
+        view = rabbitmq.view(self.ports[f"{node}.management"])
+        return view.running if view and node in view.running else frozenset()
+
+    def missing_peers(self, node: str) -> list[str]:
+        """The other nodes without a process: a node that was not the last to stop waits for them."""
+        return [peer for peer in NODE_NAMES if peer != node and self.node_pid(peer) is None]
+
+    # --- the whole cluster -------------------------------------------------------------------------------
+
+    def start(self, timeout_seconds: float = FORM_SECONDS) -> None:
+        """Start whatever is missing, and return when Redis answers and all three nodes run in one cluster.
+
+        Raises PartFailedError, with the log of the part, when that does not come about in time.
+        """
+        missing = [name for name in PARTS if self.node_pid(name) is None]
+        self._start_processes(missing)
+        self.wait_redis(timeout_seconds)
+        Formation(self, self._progress).wait(timeout_seconds)
+        self.grow_queues()
+
+    def stop(self) -> None:
+        """Stop all parts gracefully and side by side, our epmd last; harmless when nothing runs."""
+        with ThreadPoolExecutor(len(PARTS)) as pool:
+            list(pool.map(self.stop_part, PARTS))
+        epmd = processes.running(self.layout, EPMD)
+        if epmd:
+            processes.terminate(epmd, 2.0)
+        self.end_leftovers()
+
+    def wait_running(self, nodes: Iterable[str] = NODE_NAMES, timeout_seconds: float = FORM_SECONDS) -> None:
+        """Wait until each of these nodes serves and sees all of them; raises PartFailedError."""
+        wanted = frozenset(nodes)
+        if not self._until(lambda: all(wanted <= self.seen_by(node) for node in wanted), timeout_seconds):
+            absent = sorted(wanted - self.running_nodes())
+            raise self.failure((absent or sorted(wanted))[0], f"not running after {timeout_seconds:.0f} s")
+
+    def grow_queues(self) -> list[str]:
+        """Give every quorum queue a member on each node; returns the queues that were short of members."""
+        short = rabbitmq.short_queues(self.ports[f"{NODE_NAMES[0]}.management"])
+        for node in NODE_NAMES:
+            if any(node not in members for members in short.values()):
+                self._progress(Step(name="queues", state=StepState.WORKING, detail=f"growing onto {node}"))
+                command = ["rabbitmq-queues", "grow", rabbitmq.erlang_name(node), "all"]
+                rabbitmq.run_program(self.layout, node, self.ports, command)
+        return sorted(short)
+
+    # --- one part ----------------------------------------------------------------------------------------
+
+    def start_part(self, name: str) -> ProcessRecord:
+        """Start one part if it does not run; returns once its process runs, ready or not."""
+        _known(name)
+        record = processes.running(self.layout, name)
+        if record:
+            return record
+        self._start_processes([name])
+        started = processes.running(self.layout, name)
+        if started is None:
+            raise self.failure(name, "ended at once")
+        return started
+
+    def kill(self, name: str) -> bool:
+        """SIGKILL one part; False if it was not running."""
+        record = processes.running(self.layout, _known(name))
+        return record is not None and processes.kill(record)
+
+    def stop_part(self, name: str) -> bool:
+        """Stop one part gracefully (SIGKILL after the grace); False if it was not running."""
+        record = processes.running(self.layout, _known(name))
+        return record is not None and processes.terminate(record, STOP_GRACE_SECONDS)
+
+    def wait_redis(self, timeout_seconds: float = 30.0) -> None:
+        """Wait until Redis has loaded its data and answers; raises PartFailedError."""
+        ready = False
+
+        def settled() -> bool:
+            nonlocal ready
+            ready = redis.ready(self.ports[REDIS])
+            return ready or self.node_pid(REDIS) is None
+
+        self._until(settled, timeout_seconds)
+        if not ready:
+            ended = self.node_pid(REDIS) is None
+            raise self.failure(REDIS, "it ended" if ended else f"no answer after {timeout_seconds:.0f} s")
+        self._progress(Step(name=REDIS, state=StepState.DONE, detail=self.redis_url))
+
+    def end_leftovers(self) -> list[ProcessRecord]:
+        """End every process that still carries our mark, such as an epmd that a broker started by itself."""
+        leftovers = [owned.record for owned in processes.owned_by(self.layout)]
+        for record in leftovers:
+            processes.terminate(record, 2.0)
+        return leftovers
+
+    def failure(self, name: str, what: str) -> PartFailedError:
+        """The error for a part that did not do what it should, pointing at its log."""
+        self._progress(Step(name=name, state=StepState.FAILED, detail=what))
+        return PartFailedError(f"{name}: {what}", log=self.layout.log(name))
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _start_processes(self, names: list[str]) -> None:
+        self.layout.create()
+        rabbitmq.write_cookie(self.layout)
+        self._adopt_unrecorded(names)
+        names = [name for name in names if self.node_pid(name) is None]
+        if any(name in NODE_NAMES for name in names):
+            self._ensure_epmd()
+        self.ports.claim(
+            [port for name in names for port in (node_ports(name) if name in NODE_NAMES else (name,))],
+            self._progress,
+        )
+        for name in names:
+            self._progress(Step(name=name, state=StepState.WORKING, detail="starting"))
+            self._spawn(name)
+
+    def _spawn(self, name: str) -> None:
+        if name == REDIS:
+            command = redis.configure(self.layout, self.ports[REDIS])
+            environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+        else:
+            command = rabbitmq.configure(self.layout, name, self.ports, self._rabbitmq_conf)
+            environment = rabbitmq.environment(self.layout, name, self.ports)
+        processes.spawn(self.layout, name, command, environment=environment, cwd=self.layout.part(name))
+
+    def _adopt_unrecorded(self, names: Iterable[str]) -> None:
+        """Record what was started but not written down, because the command was killed in between."""
+        for owned in processes.owned_by(self.layout):
+            if owned.record.name in names and owned.program in SERVER_PROGRAMS:
+                processes.write_record(self.layout, owned.record)
+
+    def _ensure_epmd(self) -> None:
+        """Run the port mapper in the foreground, so that its pid is known; adopt one that a broker started."""
+        if processes.running(self.layout, EPMD):
+            return
+        for owned in processes.owned_by(self.layout):
+            if owned.program == EPMD:
+                processes.write_record(self.layout, replace(owned.record, name=EPMD))
+                return
+        self.ports.claim([EPMD], self._progress)
+        command = [str(packages.epmd()), "-port", str(self.ports[EPMD]), "-address", LOOPBACK]
+        environment = rabbitmq.erlang_environment(self.layout, self.ports)
+        processes.spawn(self.layout, EPMD, command, environment=environment, cwd=self.layout.data_dir)
+        if not processes.wait_until(lambda: answers(self.ports[EPMD]), 5.0):
+            raise self.failure(EPMD, "no answer after 5 s")
+
+    def _until(self, condition: Callable[[], bool], timeout_seconds: float) -> bool:
+        return processes.wait_until(condition, timeout_seconds, POLL_SECONDS)
+
+
+def _known(name: str) -> str:
+    if name not in PARTS:
+        raise UnknownPartError(f"{name} is none of {', '.join(PARTS)}")
+    return name

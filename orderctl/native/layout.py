@@ -1,0 +1,105 @@
+"""Where everything of one native system lives: one folder, so that wiping is removing it."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orderctl.errors import OrderctlError
+
+DATA_DIR_VARIABLE = "ORDERCTL_DATA_DIR"
+LOG_ROTATE_BYTES = 20 * 1024 * 1024
+_SIGN = "orderctl-native"
+
+
+def project_root() -> Path:
+    """The checkout this package lies in, or the working directory when it was installed elsewhere."""
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def default_data_dir() -> Path:
+    """`ORDERCTL_DATA_DIR`, else `.data/native` in the checkout."""
+    chosen = os.environ.get(DATA_DIR_VARIABLE)
+    return Path(chosen).expanduser().resolve() if chosen else project_root() / ".data" / "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names of files and folders below the data folder; nothing is touched before `create`."""
+
+    data_dir: Path
+
+    @property
+    def sign(self) -> Path:
+        """Present in every folder that we made; `wipe` removes no folder without it."""
+        return self.data_dir / _SIGN
+
+    @property
+    def home(self) -> Path:
+        """HOME of the brokers, which keeps the Erlang cookie away from the operator's own."""
+        return self.data_dir / "home"
+
+    @property
+    def ports(self) -> Path:
+        return self.data_dir / "ports.json"
+
+    @property
+    def formed(self) -> Path:
+        """Present once all three brokers have run in one cluster."""
+        return self.data_dir / "cluster-formed"
+
+    def part(self, name: str) -> Path:
+        """The folder with configuration and data of one broker or of Redis."""
+        return self.data_dir / name
+
+    def record(self, name: str) -> Path:
+        return self.data_dir / "run" / f"{name}.json"
+
+    def stopped(self, name: str) -> Path:
+        """Present while the operator wants the service to stay down."""
+        return self.data_dir / "run" / f"{name}.stopped"
+
+    def log(self, name: str) -> Path:
+        return self.data_dir / "logs" / f"{name}.log"
+
+    def create(self) -> None:
+        """Make the folders, private to this user because of the Erlang cookie."""
+        for folder in (self.data_dir, self.home, self.data_dir / "run", self.data_dir / "logs"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sign.touch()
+
+    def wipe(self) -> None:
+        """Remove the folder and all data in it; refuses a folder that `create` did not make."""
+        if not self.data_dir.exists():
+            return
+        if not self.sign.is_file():
+            raise OrderctlError(f"{self.data_dir} was not made by orderctl; it is left as it is")
+        shutil.rmtree(self.data_dir)
+
+    def rotate_log(self, name: str) -> None:
+        """Keep one older log when the current one has grown past `LOG_ROTATE_BYTES`."""
+        log = self.log(name)
+        if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one command at a time change what runs; waits for the other."""
+        self.create()
+        with (self.data_dir / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def tail(log: Path, lines: int = 15) -> list[str]:
+    """The last lines of a log, empty when there is none."""
+    if not log.is_file():
+        return []
+    with log.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - 64 * 1024))
+        return stream.read().decode("utf-8", "replace").splitlines()[-lines:]

@@ -1,0 +1,140 @@
+"""Which part listens where: the well-known port if it is free, the next one if not, the same one next time.
+
+A port that is taken is no error where nobody chose it. What was found is remembered in the data folder, so that
+a system keeps its addresses over `down` and `up`; a remembered port is given up only when somebody else has it.
+"""
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import psutil
+
+from orderctl.errors import PortTakenError
+from orderctl.native import processes
+from orderctl.native.layout import Layout
+from orderctl.progress import Progress, note, silent
+
+GIVEN_BACK_SECONDS = 1.0  # a port of a process that was killed just now may still be on its way back
+LOOPBACK = "127.0.0.1"
+NODE_NAMES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
+REDIS = "redis"
+EPMD = "epmd"
+
+WELL_KNOWN_PORTS: Mapping[str, int] = {
+    "epmd": 14369,
+    "redis": 6379,
+    **{f"rabbitmq{number}.amqp": 5671 + number for number in (1, 2, 3)},
+    **{f"rabbitmq{number}.management": 15671 + number for number in (1, 2, 3)},
+    **{f"rabbitmq{number}.prometheus": 15691 + number for number in (1, 2, 3)},
+    **{f"rabbitmq{number}.distribution": 25671 + number for number in (1, 2, 3)},
+    "api_gateway.http": 8080,
+    "api_gateway.ops": 9100,
+    "order_processor.ops": 9101,
+    "notifier.ops": 9102,
+    "dashboard.http": 8081,
+}
+
+
+def ports_from(first: int) -> dict[str, int]:
+    """The same ports, counted up from `first`: for a second system beside the usual one."""
+    return {name: first + offset for offset, name in enumerate(WELL_KNOWN_PORTS)}
+
+
+def node_ports(node: str) -> tuple[str, ...]:
+    """The names of the four ports of one broker node."""
+    return tuple(f"{node}.{purpose}" for purpose in ("amqp", "management", "prometheus", "distribution"))
+
+
+@dataclass(slots=True)
+class Ports:
+    """The ports of one system. `preferred` is where each would like to be; `chosen` is what the operator set."""
+
+    layout: Layout
+    preferred: Mapping[str, int] = field(default_factory=lambda: dict(WELL_KNOWN_PORTS))
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    chosen_by: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> int:
+        """Where the part listens, or would listen, as the last `claim` left it."""
+        return self._remembered().get(name) or self.chosen.get(name) or self.preferred[name]
+
+    def claim(self, names: Iterable[str], progress: Progress = silent) -> None:
+        """Settle the ports of parts that are about to start, and remember them.
+
+        Raises PortTakenError when a port that the operator chose belongs to somebody else.
+        """
+        remembered = self._remembered()
+        wanted = {name: self.chosen.get(name) or remembered.get(name, self.preferred[name]) for name in names}
+        others = {port for name, port in remembered.items() if name not in wanted}
+        processes.wait_until(lambda: all(is_free(port) for port in wanted.values()), GIVEN_BACK_SECONDS)
+        settled = {name: port for name, port in wanted.items() if port not in others and is_free(port)}
+        for name in wanted.keys() - settled.keys():
+            if name in self.chosen:
+                raise PortTakenError(
+                    f"{self.chosen_by[name]}={wanted[name]}: the port is taken{_holder(wanted[name])}",
+                    advice=f"free the port, choose another {self.chosen_by[name]}, or leave it unset",
+                )
+        for name in [name for name in wanted if name not in settled]:
+            settled[name] = _next_free(wanted[name], others | set(settled.values()) | set(wanted.values()))
+            note(
+                progress,
+                f"port {wanted[name]} is taken{_holder(wanted[name])}: {name} gets {settled[name]}",
+            )
+        self._remember({**remembered, **settled})
+
+    def _remembered(self) -> dict[str, int]:
+        try:
+            content: dict[str, int] = json.loads(self.layout.ports.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def _remember(self, ports: Mapping[str, int]) -> None:
+        draft = self.layout.ports.with_suffix(".new")
+        draft.write_text(json.dumps(ports, indent=1, sort_keys=True), encoding="utf-8")
+        draft.replace(self.layout.ports)
+
+
+def is_free(port: int) -> bool:
+    """True if a process of ours could listen there now; connections that linger after a close do not count."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int, timeout_seconds: float = 0.5) -> bool:
+    """True if something accepts connections there."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=timeout_seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def _next_free(port: int, avoid: set[int]) -> int:
+    for candidate in range(port + 1, 65_536):
+        if candidate not in avoid and is_free(candidate):
+            return candidate
+    raise PortTakenError(f"no port above {port} is free")
+
+
+def _holder(port: int) -> str:
+    """Who listens on a port, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                return (
+                    f" by {psutil.Process(connection.pid).name()} ({connection.pid})"
+                    if connection.pid
+                    else ""
+                )
+    except (psutil.Error, OSError):
+        return ""
+    return ""

@@ -1,0 +1,196 @@
+"""Processes by record: a pid counts as ours only together with the moment at which it was started.
+
+A pid alone is reused by the system, so a record also names the process' start, and nothing is ever
+ended by its name. The start is counted in ticks since boot where Linux tells them, because the wall-clock
+time that other systems give moves when the clock is set.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from orderctl.native.layout import Layout
+
+OWNER_VARIABLE = "ORDERCTL_OWNER"
+PART_VARIABLE = "ORDERCTL_PART"
+POLL_SECONDS = 0.02
+
+_children: dict[int, subprocess.Popen[bytes]] = {}  # of this very process, which has to reap them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRecord:
+    """One process that we started. `fingerprint` stands for the settings that it was started with."""
+
+    name: str
+    pid: int
+    start: str
+    fingerprint: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """True while this very process runs; a zombie is dead."""
+        return start_of(self.pid) == self.start
+
+
+def start_of(pid: int) -> str | None:
+    """What identifies the process behind a pid beyond its number; None if there is none.
+
+    A zombie is none, except while threads of it still end: until then its ports are taken.
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
+            return None
+        if not psutil.LINUX:
+            return f"{process.create_time():.2f}"
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (psutil.Error, OSError):
+        return None
+    return f"{boot}:{stat.rpartition(')')[2].split()[19]}"
+
+
+def spawn(
+    layout: Layout,
+    name: str,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    cwd: Path,
+    fingerprint: str = "",
+) -> ProcessRecord:
+    """Start a process in a session of its own, its output in its log, and record it."""
+    layout.create()
+    layout.rotate_log(name)
+    with layout.log(name).open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**environment, OWNER_VARIABLE: str(layout.data_dir), PART_VARIABLE: name},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children[process.pid] = process
+    start = start_of(process.pid) or "ended at once"
+    record = ProcessRecord(name=name, pid=process.pid, start=start, fingerprint=fingerprint)
+    write_record(layout, record)
+    return record
+
+
+def write_record(layout: Layout, record: ProcessRecord) -> None:
+    """Replace the record in one step, so that no reader sees half of it."""
+    path = layout.record(record.name)
+    draft = path.with_suffix(f".{os.getpid()}.new")
+    draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    draft.replace(path)
+
+
+def read_record(layout: Layout, name: str) -> ProcessRecord | None:
+    """The last process that was started under this name, dead or alive."""
+    try:
+        return ProcessRecord(**json.loads(layout.record(name).read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None
+
+
+def running(layout: Layout, name: str) -> ProcessRecord | None:
+    """The record under this name if its process is alive."""
+    record = read_record(layout, name)
+    return record if record is not None and record.alive else None
+
+
+def wait_gone(record: ProcessRecord, timeout_seconds: float) -> bool:
+    """Wait until the process has ended; False when it outlives the timeout."""
+    gone = wait_until(lambda: not record.alive, timeout_seconds)
+    exit_code(record)
+    return gone
+
+
+def wait_until(
+    condition: Callable[[], bool], timeout_seconds: float, poll_seconds: float = POLL_SECONDS
+) -> bool:
+    """Poll a condition; its last value is the answer."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(poll_seconds)
+    return True
+
+
+def exit_code(record: ProcessRecord) -> int | None:
+    """How a process that this very process started has ended (negative: by which signal); None if unknown."""
+    child = _children.get(record.pid)
+    if child is None:
+        return None
+    code = child.poll()
+    if code is not None:
+        del _children[record.pid]
+    return code
+
+
+def send(record: ProcessRecord, number: signal.Signals) -> bool:
+    """Send a signal if the recorded process still is the one behind its pid."""
+    if not record.alive:
+        return False
+    try:
+        os.kill(record.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill(record: ProcessRecord, timeout_seconds: float = 5.0) -> bool:
+    """SIGKILL, then wait until the process is gone; False if it was not running."""
+    return send(record, signal.SIGKILL) and wait_gone(record, timeout_seconds)
+
+
+def terminate(record: ProcessRecord, grace_seconds: float) -> bool:
+    """SIGTERM (and SIGCONT, for one that a test froze), SIGKILL after the grace; False if it was not running."""
+    if not send(record, signal.SIGTERM):
+        return False
+    send(record, signal.SIGCONT)
+    if not wait_gone(record, grace_seconds):
+        kill(record)
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedProcess:
+    """A process that carries our mark: the part it belongs to, as itself or as a child, and the program it runs."""
+
+    record: ProcessRecord
+    program: str
+
+
+def owned_by(layout: Layout) -> list[OwnedProcess]:
+    """Every live process that was started for this data folder, children and unrecorded ones included.
+
+    They are known by the variables that `spawn` puts into their environment, which children inherit.
+    """
+    return [found for process in psutil.process_iter() if (found := _owned(process, str(layout.data_dir)))]
+
+
+def _owned(process: psutil.Process, owner: str) -> OwnedProcess | None:
+    try:
+        environment = process.environ()
+        if environment.get(OWNER_VARIABLE) != owner or process.pid == os.getpid():
+            return None
+        program = process.name()
+    except (psutil.Error, OSError):
+        return None
+    start = start_of(process.pid)
+    if start is None:
+        return None
+    record = ProcessRecord(name=environment.get(PART_VARIABLE, program), pid=process.pid, start=start)
+    return OwnedProcess(record=record, program=program)

@@ -1,0 +1,186 @@
+"""One RabbitMQ node of the private cluster: how it is configured, started, and asked how it is.
+
+The server's own script is started, not the wrapper on the PATH, which changes user and folder; and as if under
+systemd, so that the script replaces itself by the broker and the recorded pid is the broker's. The environment is
+built from nothing, so that no setting of another RabbitMQ on the machine reaches this one.
+"""
+
+import base64
+import http.client
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orderctl.errors import PartFailedError
+from orderctl.native import packages
+from orderctl.native.layout import Layout
+from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, Ports
+
+USER = PASSWORD = "guest"  # noqa: S105 - RabbitMQ's own default, which it accepts from loopback only
+PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
+
+# Idle schedulers sleep instead of spinning, so that three nodes leave the processors to the pipeline. Those for files
+# may spin for a moment: loading a module takes dozens of tiny file operations, and without it a start takes twice
+# as long (9.5 s against 5 s on two cores).
+_ERLANG_ARGUMENTS = "+sbwt none +sbwtdcpu none +sbwtdio short -kernel inet_dist_use_interface {127,0,0,1}"
+# A node that cannot find the others keeps waiting for them: after all three were killed, the first one back has to.
+_CONFIGURATION = """\
+# Written by orderctl at every start; changes here do not last.
+listeners.tcp.1 = {host}:{amqp}
+management.tcp.ip = {host}
+management.tcp.port = {management}
+prometheus.tcp.ip = {host}
+prometheus.tcp.port = {prometheus}
+cluster_name = order-pipeline
+cluster_formation.peer_discovery_backend = classic_config
+{peers}
+cluster_partition_handling = pause_minority
+mnesia_table_loading_retry_timeout = 30000
+mnesia_table_loading_retry_limit = 1000
+loopback_users.guest = true
+disk_free_limit.absolute = 50MB
+vm_memory_high_watermark.relative = 0.2
+collect_statistics_interval = 5000
+log.console = false
+log.file = {log}
+log.file.level = info
+{more}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """What one node says about the cluster, through its management interface."""
+
+    running: frozenset[str]
+
+
+def erlang_name(node: str) -> str:
+    """The node's name inside Erlang; the host part is fixed, so that no name resolution can get in the way."""
+    return f"{node}@localhost"
+
+
+def configure(layout: Layout, node: str, ports: Ports, more: Mapping[str, str]) -> list[str]:
+    """Write the node's files; the answer is the command that starts it, given `environment`."""
+    folder = layout.part(node)
+    folder.mkdir(parents=True, exist_ok=True)
+    purposes = ("amqp", "management", "prometheus")
+    peers = (
+        f"cluster_formation.classic_config.nodes.{number} = {erlang_name(peer)}"
+        for number, peer in enumerate(NODE_NAMES, 1)
+    )
+    text = _CONFIGURATION.format(
+        host=LOOPBACK,
+        log=layout.log(node),
+        peers="\n".join(peers),
+        more="\n".join(f"{name} = {value}" for name, value in more.items()),
+        **{purpose: ports[f"{node}.{purpose}"] for purpose in purposes},
+    )
+    (folder / "rabbitmq.conf").write_text(text, encoding="utf-8")
+    (folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n", encoding="ascii")
+    (folder / "advanced.config").write_text("[].\n", encoding="ascii")
+    (folder / "rabbitmq-env.conf").touch()
+    return [str(packages.rabbitmq_program("rabbitmq-server"))]
+
+
+def write_cookie(layout: Layout) -> None:
+    """Make the secret that the three nodes share, once per data folder."""
+    cookie = layout.home / ".erlang.cookie"
+    if not cookie.exists():
+        cookie.touch(mode=0o600)
+        cookie.write_text(secrets.token_hex(20), encoding="ascii")
+        cookie.chmod(0o400)
+
+
+def environment(layout: Layout, node: str, ports: Ports) -> dict[str, str]:
+    """The whole environment of a node, and of the programs that talk to it."""
+    folder = layout.part(node)
+    return {
+        **erlang_environment(layout, ports),
+        "RUNNING_UNDER_SYSTEMD": "true",
+        "RABBITMQ_NODENAME": erlang_name(node),
+        "RABBITMQ_DIST_PORT": str(ports[f"{node}.distribution"]),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
+    }
+
+
+def erlang_environment(layout: Layout, ports: Ports) -> dict[str, str]:
+    """What every Erlang program of this system needs: its own HOME for the cookie, and its own epmd."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "HOME": str(layout.home),
+        "ERL_EPMD_PORT": str(ports[EPMD]),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
+    }
+
+
+def run_program(
+    layout: Layout, node: str, ports: Ports, command: Sequence[str], timeout_seconds: float = 60.0
+) -> str:
+    """Run one of RabbitMQ's programs against a node; raises PartFailedError when it fails."""
+    program, *arguments = command
+    try:
+        result = subprocess.run(
+            [str(packages.rabbitmq_program(program)), *arguments],
+            env=environment(layout, node, ports),
+            cwd=layout.data_dir,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PartFailedError(f"{' '.join(command)}: no answer from {node}") from error
+    if result.returncode != 0:
+        raise PartFailedError(f"{' '.join(command)} failed: {(result.stderr or result.stdout).strip()}")
+    return result.stdout
+
+
+def ask_management(port: int, path: str, timeout_seconds: float = 2.0) -> Any:
+    """GET a page of a node's management interface; raises OSError when it does not answer as it should."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
+    credentials = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Basic {credentials}"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise OSError(f"GET {path}: {answer.status}")
+        return json.loads(body)
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError(f"GET {path}: {error}") from error
+    finally:
+        connection.close()
+
+
+def view(port: int) -> NodeView | None:
+    """The cluster as one node sees it; None while the node does not serve."""
+    try:
+        nodes = ask_management(port, "/api/nodes?columns=name,running")
+    except OSError:
+        return None
+    running = (node["name"].partition("@")[0] for node in nodes if node.get("running"))
+    return NodeView(running=frozenset(running))
+
+
+def short_queues(port: int) -> dict[str, frozenset[str]]:
+    """The quorum queues with fewer than three members, each with the nodes that hold it."""
+    queues = ask_management(port, "/api/queues?columns=name,type,members", timeout_seconds=10.0)
+    members = {
+        queue["name"]: frozenset(member.partition("@")[0] for member in queue.get("members", ()))
+        for queue in queues
+        if queue.get("type") == "quorum"
+    }
+    return {name: holders for name, holders in members.items() if len(holders) < len(NODE_NAMES)}
