@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from shared.errors import PipelineError
 from shared.keyspace import OrderStatus
 from shared.messages import Order, Trace
+from shared.redis.records import OrderRecord
 
 
 class OutboxFull(PipelineError):
@@ -68,32 +68,6 @@ class KeyReused:
 
 
 PlacementResult = Accepted | Replayed | Duplicate | KeyReused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineStep:
-    """One thing that happened to an order."""
-
-    step: str
-    at: datetime
-    reason: str | None = None
-    attempts: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRecord:
-    """An order as the store knows it. ``accepted_at`` is the time by which orders are listed."""
-
-    order: Order
-    status: OrderStatus
-    accepted_at: datetime
-    decided_at: datetime | None
-    reason: str | None
-    sku_at_fault: str | None
-    sequence: int | None
-    next_attempt_at: datetime | None
-    correlation_id: str
-    timeline: Sequence[TimelineStep]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Whether a service lives, and whether it can do its work, with the reason when it cannot."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 Check = Callable[[], str | None]
@@ -16,19 +17,28 @@ class Health:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
-        self._draining = False
+        self._notes: dict[str, Callable[[], str]] = {}
+        self._stop: asyncio.Event | None = None
 
     def add(self, name: str, check: Check) -> None:
         """Makes readiness depend on ``check`` too."""
         self._checks[name] = check
 
-    def drain(self) -> None:
-        """From now on the service is not ready, whatever its dependencies say."""
-        self._draining = True
+    def add_note(self, name: str, note: Callable[[], str]) -> None:
+        """Shows what ``note`` says in the verbose report; readiness does not depend on it."""
+        self._notes[name] = note
+
+    def notes(self) -> Mapping[str, str]:
+        """What an operator should know although the service can work."""
+        return {name: note() for name, note in self._notes.items()}
+
+    def drain_on(self, stop: asyncio.Event) -> None:
+        """Once ``stop`` is set the service is not ready, whatever its dependencies say."""
+        self._stop = stop
 
     def report(self) -> Mapping[str, str | None]:
         """Each dependency with its reason for not being usable, or None."""
-        service = {"service": DRAINING} if self._draining else {}
+        service = {"service": DRAINING} if self._stop is not None and self._stop.is_set() else {}
         return service | {name: check() for name, check in self._checks.items()}
 
     def failures(self) -> Mapping[str, str]:

@@ -74,3 +74,24 @@ async def running(*tasks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         finally:
             for task in started:
                 task.cancel()
+
+
+async def drained(work: Coroutine[Any, Any, None], stop: asyncio.Event, drain_seconds: float) -> None:
+    """Runs ``work``, which ends by itself after ``stop``; what is not done by ``drain_seconds`` is cancelled.
+
+    Whatever was cancelled is delivered again to somebody else, so nothing is lost by it.
+    """
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=drain_seconds)
+        if not task.done():
+            log.warning("drain deadline passed, leaving the rest for redelivery", seconds=drain_seconds)
+            return
+        await task
+    finally:
+        stopping.cancel()
+        task.cancel()
+        await asyncio.gather(stopping, task, return_exceptions=True)

@@ -34,11 +34,11 @@ def add_operations_routes(app: web.Application, health: Health, registry: Collec
 
 def _readiness(health: Health, verbose: bool) -> web.Response:
     failures = health.failures()
-    lines = (
-        [f"{name}: {reason or 'ok'}" for name, reason in health.report().items()]
-        if verbose
-        else [f"{name}: {reason}" for name, reason in failures.items()] or ["ok"]
-    )
+    if verbose:
+        lines = [f"{name}: {reason or 'ok'}" for name, reason in health.report().items()]
+        lines += [f"{name}: {note}" for name, note in health.notes().items()]
+    else:
+        lines = [f"{name}: {reason}" for name, reason in failures.items()] or ["ok"]
     return web.Response(text="\n".join(lines) + "\n", status=503 if failures else 200)
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 EXIT_WRONG_SETTING = 2
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 365)]
 UrlList = Annotated[tuple[str, ...], NoDecode]
 
@@ -42,6 +43,7 @@ class CommonSettings(BaseSettings):
         "http://guest:guest@127.0.0.1:15674",
     )
     redis_url: str = "redis://127.0.0.1:6379/0"
+    order_retention_seconds: Seconds = 30 * 86_400.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None
 

@@ -1,0 +1,92 @@
+"""Accepting an order: durable first, published second, answered honestly.
+
+From the moment that the accept script has run the order exists. Whether its message reached a queue may be
+unknown; then the entry stays in the outbox, and the relay publishes it when it can.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from api_gateway.breaker import Breaker
+from api_gateway.orders import Acceptance, RedisOrderStore
+from api_gateway.ports import Accepted, NotDurable, Placement, PlacementResult
+from shared.errors import BrokerUnavailable
+from shared.logs import get_logger
+from shared.messages import Event, Order, OrderPlaced, Trace, event_time
+from shared.messaging.ports import OutgoingMessage, Publisher
+from shared.messaging.settlement import message_of
+
+SOURCE: Final = "/api_gateway"
+
+log = get_logger(__name__)
+
+
+class ConfirmedOrders(Protocol):
+    """Learns which orders need the outbox no more."""
+
+    def add(self, order_id: str) -> None:
+        """The order's message is in a queue."""
+
+
+def placed_message(order: Order, accepted_at: int, trace: Trace) -> OutgoingMessage:
+    """The message that asks for a decision; ``accepted_at`` in microseconds since the epoch."""
+    return message_of(
+        Event(source=SOURCE, time=event_time(accepted_at), data=OrderPlaced(order=order), trace=trace)
+    )
+
+
+class OrderIntake:
+    """The use case behind ``POST /orders``."""
+
+    def __init__(
+        self,
+        *,
+        store: RedisOrderStore,
+        publisher: Publisher,
+        confirmed: ConfirmedOrders,
+        breaker: Breaker,
+        store_is_durable: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._confirmed = confirmed
+        self._breaker = breaker
+        self._store_is_durable = store_is_durable
+
+    async def place(self, placement: Placement) -> PlacementResult:
+        """See the port."""
+        if not self._store_is_durable() and not self._breaker.would_try():
+            raise NotDurable("no broker is up, and the store may forget what it acknowledges")
+        acceptance = await self._store.accept(placement)
+        if acceptance.accepted_at is not None:
+            await self._publish(placement.order, acceptance.accepted_at, placement.trace)
+        elif acceptance.waiting and not self._store_is_durable():
+            await self._publish_again(acceptance)
+        return acceptance.result
+
+    async def _publish(self, order: Order, accepted_at: int, trace: Trace) -> None:
+        if await self._confirm(placed_message(order, accepted_at, trace)):
+            self._confirmed.add(order.id)
+        elif not self._store_is_durable():
+            raise NotDurable("no broker confirmed the order, and the store may forget it")
+
+    async def _publish_again(self, acceptance: Acceptance) -> None:
+        """A replay must not promise what the first answer could not."""
+        result = acceptance.result
+        record = None if isinstance(result, Accepted) else await self._store.get(result.order_id)
+        if record is not None:
+            accepted_at = record.accepted_at_microseconds
+            await self._publish(record.order, accepted_at, record.trace)
+
+    async def _confirm(self, message: OutgoingMessage) -> bool:
+        """Whether a broker confirmed the message; where none is likely to, it is not asked."""
+        if not self._breaker.try_now():
+            return False
+        try:
+            await self._publisher.publish(message)
+        except BrokerUnavailable as error:
+            self._breaker.failed()
+            log.warning("left in the outbox", reason=str(error))
+            return False
+        self._breaker.succeeded()
+        return True

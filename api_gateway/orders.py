@@ -1,0 +1,219 @@
+"""Orders and the outbox in Redis."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from api_gateway.ports import (
+    Accepted,
+    Cursor,
+    Duplicate,
+    KeyReused,
+    OrderPage,
+    OutboxFull,
+    Placement,
+    PlacementResult,
+    Replayed,
+)
+from shared import keyspace
+from shared.errors import DecodeError
+from shared.keyspace import OrderStatus
+from shared.logs import get_logger
+from shared.messages import content_fingerprint, encode_order
+from shared.redis.client import Redis, store_deadline
+from shared.redis.records import OrderRecord, read_record
+from shared.redis.scripts import Script
+
+Places = list[tuple[int, str]]
+"""Orders by time of acceptance: microseconds since the epoch, then the id."""
+RECORD_FAULTS: Final = (DecodeError, KeyError, ValueError)
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """The store's answer to a placement.
+
+    ``accepted_at`` is in microseconds since the epoch where the order is new, else None; ``waiting`` says
+    whether a replayed order still lies in the outbox.
+    """
+
+    result: PlacementResult
+    accepted_at: int | None = None
+    waiting: bool = False
+
+
+class RedisOrderStore:
+    """Accepts orders exactly once and reads them back. Methods raise StoreUnavailable."""
+
+    def __init__(
+        self, redis: Redis, *, timeout_seconds: float, claim_ttl_seconds: int, outbox_limit: int
+    ) -> None:
+        self._redis = redis
+        self._timeout_seconds = timeout_seconds
+        self._claim_ttl_seconds = claim_ttl_seconds
+        self._outbox_limit = outbox_limit
+        self._accept = Script.load("api_gateway", "accept")
+
+    async def accept(self, placement: Placement) -> Acceptance:
+        """Claims the id, writes the record and the outbox entry, or none of them. Raises OutboxFull."""
+        order = placement.order
+        fingerprint = content_fingerprint(order)
+        keys = [
+            keyspace.claim(order.id),
+            keyspace.order(order.id),
+            keyspace.orders_by_status(OrderStatus.ACCEPTED),
+            keyspace.OUTBOX,
+        ]
+        if placement.idempotency_key is not None:
+            keys.append(keyspace.idempotency_key(placement.idempotency_key))
+        arguments: list[str | int] = [
+            secrets.token_hex(12),
+            self._claim_ttl_seconds,
+            self._outbox_limit,
+            order.id,
+            encode_order(order),
+            fingerprint,
+            placement.trace.correlation_id,
+            placement.trace.traceparent or "",
+            f"{order.id if placement.client_named_id else ''}:{fingerprint}",
+            placement.media_type,
+            placement.idempotency_key or "",
+        ]
+        async with store_deadline(self._timeout_seconds):
+            answer = await self._accept.run(self._redis, keys, arguments)
+        return _acceptance(answer, order.id, fingerprint)
+
+    async def get(self, order_id: str) -> OrderRecord | None:
+        """See the port. A record that cannot be read is logged and counts as absent."""
+        async with store_deadline(self._timeout_seconds):
+            fields = cast(dict[str, str], await self._redis.hgetall(keyspace.order(order_id)))
+        return _readable(order_id, fields)
+
+    async def get_many(self, order_ids: Sequence[str]) -> list[OrderRecord | None]:
+        """Several records in one round trip, in order."""
+        async with (
+            store_deadline(self._timeout_seconds),
+            self._redis.pipeline(transaction=False) as pipeline,
+        ):
+            for order_id in order_ids:
+                _ = pipeline.hgetall(keyspace.order(order_id))
+            found = await pipeline.execute()
+        return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+
+    async def _newest(self, status: OrderStatus, limit: int, after: Cursor | None) -> Places:
+        """Up to ``limit`` places (time, id) that come after the cursor, newest first."""
+        bound = "+inf" if after is None else str(after.accepted_at)
+        places: Places = []
+        offset = 0
+        while len(places) < limit:
+            async with store_deadline(self._timeout_seconds):
+                chunk = await self._redis.zrange(
+                    keyspace.orders_by_status(status),
+                    bound,
+                    "-inf",
+                    desc=True,
+                    byscore=True,
+                    offset=offset,
+                    num=limit,
+                    withscores=True,
+                )
+            found = _places(chunk)
+            places += [
+                place for place in found if after is None or place < (after.accepted_at, after.order_id)
+            ]
+            offset += limit
+            if len(found) < limit:
+                break
+        return places[:limit]
+
+    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
+        """See the port. Every order is in the index of exactly one status; the indexes are merged here."""
+        statuses = [status] if status else list(OrderStatus)
+        pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in statuses))
+        newest = sorted((place for page in pages for place in page), reverse=True)
+        shown = newest[:limit]
+        records = await self.get_many([order_id for _, order_id in shown]) if shown else []
+        more = len(newest) > limit
+        return OrderPage(
+            orders=[record for record in records if record is not None],
+            next_cursor=Cursor(accepted_at=shown[-1][0], order_id=shown[-1][1]) if more else None,
+        )
+
+
+class RedisOutbox:
+    """Orders that are accepted and not known to be in a queue. Methods raise StoreUnavailable."""
+
+    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+        self._redis = redis
+        self._timeout_seconds = timeout_seconds
+        self._lease = Script.load("api_gateway", "lease")
+
+    async def size(self) -> int:
+        """How many orders wait."""
+        async with store_deadline(self._timeout_seconds):
+            return int(await self._redis.zcard(keyspace.OUTBOX))
+
+    async def remove(self, order_ids: Sequence[str]) -> None:
+        """Drops orders whose message has been confirmed."""
+        async with store_deadline(self._timeout_seconds):
+            await self._redis.zrem(keyspace.OUTBOX, *order_ids)
+
+    async def older_than(
+        self, age_seconds: float, after_microseconds: int, limit: int
+    ) -> list[tuple[str, int]]:
+        """Up to ``limit`` entries (id, time) accepted after that time and ``age_seconds`` ago or earlier."""
+        async with store_deadline(self._timeout_seconds):
+            seconds, microseconds = await self._redis.time()
+            until = seconds * 1_000_000 + microseconds - round(age_seconds * 1_000_000)
+            found = await self._redis.zrange(
+                keyspace.OUTBOX,
+                f"({after_microseconds}",
+                until,
+                byscore=True,
+                offset=0,
+                num=limit,
+                withscores=True,
+            )
+        return [(order_id, accepted_at) for accepted_at, order_id in _places(found)]
+
+    async def hold_lease(self, owner: str, seconds: float) -> bool:
+        """Takes or extends the relay's lease; False while another gateway holds it."""
+        async with store_deadline(self._timeout_seconds):
+            held = await self._lease.run(self._redis, [keyspace.OUTBOX_LEASE], [owner, round(seconds * 1000)])
+        return bool(held)
+
+
+def _places(scored: object) -> Places:
+    return [(int(score), order_id) for order_id, score in cast(list[tuple[str, float]], scored)]
+
+
+def _acceptance(answer: list[Any], order_id: str, fingerprint: str) -> Acceptance:
+    match answer:
+        case ["accepted", at]:
+            return Acceptance(result=Accepted(order_id=order_id), accepted_at=int(at))
+        case ["replay", first_id, media_type, waiting]:
+            result = Replayed(order_id=first_id, media_type=media_type)
+            return Acceptance(result=result, waiting=waiting == "1")
+        case ["reused", first_id]:
+            return Acceptance(result=KeyReused(order_id=first_id))
+        case ["duplicate", status, known]:
+            status = OrderStatus(status) if status else None
+            return Acceptance(
+                result=Duplicate(order_id=order_id, status=status, same_content=known == fingerprint)
+            )
+        case _:
+            raise OutboxFull("too many orders wait for a broker")
+
+
+def _readable(order_id: str, fields: dict[str, str]) -> OrderRecord | None:
+    if not fields:
+        return None
+    try:
+        return read_record(fields)
+    except RECORD_FAULTS as error:
+        log.error("unreadable order record", order_id=order_id, error=repr(error))
+        return None

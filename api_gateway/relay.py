@@ -1,0 +1,135 @@
+"""What happens to the outbox: confirmed orders leave it, forgotten ones are published.
+
+One gateway at a time relays, under a lease. Entries younger than twice the publish deadline are left to the
+request that wrote them; should one be published twice all the same, its decision stays one.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from api_gateway.breaker import Breaker
+from api_gateway.intake import placed_message
+from api_gateway.orders import RedisOrderStore, RedisOutbox
+from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.logs import get_logger
+from shared.messaging.ports import Publisher
+from shared.messaging.waiting import waiting_out
+
+LEASE_SECONDS: Final = 10.0
+RELAY_BATCH: Final = 256
+REMOVAL_BATCH: Final = 1000
+REMOVAL_PAUSE_SECONDS: Final = 0.05
+
+log = get_logger(__name__)
+
+
+class OutboxRemovals:
+    """Collects confirmed orders and drops them from the outbox in batches.
+
+    What it has not dropped when the process dies is published once more, which changes nothing.
+    """
+
+    def __init__(self, outbox: RedisOutbox, random_: random.Random) -> None:
+        self._outbox = outbox
+        self._random = random_
+        self._confirmed: list[str] = []
+        self._some = asyncio.Event()
+
+    def add(self, order_id: str) -> None:
+        """The order's message is in a queue."""
+        self._confirmed.append(order_id)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Drops batches until cancelled."""
+        while True:
+            await self._some.wait()
+            await self.flush()
+            await asyncio.sleep(REMOVAL_PAUSE_SECONDS)
+
+    async def flush(self) -> None:
+        """Drops everything that has been collected."""
+        self._some.clear()
+        while self._confirmed:
+            batch = self._confirmed[:REMOVAL_BATCH]
+            await waiting_out(lambda batch=batch: self._outbox.remove(batch), self._random)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            del self._confirmed[: len(batch)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayTimes:
+    """In seconds: how old an entry must be, and how long to rest between rounds."""
+
+    minimum_age: float = 4.0
+    pause: float = 0.5
+
+
+class Relay:
+    """Publishes the orders that no request saw through."""
+
+    def __init__(
+        self,
+        *,
+        store: RedisOrderStore,
+        outbox: RedisOutbox,
+        publisher: Publisher,
+        breaker: Breaker,
+        times: RelayTimes,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._publisher = publisher
+        self._breaker = breaker
+        self._times = times
+        self._owner = secrets.token_hex(8)
+
+    async def run(self) -> None:
+        """Relays in rounds until cancelled."""
+        while True:
+            try:
+                if await self._outbox.hold_lease(self._owner, LEASE_SECONDS):
+                    await self.relay_once()
+            except (StoreUnavailable, BrokerUnavailable) as error:
+                log.debug("relay waits", reason=str(error))
+            await asyncio.sleep(self._times.pause)
+
+    async def relay_once(self) -> int:
+        """Publishes every entry that is old enough; returns how many. Raises BrokerUnavailable."""
+        relayed, after = 0, 0
+        while entries := await self._outbox.older_than(self._times.minimum_age, after, RELAY_BATCH):
+            after = entries[-1][1]
+            relayed += await self._relay([order_id for order_id, _ in entries])
+            await self._outbox.hold_lease(self._owner, LEASE_SECONDS)
+        if relayed:
+            log.info("relayed orders from the outbox", count=relayed)
+        return relayed
+
+    async def _relay(self, order_ids: Sequence[str]) -> int:
+        records = await self._store.get_many(order_ids)
+        known = [record for record in records if record is not None]
+        for order_id, record in zip(order_ids, records, strict=True):
+            if record is None:
+                log.error("the outbox names an order that has no readable record", order_id=order_id)
+        results = await asyncio.gather(
+            *(
+                self._publisher.publish(
+                    placed_message(record.order, record.accepted_at_microseconds, record.trace)
+                )
+                for record in known
+            ),
+            return_exceptions=True,
+        )
+        confirmed = [
+            record.order.id for record, result in zip(known, results, strict=True) if result is None
+        ]
+        if confirmed:
+            self._breaker.succeeded()
+            await self._outbox.remove(confirmed)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return len(confirmed)

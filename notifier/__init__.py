@@ -1,0 +1,1 @@
+"""Tells the customer what became of an order: normally exactly once per event, never not at all."""

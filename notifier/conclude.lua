@@ -1,0 +1,35 @@
+-- Records how a sending ended. A notification that went out is 'sent' whoever holds the claim by now.
+--
+-- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
+-- ARGV  1 owner  2 event id  3 status: sent, failed, or sending (the claim is given back)  4 error
+--       5 retention, seconds
+-- Returns 1 if it was recorded, 0 if the notification is known to be sent.
+
+local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
+local status = ARGV[3]
+local held = redis.call('GET', claim)
+if held == 'sent' then return 0 end
+
+local known = redis.call('HMGET', record, 'event_id', 'status')
+redis.call('HLEN', counts)
+local clock = redis.call('TIME')
+local now = clock[1] .. string.format('%06d', clock[2])
+if status == 'sent' then
+  redis.call('SET', claim, 'sent', 'EX', ARGV[5])
+elseif held == 'sending:' .. ARGV[1] or status == 'failed' then
+  redis.call('DEL', claim)
+end
+redis.call('HSET', record, 'event_id', ARGV[2], 'status', status)
+if status == 'sent' then
+  redis.call('HDEL', record, 'last_error')
+  redis.call('HSET', record, 'sent_at', now)
+else
+  redis.call('HSET', record, 'last_error', ARGV[4])
+  if status == 'failed' then redis.call('HSET', record, 'failed_at', now) end
+end
+redis.call('EXPIRE', record, ARGV[5])
+if known[2] ~= status then
+  if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
+  redis.call('HINCRBY', counts, status, 1)
+end
+return 1

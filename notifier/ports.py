@@ -1,0 +1,63 @@
+"""What the notifier's handlers need of the store and of the way to the customer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from notifier.domain import Notification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The notification is ours to send until the lease ends."""
+
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadySent:
+    """It went out before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldByAnother:
+    """Somebody else is sending it, or died while sending; their lease ends after ``seconds``."""
+
+    seconds: float
+
+
+Claim = Claimed | AlreadySent | HeldByAnother
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at sending one notification; ``owner`` is unique to it."""
+
+    notification: Notification
+    owner: str
+
+
+class NotificationStore(Protocol):
+    """Remembers what was sent. Every method raises StoreUnavailable and may be repeated."""
+
+    async def claim(self, attempts: Sequence[Attempt]) -> Sequence[Claim]:
+        """Claims each notification under a lease, in one round trip. The same owner may claim again."""
+
+    async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
+        """These went out."""
+
+    async def release(self, attempt: Attempt, error: str) -> None:
+        """This one did not go out and may be tried again at once."""
+
+
+class Sender(Protocol):
+    """A way to the customer."""
+
+    channel: str
+    """The name under which notifications are recorded, such as ``log``."""
+
+    async def send(self, notification: Notification) -> None:
+        """Returns once the next hop has taken responsibility for the notification.
+
+        Raises RetryableError when trying later may help, PermanentError when it cannot.
+        """

@@ -1,0 +1,23 @@
+"""The sender for machines without mail: the notification is a line in the log that people can read."""
+
+from notifier.domain import Notification
+from shared.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class LogSender:
+    """Writes each notification to the log."""
+
+    channel = "log"
+
+    async def send(self, notification: Notification) -> None:
+        """See the port."""
+        log.info(
+            "notification",
+            order_id=notification.order_id,
+            notification_id=notification.id,
+            recipient=notification.recipient,
+            subject=notification.subject,
+            text=notification.text,
+        )

@@ -1,0 +1,110 @@
+"""Notifications in Redis: a claim with a lease per event, and the state of each order's latest one."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from notifier.domain import Notification
+from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother
+from shared import keyspace
+from shared.errors import PermanentError
+from shared.keyspace import NotificationStatus
+from shared.messages import Event
+from shared.messaging.retry import Bury, Wait
+from shared.redis.client import Redis, store_deadline
+from shared.redis.scripts import Script, ScriptCall
+
+
+class RedisNotificationStore:
+    """See the port; also the FailureListener of the notifier's router."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        channel: str,
+        timeout_seconds: float,
+        lease_seconds: float,
+        retention_seconds: float,
+    ) -> None:
+        self._redis = redis
+        self._channel = channel
+        self._timeout_seconds = timeout_seconds
+        self._lease_milliseconds = round(lease_seconds * 1000)
+        self._retention_seconds = math.ceil(retention_seconds)
+        self._claim = Script.load("notifier", "claim")
+        self._conclude = Script.load("notifier", "conclude")
+
+    async def claim(self, attempts: Sequence[Attempt]) -> Sequence[Claim]:
+        """See the port."""
+        calls = [
+            ScriptCall(
+                _keys(attempt.notification.id, attempt.notification.order_id),
+                [
+                    attempt.owner,
+                    self._lease_milliseconds,
+                    attempt.notification.id,
+                    self._channel,
+                    self._retention_seconds,
+                ],
+            )
+            for attempt in attempts
+        ]
+        async with store_deadline(self._timeout_seconds):
+            answers = await self._claim.run_many(self._redis, calls)
+        return [_claim(answer) for answer in answers]
+
+    async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
+        """See the port."""
+        calls = [
+            self._concluding(attempt.notification.id, attempt.notification.order_id, attempt.owner, "sent", "")
+            for attempt in attempts
+        ]
+        await self._run(calls)
+
+    async def release(self, attempt: Attempt, error: str) -> None:
+        """See the port."""
+        notification: Notification = attempt.notification
+        status = NotificationStatus.SENDING.value
+        await self._run([self._concluding(notification.id, notification.order_id, attempt.owner, status, error)])
+
+    async def waits(self, event: Event[Any], fate: Wait) -> None:
+        """See FailureListener: a notification that waits for its next attempt still counts as sending."""
+
+    async def buried(self, event: Event[Any], fate: Bury) -> None:
+        """See FailureListener."""
+        status = NotificationStatus.FAILED.value
+        await self._run([self._concluding(event.id, event.subject, "", status, fate.history.last_error)])
+
+    def _concluding(self, event_id: str, order_id: str, owner: str, status: str, error: str) -> ScriptCall:
+        arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds]
+        return ScriptCall(_keys(event_id, order_id), arguments)
+
+    async def _run(self, calls: Sequence[ScriptCall]) -> None:
+        async with store_deadline(self._timeout_seconds):
+            answers = await self._conclude.run_many(self._redis, calls)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise PermanentError(f"the notification's record is broken: {answer}") from answer
+
+
+def _keys(event_id: str, order_id: str) -> list[str]:
+    return [
+        keyspace.notification_claim(event_id),
+        keyspace.notifications(order_id),
+        keyspace.NOTIFICATION_COUNTS,
+    ]
+
+
+def _claim(answer: Any) -> Claim:
+    match answer:
+        case ["claimed", attempts]:
+            return Claimed(attempts=int(attempts))
+        case ["held", milliseconds]:
+            return HeldByAnother(seconds=int(milliseconds) / 1000)
+        case ["sent"]:
+            return AlreadySent()
+        case _:
+            raise PermanentError(f"the notification's record is broken: {answer}")

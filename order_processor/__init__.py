@@ -1,0 +1,1 @@
+"""Decides each order once: reserves all of its stock or none, and publishes what happened."""

@@ -1,0 +1,12 @@
+"""The processor's settings: variables that begin with ``PROCESSOR_``."""
+
+from shared.settings import Port, settings_config
+from shared.worker import WorkerSettings
+
+
+class ProcessorSettings(WorkerSettings):
+    """How much the processor takes at a time, and its deadlines."""
+
+    model_config = settings_config("PROCESSOR_")
+
+    ops_port: Port = 9101

@@ -1,0 +1,79 @@
+"""Where services get their broker and their store from: real ones here, in-memory ones elsewhere.
+
+A service's ``main`` is handed an Infrastructure and builds everything else itself, so that tests and a
+single-process run use the same builders as production.
+"""
+
+import random
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from shared.messaging.ports import Publisher, Subscriber
+from shared.messaging.rabbitmq import RabbitPublisher, RabbitSubscriber
+from shared.messaging.rabbitmq_link import LinkTimes
+from shared.redis.client import Redis, open_redis
+from shared.settings import CommonSettings
+
+
+class Supervised(Protocol):
+    """Something that keeps a connection while it runs."""
+
+    def unready_reason(self) -> str | None:
+        """Why it cannot be used at present, or None."""
+
+    async def run(self) -> None:
+        """Keeps the connection, until cancelled."""
+
+
+class SupervisedPublisher(Publisher, Supervised, Protocol):
+    """A publisher that looks after its own connection."""
+
+    async def wait_ready(self) -> None:
+        """Returns once it is connected and the topology stands."""
+
+
+class SupervisedSubscriber(Subscriber, Supervised, Protocol):
+    """A subscriber that looks after its own connection."""
+
+
+class Infrastructure(Protocol):
+    """Makes a service's connections to the world."""
+
+    def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
+        """The store, with that deadline on every command."""
+
+    def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
+        """A publisher whose confirms must come within ``timeout_seconds``."""
+
+    def subscriber(self, service: str) -> SupervisedSubscriber:
+        """A subscriber on a connection of its own."""
+
+
+class ClusterInfrastructure:
+    """The RabbitMQ cluster and the Redis that the settings name."""
+
+    def __init__(self, common: CommonSettings, random_: random.Random) -> None:
+        self._common = common
+        self._random = random_
+
+    def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
+        """See the port."""
+        return open_redis(
+            self._common.redis_url, timeout_seconds=timeout_seconds, max_connections=max_connections
+        )
+
+    def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
+        """See the port."""
+        return RabbitPublisher(
+            self._common.rabbitmq_urls,
+            name=service,
+            timeout_seconds=timeout_seconds,
+            random_=self._random,
+            times=LinkTimes(),
+        )
+
+    def subscriber(self, service: str) -> SupervisedSubscriber:
+        """See the port."""
+        return RabbitSubscriber(
+            self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
+        )
