@@ -12,7 +12,7 @@ from shared.settings import CommonSettings, load
 def main() -> None:
     """Reads the settings and runs the service."""
     common, own = load(CommonSettings), load(GatewaySettings)
-    infrastructure = ClusterInfrastructure(common, random.Random())  # noqa: S311 - jitter, not secrecy
+    infrastructure = ClusterInfrastructure(common, random.Random())
     run_service("api_gateway", common, lambda stop: run(common, own, infrastructure, stop))
 
 

@@ -70,7 +70,9 @@ class DurabilityWatch:
             return f"weak (the store does not show its settings: {error})"
         except RedisError as error:
             raise StoreUnavailable(str(error)) from error
-        wrong = [f"{name} is {settings.get(name)}" for name, value in NEEDED.items() if settings.get(name) != value]
+        wrong = [
+            f"{name} is {settings.get(name)}" for name, value in NEEDED.items() if settings.get(name) != value
+        ]
         if any(str(client.get("name", "")).startswith("sentinel-") for client in clients):
             wrong.append("a Sentinel failover may lose acknowledged writes")
         return f"weak ({', '.join(wrong)})" if wrong else DURABLE

@@ -123,9 +123,7 @@ class Relay:
             ),
             return_exceptions=True,
         )
-        confirmed = [
-            record.order.id for record, result in zip(known, results, strict=True) if result is None
-        ]
+        confirmed = [record.order.id for record, result in zip(known, results, strict=True) if result is None]
         if confirmed:
             self._breaker.succeeded()
             await self._outbox.remove(confirmed)

@@ -59,7 +59,9 @@ class RedisNotificationStore:
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
         """See the port."""
         calls = [
-            self._concluding(attempt.notification.id, attempt.notification.order_id, attempt.owner, "sent", "")
+            self._concluding(
+                attempt.notification.id, attempt.notification.order_id, attempt.owner, "sent", ""
+            )
             for attempt in attempts
         ]
         await self._run(calls)
@@ -68,7 +70,9 @@ class RedisNotificationStore:
         """See the port."""
         notification: Notification = attempt.notification
         status = NotificationStatus.SENDING.value
-        await self._run([self._concluding(notification.id, notification.order_id, attempt.owner, status, error)])
+        await self._run(
+            [self._concluding(notification.id, notification.order_id, attempt.owner, status, error)]
+        )
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
         """See FailureListener: a notification that waits for its next attempt still counts as sending."""

@@ -24,7 +24,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QTY)]
-EmailAddress = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$")]
+EmailAddress = Annotated[
+    str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

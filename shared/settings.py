@@ -57,7 +57,7 @@ class CommonSettings(BaseSettings):
     @field_validator("rabbitmq_urls")
     @classmethod
     def _broker_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        if len(urls) < 2:  # noqa: PLR2004 - one URL leaves nothing to fail over to
+        if len(urls) < 2:
             raise ValueError("name two nodes or more, separated by commas")
         return _checked_urls(urls, ("amqp", "amqps"))
 

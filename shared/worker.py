@@ -59,7 +59,7 @@ async def run_worker(
     stop: asyncio.Event,
 ) -> None:
     """Consumes until ``stop`` is set, then finishes what has arrived."""
-    random_ = random.Random()  # noqa: S311 - jitter, not secrecy
+    random_ = random.Random()
     health, registry = Health(), new_registry()
     publisher = infrastructure.publisher(consumption.service, timeout_seconds=own.publish_timeout_seconds)
     subscriber = infrastructure.subscriber(consumption.service)

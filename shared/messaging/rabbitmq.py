@@ -36,7 +36,13 @@ class RabbitPublisher:
     """Publishes persistent, mandatory messages with confirms over one supervised connection."""
 
     def __init__(
-        self, urls: Sequence[str], *, name: str, timeout_seconds: float, random_: random.Random, times: LinkTimes
+        self,
+        urls: Sequence[str],
+        *,
+        name: str,
+        timeout_seconds: float,
+        random_: random.Random,
+        times: LinkTimes,
     ) -> None:
         self._link = Link(urls, name=f"{name} publish", on_open=self._on_open, random_=random_, times=times)
         self._timeout_seconds = timeout_seconds
@@ -116,7 +122,9 @@ class RabbitSubscriber:
     """Consumes over one supervised connection, each subscription on a channel of its own."""
 
     def __init__(self, urls: Sequence[str], *, name: str, random_: random.Random, times: LinkTimes) -> None:
-        self._link = Link(urls, name=f"{name} consume", on_open=_nothing_to_set_up, random_=random_, times=times)
+        self._link = Link(
+            urls, name=f"{name} consume", on_open=_nothing_to_set_up, random_=random_, times=times
+        )
 
     def unready_reason(self) -> str | None:
         """Why nothing can be consumed, or None."""
@@ -239,8 +247,7 @@ def _delivery_of(message: DeliveredMessage) -> Delivery:
     headers = {
         name: value for name, value in (properties.headers or {}).items() if isinstance(value, HeaderValue)
     }
-    frame = message.delivery
-    assert isinstance(frame, spec.Basic.Deliver)
+    frame = cast(spec.Basic.Deliver, message.delivery)
     redelivered = bool(frame.redelivered)
     count_header = headers.get("x-delivery-count")
     return Delivery(
@@ -252,5 +259,3 @@ def _delivery_of(message: DeliveredMessage) -> Delivery:
         redelivered=redelivered,
         delivery_count=count_header if isinstance(count_header, int) else int(redelivered),
     )
-
-

@@ -124,9 +124,7 @@ class Link:
             rounds, first_of_round = divmod(failures, len(self._urls))
             if failures and first_of_round == 0:
                 log.warning("no broker answers", link=self._name, reason=self._reason)
-                await asyncio.sleep(
-                    backoff_seconds(rounds, self._random, longest=LONGEST_BACKOFF_SECONDS)
-                )
+                await asyncio.sleep(backoff_seconds(rounds, self._random, longest=LONGEST_BACKOFF_SECONDS))
 
     @asynccontextmanager
     async def _open(self, url: URL) -> AsyncIterator[None]:

@@ -141,5 +141,3 @@ def outcome_of_error(error: Exception) -> Retry | Dead:
 
 def _integer(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-

@@ -69,12 +69,8 @@ class _Work:
     """A delivery on its way through the router."""
 
     delivery: Delivery
-    event: Event[Any] | None = None
+    incoming: Incoming | None = None
     outcome: Outcome | None = None
-
-    def incoming(self) -> Incoming:
-        assert self.event is not None
-        return Incoming(event=self.event, history=History.read(self.delivery.headers))
 
 
 class Router:
@@ -149,7 +145,7 @@ class Router:
         if isinstance(event, UnknownEvent) or type(event.data) not in self._consuming.handlers:
             work.outcome = Done()
             return work
-        work.event = event
+        work.incoming = Incoming(event=event, history=History.read(delivery.headers))
         if delivery.delivery_count >= DELIVERY_LIMIT:
             times = f"delivered {delivery.delivery_count} times without an ack"
             work.outcome = Dead(reason="delivery_limit", error=times)
@@ -158,36 +154,40 @@ class Router:
     async def _handle(self, works: Sequence[_Work]) -> None:
         """Gives every open work its outcome. What was delivered before runs alone from the start."""
         for kind, handler in self._consuming.handlers.items():
-            mine = [work for work in works if work.event and type(work.event.data) is kind and not work.outcome]
+            mine = [work for work in works if work.outcome is None and _is_about(work, kind)]
             fresh = [work for work in mine if work.delivery.delivery_count == 0]
             if fresh:
-                await self._handle_together(handler, fresh)
+                await self._run(handler, fresh)
             for work in mine:
                 if work.outcome is None:
-                    await self._handle_alone(handler, work)
+                    await self._run(handler, [work])
 
-    async def _handle_together(self, handler: BatchHandler, works: Sequence[_Work]) -> None:
+    async def _run(self, handler: BatchHandler, works: Sequence[_Work]) -> None:
+        """Runs the handler once. A fault is the fate of a message that runs alone, and of no other."""
+        batch = [work.incoming for work in works if work.incoming is not None]
         try:
-            outcomes = await waiting_out(lambda: handler([work.incoming() for work in works]), self._random)
-        except Exception as error:  # noqa: BLE001 - each message is run alone next, which finds the culprit
-            log.warning("batch failed, running its messages alone", size=len(works), error=repr(error))
-            return
+            outcomes = await waiting_out(lambda: handler(batch), self._random)
+        except Exception as error:  # whatever a handler raises is judged here, message by message
+            if len(works) > 1:
+                log.warning("batch failed, running its messages alone", size=len(works), error=repr(error))
+                return
+            log.exception("handler failed", event_id=batch[0].event.id)
+            outcomes = [outcome_of_error(error)]
         for work, outcome in zip(works, outcomes, strict=True):
             work.outcome = outcome
 
-    async def _handle_alone(self, handler: BatchHandler, work: _Work) -> None:
-        try:
-            (work.outcome,) = await waiting_out(lambda: handler([work.incoming()]), self._random)
-        except Exception as error:  # noqa: BLE001 - any fault of a handler is the fate of its message alone
-            log.exception("handler failed", event_id=work.event.id if work.event else None)
-            work.outcome = outcome_of_error(error)
-
     async def _settle(self, work: _Work) -> None:
-        assert work.outcome is not None
-        await self._settlement.carry_out(work.outcome, work.delivery, work.event)
+        if work.outcome is None:
+            raise RuntimeError("a delivery was left without an outcome")
+        event = work.incoming.event if work.incoming else None
+        await self._settlement.carry_out(work.outcome, work.delivery, event)
+
+
+def _is_about(work: _Work, kind: type[EventData]) -> bool:
+    return work.incoming is not None and type(work.incoming.event.data) is kind
 
 
 def _label(work: _Work) -> str:
     if isinstance(work.outcome, Done):
-        return "done" if work.event else UNKNOWN_TYPE
+        return "done" if work.incoming else UNKNOWN_TYPE
     return "retried" if isinstance(work.outcome, Retry) else "dead"

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from shared.logs import get_logger
@@ -86,7 +86,9 @@ class Settlement:
 def message_of(event: Event[EventData]) -> OutgoingMessage:
     """The event as a message on its route."""
     route = ROUTES[type(event.data)]
-    headers: dict[str, HeaderValue] = {TRACEPARENT: event.trace.traceparent} if event.trace.traceparent else {}
+    headers: dict[str, HeaderValue] = (
+        {TRACEPARENT: event.trace.traceparent} if event.trace.traceparent else {}
+    )
     return OutgoingMessage(
         exchange=route.exchange,
         routing_key=route.routing_key,
@@ -102,7 +104,7 @@ def _without_broker_headers(headers: Headers) -> dict[str, HeaderValue]:
 
 
 def _log_burial(queue: str, fate: Bury, delivery: Delivery, event: Event[Any] | None) -> None:
-    subject: Mapping[str, str] = {"event_id": event.id, "order_id": event.subject} if event else {}
+    subject = {"event_id": event.id, "order_id": event.subject} if event else {}
     log.error(
         "dead-lettered",
         queue=queue,

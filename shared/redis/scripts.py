@@ -64,7 +64,9 @@ class Script:
     async def _pipeline(self, redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
         if len(calls) == 1:
             try:
-                return [await redis.evalsha(self.sha, len(calls[0].keys), *calls[0].keys, *calls[0].arguments)]
+                return [
+                    await redis.evalsha(self.sha, len(calls[0].keys), *calls[0].keys, *calls[0].arguments)
+                ]
             except ResponseError as error:
                 return [error]
         async with redis.pipeline(transaction=False) as pipeline:

@@ -29,7 +29,9 @@ class StoreWatch:
         while True:
             before, self._reason = self._reason, await self._ask()
             if before != self._reason:
-                log.info("store reached") if self._reason is None else log.warning("store away", reason=self._reason)
+                log.info("store reached") if self._reason is None else log.warning(
+                    "store away", reason=self._reason
+                )
             await asyncio.sleep(self._pause_seconds)
 
     async def _ask(self) -> str | None:
