@@ -23,7 +23,7 @@ down: $(READY) ## stop it; its data stays (ARGS="--wipe" removes it)
 	@$(BIN)/orderctl down $(ARGS)
 
 test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k order")
-	@$(BIN)/python -m orderctl.native.packages
+	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails

@@ -1,0 +1,25 @@
+"""`python -m orderctl.native` installs the packages that native mode needs, where that can be done, for `make test`.
+
+Where it cannot be done that is no failure: the tests that need them are counted, with the reason, by pytest.
+"""
+
+from orderctl.checklist import Checklist
+from orderctl.errors import OrderctlError
+from orderctl.native import packages
+from orderctl.native.layout import Layout, default_data_dir
+from orderctl.terminal import err, out, show_error
+
+
+def main() -> None:
+    """Install what is missing, or say why not."""
+    layout = Layout(default_data_dir())
+    with Checklist(out).shown() as progress:
+        try:
+            packages.ensure(progress, layout.log("packages"))
+        except OrderctlError as error:
+            show_error(error)
+            err.print("the tests go on without RabbitMQ and Redis")
+
+
+if __name__ == "__main__":
+    main()
