@@ -22,6 +22,7 @@ PARTS = (*NODE_NAMES, REDIS)
 SERVER_PROGRAMS = ("beam.smp", "redis-server")
 FORM_SECONDS = 90.0
 STOP_GRACE_SECONDS = 25.0
+HEAD_START_SECONDS = 20.0
 POLL_SECONDS = 0.2
 
 
@@ -100,6 +101,8 @@ class NativeCluster:
         Raises PartFailedError, with the log of the part, when that does not come about in time.
         """
         missing = [name for name in PARTS if self.node_pid(name) is None]
+        if not self.layout.formed.exists():
+            self._start_first(missing)
         self._start_processes(missing)
         self.wait_redis(timeout_seconds)
         Formation(self, self._progress).wait(timeout_seconds)
@@ -115,9 +118,19 @@ class NativeCluster:
         self.end_leftovers()
 
     def wait_running(self, nodes: Iterable[str] = NODE_NAMES, timeout_seconds: float = FORM_SECONDS) -> None:
-        """Wait until each of these nodes serves and sees all of them; raises PartFailedError."""
+        """Wait until each of these nodes serves and sees all of them; raises PartFailedError.
+
+        A node that gave up its start is started again, as the supervisor would.
+        """
         wanted = frozenset(nodes)
-        if not self._until(lambda: all(wanted <= self.seen_by(node) for node in wanted), timeout_seconds):
+
+        def together() -> bool:
+            for node in wanted:
+                if rabbitmq.gave_up(self.layout, node):
+                    self.start_part(node)
+            return all(wanted <= self.seen_by(node) for node in wanted)
+
+        if not self._until(together, timeout_seconds):
             absent = sorted(wanted - self.running_nodes())
             raise self.failure((absent or sorted(wanted))[0], f"not running after {timeout_seconds:.0f} s")
 
@@ -184,20 +197,31 @@ class NativeCluster:
 
     # --- inside ------------------------------------------------------------------------------------------
 
+    def _start_first(self, missing: list[str]) -> None:
+        """Give the very first node a head start: three that form a cluster at once wait for each other's lock."""
+        first, *others = NODE_NAMES
+        self._start_processes([name for name in missing if name not in others])
+        self._until(
+            lambda: (
+                rabbitmq.is_founding(self.layout, first)
+                or bool(self.seen_by(first))
+                or self.node_pid(first) is None
+            ),
+            HEAD_START_SECONDS,
+        )
+
     def _start_processes(self, names: list[str]) -> None:
         self.layout.create()
-        rabbitmq.write_cookie(self.layout)
-        self._adopt_unrecorded(names)
-        names = [name for name in names if self.node_pid(name) is None]
-        if any(name in NODE_NAMES for name in names):
-            self._ensure_epmd()
-        self.ports.claim(
-            [port for name in names for port in (node_ports(name) if name in NODE_NAMES else (name,))],
-            self._progress,
-        )
-        for name in names:
-            self._progress(Step(name=name, state=StepState.WORKING, detail="starting"))
-            self._spawn(name)
+        with self.layout.spawning():
+            rabbitmq.write_cookie(self.layout)
+            self._adopt_unrecorded(names)
+            absent = [name for name in names if self.node_pid(name) is None]
+            if any(name in NODE_NAMES for name in absent):
+                self._ensure_epmd()
+            self.ports.claim([port for name in absent for port in _ports_of(name)], self._progress)
+            for name in absent:
+                self._progress(Step(name=name, state=StepState.WORKING, detail="starting"))
+                self._spawn(name)
 
     def _spawn(self, name: str) -> None:
         if name == REDIS:
@@ -215,7 +239,7 @@ class NativeCluster:
                 processes.write_record(self.layout, owned.record)
 
     def _ensure_epmd(self) -> None:
-        """Run the port mapper in the foreground, so that its pid is known; adopt one that a broker started."""
+        """Run the port mapper in the foreground, so that its pid is known, or adopt one of a broker's."""
         if processes.running(self.layout, EPMD):
             return
         for owned in processes.owned_by(self.layout):
@@ -231,6 +255,10 @@ class NativeCluster:
 
     def _until(self, condition: Callable[[], bool], timeout_seconds: float) -> bool:
         return processes.wait_until(condition, timeout_seconds, POLL_SECONDS)
+
+
+def _ports_of(name: str) -> tuple[str, ...]:
+    return node_ports(name) if name in NODE_NAMES else (name,)
 
 
 def _known(name: str) -> str:

@@ -1,8 +1,8 @@
 """The wait for three nodes to run in one cluster, and what is done about those that do not.
 
-Nothing may be declared before all three run together: a queue declared earlier keeps one member for ever. A
-node that ends meanwhile is started again, a few times. Two nodes that came up as clusters of their own, which a
-first start side by side can bring about, hold no data yet: all but the first start over.
+Nothing may be declared before all three run together: a queue declared earlier keeps one member for ever.
+A node that ends meanwhile is started again, a few times. Two nodes that came up as clusters of their own,
+which a first start side by side can bring about, hold no data yet: all but the first start over.
 """
 
 import shutil

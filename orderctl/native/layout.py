@@ -56,19 +56,24 @@ class Layout:
         """The folder with configuration and data of one broker or of Redis."""
         return self.data_dir / name
 
+    @property
+    def run_dir(self) -> Path:
+        """What is known about the processes that were started; without meaning once all have ended."""
+        return self.data_dir / "run"
+
     def record(self, name: str) -> Path:
-        return self.data_dir / "run" / f"{name}.json"
+        return self.run_dir / f"{name}.json"
 
     def stopped(self, name: str) -> Path:
         """Present while the operator wants the service to stay down."""
-        return self.data_dir / "run" / f"{name}.stopped"
+        return self.run_dir / f"{name}.stopped"
 
     def log(self, name: str) -> Path:
         return self.data_dir / "logs" / f"{name}.log"
 
     def create(self) -> None:
         """Make the folders, private to this user because of the Erlang cookie."""
-        for folder in (self.data_dir, self.home, self.data_dir / "run", self.data_dir / "logs"):
+        for folder in (self.data_dir, self.home, self.run_dir, self.data_dir / "logs"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sign.touch()
 
@@ -80,19 +85,34 @@ class Layout:
             raise OrderctlError(f"{self.data_dir} was not made by orderctl; it is left as it is")
         shutil.rmtree(self.data_dir)
 
-    def rotate_log(self, name: str) -> None:
-        """Keep one older log when the current one has grown past `LOG_ROTATE_BYTES`."""
+    def rotate_log(self, name: str) -> int:
+        """Keep one older log once the current one is past `LOG_ROTATE_BYTES`; returns the bytes left in it."""
         log = self.log(name)
-        if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
-            log.replace(log.with_suffix(".log.1"))
+        size = log.stat().st_size if log.exists() else 0
+        if size <= LOG_ROTATE_BYTES:
+            return size
+        log.replace(log.with_suffix(".log.1"))
+        return 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let one command at a time change what runs; waits for the other."""
         self.create()
-        with (self.data_dir / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _flock(self.data_dir / "lock"):
             yield
+
+    @contextmanager
+    def spawning(self) -> Iterator[None]:
+        """Keep "does it run, is it meant to?" and "start it" together, between commands and supervisor."""
+        with _flock(self.data_dir / "spawn-lock"):
+            yield
+
+
+@contextmanager
+def _flock(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def tail(log: Path, lines: int = 15) -> list[str]:

@@ -1,7 +1,8 @@
 """Which part listens where: the well-known port if it is free, the next one if not, the same one next time.
 
-A port that is taken is no error where nobody chose it. What was found is remembered in the data folder, so that
-a system keeps its addresses over `down` and `up`; a remembered port is given up only when somebody else has it.
+A port that is taken is no error where nobody chose it. What was found is remembered in the data folder, so
+that a system keeps its addresses over `down` and `up`; a remembered port is given up only when somebody else
+has it.
 """
 
 import json
@@ -49,7 +50,10 @@ def node_ports(node: str) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Ports:
-    """The ports of one system. `preferred` is where each would like to be; `chosen` is what the operator set."""
+    """The ports of one system: where each part prefers to be, and what the operator chose.
+
+    `chosen_by` names the setting behind each chosen port.
+    """
 
     layout: Layout
     preferred: Mapping[str, int] = field(default_factory=lambda: dict(WELL_KNOWN_PORTS))
@@ -98,7 +102,7 @@ class Ports:
 
 
 def is_free(port: int) -> bool:
-    """True if a process of ours could listen there now; connections that linger after a close do not count."""
+    """True if a process of ours could listen there now, whatever closed connections linger."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -27,11 +27,15 @@ _children: dict[int, subprocess.Popen[bytes]] = {}  # of this very process, whic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRecord:
-    """One process that we started. `fingerprint` stands for the settings that it was started with."""
+    """One process that we started.
+
+    `log_bytes` is how long its log was before; `fingerprint` stands for the settings that it was started with.
+    """
 
     name: str
     pid: int
     start: str
+    log_bytes: int = 0
     fingerprint: str = ""
 
     @property
@@ -69,7 +73,7 @@ def spawn(
 ) -> ProcessRecord:
     """Start a process in a session of its own, its output in its log, and record it."""
     layout.create()
-    layout.rotate_log(name)
+    log_bytes = layout.rotate_log(name)
     with layout.log(name).open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -82,7 +86,9 @@ def spawn(
         )
     _children[process.pid] = process
     start = start_of(process.pid) or "ended at once"
-    record = ProcessRecord(name=name, pid=process.pid, start=start, fingerprint=fingerprint)
+    record = ProcessRecord(
+        name=name, pid=process.pid, start=start, log_bytes=log_bytes, fingerprint=fingerprint
+    )
     write_record(layout, record)
     return record
 
@@ -156,7 +162,7 @@ def kill(record: ProcessRecord, timeout_seconds: float = 5.0) -> bool:
 
 
 def terminate(record: ProcessRecord, grace_seconds: float) -> bool:
-    """SIGTERM (and SIGCONT, for one that a test froze), SIGKILL after the grace; False if it was not running."""
+    """SIGTERM (and SIGCONT, for a frozen one), SIGKILL after the grace; False if it was not running."""
     if not send(record, signal.SIGTERM):
         return False
     send(record, signal.SIGCONT)
@@ -167,7 +173,7 @@ def terminate(record: ProcessRecord, grace_seconds: float) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedProcess:
-    """A process that carries our mark: the part it belongs to, as itself or as a child, and the program it runs."""
+    """A process that carries our mark: a part (its name is the record's) or a child of one."""
 
     record: ProcessRecord
     program: str

@@ -1,8 +1,8 @@
 """One RabbitMQ node of the private cluster: how it is configured, started, and asked how it is.
 
-The server's own script is started, not the wrapper on the PATH, which changes user and folder; and as if under
-systemd, so that the script replaces itself by the broker and the recorded pid is the broker's. The environment is
-built from nothing, so that no setting of another RabbitMQ on the machine reaches this one.
+The server's own script is started, not the wrapper on the PATH, which changes user and folder; and as if
+under systemd, so that the script replaces itself by the broker and the recorded pid is the broker's. The
+environment is built from nothing, so that no setting of another RabbitMQ on the machine reaches this one.
 """
 
 import base64
@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from orderctl.errors import PartFailedError
-from orderctl.native import packages
+from orderctl.native import packages, processes
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, Ports
+from orderctl.native.processes import ProcessRecord
 
 USER = PASSWORD = "guest"  # noqa: S105 - RabbitMQ's own default, which it accepts from loopback only
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
 
-# Idle schedulers sleep instead of spinning, so that three nodes leave the processors to the pipeline. Those for files
-# may spin for a moment: loading a module takes dozens of tiny file operations, and without it a start takes twice
-# as long (9.5 s against 5 s on two cores).
+_LOG_READ_BYTES = 1024 * 1024
+# Idle schedulers sleep instead of spinning, so that three nodes leave the processors to the pipeline. Those for
+# files may spin for a moment: loading a module takes dozens of tiny file operations, and without it a start
+# takes twice as long (9.5 s against 5 s on two cores).
 _ERLANG_ARGUMENTS = "+sbwt none +sbwtdcpu none +sbwtdio short -kernel inet_dist_use_interface {127,0,0,1}"
-# A node that cannot find the others keeps waiting for them: after all three were killed, the first one back has to.
+# A node that cannot find the others keeps waiting: after all three were killed, the first one back has to.
 _CONFIGURATION = """\
 # Written by orderctl at every start; changes here do not last.
 listeners.tcp.1 = {host}:{amqp}
@@ -60,7 +62,7 @@ class NodeView:
 
 
 def erlang_name(node: str) -> str:
-    """The node's name inside Erlang; the host part is fixed, so that no name resolution can get in the way."""
+    """The node's name inside Erlang; the host part is fixed, so that name resolution cannot matter."""
     return f"{node}@localhost"
 
 
@@ -120,10 +122,29 @@ def erlang_environment(layout: Layout, ports: Ports) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
+        "ERL_CRASH_DUMP_SECONDS": "0",
         "HOME": str(layout.home),
         "ERL_EPMD_PORT": str(ports[EPMD]),
         "ERL_EPMD_ADDRESS": LOOPBACK,
     }
+
+
+def gave_up(layout: Layout, node: str) -> bool:
+    """True if the node was started last and ended by itself before it served, by the word of its log."""
+    record = processes.read_record(layout, node)
+    return record is not None and not record.alive and _has_logged(layout, record, b"BOOT FAILED")
+
+
+def is_founding(layout: Layout, node: str) -> bool:
+    """True once the node has taken the lock under which clusters are formed, by the word of its log."""
+    record = processes.running(layout, node)
+    return record is not None and _has_logged(layout, record, b"Will try to lock with peer discovery")
+
+
+def _has_logged(layout: Layout, record: ProcessRecord, text: bytes) -> bool:
+    with layout.log(record.name).open("rb") as log:
+        log.seek(record.log_bytes)
+        return text in log.read(_LOG_READ_BYTES)
 
 
 def run_program(

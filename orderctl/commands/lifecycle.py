@@ -1,0 +1,66 @@
+"""`up` and `down`: the whole system at once."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from orderctl.checklist import Checklist
+from orderctl.commands.options import DataDir
+from orderctl.modes import Mode, current_system, system_for
+from orderctl.system import SystemStatus
+from orderctl.terminal import command_name, out, readable_errors
+
+EXAMPLE_ORDER = '{"id":"order123","sku":"mag-safe-phone-case","qty":2}'
+
+
+def up(
+    mode: Annotated[
+        Mode, typer.Option(help="How to run it; auto takes the best that this machine offers.")
+    ] = Mode.AUTO,
+    data_dir: DataDir = None,
+) -> None:
+    """Start whatever is missing, and return when the pipeline takes orders."""
+    with readable_errors():
+        began = time.monotonic()
+        system = system_for(mode, data_dir)
+        with Checklist(out).shown() as checklist:
+            system.up(checklist)
+        show_welcome(system.status(), time.monotonic() - began)
+
+
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Remove all data too.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Stop everything that was started here, and nothing else. Data stays unless --wipe is given."""
+    with readable_errors():
+        began = time.monotonic()
+        system = current_system(data_dir)
+        with Checklist(out).shown() as checklist:
+            system.down(wipe=wipe, progress=checklist)
+        kept = "data removed" if wipe else f"data kept; {command_name()} up continues with it"
+        out.print(f"[green]down[/] in {time.monotonic() - began:.1f} s; {kept}")
+
+
+def show_welcome(status: SystemStatus, seconds: float) -> None:
+    """The addresses, and a line to paste."""
+    gateway = status.service("api_gateway")
+    dashboard = status.service("dashboard")
+    out.print(f"\n[bold green]The pipeline takes orders[/] (mode {status.mode}, {seconds:.1f} s)\n")
+    rows = [("orders", f"{gateway.url}/orders"), ("API documentation", f"{gateway.url}/docs")]
+    rows += [("dashboard", f"{dashboard.url}/"), ("its metrics", f"{dashboard.url}/metrics")]
+    rows += [(f"{service.name} metrics", f"{service.ops_url}/metrics") for service in status.services[:-1]]
+    management = status.rabbitmq[0].management_url.replace("guest:guest@", "")
+    rows += [("RabbitMQ management", f"{management}/  (guest, guest)"), ("Redis", status.redis.url)]
+    for name, url in rows:
+        out.print(Text(f"  {name:<24}{url}"))
+    out.print("\nTry it:\n")
+    out.print(Text(f"  {command_name()} inventory set mag-safe-phone-case 100"))
+    out.print(
+        Text(
+            f"  curl -i -X POST {gateway.url}/orders -H 'Content-Type: application/json' -d '{EXAMPLE_ORDER}'"
+        )
+    )
+    out.print(Text(f"  curl '{dashboard.url}/metrics?sku=mag-safe-phone-case&order_id=order123'\n"))

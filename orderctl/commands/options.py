@@ -1,0 +1,18 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orderctl.native.layout import DATA_DIR_VARIABLE
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar=DATA_DIR_VARIABLE,
+        help="Where everything of this system lives (.data/native in the checkout).",
+        show_default=False,
+    ),
+]

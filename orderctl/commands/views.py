@@ -1,0 +1,55 @@
+"""`status`, `logs` and `doctor`: look without touching."""
+
+from typing import Annotated
+
+import typer
+
+from orderctl.commands.options import DataDir
+from orderctl.doctor import examine
+from orderctl.errors import UnknownPartError
+from orderctl.follow import follow, show_tail
+from orderctl.modes import current_system
+from orderctl.status import render
+from orderctl.terminal import EXIT_FAILED, out, print_json, readable_errors
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show every part: where it is, its process, and whether it can do its work."""
+    with readable_errors():
+        current = current_system(data_dir).status()
+        if as_json:
+            print_json(current.as_json())
+        else:
+            out.print(render(current))
+
+
+def logs(
+    service: Annotated[str | None, typer.Argument(metavar="[NAME]", help="All parts if left out.")] = None,
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many to begin with.")] = 20,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the end of the logs, each line under the name of its part."""
+    with readable_errors():
+        files = current_system(data_dir).logs()
+        if service is not None:
+            if service not in files:
+                raise UnknownPartError(f"{service} has no log; there are: {', '.join(files) or 'none yet'}")
+            files = {service: files[service]}
+        if following:
+            follow(files, lines)
+        else:
+            show_tail(files, lines)
+
+
+def doctor(data_dir: DataDir = None) -> None:
+    """Look for what could keep the pipeline from working, and say what to do about it."""
+    with readable_errors():
+        findings = examine(current_system(data_dir).status())
+        for finding in findings:
+            out.print(finding.rendered())
+        if any(finding.is_fault for finding in findings):
+            raise typer.Exit(EXIT_FAILED)

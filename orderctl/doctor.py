@@ -1,0 +1,174 @@
+"""What could keep the pipeline from working, found by looking, each with what to do about it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from rich.text import Text
+
+from orderctl.native import packages, processes, rabbitmq, redis
+from orderctl.native.cluster import PARTS
+from orderctl.native.layout import Layout
+from orderctl.native.ports import EPMD, NODE_NAMES
+from orderctl.native.services import SERVICES
+from orderctl.native.supervisor import NAME as SUPERVISOR
+from orderctl.system import SystemStatus
+
+LEAST_FREE_BYTES = 500 * 1024 * 1024
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    FINE = "ok"
+    REMARK = "note"
+    FAULT = "fault"
+
+
+_COLOURS = {Severity.FINE: "green", Severity.REMARK: "yellow", Severity.FAULT: "red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `advice` says what to do where there is something to do."""
+
+    severity: Severity
+    what: str
+    advice: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        return self.severity is Severity.FAULT
+
+    def rendered(self) -> Text:
+        """One line, two where there is advice."""
+        mark = (f"{self.severity:<6}", _COLOURS[self.severity])
+        advice = f"\n      {self.advice}" if self.advice else ""
+        return Text.assemble(mark, self.what, (advice, "dim"))
+
+
+def examine(status: SystemStatus) -> list[Finding]:
+    """Look at the machine, then at what runs on it."""
+    findings = [*_machine(status)]
+    if status.anything_runs:
+        findings += [*_parts(status), *_queues(status), *_durability(status)]
+    else:
+        findings.append(_remark("nothing runs", "start it with: orderctl up"))
+    return [*findings, *_strangers(Layout(status.data_dir))]
+
+
+def _machine(status: SystemStatus) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield (
+        _fine(f"Python {version}") if supported else _fault(f"Python {version}", "3.11 to 3.13 are supported")
+    )
+    absent = packages.missing()
+    if absent:
+        can = "orderctl up installs it" if packages.installable() else "install it with the system's packages"
+        yield (_remark if packages.installable() else _fault)(f"not installed: {', '.join(absent)}", can)
+    else:
+        yield _fine(f"RabbitMQ in {packages.rabbitmq_folder()}, Redis in {packages.redis_server()}")
+    yield _docker()
+    existing = next(folder for folder in (status.data_dir, *status.data_dir.parents) if folder.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    room = f"{free_bytes // 1024**2} MiB free in {status.data_dir}"
+    yield (
+        _fine(room)
+        if free_bytes > LEAST_FREE_BYTES
+        else _fault(room, "RabbitMQ stops taking orders below 50 MB")
+    )
+    if not os.access(existing, os.W_OK):
+        yield _fault(f"{existing} cannot be written", "choose another folder with --data-dir")
+
+
+def _docker() -> Finding:
+    command = ["docker", "info", "--format", "{{.ServerVersion}}"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return _fine("no Docker engine; native mode needs none")
+    if answer.returncode or not answer.stdout.strip():
+        return _fine("no Docker engine answers; native mode needs none")
+    return _fine(f"Docker engine {answer.stdout.strip()} answers")
+
+
+def _parts(status: SystemStatus) -> Iterator[Finding]:
+    for node in status.rabbitmq:
+        if node.pid is None:
+            yield _fault(f"{node.node} does not run", f"orderctl start {node.node}, or orderctl up")
+        elif not node.running:
+            yield _fault(f"{node.node} runs but does not serve", "it may wait for the others: orderctl up")
+        else:
+            yield _fine(f"{node.node} serves, pid {node.pid}")
+    for service in status.services:
+        if service.pid is None:
+            yield _fault(
+                f"{service.name} does not run", f"orderctl start {service.name}; orderctl logs {service.name}"
+            )
+        elif not service.ready:
+            yield _fault(f"{service.name} is not ready: {service.reason}", f"orderctl logs {service.name}")
+        else:
+            yield _fine(f"{service.name} is ready, pid {service.pid}")
+    if processes.running(Layout(status.data_dir), SUPERVISOR) is None:
+        yield _fault("the supervisor does not run: services that end stay down", "orderctl up")
+
+
+def _queues(status: SystemStatus) -> Iterator[Finding]:
+    serving = [node for node in status.rabbitmq if node.running]
+    if not serving:
+        return
+    try:
+        short = rabbitmq.short_queues(urlsplit(serving[0].management_url).port or 0)
+    except OSError as error:
+        yield _fault(f"the queues could not be listed: {error}")
+        return
+    for name, members in short.items():
+        held = ", ".join(sorted(members)) or "nobody"
+        yield _fault(f"{name} is held by {held} alone: it may not survive a node", "orderctl up grows it")
+    if not short:
+        yield _fine(f"every quorum queue has {len(NODE_NAMES)} members")
+
+
+def _durability(status: SystemStatus) -> Iterator[Finding]:
+    if not status.redis.ready:
+        yield _fault("Redis does not answer", "orderctl start redis, or orderctl up")
+        return
+    faults = redis.durability_faults(urlsplit(status.redis.url).port or 0)
+    if faults:
+        yield _fault(
+            f"Redis may lose what it acknowledged: {', '.join(faults)}", "orderctl stop redis; orderctl up"
+        )
+    else:
+        yield _fine(f"Redis keeps what it acknowledges, pid {status.redis.pid}")
+
+
+def _strangers(layout: Layout) -> Iterator[Finding]:
+    """Processes of ours that no record knows, which `down` ends."""
+    known = {
+        record.pid
+        for name in (*PARTS, *SERVICES, EPMD, SUPERVISOR)
+        if (record := processes.running(layout, name)) is not None
+    }
+    for owned in processes.owned_by(layout):
+        if owned.record.pid not in known and owned.record.name not in PARTS:
+            yield _remark(
+                f"{owned.program} ({owned.record.pid}) is ours but not recorded", "orderctl down ends it"
+            )
+
+
+def _fine(what: str) -> Finding:
+    return Finding(severity=Severity.FINE, what=what)
+
+
+def _remark(what: str, advice: str = "") -> Finding:
+    return Finding(severity=Severity.REMARK, what=what, advice=advice)
+
+
+def _fault(what: str, advice: str = "") -> Finding:
+    return Finding(severity=Severity.FAULT, what=what, advice=advice)

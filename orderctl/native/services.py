@@ -1,0 +1,174 @@
+"""The four services as processes of this machine: their ports, their environment, their readiness.
+
+`NativeServices` starts a process when it is told to and never by itself; keeping them running is the
+supervisor's work. Tests use it directly, with a failpoint or a shorter drain as an override.
+"""
+
+import hashlib
+import http.client
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orderctl.errors import PartFailedError, UnknownPartError
+from orderctl.native import processes
+from orderctl.native.cluster import NativeCluster
+from orderctl.native.layout import project_root
+from orderctl.native.ports import LOOPBACK
+from orderctl.native.processes import ProcessRecord
+
+DRAIN_GRACE_SECONDS = 25.0
+READY_SECONDS = 45.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One service: the module that is run, the prefix of its settings, and which ports it has."""
+
+    name: str
+    prefix: str
+    serves_clients: bool
+    has_operations_port: bool = True
+
+    @property
+    def ports(self) -> Mapping[str, str]:
+        """Each setting that takes a port, with the name of that port."""
+        client = {f"{self.prefix}_PORT": f"{self.name}.http"} if self.serves_clients else {}
+        return client | ({f"{self.prefix}_OPS_PORT": f"{self.name}.ops"} if self.has_operations_port else {})
+
+    @property
+    def operations_port(self) -> str:
+        """The name of the port with `/readyz` and `/metrics`."""
+        return f"{self.name}.ops" if self.has_operations_port else f"{self.name}.http"
+
+
+SERVICES: Mapping[str, ServiceSpec] = {
+    spec.name: spec
+    for spec in (
+        ServiceSpec(name="api_gateway", prefix="GATEWAY", serves_clients=True),
+        ServiceSpec(name="order_processor", prefix="PROCESSOR", serves_clients=False),
+        ServiceSpec(name="notifier", prefix="NOTIFIER", serves_clients=False),
+        ServiceSpec(name="dashboard", prefix="DASHBOARD", serves_clients=True, has_operations_port=False),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """What `/readyz` answered; `reason` says why not, in the service's own words where it has any."""
+
+    ready: bool
+    reason: str = ""
+
+
+class NativeServices:
+    """The services that belong to one cluster, in its data folder and on ports of its own.
+
+    `base_environment` is what they inherit (this process' own, if not given); addresses are always ours.
+    """
+
+    def __init__(self, cluster: NativeCluster, *, base_environment: Mapping[str, str] | None = None) -> None:
+        self._cluster = cluster
+        self._layout = cluster.layout
+        self._base = dict(os.environ if base_environment is None else base_environment)
+
+    def url(self, name: str) -> str | None:
+        """Where clients reach the service; None for one that has none."""
+        spec = spec_of(name)
+        return f"http://{LOOPBACK}:{self._cluster.ports[f'{name}.http']}" if spec.serves_clients else None
+
+    def operations_url(self, name: str) -> str:
+        """Where `/readyz` and `/metrics` are."""
+        return f"http://{LOOPBACK}:{self._cluster.ports[spec_of(name).operations_port]}"
+
+    def pid(self, name: str) -> int | None:
+        """The pid of the service's process; None while it does not run."""
+        record = self.running(name)
+        return record.pid if record else None
+
+    def running(self, name: str) -> ProcessRecord | None:
+        """The service's process, if it runs."""
+        return processes.running(self._layout, spec_of(name).name)
+
+    def start(self, name: str, overrides: Mapping[str, str] | None = None) -> ProcessRecord:
+        """Start the service if it does not run; returns once its process exists, ready or not."""
+        running = self.running(name)
+        if running:
+            return running
+        settings = self.settings(name)
+        return processes.spawn(
+            self._layout,
+            name,
+            [sys.executable, "-m", name],
+            environment={**self._base, **settings, **(overrides or {})},
+            cwd=project_root(),
+            fingerprint=self.fingerprint(name),
+        )
+
+    def stop(self, name: str) -> bool:
+        """SIGTERM: the service drains, then ends; False if it was not running."""
+        record = self.running(name)
+        return record is not None and processes.terminate(record, DRAIN_GRACE_SECONDS)
+
+    def kill(self, name: str) -> bool:
+        """SIGKILL; False if it was not running."""
+        record = self.running(name)
+        return record is not None and processes.kill(record)
+
+    def readiness(self, name: str, timeout_seconds: float = 2.0) -> Readiness:
+        """Ask the service whether it can do its work; never raises."""
+        if self.running(name) is None:
+            return Readiness(ready=False, reason="not running")
+        port = self._cluster.ports[spec_of(name).operations_port]
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
+        try:
+            connection.request("GET", "/readyz?verbose")
+            answer = connection.getresponse()
+            text = answer.read(2_000).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            return Readiness(ready=False, reason=f"no answer yet ({type(error).__name__})")
+        finally:
+            connection.close()
+        reason = " ".join(text.split())[:200]
+        return Readiness(ready=answer.status == 200, reason="" if answer.status == 200 else reason)
+
+    def wait_ready(self, names: Iterable[str] = SERVICES, timeout_seconds: float = READY_SECONDS) -> None:
+        """Wait until each of these is ready; raises PartFailedError with the reason of one that is not."""
+        for name in names:
+            self._wait_ready(name, timeout_seconds)
+
+    def _wait_ready(self, name: str, timeout_seconds: float) -> None:
+        if not processes.wait_until(lambda: self.readiness(name).ready, timeout_seconds, 0.1):
+            reason = self.readiness(name).reason
+            raise PartFailedError(f"{name}: not ready: {reason}", log=self._layout.log(name))
+
+    def settings(self, name: str) -> dict[str, str]:
+        """The settings that native mode decides: where everything is, and how logs look in a file."""
+        ports = {variable: str(self._cluster.ports[port]) for variable, port in spec_of(name).ports.items()}
+        return {
+            "RABBITMQ_URLS": ",".join(self._cluster.rabbitmq_urls),
+            "RABBITMQ_MANAGEMENT_URLS": ",".join(self._cluster.rabbitmq_management_urls),
+            "REDIS_URL": self._cluster.redis_url,
+            "LOG_FORMAT": "json",
+            "PYTHONUNBUFFERED": "1",
+            **ports,
+        }
+
+    def fingerprint(self, name: str) -> str:
+        """Stands for `settings`: a service whose record has another one runs with addresses of before."""
+        text = "\n".join(f"{variable}={value}" for variable, value in sorted(self.settings(name).items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def log(self, name: str) -> Path:
+        """Where the service's output goes."""
+        return self._layout.log(spec_of(name).name)
+
+
+def spec_of(name: str) -> ServiceSpec:
+    """The service of this name; raises UnknownPartError."""
+    try:
+        return SERVICES[name]
+    except KeyError:
+        raise UnknownPartError(f"{name} is none of {', '.join(SERVICES)}") from None

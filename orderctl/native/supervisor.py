@@ -1,0 +1,159 @@
+"""The background process that keeps the services running, as a container engine's restart policy would.
+
+A service that ends for whatever reason is started again on its ports, at once at first and then with growing
+pauses; one that the operator stopped is left alone. Brokers and Redis come back only when somebody asks for
+them, with one exception: a node that gave up its start, which RabbitMQ does when several start side by side in
+an unlucky order, was asked for already. What runs is known from the records in the data folder, so that a new
+supervisor takes over where another one ended.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orderctl.errors import OrderctlError
+from orderctl.native import processes, rabbitmq
+from orderctl.native.cluster import NativeCluster
+from orderctl.native.layout import Layout, project_root
+from orderctl.native.ports import NODE_NAMES
+from orderctl.native.processes import ProcessRecord
+from orderctl.native.services import SERVICES, NativeServices
+
+NAME = "supervisor"
+POLL_SECONDS = 0.2
+STEADY_SECONDS = 10.0
+PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class Restarts:
+    """How often one part ended soon after its start, and from when on it may be started again."""
+
+    clock: Clock
+    soon: int = 0
+    started_at: float | None = None
+    due: float | None = None
+
+    def started(self) -> None:
+        """Note that the part was started just now."""
+        self.started_at, self.due = self.clock(), None
+
+    def ended(self) -> float:
+        """Note, once per end, that the part has ended; returns the pause in seconds before its next start."""
+        now = self.clock()
+        steady = self.started_at is None or now - self.started_at >= STEADY_SECONDS
+        self.soon = 0 if steady else min(self.soon + 1, len(PAUSES_SECONDS) - 1)
+        self.due = now + PAUSES_SECONDS[self.soon]
+        return PAUSES_SECONDS[self.soon]
+
+    def is_due(self) -> bool:
+        """True when the pause is over."""
+        return self.due is not None and self.clock() >= self.due
+
+
+class Supervisor:
+    """Starts what should run and does not; `tick` looks once."""
+
+    def __init__(
+        self, cluster: NativeCluster, services: NativeServices, clock: Clock = time.monotonic
+    ) -> None:
+        self._cluster = cluster
+        self._services = services
+        self._layout = cluster.layout
+        self._restarts = {name: Restarts(clock) for name in (*SERVICES, *NODE_NAMES)}
+
+    def run(self, stop: threading.Event) -> None:
+        """Look again and again, until asked to stop or replaced by another supervisor."""
+        while not stop.wait(POLL_SECONDS) and self._in_charge():
+            self.tick()
+
+    def tick(self) -> None:
+        """Start every part that is due."""
+        for name in SERVICES:
+            with self._layout.spawning():
+                if not self._layout.stopped(name).exists():
+                    self._keep(name, self._services.start, self._services.running(name))
+        for node in NODE_NAMES:
+            if rabbitmq.gave_up(self._layout, node):
+                self._keep(node, self._cluster.start_part, None)
+
+    def _keep(self, name: str, start: Callable[[str], ProcessRecord], running: ProcessRecord | None) -> None:
+        restarts = self._restarts[name]
+        if running:
+            if restarts.started_at is None:
+                restarts.started()
+            return
+        if restarts.due is None:
+            pause = restarts.ended()
+            last = processes.read_record(self._layout, name)
+            if last:
+                say(f"{name} ({last.pid}) has ended{_how(last)}; starting it again in {pause:g} s")
+        if restarts.is_due():
+            record = start(name)
+            restarts.started()
+            say(f"{name} started, pid {record.pid}")
+
+    def _in_charge(self) -> bool:
+        record = processes.read_record(self._layout, NAME)
+        return record is not None and record.pid == os.getpid()
+
+
+def ensure_running(layout: Layout) -> ProcessRecord:
+    """Start the supervisor of this data folder unless it runs."""
+    running = processes.running(layout, NAME)
+    if running:
+        return running
+    command = [sys.executable, "-m", "orderctl.native.supervisor", "--data-dir", str(layout.data_dir)]
+    return processes.spawn(layout, NAME, command, environment=os.environ, cwd=project_root())
+
+
+def end(layout: Layout) -> None:
+    """End the supervisor and leave everything else as it is."""
+    record = processes.running(layout, NAME)
+    if record:
+        processes.terminate(record, 5.0)
+
+
+def say(text: str) -> None:
+    """One line in the supervisor's log."""
+    sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
+    sys.stdout.flush()
+
+
+def _how(record: ProcessRecord) -> str:
+    code = processes.exit_code(record)
+    if code is None:
+        return ""
+    return f" by {signal.Signals(-code).name}" if code < 0 else f" with status {code}"
+
+
+def run(data_dir: Path) -> int:
+    """What the background process does; returns its exit status."""
+    cluster = NativeCluster(data_dir)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    processes.wait_until(lambda: processes.running(cluster.layout, NAME) is not None, 5.0)
+    say(f"supervising the services of {data_dir}")
+    try:
+        Supervisor(cluster, NativeServices(cluster)).run(stop)
+    except (OrderctlError, OSError) as error:
+        say(f"ending: {error}")
+        return 1
+    say("ended, as asked")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    sys.exit(run(parser.parse_args().data_dir))

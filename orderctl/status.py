@@ -1,0 +1,47 @@
+"""The state of all parts as a table for people."""
+
+from urllib.parse import urlsplit
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orderctl.system import SystemStatus
+
+
+def render(status: SystemStatus) -> RenderableType:
+    """One line per part, brokers first because everything rests on them, then why a part is not ready."""
+    heading = Text(f"mode {status.mode}, data in {status.data_dir}", style="dim")
+    if not status.anything_runs:
+        return Group(heading, Text("nothing runs; start it with: orderctl up"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("part", "state", "pid", "address"):
+        table.add_column(column, no_wrap=True)
+    for node in status.rabbitmq:
+        table.add_row(node.node, _state(node.pid, node.running), _pid(node.pid), _address(node.amqp_url))
+    redis = status.redis
+    table.add_row("redis", _state(redis.pid, redis.ready), _pid(redis.pid), _address(redis.url))
+    for service in status.services:
+        state = _state(service.pid, service.ready)
+        table.add_row(service.name, state, _pid(service.pid), service.url or service.ops_url)
+    reasons = [
+        Text(f"{service.name}: {service.reason}", style="yellow")
+        for service in status.services
+        if service.pid is not None and not service.ready
+    ]
+    return Group(heading, table, *reasons)
+
+
+def _state(pid: int | None, ready: bool) -> Text:
+    if pid is None:
+        return Text("down", style="red")
+    return Text("ready", style="green") if ready else Text("not ready", style="yellow")
+
+
+def _pid(pid: int | None) -> str:
+    return "-" if pid is None else str(pid)
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port}"
