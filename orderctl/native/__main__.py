@@ -1,4 +1,4 @@
-"""`python -m orderctl.native` installs the packages that native mode needs, where that can be done, for `make test`.
+"""`python -m orderctl.native` installs the packages of native mode where it can; `make test` begins so.
 
 Where it cannot be done that is no failure: the tests that need them are counted, with the reason, by pytest.
 """
