@@ -198,7 +198,7 @@ class NativeCluster:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _start_first(self, missing: list[str]) -> None:
-        """Give the very first node a head start: three that form a cluster at once wait for each other's lock."""
+        """Give the very first node a head start: three that form at once wait long for each other's lock."""
         first, *others = NODE_NAMES
         self._start_processes([name for name in missing if name not in others])
         self._until(

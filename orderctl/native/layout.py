@@ -86,7 +86,7 @@ class Layout:
         shutil.rmtree(self.data_dir)
 
     def rotate_log(self, name: str) -> int:
-        """Keep one older log once the current one is past `LOG_ROTATE_BYTES`; returns the bytes left in it."""
+        """Keep one older log once the current one is past `LOG_ROTATE_BYTES`; returns the bytes left."""
         log = self.log(name)
         size = log.stat().st_size if log.exists() else 0
         if size <= LOG_ROTATE_BYTES:

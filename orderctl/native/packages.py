@@ -1,8 +1,8 @@
 """The programs of the distribution: found where they are, installed where that is possible.
 
-The packages of Debian and Ubuntu start daemons of their own when they are installed. A `policy-rc.d` that says
-no is put in place for as long as the installation takes, and what was enabled for the next boot is disabled
-again.
+The packages of Debian and Ubuntu start daemons of their own when they are installed. A `policy-rc.d` that
+says no is put in place for as long as the installation takes, and what was enabled for the next boot is
+disabled again.
 """
 
 import os

@@ -29,7 +29,7 @@ _children: dict[int, subprocess.Popen[bytes]] = {}  # of this very process, whic
 class ProcessRecord:
     """One process that we started.
 
-    `log_bytes` is how long its log was before; `fingerprint` stands for the settings that it was started with.
+    `log_bytes` is how long its log was before; `fingerprint` stands for the settings it was started with.
     """
 
     name: str

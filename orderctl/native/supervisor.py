@@ -2,9 +2,9 @@
 
 A service that ends for whatever reason is started again on its ports, at once at first and then with growing
 pauses; one that the operator stopped is left alone. Brokers and Redis come back only when somebody asks for
-them, with one exception: a node that gave up its start, which RabbitMQ does when several start side by side in
-an unlucky order, was asked for already. What runs is known from the records in the data folder, so that a new
-supervisor takes over where another one ended.
+them, with one exception: a node that gave up its start, which RabbitMQ does when several start side by side
+in an unlucky order, was asked for already. What runs is known from the records in the data folder, so that a
+new supervisor takes over where another one ended.
 """
 
 import argparse
