@@ -124,15 +124,15 @@ class NativeServices:
         port = self._cluster.ports[spec_of(name).operations_port]
         connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
         try:
-            connection.request("GET", "/readyz?verbose")
+            connection.request("GET", "/readyz")
             answer = connection.getresponse()
             text = answer.read(2_000).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             return Readiness(ready=False, reason=f"no answer yet ({type(error).__name__})")
         finally:
             connection.close()
-        reason = " ".join(text.split())[:200]
-        return Readiness(ready=answer.status == 200, reason="" if answer.status == 200 else reason)
+        reason = "" if answer.status == 200 else "; ".join(text.splitlines())[:300]
+        return Readiness(ready=answer.status == 200, reason=reason)
 
     def wait_ready(self, names: Iterable[str] = SERVICES, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until each of these is ready; raises PartFailedError with the reason of one that is not."""

@@ -107,11 +107,9 @@ class Supervisor:
         return record is not None and record.pid == os.getpid()
 
 
-def ensure_running(layout: Layout) -> ProcessRecord:
-    """Start the supervisor of this data folder unless it runs."""
-    running = processes.running(layout, NAME)
-    if running:
-        return running
+def renew(layout: Layout) -> ProcessRecord:
+    """Start the supervisor afresh: what it was pausing for is due at once, and what runs stays as it is."""
+    end(layout)
     command = [sys.executable, "-m", "orderctl.native.supervisor", "--data-dir", str(layout.data_dir)]
     return processes.spawn(layout, NAME, command, environment=os.environ, cwd=project_root())
 

@@ -45,7 +45,8 @@ class NativeSystem:
             cluster.start()
             services = NativeServices(cluster)
             self._prepare_services(services, progress)
-            supervisor.ensure_running(self.layout)
+            if not self._supervised(services):
+                supervisor.renew(self.layout)
             _wait_ready(services, progress)
 
     def down(self, *, wipe: bool, progress: Progress) -> None:
@@ -111,7 +112,10 @@ class NativeSystem:
         if name in SERVICES:
             return self._start_service(name)
         cluster = self._cluster()
-        record = cluster.start_part(_part(name))
+        running = cluster.node_pid(_part(name))
+        if running:
+            return f"{name} runs already, pid {running}"
+        record = cluster.start_part(name)
         if name == REDIS:
             cluster.wait_redis()
             return f"redis runs, pid {record.pid}, at {cluster.redis_url}"
@@ -126,14 +130,20 @@ class NativeSystem:
 
     def _start_service(self, name: str) -> str:
         services = NativeServices(self._cluster())
-        self.layout.create()
-        if services.running(name) is None:
+        if services.running(name):
+            return f"{name} runs already, pid {services.pid(name)}"
+        with self.layout.locked():
             self._ports.claim(_service_ports(name))
-        self.layout.stopped(name).unlink(missing_ok=True)
-        supervisor.ensure_running(self.layout)
+            self.layout.stopped(name).unlink(missing_ok=True)
+            supervisor.renew(self.layout)
         if not processes.wait_until(lambda: services.running(name) is not None, PICK_UP_SECONDS):
             raise PartFailedError(f"{name}: the supervisor did not start it", log=self.layout.log(name))
         return f"{name} started, pid {services.pid(name)}, {services.operations_url(name)}"
+
+    def _supervised(self, services: NativeServices) -> bool:
+        """True if there is nothing for a new supervisor to do: all services run under the present one."""
+        everything_runs = all(services.running(name) for name in SERVICES)
+        return everything_runs and processes.running(self.layout, supervisor.NAME) is not None
 
     def _prepare_services(self, services: NativeServices, progress: Progress) -> None:
         """Settle ports, and end services that run with addresses of before, for the supervisor to start."""
