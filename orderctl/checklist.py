@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
@@ -41,8 +41,8 @@ class Checklist:
             self._console.print(f"[yellow]![/] {step.detail}", highlight=False)
             return
         now = time.monotonic()
-        line = self._lines.setdefault(step.name, _Line(step=replace(step, detail=""), began=now))
-        changed = line.step != step
+        changed = step.name not in self._lines or self._lines[step.name].step != step
+        line = self._lines.setdefault(step.name, _Line(step=step, began=now))
         line.step = step
         line.ended = now if step.state in (StepState.DONE, StepState.FAILED) else None
         if changed and self._live is None:

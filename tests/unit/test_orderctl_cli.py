@@ -1,0 +1,59 @@
+"""The command line says clearly what it did, what it cannot do yet, and what was wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orderctl.cli import app
+
+runner = CliRunner()
+
+
+@pytest.mark.parametrize("mode", ["docker", "embedded"])
+def test_a_mode_that_comes_later_says_so(mode: str, tmp_path: Path) -> None:
+    """An unavailable mode is one line and status 2, and starts nothing."""
+    result = runner.invoke(app, ["up", "--mode", mode, "--data-dir", str(tmp_path / "data")])
+    assert result.exit_code == 2
+    assert f"mode {mode}" in result.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_status_of_nothing_is_complete_json(tmp_path: Path) -> None:
+    """Scripts find every part, with null for the pids, also when nothing runs."""
+    result = runner.invoke(app, ["status", "--json", "--data-dir", str(tmp_path / "data")])
+    status = json.loads(result.output)
+    assert result.exit_code == 0
+    assert set(status) == {"mode", "data_dir", "services", "rabbitmq", "redis"}
+    assert set(status["services"]) == {"api_gateway", "order_processor", "notifier", "dashboard"}
+    assert set(status["services"]["notifier"]) == {"url", "ops_url", "pid", "ready"}
+    assert [set(node) for node in status["rabbitmq"]] == [
+        {"node", "amqp_url", "management_url", "pid", "running"}
+    ] * 3
+    assert status["redis"]["pid"] is None
+
+
+def test_looking_makes_no_folder(tmp_path: Path) -> None:
+    """Looking at a system that never was, or ending it, leaves no trace."""
+    for command in (["status"], ["down"], ["doctor"], ["logs"]):
+        result = runner.invoke(app, [*command, "--data-dir", str(tmp_path / "data")])
+        assert result.exit_code == 0, result.output
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["kill", "stop", "start"])
+def test_an_unknown_part_is_refused_by_name(command: str, tmp_path: Path) -> None:
+    """A typo is answered with the names that exist."""
+    result = runner.invoke(app, [command, "rabbitmq4", "--data-dir", str(tmp_path / "data")])
+    assert result.exit_code == 2
+    assert "rabbitmq3" in result.output
+    assert "dashboard" in result.output
+
+
+def test_a_wrong_port_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is none stops the command with one line that names the variable."""
+    monkeypatch.setenv("GATEWAY_PORT", "eighty")
+    result = runner.invoke(app, ["status", "--data-dir", str(tmp_path / "data")])
+    assert result.exit_code == 1
+    assert "GATEWAY_PORT" in result.output

@@ -1,0 +1,116 @@
+"""The supervisor starts what should run and does not, and leaves alone what was stopped."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from orderctl.native import processes
+from orderctl.native.cluster import NativeCluster
+from orderctl.native.processes import ProcessRecord
+from orderctl.native.services import SERVICES, NativeServices
+from orderctl.native.supervisor import PAUSES_SECONDS, STEADY_SECONDS, Supervisor
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now_seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.now_seconds
+
+
+class SleepingServices(NativeServices):
+    """Services that are processes without a purpose, which is all that a supervisor sees of them."""
+
+    def start(self, name: str, overrides: Mapping[str, str] | None = None) -> ProcessRecord:
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        return processes.spawn(self._layout, name, command, environment=os.environ, cwd=self._layout.data_dir)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[NativeCluster]:
+    """A cluster of which nothing runs."""
+    cluster = NativeCluster(tmp_path)
+    cluster.layout.create()
+    yield cluster
+    cluster.end_leftovers()
+
+
+@pytest.fixture
+def services(cluster: NativeCluster) -> NativeServices:
+    """Services that cost nothing."""
+    return SleepingServices(cluster)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time as the supervisor sees it."""
+    return Clock()
+
+
+@pytest.fixture
+def supervisor(cluster: NativeCluster, services: NativeServices, clock: Clock) -> Supervisor:
+    """A supervisor that looks when told to."""
+    return Supervisor(cluster, services, clock)
+
+
+def test_every_service_is_started(supervisor: Supervisor, services: NativeServices) -> None:
+    """One look brings up whatever is missing."""
+    supervisor.tick()
+    assert all(services.running(name) for name in SERVICES)
+
+
+def test_a_killed_service_comes_back(supervisor: Supervisor, services: NativeServices, clock: Clock) -> None:
+    """A service that ran for a while is started again at once, as another process."""
+    supervisor.tick()
+    before = services.pid("notifier")
+    clock.now_seconds += STEADY_SECONDS
+    services.kill("notifier")
+    supervisor.tick()
+    assert services.pid("notifier") not in (None, before)
+
+
+def test_a_stopped_service_stays_down(
+    supervisor: Supervisor, services: NativeServices, cluster: NativeCluster
+) -> None:
+    """What the operator stopped is not started against his will, and is once he changes his mind."""
+    supervisor.tick()
+    cluster.layout.stopped("notifier").touch()
+    services.stop("notifier")
+    supervisor.tick()
+    assert services.pid("notifier") is None
+    cluster.layout.stopped("notifier").unlink()
+    supervisor.tick()
+    supervisor.tick()
+    assert services.pid("notifier") is None, "it ended soon after its start, so there is a pause"
+
+
+def test_a_service_that_keeps_ending_is_started_ever_more_slowly(
+    supervisor: Supervisor, services: NativeServices, clock: Clock
+) -> None:
+    """Each end soon after a start doubles the pause, up to a bound."""
+    supervisor.tick()
+    for pause_seconds in (*PAUSES_SECONDS[1:], PAUSES_SECONDS[-1]):
+        services.kill("notifier")
+        supervisor.tick()
+        clock.now_seconds += pause_seconds - 0.01
+        supervisor.tick()
+        assert services.pid("notifier") is None
+        clock.now_seconds += 0.01
+        supervisor.tick()
+        assert services.pid("notifier") is not None
+
+
+def test_a_new_supervisor_takes_over_what_runs(
+    supervisor: Supervisor, services: NativeServices, cluster: NativeCluster
+) -> None:
+    """Services outlive their supervisor and are not started twice."""
+    supervisor.tick()
+    before = {name: services.pid(name) for name in SERVICES}
+    Supervisor(cluster, services).tick()
+    assert {name: services.pid(name) for name in SERVICES} == before
