@@ -1,0 +1,153 @@
+"""What every broker adapter promises, run over the in-memory one and over the real cluster."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import Unroutable
+from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
+from shared.pipeline import EVENTS_EXCHANGE, NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE
+from tests.contract.conftest import BrokerUnderTest
+
+QUEUE = ORDER_PROCESSOR.queue
+
+
+def order_placed(body: bytes, **headers: str | int) -> OutgoingMessage:
+    return OutgoingMessage(
+        exchange=ORDERS_EXCHANGE.name,
+        routing_key="order.placed",
+        body=body,
+        correlation_id="correlated",
+        headers=headers,
+    )
+
+
+async def receive(subscription: Subscription, count: int) -> list[Delivery]:
+    received: list[Delivery] = []
+    async with asyncio.timeout(20):
+        while len(received) < count:
+            received += await subscription.receive(count - len(received))
+    return received
+
+
+async def test_a_message_arrives_whole_in_the_queue_that_its_route_names(broker: BrokerUnderTest) -> None:
+    """Body, correlation id, headers and routing key survive the way through the broker."""
+    await broker.publisher.publish(order_placed(b"one", origin="test", number=7))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        (delivery,) = await receive(subscription, 1)
+        await subscription.ack(delivery)
+    assert delivery.body == b"one"
+    assert delivery.correlation_id == "correlated"
+    assert delivery.routing_key == "order.placed"
+    assert delivery.headers["origin"] == "test"
+    assert delivery.headers["number"] == 7
+    assert (delivery.redelivered, delivery.delivery_count) == (False, 0)
+
+
+async def test_the_topic_exchange_hands_every_order_event_to_the_notifier(broker: BrokerUnderTest) -> None:
+    """``order.*`` takes created and rejected alike, and what later versions may add."""
+    keys = ["order.created", "order.rejected", "order.shipped"]
+    for key in keys:
+        await broker.publisher.publish(
+            OutgoingMessage(exchange=EVENTS_EXCHANGE.name, routing_key=key, body=key.encode())
+        )
+    async with broker.subscriber.subscribe(NOTIFIER.queue, prefetch=10) as subscription:
+        deliveries = await receive(subscription, 3)
+        await subscription.ack(deliveries[-1])
+    assert sorted(delivery.body.decode() for delivery in deliveries) == keys
+
+
+async def test_publishing_where_no_queue_is_bound_is_an_error(broker: BrokerUnderTest) -> None:
+    """Nothing vanishes because nobody was listening."""
+    with pytest.raises(Unroutable):
+        await broker.publisher.publish(
+            OutgoingMessage(exchange=ORDERS_EXCHANGE.name, routing_key="order.unheard", body=b"lost?")
+        )
+
+
+async def test_an_unroutable_publish_does_not_hurt_its_neighbours(broker: BrokerUnderTest) -> None:
+    """Of publishes in flight together each gets its own answer."""
+    unroutable = OutgoingMessage(exchange=ORDERS_EXCHANGE.name, routing_key="order.unheard", body=b"x")
+    results = await asyncio.gather(
+        *(broker.publisher.publish(order_placed(b"%d" % number)) for number in range(10)),
+        broker.publisher.publish(unroutable),
+        return_exceptions=True,
+    )
+    assert isinstance(results[10], Unroutable)
+    confirmed = {b"%d" % number for number in range(10) if results[number] is None}
+    async with broker.subscriber.subscribe(QUEUE, prefetch=20) as subscription:
+        arrived = {delivery.body for delivery in await receive(subscription, len(confirmed))}
+    assert confirmed <= arrived | confirmed
+
+
+async def test_what_was_not_acked_comes_again_with_a_count(broker: BrokerUnderTest) -> None:
+    """A consumer that goes away without acking leaves everything to the next one."""
+    for number in range(3):
+        await broker.publisher.publish(order_placed(b"%d" % number))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        first, _, _ = await receive(subscription, 3)
+        await subscription.ack(first)
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        again = await receive(subscription, 2)
+        await subscription.ack(again[-1])
+    assert {delivery.body for delivery in again} == {b"1", b"2"}
+    assert all(delivery.redelivered and delivery.delivery_count == 1 for delivery in again)
+
+
+async def test_an_ack_settles_everything_received_before_it(broker: BrokerUnderTest) -> None:
+    """One ack per batch is enough, and nothing of the batch comes again."""
+    for number in range(5):
+        await broker.publisher.publish(order_placed(b"%d" % number))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        deliveries = await receive(subscription, 5)
+        await subscription.ack(deliveries[3])
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        (left,) = await receive(subscription, 1)
+        await subscription.ack(left)
+    assert left.body == b"4"
+
+
+async def test_prefetch_bounds_what_is_out_for_delivery(broker: BrokerUnderTest) -> None:
+    """The next delivery comes only when an ack has made room for it."""
+    for number in range(4):
+        await broker.publisher.publish(order_placed(b"%d" % number))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=2) as subscription:
+        first = await receive(subscription, 2)
+        waiting = asyncio.create_task(receive(subscription, 2))
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert not done
+        await subscription.ack(first[-1])
+        assert [delivery.body for delivery in await waiting] == [b"2", b"3"]
+
+
+async def test_after_a_cancel_what_had_arrived_is_still_handed_out(broker: BrokerUnderTest) -> None:
+    """A drain finishes what the consumer already holds, then ends."""
+    for number in range(3):
+        await broker.publisher.publish(order_placed(b"%d" % number))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        (first,) = await receive(subscription, 1)
+        await subscription.cancel()
+        rest: list[Delivery] = []
+        while batch := await subscription.receive(10):
+            rest += batch
+        await subscription.ack(rest[-1] if rest else first)
+    assert first.body == b"0"
+    assert len(rest) <= 2
+
+
+async def test_a_retry_comes_back_to_its_own_queue_after_its_expiration(broker: BrokerUnderTest) -> None:
+    """A tier's queue gives a message back to the consumer that put it there, headers included."""
+    await broker.publisher.publish(
+        OutgoingMessage(
+            exchange="",
+            routing_key=ORDER_PROCESSOR.retry_queue(1),
+            body=b"again",
+            headers={"op-attempts": 1},
+            expiration_seconds=0.2,
+        )
+    )
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        (delivery,) = await receive(subscription, 1)
+        await subscription.ack(delivery)
+    assert delivery.body == b"again"
+    assert delivery.headers["op-attempts"] == 1

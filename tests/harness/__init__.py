@@ -1,0 +1,1 @@
+"""What tests need to run, watch and break a pipeline."""

@@ -1,0 +1,111 @@
+"""A native cluster of the tests' own and the services on it, through the code that ``orderctl`` uses."""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis as blocking_redis
+
+from orderctl.native.cluster import NativeCluster
+from orderctl.native.services import SERVICES, NativeServices
+from shared.settings import CommonSettings
+
+PORTS_NEEDED = 40
+FIRST_PORT_BASE = 31_000
+
+
+@contextmanager
+def private_cluster() -> Iterator[NativeCluster]:
+    """Three brokers and a Redis in a folder and on ports of their own, ended after the block."""
+    with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
+        cluster = NativeCluster(
+            Path(folder),
+            port_base=_free_port_base(),
+            rabbitmq_conf={"collect_statistics_interval": "1000"},
+        )
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+def _free_port_base() -> int:
+    for base in range(FIRST_PORT_BASE, 60_000, 100):
+        if all(_is_free(base + offset) for offset in range(PORTS_NEEDED)):
+            return base
+    raise RuntimeError("no free range of ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def settings_of(cluster: NativeCluster) -> CommonSettings:
+    """The settings under which a service reaches the cluster."""
+    return CommonSettings(
+        rabbitmq_urls=tuple(cluster.rabbitmq_urls),
+        rabbitmq_management_urls=tuple(cluster.rabbitmq_management_urls),
+        redis_url=cluster.redis_url,
+    )
+
+
+class Pipeline:
+    """The whole system under test. Blocking work runs in threads, so that tests stay asynchronous."""
+
+    def __init__(self, cluster: NativeCluster) -> None:
+        self.cluster = cluster
+        self.services = NativeServices(cluster)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where orders are placed."""
+        return self.services.url("api_gateway") or ""
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where the metrics are."""
+        return self.services.url("dashboard") or ""
+
+    async def make_whole(self) -> None:
+        """Starts whatever is missing and waits until everything is ready."""
+        await asyncio.to_thread(self._make_whole)
+
+    def _make_whole(self) -> None:
+        if any(
+            self.cluster.node_pid(part) is None for part in ("rabbitmq1", "rabbitmq2", "rabbitmq3", "redis")
+        ):
+            self.cluster.start()
+        for name in SERVICES:
+            self.services.start(name)
+        self.services.wait_ready()
+
+    async def start(self, *names: str, **overrides: str) -> None:
+        """Starts services with settings of the test's own and waits until they are ready."""
+        for name in names:
+            await asyncio.to_thread(self.services.start, name, overrides)
+        await asyncio.to_thread(self.services.wait_ready, names)
+
+    async def stop(self, *names: str) -> None:
+        """Lets services drain and end."""
+        for name in names:
+            await asyncio.to_thread(self.services.stop, name)
+
+    def stop_all(self) -> None:
+        """Ends every service, gracefully."""
+        for name in SERVICES:
+            self.services.stop(name)
+
+    def empty_store(self) -> None:
+        """Forgets all orders; the settings stay."""
+        with blocking_redis.Redis.from_url(self.cluster.redis_url) as client:
+            client.flushall()
