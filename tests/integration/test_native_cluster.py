@@ -1,0 +1,117 @@
+"""The private cluster survives whatever is done to its processes, and leaves none behind."""
+
+import http.client
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from orderctl.native import processes, rabbitmq, redis
+from orderctl.native.cluster import PARTS, NativeCluster
+from orderctl.native.ports import NODE_NAMES
+from tests.harness.running import private_cluster
+
+pytestmark = pytest.mark.broker
+
+ARGUMENTS = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[NativeCluster]:
+    """A cluster that these tests may break; each of them finds it whole."""
+    with private_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def whole(cluster: NativeCluster) -> None:
+    """Bring back what the test before has ended."""
+    cluster.start()
+
+
+def declare_alone(cluster: NativeCluster, name: str) -> None:
+    """Declare a quorum queue with one member, as happens before a cluster has formed."""
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.ports["rabbitmq1.management"], timeout=10)
+    credentials = b64encode(b"guest:guest").decode()
+    body = json.dumps({"durable": True, "arguments": ARGUMENTS})
+    connection.request(
+        "PUT", f"/api/queues/%2F/{name}", body=body, headers={"Authorization": f"Basic {credentials}"}
+    )
+    assert connection.getresponse().read() == b""
+    connection.close()
+
+
+def queue_names(cluster: NativeCluster) -> set[str]:
+    """The queues that the cluster knows."""
+    return {
+        queue["name"]
+        for queue in rabbitmq.ask_management(cluster.ports["rabbitmq1.management"], "/api/queues")
+    }
+
+
+def test_recorded_pids_are_the_servers_themselves(cluster: NativeCluster) -> None:
+    """A signal to a recorded pid reaches the broker or Redis, not a shell around it."""
+    programs = {name: psutil.Process(cluster.node_pid(name)).name() for name in PARTS}
+    assert programs == {**dict.fromkeys(NODE_NAMES, "beam.smp"), "redis": "redis-server"}
+
+
+def test_starting_twice_changes_nothing(cluster: NativeCluster) -> None:
+    """A second start finds everything running and leaves it."""
+    before = {name: cluster.node_pid(name) for name in PARTS}
+    cluster.start()
+    assert {name: cluster.node_pid(name) for name in PARTS} == before
+
+
+def test_a_killed_node_comes_back_on_its_ports_again_and_again(cluster: NativeCluster) -> None:
+    """SIGKILL and start work repeatedly, and nobody has to learn a new address."""
+    urls = cluster.rabbitmq_urls
+    for _ in range(2):
+        assert cluster.kill("rabbitmq2")
+        assert "rabbitmq2" not in cluster.running_nodes()
+        cluster.start_part("rabbitmq2")
+        cluster.wait_running()
+    assert cluster.rabbitmq_urls == urls
+
+
+def test_after_all_were_killed_none_serves_alone(cluster: NativeCluster) -> None:
+    """The first node back says whom it waits for; together they form the cluster that they were."""
+    for node in NODE_NAMES:
+        cluster.kill(node)
+    cluster.start_part("rabbitmq1")
+    assert cluster.missing_peers("rabbitmq1") == ["rabbitmq2", "rabbitmq3"]
+    cluster.start_part("rabbitmq2")
+    assert cluster.running_nodes() == frozenset()
+    cluster.start()
+    assert cluster.running_nodes() == frozenset(NODE_NAMES)
+
+
+def test_a_queue_with_one_member_is_grown_to_three(cluster: NativeCluster) -> None:
+    """A queue that was declared too early survives the loss of a node after the next start."""
+    declare_alone(cluster, "early.bird")
+    assert len(rabbitmq.short_queues(cluster.ports["rabbitmq1.management"])["early.bird"]) == 1
+    assert cluster.grow_queues() == ["early.bird"]
+    assert rabbitmq.short_queues(cluster.ports["rabbitmq1.management"]) == {}
+
+
+def test_redis_keeps_what_it_acknowledged(cluster: NativeCluster) -> None:
+    """A key that was set a moment before SIGKILL is there after the start."""
+    port = cluster.ports["redis"]
+    assert redis.durability_faults(port) == []
+    assert redis.ask(port, "SET", "kept", "yes").startswith("+OK")
+    cluster.kill("redis")
+    cluster.start_part("redis")
+    cluster.wait_redis()
+    assert "yes" in redis.ask(port, "GET", "kept")
+
+
+def test_stopping_leaves_no_process_and_loses_no_data(cluster: NativeCluster) -> None:
+    """Nothing of ours runs after a stop, epmd included, and the next start finds queues and keys."""
+    declare_alone(cluster, "kept.queue")
+    redis.ask(cluster.ports["redis"], "SET", "kept", "still")
+    cluster.stop()
+    assert processes.owned_by(cluster.layout) == []
+    cluster.start()
+    assert "kept.queue" in queue_names(cluster)
+    assert "still" in redis.ask(cluster.ports["redis"], "GET", "kept")
