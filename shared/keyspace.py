@@ -1,24 +1,24 @@
 """Every Redis key, who writes it, and how long it lives.
 
-==============================  =========  ==========================================  ===========================
-key                             type       writers                                     lives
-==============================  =========  ==========================================  ===========================
-``idemp:{order id}``            string     accept.lua                                  claim TTL
-``idempkey:{key}``              hash       accept.lua                                  as long as its order
-``order:{order id}``            hash       accept.lua, reserve.lua, delay.lua          retention after its decision
-``orders:{status}``             zset       accept.lua, reserve.lua, delay.lua          as long as its orders
-``outbox``                      zset       accept.lua, gateway (removal), relay        until confirmed
-``outbox:lease``                string     relay                                       lease
-``inventory:{sku}``             string     reserve.lua, stock scripts, the operator    for ever
-``stock.skus``                  set        reserve.lua, stock scripts                  for ever
-``stock.reserved``              hash       reserve.lua                                 for ever
-``stock.supplied``              hash       stock scripts                               for ever
-``orders.processed.count``      string     reserve.lua                                 for ever
-``notifications:{order id}``    hash       notifier's scripts                          as long as its order
-``notifications.counts``        hash       notifier's scripts                          for ever
-``notif:{event id}``            string     notifier's scripts                          lease, then retention
-``pipeline:topology``           string     gateway                                     for ever
-==============================  =========  ==========================================  ===========================
+===========================  =======  ======================================  =========================
+key                          type     writers                                 lives
+===========================  =======  ======================================  =========================
+``idemp:{order id}``         string   accept.lua                              claim TTL
+``idempkey:{key}``           hash     accept.lua                              as long as its order
+``order:{order id}``         hash     accept.lua, reserve.lua, delay.lua      retention after its decision
+``orders:{status}``          zset     accept.lua, reserve.lua, delay.lua      as long as its orders
+``outbox``                   zset     accept.lua, gateway (removal), relay    until confirmed
+``outbox:lease``             string   relay                                   lease
+``inventory:{sku}``          string   reserve.lua, stock scripts, the operator  for ever
+``stock.skus``               set      reserve.lua, stock scripts              for ever
+``stock.reserved``           hash     reserve.lua                             for ever
+``stock.supplied``           hash     stock scripts                           for ever
+``orders.processed.count``   string   reserve.lua                             for ever
+``notifications:{order id}``  hash     notifier's scripts                      as long as its order
+``notifications.counts``     hash     notifier's scripts                      for ever
+``notif:{event id}``         string   notifier's scripts                      lease, then retention
+``pipeline:topology``        string   gateway                                 for ever
+===========================  =======  ======================================  =========================
 
 ``orders:{status}`` indexes order ids by the time of acceptance in microseconds since the epoch; every
 order is in exactly one of them, so their sizes are the counts by status.

@@ -1,6 +1,6 @@
 """What holds for every test, and the one cluster for all that need a real broker."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -27,7 +27,7 @@ def running_pipeline(cluster: NativeCluster) -> Iterator[Pipeline]:
 
 
 @pytest.fixture
-async def pipeline(running_pipeline: Pipeline) -> AsyncIterator[Pipeline]:
+async def pipeline(running_pipeline: Pipeline) -> Pipeline:
     """The whole system, whatever the test before it broke."""
     await running_pipeline.make_whole()
-    yield running_pipeline
+    return running_pipeline

@@ -38,5 +38,5 @@ def backoff_seconds(
     first: float = FIRST_BACKOFF_SECONDS,
     longest: float = LONGEST_BACKOFF_SECONDS,
 ) -> float:
-    """How long to pause after failure number ``attempt`` (from 0): full jitter, doubling up to ``longest``."""
+    """How long to pause after failure number ``attempt``, from 0: full jitter, doubling to ``longest``."""
     return random_.uniform(first / 2, min(longest, first * 2 ** min(attempt, 16)))

@@ -13,6 +13,7 @@ QUEUE = ORDER_PROCESSOR.queue
 
 
 def order_placed(body: bytes, **headers: str | int) -> OutgoingMessage:
+    """A message on the route of a placed order."""
     return OutgoingMessage(
         exchange=ORDERS_EXCHANGE.name,
         routing_key="order.placed",
@@ -23,6 +24,7 @@ def order_placed(body: bytes, **headers: str | int) -> OutgoingMessage:
 
 
 async def receive(subscription: Subscription, count: int) -> list[Delivery]:
+    """Exactly so many deliveries, or a failed test."""
     received: list[Delivery] = []
     async with asyncio.timeout(20):
         while len(received) < count:

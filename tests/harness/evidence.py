@@ -1,0 +1,89 @@
+"""Collecting evidence for the oracle from a pipeline under test, straight from the store and the log."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
+from shared import keyspace
+from shared.keyspace import OrderStatus
+from shared.redis.records import read_record
+from tests.harness.client import Books
+from tests.harness.running import Pipeline
+from tests.harness.waiting import wait_until
+
+UNDECIDED = (OrderStatus.ACCEPTED, OrderStatus.RETRYING)
+
+
+def store_of(pipeline: Pipeline) -> Any:
+    """A client for the pipeline's store, typed loosely: the library's types say bytes or text everywhere."""
+    return Redis.from_url(pipeline.cluster.redis_url, decode_responses=True)
+
+
+async def wait_until_settled(pipeline: Pipeline, *, timeout_seconds: float = 90.0) -> None:
+    """Waits until every order is decided and told, and the outbox is empty."""
+    async with store_of(pipeline) as redis:
+        left: dict[str, int] = {}
+
+        async def settled() -> bool:
+            for status in UNDECIDED:
+                left[status] = int(await redis.zcard(keyspace.orders_by_status(status)))
+            left["outbox"] = int(await redis.zcard(keyspace.OUTBOX))
+            decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+            counts = await redis.hgetall(keyspace.NOTIFICATION_COUNTS)
+            left["untold"] = decided - int(counts.get("sent", 0)) - int(counts.get("failed", 0))
+            return not any(left.values())
+
+        await wait_until(settled, timeout_seconds=timeout_seconds, what=lambda: f"settled; left: {left}")
+
+
+async def verdict_on(pipeline: Pipeline, books: Books, prefix: str) -> Verdict:
+    """The oracle's verdict on the orders whose ids begin with ``prefix``; their SKUs begin with it too."""
+    async with store_of(pipeline) as redis:
+        orders = [
+            state
+            async for key in redis.scan_iter(match=f"{keyspace.order(prefix)}*", count=1000)
+            if (state := _state(await redis.hgetall(key)))
+        ]
+        reserved = await redis.hgetall(keyspace.RESERVED)
+        supplied = await redis.hgetall(keyspace.SUPPLIED)
+        available = {
+            keyspace.sku_of(key): int(await redis.get(key) or 0)
+            async for key in redis.scan_iter(match=f"{keyspace.inventory(prefix)}*", count=1000)
+        }
+        decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+    stock = StockState(
+        decided=decided,
+        available=available,
+        reserved={sku: int(qty) for sku, qty in reserved.items() if sku.startswith(prefix)},
+        supplied={sku: int(qty) for sku, qty in supplied.items() if sku.startswith(prefix)},
+    )
+    return judge(
+        Evidence(
+            attempted=books.attempted,
+            acknowledged=books.acknowledged,
+            orders=orders,
+            stock=stock,
+            notified=notifications_in_log(pipeline.cluster.layout.log("notifier")),
+        )
+    )
+
+
+def notifications_in_log(log: Path) -> Counter[str]:
+    """How often each event's notification was written, by event id: the receiving end of the log sender."""
+    told: Counter[str] = Counter()
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if '"notification_id"' in line:
+                told[json.loads(line)["notification_id"]] += 1
+    return told
+
+
+def _state(fields: dict[str, str]) -> OrderState | None:
+    if not fields:
+        return None
+    record = read_record(fields)
+    return OrderState(order=record.order, status=record.status, sequence=record.sequence)
