@@ -4,6 +4,7 @@ From the moment that the accept script has run the order exists. Whether its mes
 unknown; then the entry stays in the outbox, and the relay publishes it when it can.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -11,12 +12,15 @@ from api_gateway.breaker import Breaker
 from api_gateway.orders import Acceptance, RedisOrderStore
 from api_gateway.ports import Accepted, NotDurable, Placement, PlacementResult
 from shared.errors import BrokerUnavailable
+from shared.failpoints import failpoint, is_armed
 from shared.logs import get_logger
 from shared.messages import Event, Order, OrderPlaced, Trace, event_time
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.settlement import message_of
 
 SOURCE: Final = "/api_gateway"
+SENT_SECONDS: Final = 0.002
+"""Time for a message to leave the process; a confirm on three disks takes longer."""
 
 log = get_logger(__name__)
 
@@ -59,9 +63,11 @@ class OrderIntake:
             raise NotDurable("no broker is up, and the store may forget what it acknowledges")
         acceptance = await self._store.accept(placement)
         if acceptance.accepted_at is not None:
+            failpoint("after_accept")
             await self._publish(placement.order, acceptance.accepted_at, placement.trace)
         elif acceptance.waiting and not self._store_is_durable():
             await self._publish_again(acceptance)
+        failpoint("before_202")
         return acceptance.result
 
     async def _publish(self, order: Order, accepted_at: int, trace: Trace) -> None:
@@ -83,10 +89,20 @@ class OrderIntake:
         if not self._breaker.try_now():
             return False
         try:
-            await self._publisher.publish(message)
+            await self._send(message)
         except BrokerUnavailable as error:
             self._breaker.failed()
             log.warning("left in the outbox", reason=str(error))
             return False
         self._breaker.succeeded()
+        failpoint("after_confirm")
         return True
+
+    async def _send(self, message: OutgoingMessage) -> None:
+        if not is_armed("after_publish_sent"):
+            await self._publisher.publish(message)
+            return
+        publishing = asyncio.ensure_future(self._publisher.publish(message))
+        await asyncio.wait({publishing}, timeout=SENT_SECONDS)
+        failpoint("after_publish_sent")
+        await publishing

@@ -12,6 +12,7 @@ from typing import Final
 from notifier.domain import notification_of
 from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, NotificationStore, Sender
 from shared.errors import PermanentError, RetryableError
+from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messaging.retry import Dead, Done, Outcome, Retry
 from shared.messaging.router import Incoming
@@ -55,6 +56,7 @@ class NotificationHandler:
             if isinstance(claim, Claimed) and isinstance(outcome, Done)
         ]
         if sent:
+            failpoint("between_send_and_mark")
             await waiting_out(lambda: self._store.mark_sent(sent), self._random)
         return outcomes
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from order_processor.domain import Decision, Undecidable, event_of
 from order_processor.ports import DecisionStore
+from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messages import Event, OrderPlaced
 from shared.messaging.retry import Dead, Done, Outcome
@@ -22,6 +23,7 @@ class OrderPlacedHandler:
         """See BatchHandler. Run again, it finds the stored decisions and announces the same events."""
         events = [incoming.event for incoming in batch]
         decisions = await self._store.decide(events)
+        failpoint("after_reserve")
         return [_outcome(event, decision) for event, decision in zip(events, decisions, strict=True)]
 
 

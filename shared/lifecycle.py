@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from shared import failpoints
 from shared.logs import configure_logs, get_logger
 from shared.settings import CommonSettings
 
@@ -24,6 +25,7 @@ log = get_logger(__name__)
 def run_service(name: str, common: CommonSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Runs ``main`` until it returns, handing it the event that asks it to stop; then ends the process."""
     configure_logs(name, common.log_level, common.log_format)
+    failpoints.arm(common.failpoint)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(name, main))

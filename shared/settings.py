@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared import failpoints
+
 EXIT_WRONG_SETTING = 2
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -46,6 +48,7 @@ class CommonSettings(BaseSettings):
     order_retention_seconds: Seconds = 30 * 86_400.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None
+    failpoint: str = ""
 
     @field_validator("rabbitmq_urls", "rabbitmq_management_urls", mode="before")
     @classmethod
@@ -65,6 +68,12 @@ class CommonSettings(BaseSettings):
     @classmethod
     def _management_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         return _checked_urls(urls, ("http", "https"))
+
+    @field_validator("failpoint")
+    @classmethod
+    def _failpoint(cls, spec: str) -> str:
+        failpoints.check(spec)
+        return spec
 
     @field_validator("redis_url")
     @classmethod

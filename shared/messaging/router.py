@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from shared.errors import DecodeError, SubscriptionLost
+from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messages import Event, EventData, UnknownEvent, decode
 from shared.messaging.ports import Delivery, Publisher, Subscriber, Subscription
@@ -130,6 +131,7 @@ class Router:
             works = [self._open(delivery) for delivery in deliveries]
             await self._handle(works)
             await asyncio.gather(*(self._settle(work) for work in works))
+            failpoint("before_ack")
             await subscription.ack(deliveries[-1])
             self._metrics.batch(len(works), time.monotonic() - began)
             for label, count in Counter(_label(work) for work in works).items():

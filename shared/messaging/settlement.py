@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messages import Event, EventData, encode
 from shared.messaging.ports import Delivery, Headers, HeaderValue, OutgoingMessage, Publisher
@@ -49,6 +50,7 @@ class Settlement:
         """Carries out one delivery's outcome and waits for every confirm, however long that takes."""
         if isinstance(outcome, Done):
             await asyncio.gather(*(self._publish(message_of(event)) for event in outcome.events))
+            failpoint("after_event_confirm")
         else:
             await self._move(outcome, delivery, event)
 
