@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import aiormq
@@ -12,7 +12,11 @@ from shared.infrastructure import ClusterInfrastructure, SupervisedPublisher, Su
 from shared.lifecycle import running
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import queues
+from shared.redis.client import Redis, open_redis
 from tests.harness.running import Pipeline, settings_of
+from tests.harness.stores import RedisServer, private_redis, store_in_process
+
+STORE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +51,23 @@ async def _purge(url: str) -> None:
     for queue in queues():
         await channel.queue_purge(queue.name)
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis for store suites alone, which comes up in a moment and takes no brokers along."""
+    with private_redis() as server:
+        yield server
+
+
+@pytest.fixture(params=["in-process", pytest.param("redis", marks=pytest.mark.broker)])
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    """An empty store: the in-process one, then a real Redis."""
+    if request.param == "in-process":
+        async with store_in_process() as client:
+            yield client
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    async with open_redis(server.url, timeout_seconds=STORE_SECONDS, max_connections=20) as client:
+        await client.flushall()
+        yield client

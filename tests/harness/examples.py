@@ -1,0 +1,70 @@
+"""Orders, events and deliveries as tests need them; what a test does not name is of no importance to it."""
+
+from typing import Any
+
+from shared.messages import (
+    Event,
+    Order,
+    OrderCreated,
+    OrderItem,
+    OrderPlaced,
+    OrderRejected,
+    Trace,
+    encode,
+    event_time,
+)
+from shared.messaging.ports import Delivery
+
+AT = 1_750_000_000_000_000
+"""An instant, in microseconds since the epoch."""
+TRACE = Trace(correlation_id="correlated", traceparent=f"00-{'1' * 32}-{'2' * 16}-01")
+
+
+def an_order(order_id: str = "order1", email: str | None = None, **quantities: int) -> Order:
+    """An order of ``sku=qty``; underscores of a keyword stand for hyphens of the SKU."""
+    items = quantities or {"cable": 1}
+    return Order(
+        id=order_id,
+        email=email,
+        items=tuple(OrderItem(sku=sku.replace("_", "-"), qty=qty) for sku, qty in items.items()),
+    )
+
+
+def placed(order: Order | None = None, *, at: int = AT, trace: Trace = TRACE) -> Event[OrderPlaced]:
+    """The gateway's event about an order."""
+    return Event(
+        source="/api_gateway", time=event_time(at), data=OrderPlaced(order=order or an_order()), trace=trace
+    )
+
+
+def created(order: Order | None = None, *, at: int = AT) -> Event[OrderCreated]:
+    """The processor's event about an order whose stock was taken."""
+    return Event(
+        source="/order_processor",
+        time=event_time(at),
+        data=OrderCreated(order=order or an_order()),
+        trace=TRACE,
+    )
+
+
+def rejected(
+    order: Order | None = None, *, reason: str = "insufficient_stock", sku: str | None = "cable"
+) -> Event[OrderRejected]:
+    """The processor's event about an order of which nothing was taken."""
+    data = OrderRejected(order=order or an_order(), reason=reason, sku=sku)
+    return Event(source="/order_processor", time=event_time(AT), data=data, trace=TRACE)
+
+
+def delivery_of(
+    event: Event[Any], *, tag: int = 1, delivery_count: int = 0, **headers: str | int
+) -> Delivery:
+    """The event as a broker hands it out."""
+    return Delivery(
+        tag=tag,
+        body=encode(event),
+        routing_key="",
+        correlation_id=event.trace.correlation_id,
+        headers=headers,
+        redelivered=delivery_count > 0,
+        delivery_count=delivery_count,
+    )

@@ -1,0 +1,80 @@
+"""Stores to run the real scripts against: one in this process, and a Redis of the tests' own."""
+
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakeredis import FakeAsyncRedis, FakeServer
+
+from orderctl.native import processes, redis as native_redis
+from orderctl.native.layout import Layout
+from orderctl.native.ports import LOOPBACK
+from shared.redis.client import Redis
+
+PART = "redis"
+START_SECONDS = 20.0
+STOP_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def store_in_process(server: FakeServer | None = None) -> AsyncIterator[Redis]:
+    """A client of an in-process store; with ``server`` given, tests can disconnect it."""
+    client = FakeAsyncRedis(server=server or FakeServer(), decode_responses=True)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisServer:
+    """A Redis that only this test run knows."""
+
+    port: int
+    record: processes.ProcessRecord
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stops the process for the block, as a stalled disk would; connections stay open."""
+        assert processes.send(self.record, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            processes.send(self.record, signal.SIGCONT)
+
+    def ask(self, *command: str) -> str:
+        """The raw answer to one command, past every client under test."""
+        return native_redis.ask(self.port, *command)
+
+
+@contextmanager
+def private_redis() -> Iterator[RedisServer]:
+    """Runs a Redis, set up as ``orderctl`` does, on a port and in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="orders-redis-", ignore_cleanup_errors=True) as folder:
+        layout = Layout(Path(folder))
+        layout.create()
+        port = free_port()
+        command = native_redis.configure(layout, port)
+        record = processes.spawn(layout, PART, command, environment=os.environ, cwd=Path(folder))
+        try:
+            assert processes.wait_until(lambda: native_redis.ready(port), START_SECONDS), "Redis is not up"
+            yield RedisServer(port=port, record=record)
+        finally:
+            processes.terminate(record, STOP_SECONDS)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
