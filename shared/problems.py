@@ -1,105 +1,99 @@
-"""Errors over HTTP as RFC 9457 problems, and the correlation id that every answer carries.
-
-Both HTTP services put :func:`answer_with_problems` around their routes. A route raises ``Problem`` or one of
-the pipeline's own errors; what it did not foresee is logged and told without its details.
-"""
+"""Errors over HTTP: ``application/problem+json``, as RFC 9457 has it, with the request's correlation id."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from shared.context import logging_about, trace_of
-from shared.errors import PipelineError, StoreUnavailable
-from shared.logs import get_logger
 from shared.messages import Trace
 
-PROBLEM_JSON: Final = "application/problem+json"
+MEDIA_TYPE: Final = "application/problem+json"
 CORRELATION_HEADER: Final = "X-Correlation-ID"
-TRACE: Final = web.RequestKey("trace", Trace)
-"""The ids of the request at hand, set before any route runs."""
-
-RETRY_AFTER_SECONDS: Final = 1
-
-log = get_logger(__name__)
+_LONGEST_ECHO: Final = 96
 
 
-class Problem(PipelineError):
-    """Raised when a request is answered with a problem. ``members`` are its extension members.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemType:
+    """A kind of problem, stable across releases. ``retry_after_seconds`` asks the client to come again."""
 
-    ``title`` is the same for every problem of a kind; ``detail`` speaks of this one.
+    name: str
+    status: int
+    title: str
+    retry_after_seconds: int | None = None
+
+    @property
+    def uri(self) -> str:
+        """The reference that stands in ``type``."""
+        return f"/problems/{self.name}"
+
+
+NOT_FOUND: Final = ProblemType(name="not-found", status=404, title="Not found")
+METHOD_NOT_ALLOWED: Final = ProblemType(name="method-not-allowed", status=405, title="Method not allowed")
+INTERNAL: Final = ProblemType(name="internal", status=500, title="Internal error")
+STORE_UNAVAILABLE: Final = ProblemType(
+    name="store-unavailable", status=503, title="The store is unavailable", retry_after_seconds=2
+)
+
+
+class Problem(Exception):
+    """Raised to answer with a problem. ``detail`` is for the client and shows nothing of our insides.
+
+    ``members`` stand beside the standard ones; ``closes`` ends the connection after the answer.
     """
 
     def __init__(
         self,
-        status: int,
-        title: str | None = None,
-        detail: str = "",
+        kind: ProblemType,
+        detail: str,
         *,
         headers: Mapping[str, str] | None = None,
-        **members: Any,
+        members: Mapping[str, Any] | None = None,
+        closes: bool = False,
     ) -> None:
-        super().__init__(detail or title)
-        self.status = status
-        self.title = title or HTTPStatus(status).phrase
-        self.detail = detail or HTTPStatus(status).description or self.title
-        self.headers = dict(headers or {})
-        self.members = members
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers or {}
+        self.members = members or {}
+        self.closes = closes
 
 
-def problem_response(request: web.Request, problem: Problem) -> web.Response:
-    """The problem as an answer to ``request``."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": request.path,
-        "correlation_id": request[TRACE].correlation_id,
-        **problem.members,
-    }
-    return web.Response(
-        status=problem.status,
-        body=orjson.dumps(body),
-        content_type=PROBLEM_JSON,
-        headers=problem.headers,
+def problem_response(problem: Problem, instance: str, trace: Trace) -> web.Response:
+    """The answer to a request. ``instance`` is the path that was asked for."""
+    response = web.Response(
+        body=problem_body(problem, instance, trace),
+        status=problem.kind.status,
+        headers=problem_headers(problem),
     )
-
-
-@web.middleware
-async def answer_with_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Gives the request its trace and every answer its correlation id; turns errors into problems."""
-    trace = trace_of(request.headers.get(CORRELATION_HEADER), request.headers.get("traceparent"))
-    request[TRACE] = trace
-    with logging_about(correlation_id=trace.correlation_id):
-        response = await _answer(request, handler)
-    if not response.prepared:
-        response.headers[CORRELATION_HEADER] = trace.correlation_id
+    if problem.closes:
+        response.force_close()
     return response
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except Problem as problem:
-        return problem_response(request, problem)
-    except StoreUnavailable as error:
-        log.warning("store away", path=request.path, reason=str(error))
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        return problem_response(request, Problem(503, "Store unavailable", str(error), headers=headers))
-    except web.HTTPException as error:
-        return _translated(request, error)
-    except Exception:  # the border: a caller learns that it is our fault, the log learns the rest
-        log.exception("request failed", method=request.method, path=request.path)
-        return problem_response(request, Problem(500))
+def problem_body(problem: Problem, instance: str, trace: Trace) -> bytes:
+    """The problem as JSON."""
+    standard = {
+        "type": problem.kind.uri,
+        "title": problem.kind.title,
+        "status": problem.kind.status,
+        "detail": problem.detail,
+        "instance": printable(instance),
+        "correlation_id": trace.correlation_id,
+    }
+    return orjson.dumps(standard | dict(problem.members))
 
 
-def _translated(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    if error.status < 400:
-        error.headers[CORRELATION_HEADER] = request[TRACE].correlation_id
-        raise error
-    headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Retry-After")}
-    return problem_response(request, Problem(error.status, headers=headers))
+def problem_headers(problem: Problem) -> dict[str, str]:
+    """The headers that a problem brings with it."""
+    headers = {"Content-Type": MEDIA_TYPE, **problem.headers}
+    if problem.kind.retry_after_seconds is not None:
+        headers["Retry-After"] = str(problem.kind.retry_after_seconds)
+    return headers
+
+
+def printable(text: str) -> str:
+    """What a client sent, fit to be shown: bounded, and without what UTF-8 cannot carry."""
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…"
