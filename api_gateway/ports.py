@@ -113,10 +113,16 @@ class StockStore(Protocol):
         """What is available by SKU, sorted by SKU; None for a value that is no integer."""
 
     async def set(self, sku: str, available: int) -> int:
-        """Makes ``available`` the stock of a SKU, known before or not, and returns it."""
+        """Makes ``available`` the stock of a SKU, known before or not, and returns it.
+
+        Raises BrokenStock where the books beside it cannot be kept.
+        """
 
     async def adjust(self, sku: str, delta: int) -> int:
-        """Adds ``delta`` and returns the new stock. Raises UnknownSku, StockWouldBeNegative, BrokenStock."""
+        """Adds ``delta`` and returns the new stock.
+
+        Raises UnknownSku, StockWouldBeNegative, StockWouldOverflow, BrokenStock.
+        """
 
 
 class UnknownSku(PipelineError):
@@ -125,6 +131,10 @@ class UnknownSku(PipelineError):
 
 class StockWouldBeNegative(PipelineError):
     """Raised when a change would take more than there is; nothing was changed."""
+
+
+class StockWouldOverflow(PipelineError):
+    """Raised when a change would lead to more than can be kept exactly; nothing was changed."""
 
 
 class BrokenStock(PipelineError):

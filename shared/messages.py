@@ -25,7 +25,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QTY)]
 EmailAddress = Annotated[
-    str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$")
+    str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]{1,64}@[^@\s\x00-\x1f\x7f-\x9f]{1,189}$")
 ]
 
 

@@ -1,0 +1,79 @@
+"""Reading a request's body: JSON of a bounded size, within a deadline."""
+
+import asyncio
+import re
+from typing import Any, Final
+
+from aiohttp import web
+
+from api_gateway.limits import HttpLimits
+from api_gateway.problems import (
+    BODY_TOO_LARGE,
+    MALFORMED_JSON,
+    MALFORMED_REQUEST,
+    REQUEST_TIMEOUT,
+    UNSUPPORTED_BODY,
+    Problem,
+)
+from api_gateway.strict_json import NotStrictJson, parse
+
+_JSON: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset="?utf-?8"?[ \t]*)?;?', re.IGNORECASE)
+
+
+async def read_body(request: web.Request, limits: HttpLimits) -> bytes:
+    """The bytes of a JSON body. Raises Problem with 400, 408, 413 or 415."""
+    _check_headers(request, limits)
+    content = request.content
+    try:
+        if content.is_eof():  # as a rule the body came with the headers, and there is nothing to wait for
+            body = content.read_nowait()
+        else:
+            async with asyncio.timeout(limits.body_timeout_seconds):
+                body = await _read(request, limits)
+    except TimeoutError as error:
+        raise Problem(
+            REQUEST_TIMEOUT,
+            f"The body was not complete after {limits.body_timeout_seconds:g} s.",
+            closes=True,
+        ) from error
+    except web.RequestPayloadError as error:
+        raise Problem(MALFORMED_REQUEST, "The body breaks off or is framed wrongly.", closes=True) from error
+    if len(body) > limits.body_bytes:
+        raise _too_large(limits)
+    return body
+
+
+def parse_json(body: bytes) -> Any:
+    """The body's value. Raises Problem with 400."""
+    try:
+        return parse(body)
+    except NotStrictJson as error:
+        raise Problem(MALFORMED_JSON, str(error)) from error
+
+
+def _check_headers(request: web.Request, limits: HttpLimits) -> None:
+    headers = request.headers
+    if "Content-Encoding" in headers:
+        raise Problem(
+            UNSUPPORTED_BODY,
+            "The body must be sent without a Content-Encoding.",
+            headers={"Accept-Encoding": "identity"},
+        )
+    types = headers.getall("Content-Type", ())
+    if len(types) != 1 or (types[0] != "application/json" and not _JSON.fullmatch(types[0])):
+        raise Problem(UNSUPPORTED_BODY, "The body must be sent as Content-Type: application/json, in UTF-8.")
+    if (request.content_length or 0) > limits.body_bytes:
+        raise _too_large(limits)
+
+
+async def _read(request: web.Request, limits: HttpLimits) -> bytes:
+    body = bytearray()
+    while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > limits.body_bytes:
+            break
+    return bytes(body)
+
+
+def _too_large(limits: HttpLimits) -> Problem:
+    return Problem(BODY_TOO_LARGE, f"The body is longer than {limits.body_bytes} bytes.", closes=True)

@@ -1,0 +1,186 @@
+"""What clients send and what they get, as JSON. ``/openapi.json`` is generated from these same classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api_gateway.problems import FieldError
+from shared.keyspace import OrderStatus
+from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity
+from shared.redis.records import OrderRecord
+
+MAX_STOCK = 10**12
+
+OptionalId = Annotated[
+    Identifier | None,
+    Field(description="The order's id. May be left out only when an Idempotency-Key header is sent."),
+]
+OptionalEmail = Annotated[EmailAddress | None, Field(description="Where to send the confirmation.")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class ItemBody(_Body):
+    """A quantity of one SKU."""
+
+    sku: Identifier
+    qty: Quantity
+
+
+class OrderBody(_Body):
+    """An order: all of its items are reserved, or none is. Each SKU stands in one item only."""
+
+    id: OptionalId = None
+    items: Annotated[list[ItemBody], Field(min_length=1, max_length=MAX_ITEMS)]
+    email: OptionalEmail = None
+
+
+class SingleItemBody(_Body):
+    """Shorthand for an order of one item."""
+
+    id: OptionalId = None
+    sku: Identifier
+    qty: Quantity
+    email: OptionalEmail = None
+
+
+class StockBody(_Body):
+    """The stock of a SKU from now on, in pieces."""
+
+    available: Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK)]
+
+
+class StockChangeBody(_Body):
+    """By how many pieces the stock of a SKU changes; not zero."""
+
+    delta: Annotated[
+        int,
+        Field(strict=True, ge=-MAX_STOCK, le=MAX_STOCK, json_schema_extra={"not": {"const": 0}}),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where to go on from here."""
+
+    self: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReceipt:
+    """The order has been taken and will be decided."""
+
+    id: str
+    status: Literal["accepted"]
+    message: str
+    links: Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One thing that happened to an order."""
+
+    step: str
+    at: datetime
+    reason: str | None
+    attempts: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC."""
+
+    id: str
+    status: OrderStatus
+    items: Sequence[OrderItem]
+    email: str | None
+    reason: str | None
+    sku: str | None
+    accepted_at: datetime
+    decided_at: datetime | None
+    next_attempt_at: datetime | None
+    correlation_id: str
+    timeline: Sequence[TimelineEntry]
+    links: Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderList:
+    """Orders, newest first. ``next_cursor`` leads to the next page; null on the last one."""
+
+    orders: Sequence[OrderView]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockView:
+    """Pieces of a SKU that are available now. Null where somebody stored what is no number."""
+
+    sku: str
+    available: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockList:
+    """Every SKU that is known, in the order of their names."""
+
+    inventory: Sequence[StockView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemView:
+    """What went wrong, as RFC 9457 has it. Some problems have more members than these."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidFieldsView(ProblemView):
+    """Each field or parameter that is wrong, with what is wrong about it."""
+
+    errors: Sequence[FieldError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateOrderView(ProblemView):
+    """An order with this id exists. ``order_status`` is null where only its claim is left."""
+
+    order_status: OrderStatus | None
+    same_content: bool
+
+
+def order_path(order_id: str) -> str:
+    """Where an order is found."""
+    return f"/orders/{order_id}"
+
+
+def order_view(record: OrderRecord) -> OrderView:
+    """The order as clients see it."""
+    order = record.order
+    return OrderView(
+        id=order.id,
+        status=record.status,
+        items=order.items,
+        email=order.email,
+        reason=record.reason,
+        sku=record.sku_at_fault,
+        accepted_at=record.accepted_at,
+        decided_at=record.decided_at,
+        next_attempt_at=record.next_attempt_at,
+        correlation_id=record.trace.correlation_id,
+        timeline=[
+            TimelineEntry(step=step.step, at=step.at, reason=step.reason, attempts=step.attempts)
+            for step in record.timeline
+        ],
+        links=Links(self=order_path(order.id)),
+    )

@@ -1,0 +1,89 @@
+"""JSON as RFC 8259 has it and nothing beyond, because a lenient reader guesses what the client meant.
+
+The standard parser takes NaN, the last of duplicate keys, a byte order mark, and recurses as deep as the text
+asks it to; others turn 2**64 into a float. Each of these is refused here.
+"""
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+MAX_DEPTH: Final = 16
+SMALLEST_INTEGER: Final = -(2**63)
+LARGEST_INTEGER: Final = 2**64 - 1
+_MAX_DIGITS: Final = len(str(SMALLEST_INTEGER))
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
+_OPENING: Final = b"[{"
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+class NotStrictJson(ValueError):
+    """Raised when a text is not JSON, or is JSON that two readers could understand differently."""
+
+
+def parse(body: bytes) -> Any:
+    """The value of a JSON text in UTF-8. Raises NotStrictJson, whose text may be shown to the client."""
+    if not body:
+        raise NotStrictJson("The body is empty.")
+    if body.startswith(_BYTE_ORDER_MARK):
+        raise NotStrictJson("The body begins with a byte order mark.")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotStrictJson(f"The body is not UTF-8: byte {error.start} is wrong.") from error
+    if _is_too_deep(body):
+        raise NotStrictJson(f"The body is nested deeper than {MAX_DEPTH}.")
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        fault, where = error.msg.removesuffix(" at"), f"line {error.lineno}, column {error.colno}"
+        raise NotStrictJson(f"The body is not JSON: {fault} at {where}.") from error
+
+
+def _is_too_deep(body: bytes) -> bool:
+    """Looked at before parsing: the parser descends only where the text before was well formed, and in
+    well-formed text a backslash and the byte after it stand in a string."""
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return False
+    outside_strings = b"".join(_ESCAPE.sub(b"", body).split(b'"')[::2])
+    depth = 0
+    for byte in outside_strings.translate(None, _NOT_BRACKETS):
+        depth += 1 if byte in _OPENING else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise NotStrictJson(f"The key {json.dumps(twice[:64])} stands twice in one object.")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) <= _MAX_DIGITS:
+        number = int(digits)
+        if SMALLEST_INTEGER <= number <= LARGEST_INTEGER:
+            return number
+    raise NotStrictJson("An integer does not fit into 64 bits.")
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise NotStrictJson("A number is too large.")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise NotStrictJson(f"{name} is not JSON.")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
+)
