@@ -2,7 +2,7 @@
 
 import typer
 
-from orderctl.commands import lifecycle, parts, views
+from orderctl.commands import inventory, lifecycle, load, orders, parts, views
 
 app = typer.Typer(
     name="orderctl",
@@ -20,6 +20,9 @@ app.command()(views.doctor)
 app.command()(parts.kill)
 app.command()(parts.stop)
 app.command()(parts.start)
+app.add_typer(inventory.app, name="inventory")
+app.add_typer(orders.app, name="order")
+app.command()(load.load)
 
 
 def main() -> None:

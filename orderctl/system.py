@@ -90,6 +90,9 @@ class System(Protocol):
     def status(self) -> SystemStatus:
         """Look at every part now; never raises because a part is broken."""
 
+    def service_url(self, name: str) -> str:
+        """Where clients reach a service, whether it runs or not; raises OrderctlError if they do not."""
+
     def kill(self, name: str) -> str:
         """End a part as a crash would; the answer says what that means."""
 

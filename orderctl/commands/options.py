@@ -16,3 +16,12 @@ DataDir = Annotated[
         show_default=False,
     ),
 ]
+GatewayUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The gateway, if not the one of this machine (ORDERCTL_GATEWAY_URL).",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]

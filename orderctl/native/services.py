@@ -16,7 +16,7 @@ from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import project_root
-from orderctl.native.ports import LOOPBACK
+from orderctl.native.ports import LOOPBACK, answers
 from orderctl.native.processes import ProcessRecord
 
 DRAIN_GRACE_SECONDS = 25.0
@@ -118,7 +118,7 @@ class NativeServices:
         return record is not None and processes.kill(record)
 
     def readiness(self, name: str, timeout_seconds: float = 2.0) -> Readiness:
-        """Ask the service whether it can do its work; never raises."""
+        """Ask the service whether it can do its work, and see whether it listens; never raises."""
         if self.running(name) is None:
             return Readiness(ready=False, reason="not running")
         port = self._cluster.ports[spec_of(name).operations_port]
@@ -131,8 +131,11 @@ class NativeServices:
             return Readiness(ready=False, reason=f"no answer yet ({type(error).__name__})")
         finally:
             connection.close()
-        reason = "" if answer.status == 200 else "; ".join(text.splitlines())[:300]
-        return Readiness(ready=answer.status == 200, reason=reason)
+        if answer.status != 200:
+            return Readiness(ready=False, reason="; ".join(text.splitlines())[:300])
+        if spec_of(name).serves_clients and not answers(self._cluster.ports[f"{name}.http"]):
+            return Readiness(ready=False, reason="does not take clients yet")
+        return Readiness(ready=True)
 
     def wait_ready(self, names: Iterable[str] = SERVICES, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until each of these is ready; raises PartFailedError with the reason of one that is not."""

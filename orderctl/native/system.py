@@ -78,6 +78,13 @@ class NativeSystem:
                 redis=RedisStatus(url=cluster.redis_url, pid=redis_pid, ready=redis_ready),
             )
 
+    def service_url(self, name: str) -> str:
+        """Where clients reach a service; raises UnknownPartError for one without a port for them."""
+        url = NativeServices(self._cluster()).url(name)
+        if url is None:
+            raise UnknownPartError(f"{name} has no port for clients")
+        return url
+
     def logs(self) -> dict[str, Path]:
         """The log of each part that has one."""
         names = (*SERVICES, *PARTS, supervisor.NAME, "epmd", "packages")

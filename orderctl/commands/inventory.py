@@ -1,0 +1,43 @@
+"""`orderctl inventory`: the stock, as an operator sets and sees it."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+from rich.table import Table
+
+from orderctl.commands.asking import ask
+from orderctl.commands.options import AsJson, DataDir, GatewayUrl
+from orderctl.terminal import out, print_json, readable_errors
+
+app = typer.Typer(help="Set and see the stock.", no_args_is_help=True)
+
+
+@app.command("set")
+def set_stock(
+    sku: Annotated[str, typer.Argument(help="Which product.")],
+    qty: Annotated[int, typer.Argument(min=0, help="How many are available from now on.")],
+    url: GatewayUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make QTY the available stock of SKU, whether it was known before or not."""
+    with readable_errors():
+        ask(url, data_dir, lambda client: client.put(f"/inventory/{quote(sku, safe='')}", {"available": qty}))
+        out.print(f"{sku}: {qty} available")
+
+
+@app.command("list")
+def list_stock(as_json: AsJson = False, url: GatewayUrl = None, data_dir: DataDir = None) -> None:
+    """Show what is available of every SKU."""
+    with readable_errors():
+        answer = ask(url, data_dir, lambda client: client.get("/inventory"))
+        if as_json:
+            print_json(answer)
+            return
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("sku")
+        table.add_column("available", justify="right")
+        for entry in answer["inventory"]:
+            available = entry["available"]
+            table.add_row(entry["sku"], "not a number" if available is None else str(available))
+        out.print(table if answer["inventory"] else "no stock yet: orderctl inventory set SKU QTY")

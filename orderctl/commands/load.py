@@ -1,0 +1,125 @@
+"""`orderctl load`: many orders at once, and what became of them as far as their client can tell."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from orderctl.commands.options import AsJson, DataDir, GatewayUrl
+from orderctl.gateway_client import connect, gateway_url
+from orderctl.ledger import Item, LedgerWriter
+from orderctl.load import LoadPlan, LoadReport, percentile, run_load
+from orderctl.terminal import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json, readable_errors
+
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+
+
+def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+    orders: Annotated[int, typer.Option(min=1, help="How many orders to place.")] = 1_000,
+    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="How many at a time.")] = 32,
+    sku: Annotated[list[str] | None, typer.Option(help="One item per order and SKU.")] = None,
+    qty: Annotated[int, typer.Option(min=1, help="How many of each SKU.")] = 1,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="At most so many per second.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Where to write what was acknowledged.")] = None,
+    as_json: AsJson = False,
+    url: GatewayUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Place orders with bounded concurrency. Status 1 if any of them was refused for good."""
+    with readable_errors():
+        items = tuple(Item(sku=name, qty=qty) for name in sku or ["mag-safe-phone-case"])
+        plan = LoadPlan(
+            run_id=uuid.uuid4().hex[:8],
+            orders=orders,
+            concurrency=concurrency,
+            items=items,
+            rate_per_second=rate,
+        )
+        path = ledger or Path(f"ledger-{time.strftime('%Y%m%d-%H%M%S')}-{plan.run_id}.jsonl")
+        report = LoadReport()
+        interrupted = _run(gateway_url(url, data_dir), plan, path, report, quiet=as_json)
+        if as_json:
+            print_json(summary(plan, report, path))
+        else:
+            _show(plan, report, path)
+        if interrupted:
+            raise typer.Exit(EXIT_INTERRUPTED)
+        if report.acknowledged < plan.orders:
+            raise typer.Exit(EXIT_FAILED)
+
+
+def summary(plan: LoadPlan, report: LoadReport, ledger: Path) -> dict[str, Any]:
+    """The report for scripts; times in seconds."""
+    latencies = sorted(report.latencies_seconds)
+    return {
+        "run_id": plan.run_id,
+        "orders": plan.orders,
+        "acknowledged": report.acknowledged,
+        "refused": report.refused,
+        "seconds": round(report.seconds, 3),
+        "rate_per_second": round(report.rate_per_second, 1),
+        "latency_seconds": {
+            name: round(percentile(latencies, share), 4) for name, share in PERCENTILES.items()
+        },
+        "longest_gap_seconds": round(report.longest_gap_seconds, 3),
+        "answers": dict(sorted(report.answers.items())),
+        "ledger": str(ledger),
+    }
+
+
+def _run(url: str, plan: LoadPlan, path: Path, report: LoadReport, *, quiet: bool) -> bool:
+    """Place the orders; True if the operator interrupted, in which case the report covers what was done."""
+    columns = (
+        TextColumn("placing orders"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[seen]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out, disable=quiet or not out.is_terminal) as progress:
+        task = progress.add_task("orders", total=plan.orders, seen="")
+
+        def advanced() -> None:
+            progress.update(task, completed=report.finished, seen=_seen(report))
+
+        try:
+            asyncio.run(_place_all(url, plan, path, report, advanced))
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+async def _place_all(
+    url: str, plan: LoadPlan, path: Path, report: LoadReport, advanced: Callable[[], None]
+) -> None:
+    with LedgerWriter(path) as ledger:
+        async with connect(url, connections=plan.concurrency) as client:
+            await run_load(client, plan, ledger, report, advanced)
+
+
+def _seen(report: LoadReport) -> str:
+    others = sum(times for answer, times in report.answers.items() if answer != "202")
+    return f"{report.rate_per_second:,.0f}/s" + (f", {others} other answers" if others else "")
+
+
+def _show(plan: LoadPlan, report: LoadReport, ledger: Path) -> None:
+    latencies = sorted(report.latencies_seconds)
+    shown = "   ".join(
+        f"{name} {percentile(latencies, share) * 1000:.1f} ms" for name, share in PERCENTILES.items()
+    )
+    answers = ", ".join(f"{answer} × {times}" for answer, times in sorted(report.answers.items()))
+    table = Table.grid(padding=(0, 2))
+    table.add_row("acknowledged", f"{report.acknowledged} of {plan.orders} in {report.seconds:.1f} s")
+    table.add_row("rate", f"{report.rate_per_second:,.0f} orders/s")
+    table.add_row("latency", shown)
+    table.add_row("longest gap", f"{report.longest_gap_seconds * 1000:.0f} ms between two 202s")
+    table.add_row("answers", answers or "none")
+    table.add_row("ledger", Text(str(ledger)))
+    out.print(table)

@@ -1,0 +1,139 @@
+"""`orderctl order`: place an order by hand, follow one, list them."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from orderctl.commands.asking import ask
+from orderctl.commands.options import AsJson, DataDir, GatewayUrl
+from orderctl.errors import OrderctlError
+from orderctl.terminal import command_name, out, print_json, readable_errors
+
+app = typer.Typer(help="Place, show and list orders.", no_args_is_help=True)
+
+_COLOURS = {"created": "green", "rejected": "red", "retrying": "yellow", "dead": "red"}
+
+
+@app.command()
+def place(
+    sku: Annotated[str | None, typer.Option(help="The one product of a simple order.")] = None,
+    qty: Annotated[int, typer.Option(help="How many of --sku.")] = 1,
+    item: Annotated[list[str] | None, typer.Option(help="sku=qty, as often as there are items.")] = None,
+    order_id: Annotated[str | None, typer.Option("--id", help="Made up by the server if left out.")] = None,
+    email: Annotated[str | None, typer.Option(help="Whom to tell.")] = None,
+    as_json: AsJson = False,
+    url: GatewayUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Place one order. Asking again is safe: it is repeated under the same id until there is an answer."""
+    with readable_errors():
+        order = order_body(sku, qty, item or [], order_id, email)
+        key = None if order_id else str(uuid.uuid4())
+        answer = ask(url, data_dir, lambda client: client.place(order, idempotency_key=key))
+        if as_json:
+            print_json(answer.body)
+        if not answer.accepted:
+            raise answer.failure()
+        if not as_json:
+            placed = str(answer.body.get("id") or order_id)
+            out.print(f"Order received: {placed}")
+            out.print(Text(f"follow it with: {command_name()} order show {placed}", style="dim"))
+
+
+@app.command()
+def show(
+    order_id: Annotated[str, typer.Argument(metavar="ID", help="Which order.")],
+    as_json: AsJson = False,
+    url: GatewayUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show one order and what happened to it."""
+    with readable_errors():
+        order = ask(url, data_dir, lambda client: client.get(f"/orders/{quote(order_id, safe='')}"))
+        if as_json:
+            print_json(order)
+        else:
+            _show(order)
+
+
+@app.command("list")
+def list_orders(
+    status: Annotated[str | None, typer.Option(help="Only orders in this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    as_json: AsJson = False,
+    url: GatewayUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List orders, newest first."""
+    with readable_errors():
+        page = ask(
+            url, data_dir, lambda client: client.get("/orders", status=status, limit=limit, cursor=cursor)
+        )
+        if as_json:
+            print_json(page)
+            return
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("id", "status", "reason", "items"):
+            table.add_column(column)
+        for order in page["orders"]:
+            table.add_row(order["id"], _status(order), _reason(order), _items(order))
+        out.print(table if page["orders"] else "no orders")
+        if page.get("next_cursor"):
+            out.print(
+                Text(f"more with: {command_name()} order list --cursor {page['next_cursor']}", style="dim")
+            )
+
+
+def order_body(
+    sku: str | None, qty: int, items: list[str], order_id: str | None, email: str | None
+) -> dict[str, Any]:
+    """The order as the gateway takes it; raises OrderctlError for one without items, or with unclear ones."""
+    listed = [{"sku": sku, "qty": qty}] if sku else []
+    listed += [_item(text) for text in items]
+    if not listed:
+        raise OrderctlError("an order needs --sku, or at least one --item sku=qty")
+    optional = {"id": order_id, "email": email}
+    return {name: value for name, value in optional.items() if value is not None} | {"items": listed}
+
+
+def _item(text: str) -> dict[str, Any]:
+    sku, equals, qty = text.partition("=")
+    if not equals or not qty.lstrip("-").isdecimal():
+        raise OrderctlError(f"--item {text}: write it as sku=qty")
+    return {"sku": sku, "qty": int(qty)}
+
+
+def _show(order: Mapping[str, Any]) -> None:
+    out.print(Text.assemble(f"{order['id']}  ", _status(order), f"  {_reason(order)}"))
+    out.print(Text(f"items  {_items(order)}"))
+    if order.get("email"):
+        out.print(Text(f"email  {order['email']}"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("at", "step", "reason", "attempts"):
+        table.add_column(column)
+    for step in order.get("timeline", ()):
+        attempts = step.get("attempts")
+        table.add_row(
+            step["at"], step["step"], step.get("reason") or "", "" if attempts is None else str(attempts)
+        )
+    out.print(table)
+
+
+def _status(order: Mapping[str, Any]) -> Text:
+    status = str(order["status"])
+    return Text(status, style=_COLOURS.get(status, "cyan"))
+
+
+def _reason(order: Mapping[str, Any]) -> str:
+    reason, sku = order.get("reason") or "", order.get("sku")
+    return f"{reason} ({sku})" if reason and sku else str(reason)
+
+
+def _items(order: Mapping[str, Any]) -> str:
+    return ", ".join(f"{item['qty']} × {item['sku']}" for item in order.get("items", ()))

@@ -1,0 +1,194 @@
+"""The gateway's HTTP API as the commands use it, with the retries that the contract asks clients for.
+
+Any answer but 202 means "unknown, or not accepted: ask again with the same id", and asking again converges.
+So a request that was answered 503 or not at all is repeated under the same id, and a 409 for the same content
+is then no failure but the news that an earlier attempt had succeeded.
+"""
+
+import asyncio
+import os
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from orderctl.errors import OrderctlError
+from orderctl.modes import current_system
+
+URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
+REQUEST_TIMEOUT_SECONDS = 10.0
+MOST_ATTEMPTS = 30
+LONGEST_PAUSE_SECONDS = 2.0
+ASK_AGAIN = (429, 502, 503, 504)
+
+
+class GatewayError(OrderctlError):
+    """Raised when the gateway refused a request, or did not answer at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer of the gateway. `seconds` is how long that attempt took; `asked` how often it was asked."""
+
+    status: int
+    body: Mapping[str, Any]
+    seconds: float
+    asked: int = 1
+    retry_after_seconds: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """True if the order exists now: by this request, or by an earlier attempt of the same."""
+        repeated = self.asked > 1 and self.status == 409 and self.body.get("same_content") is True
+        return self.status == 202 or repeated
+
+    def failure(self) -> GatewayError:
+        """The error that says what the gateway said, fields included."""
+        title = self.body.get("title") or f"HTTP {self.status}"
+        fields = "; ".join(
+            f"{fault.get('field')}: {fault.get('message')}" for fault in self.body.get("errors", ())
+        )
+        detail = fields or self.body.get("detail") or ""
+        return GatewayError(f"{title}: {detail}" if detail else str(title))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """An attempt that got no answer; whether it had an effect is unknown."""
+
+    reason: str
+    seconds: float
+
+
+Attempt = Answer | Unanswered
+Observer = Callable[[Attempt], None]
+
+
+def ignore(attempt: Attempt) -> None:
+    """Observe nothing."""
+
+
+def gateway_url(url: str | None, data_dir: Path | None) -> str:
+    """The option, else `ORDERCTL_GATEWAY_URL`, else where the system of this machine has its gateway."""
+    chosen = url or os.environ.get(URL_VARIABLE)
+    return (chosen or current_system(data_dir).service_url("api_gateway")).rstrip("/")
+
+
+class GatewayClient:
+    """One session with the gateway; made by `connect`."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._random = random.Random()
+
+    async def place(
+        self, order: Mapping[str, Any], *, idempotency_key: str | None = None, observe: Observer = ignore
+    ) -> Answer:
+        """Place an order, asking again while the gateway asks for it; raises GatewayError without an answer.
+
+        `observe` is told of every single attempt.
+        """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return await self.send("POST", "/orders", body=order, headers=headers, observe=observe)
+
+    async def get(self, path: str, **query: str | int | None) -> Mapping[str, Any]:
+        """A resource as JSON; raises GatewayError unless it is 200."""
+        wanted = {name: str(value) for name, value in query.items() if value is not None}
+        answer = await self.send("GET", path, query=wanted)
+        if answer.status != 200:
+            raise answer.failure()
+        return answer.body
+
+    async def put(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace a resource; raises GatewayError unless it was done."""
+        answer = await self.send("PUT", path, body=body)
+        if answer.status >= 300:
+            raise answer.failure()
+        return answer.body
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        observe: Observer = ignore,
+    ) -> Answer:
+        """Ask until there is an answer that is not "ask again", a bounded number of times."""
+        attempt: Attempt = Unanswered(reason="never asked", seconds=0.0)
+        for asked in range(1, MOST_ATTEMPTS + 1):
+            attempt = await self._once(method, path, body, query or {}, headers or {}, asked)
+            observe(attempt)
+            if isinstance(attempt, Answer) and attempt.status not in ASK_AGAIN:
+                return attempt
+            if asked < MOST_ATTEMPTS:
+                await asyncio.sleep(self._pause_seconds(attempt, asked))
+        if isinstance(attempt, Answer):
+            return attempt
+        raise GatewayError(f"{self._url} does not answer: {attempt.reason}", advice="orderctl status")
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        asked: int,
+    ) -> Attempt:
+        data = None if body is None else orjson.dumps(body)
+        typed = {**headers, **({"Content-Type": "application/json"} if data else {})}
+        began = time.perf_counter()
+        try:
+            async with self._session.request(
+                method, self._url + path, data=data, params=query, headers=typed
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
+            reason = str(error) or type(error).__name__
+            return Unanswered(reason=reason, seconds=time.perf_counter() - began)
+        return Answer(
+            status=response.status,
+            body=_object(content),
+            seconds=time.perf_counter() - began,
+            asked=asked,
+            retry_after_seconds=_seconds(response.headers.get("Retry-After")),
+        )
+
+    def _pause_seconds(self, attempt: Attempt, asked: int) -> float:
+        """What the gateway asked for, else growing; spread, so that many clients do not come back at once."""
+        longest = min(LONGEST_PAUSE_SECONDS, 0.1 * 2.0 ** min(asked, 6))
+        if isinstance(attempt, Answer) and attempt.retry_after_seconds is not None:
+            longest = min(attempt.retry_after_seconds, LONGEST_PAUSE_SECONDS)
+        return self._random.uniform(longest / 2, longest)
+
+
+@asynccontextmanager
+async def connect(url: str, *, connections: int = 1) -> AsyncIterator[GatewayClient]:
+    """A client for as long as the block runs, with at most so many connections."""
+    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+    connector = aiohttp.TCPConnector(limit=connections)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield GatewayClient(session, url)
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {"items": parsed}
+
+
+def _seconds(header: str | None) -> float | None:
+    return float(header) if header is not None and header.isdecimal() else None

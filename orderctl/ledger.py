@@ -1,0 +1,111 @@
+"""The ledger of a load run: which orders were attempted, and which of them the gateway acknowledged.
+
+One JSON object per line. `attempted` is written before the request leaves, so that an order whose answer
+never came is known too; `acknowledged` after its 202; `refused` when the gateway's last word was another one.
+
+    {"event": "attempted", "id": "load-1c9f-0", "items": [{"sku": "cable", "qty": 1}]}
+    {"event": "acknowledged", "id": "load-1c9f-0"}
+    {"event": "refused", "id": "load-1c9f-1", "status": 503}
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import orjson
+
+from orderctl.errors import OrderctlError
+
+
+class LedgerEvent(StrEnum):
+    """What became of an order, as far as its client knows."""
+
+    ATTEMPTED = "attempted"
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """So many pieces of one SKU."""
+
+    sku: str
+    qty: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One line. Items are there where the event is `attempted`, the status where it is `refused`."""
+
+    event: LedgerEvent
+    order_id: str
+    items: tuple[Item, ...] = ()
+    status: int | None = None
+
+
+class LedgerWriter:
+    """Appends to a ledger file; several runs may share one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stream: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.path.open("ab")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def attempted(self, order_id: str, items: Sequence[Item]) -> None:
+        """The order is about to be placed; written before its request leaves this process."""
+        listed = [{"sku": item.sku, "qty": item.qty} for item in items]
+        self._append({"event": LedgerEvent.ATTEMPTED, "id": order_id, "items": listed})
+
+    def acknowledged(self, order_id: str) -> None:
+        """The gateway answered that the order exists."""
+        self._append({"event": LedgerEvent.ACKNOWLEDGED, "id": order_id})
+
+    def refused(self, order_id: str, status: int | None) -> None:
+        """The gateway's last word was another status, or None where it had no word."""
+        self._append({"event": LedgerEvent.REFUSED, "id": order_id, "status": status})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if self._stream is None:
+            raise OrderctlError(f"the ledger {self.path} is not open")
+        self._stream.write(orjson.dumps(entry) + b"\n")
+        self._stream.flush()
+
+
+def read_ledger(path: Path) -> Iterator[LedgerEntry]:
+    """Every entry in its order, one at a time; raises OrderctlError at a line that is none.
+
+    A last line without its end, as a killed run leaves it, is passed over.
+    """
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.endswith(b"\n"):
+                yield _entry(path, number, line)
+
+
+def _entry(path: Path, number: int, line: bytes) -> LedgerEntry:
+    try:
+        content = orjson.loads(line)
+        return LedgerEntry(
+            event=LedgerEvent(content["event"]),
+            order_id=content["id"],
+            items=tuple(Item(sku=item["sku"], qty=item["qty"]) for item in content.get("items", ())),
+            status=content.get("status"),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise OrderctlError(f"{path}, line {number}: not a ledger entry") from error
