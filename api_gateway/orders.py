@@ -150,7 +150,6 @@ class RedisOutbox:
     def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
-        self._lease = Script.load("api_gateway", "lease")
 
     async def size(self) -> int:
         """How many orders wait."""
@@ -179,12 +178,6 @@ class RedisOutbox:
                 withscores=True,
             )
         return [(order_id, accepted_at) for accepted_at, order_id in _places(found)]
-
-    async def hold_lease(self, owner: str, seconds: float) -> bool:
-        """Takes or extends the relay's lease; False while another gateway holds it."""
-        async with store_deadline(self._timeout_seconds):
-            held = await self._lease.run(self._redis, [keyspace.OUTBOX_LEASE], [owner, round(seconds * 1000)])
-        return bool(held)
 
 
 def _places(scored: object) -> Places:

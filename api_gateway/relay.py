@@ -6,7 +6,6 @@ request that wrote them; should one be published twice all the same, its decisio
 
 import asyncio
 import random
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +17,7 @@ from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messaging.ports import Publisher
 from shared.messaging.waiting import waiting_out
+from shared.redis.lease import Lease
 
 LEASE_SECONDS: Final = 10.0
 RELAY_BATCH: Final = 256
@@ -76,6 +76,7 @@ class Relay:
         *,
         store: RedisOrderStore,
         outbox: RedisOutbox,
+        lease: Lease,
         publisher: Publisher,
         breaker: Breaker,
         times: RelayTimes,
@@ -85,13 +86,13 @@ class Relay:
         self._publisher = publisher
         self._breaker = breaker
         self._times = times
-        self._owner = secrets.token_hex(8)
+        self._lease = lease
 
     async def run(self) -> None:
         """Relays in rounds until cancelled."""
         while True:
             try:
-                if await self._outbox.hold_lease(self._owner, LEASE_SECONDS):
+                if await self._lease.hold(LEASE_SECONDS):
                     await self.relay_once()
             except (StoreUnavailable, BrokerUnavailable) as error:
                 log.debug("relay waits", reason=str(error))
@@ -103,7 +104,7 @@ class Relay:
         while entries := await self._outbox.older_than(self._times.minimum_age, after, RELAY_BATCH):
             after = entries[-1][1]
             relayed += await self._relay([order_id for order_id, _ in entries])
-            await self._outbox.hold_lease(self._owner, LEASE_SECONDS)
+            await self._lease.hold(LEASE_SECONDS)
         if relayed:
             log.info("relayed orders from the outbox", count=relayed)
         return relayed

@@ -8,10 +8,13 @@ from prometheus_client import CollectorRegistry
 from order_processor.handlers import OrderPlacedHandler
 from order_processor.settings import ProcessorSettings
 from order_processor.store import RedisDecisionStore
+from order_processor.sweep import Sweep
+from shared import keyspace
 from shared.infrastructure import Infrastructure
 from shared.messages import OrderPlaced
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis
+from shared.redis.lease import Lease
 from shared.settings import CommonSettings
 from shared.worker import UseCases, run_worker
 
@@ -27,6 +30,12 @@ async def run(
             timeout_seconds=own.store_timeout_seconds,
             oldest_recreated_seconds=common.order_retention_seconds / 2,
         )
-        return UseCases(handlers={OrderPlaced: OrderPlacedHandler(store)}, failures=store)
+        sweep = Sweep(
+            redis,
+            timeout_seconds=own.store_timeout_seconds,
+            retention_seconds=common.order_retention_seconds,
+            lease=Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=own.store_timeout_seconds),
+        )
+        return UseCases(handlers={OrderPlaced: OrderPlacedHandler(store)}, failures=store, jobs=(sweep.run,))
 
     await run_worker(ORDER_PROCESSOR, own, infrastructure, build, stop)

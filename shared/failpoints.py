@@ -1,8 +1,8 @@
-"""Named places at which a process can be made to die, so that tests can prove that dying there loses nothing.
+"""Named places at which a process can be made to die, so that tests can prove that it loses nothing there.
 
-Compiled in and inert: nothing happens unless the variable ``FAILPOINT`` names one, as ``after_reserve`` for the
-first time it is reached or ``after_reserve:25`` for the 25th. Dying means what SIGKILL means: no cleanup, no
-flush, no goodbye.
+Compiled in and inert: nothing happens unless the variable ``FAILPOINT`` names one, as ``after_reserve`` for
+the first time it is reached or ``after_reserve:25`` for the 25th. Dying means what SIGKILL means: no cleanup,
+no flush, no goodbye.
 """
 
 import os

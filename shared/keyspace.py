@@ -17,6 +17,8 @@ key                          type     writers                                 li
 ``notifications:{order id}``  hash     notifier's scripts                      as long as its order
 ``notifications.counts``     hash     notifier's scripts                      for ever
 ``notif:{event id}``         string   notifier's scripts                      lease, then retention
+``orders.archive``           hash     sweep.lua                               for ever
+``sweep:lease``              string   order_processor                         lease
 ``pipeline:topology``        string   gateway                                 for ever
 ===========================  =======  ======================================  =========================
 
@@ -49,6 +51,9 @@ class NotificationStatus(StrEnum):
 OUTBOX: Final = "outbox"
 OUTBOX_LEASE: Final = "outbox:lease"
 PROCESSED_COUNT: Final = "orders.processed.count"
+ARCHIVE: Final = "orders.archive"
+"""What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
+SWEEP_LEASE: Final = "sweep:lease"
 SKUS: Final = "stock.skus"
 RESERVED: Final = "stock.reserved"
 SUPPLIED: Final = "stock.supplied"

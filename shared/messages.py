@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import orjson
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from shared.errors import DecodeError
 
@@ -134,6 +134,26 @@ class UnknownEvent:
     type: str
 
 
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be text, as RFC 3339 has it")  # noqa: TRY004 - what pydantic reports
+    return value
+
+
+def _in_utc(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError("has no zone")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("lies outside of the calendar") from error
+
+
+EventTime = Annotated[datetime, BeforeValidator(_text), AfterValidator(_in_utc)]
+HeaderText = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,255}$")]
+"""What fits into a property of an AMQP message, so that whatever is handed on can be published."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Envelope(Generic[Data]):
     specversion: Annotated[str, Field(pattern=r"^1\.0$")]
@@ -141,10 +161,10 @@ class _Envelope(Generic[Data]):
     source: str
     type: str
     subject: str
-    time: datetime
+    time: EventTime
     data: Data
-    correlationid: str = ""
-    traceparent: str | None = None
+    correlationid: HeaderText = ""
+    traceparent: HeaderText | None = None
 
 
 _ENVELOPES: Final[Mapping[str, TypeAdapter[_Envelope[EventData]]]] = {
@@ -206,11 +226,9 @@ def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) ->
         envelope = adapter.validate_python(raw)
     except ValidationError as error:
         raise DecodeError(_first_fault(error)) from error
-    if envelope.time.tzinfo is None:
-        raise DecodeError("time: has no zone")
     event = Event(
         source=envelope.source,
-        time=envelope.time.astimezone(UTC),
+        time=envelope.time,
         data=envelope.data,
         trace=Trace(correlation_id=envelope.correlationid, traceparent=envelope.traceparent),
     )
@@ -221,7 +239,8 @@ def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) ->
 
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def encode_order(order: Order) -> str:

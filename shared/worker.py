@@ -6,8 +6,9 @@ stop the router finishes what has arrived, within the drain deadline.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings
@@ -42,10 +43,11 @@ class WorkerSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    """What a worker does with its messages, and who learns of those that fail."""
+    """What a worker does with its messages, who learns of those that fail, and its jobs beside that."""
 
     handlers: Mapping[type[EventData], BatchHandler]
     failures: FailureListener
+    jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
 
 
 BuildUseCases = Callable[[Redis, random.Random, CollectorRegistry], UseCases]
@@ -88,5 +90,6 @@ async def run_worker(
         health.add("rabbitmq", publisher.unready_reason)
         health.add("consumer", router.unready_reason)
         health.drain_on(stop)
-        async with running(watch.run(), publisher.run(), subscriber.run()):
+        jobs = [job() for job in use_cases.jobs]
+        async with running(watch.run(), publisher.run(), subscriber.run(), *jobs):
             await drained(router.run(stop), stop, own.drain_seconds)

@@ -1,0 +1,19 @@
+-- Removes a decided order whose retention is over and keeps its sums, so that the books still balance.
+--
+-- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 notifications:{order id}  5 idemp:{order id}
+--       6 idempkey:{key} (only where the order has one)
+-- ARGV  1 order id  2 status  3 decided at, microseconds  4… sku, qty for each item
+-- Returns 1 if it was removed, 0 if it is not the decided order that was read.
+
+local record = redis.call('HMGET', KEYS[1], 'status', 'decided_at')
+if record[1] ~= ARGV[2] or record[2] ~= ARGV[3] then return 0 end
+redis.call('ZSCORE', KEYS[2], ARGV[1])
+
+redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
+if ARGV[2] == 'created' then
+  for i = 4, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], 'sku:' .. ARGV[i], ARGV[i + 1]) end
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', unpack(KEYS, 4))
+redis.call('DEL', KEYS[1])
+return 1

@@ -1,0 +1,126 @@
+"""Removing orders whose retention is over.
+
+By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
+the sum over the created orders that are kept, plus the archive's. Orders that are undecided or dead are kept.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from shared import keyspace
+from shared.errors import DecodeError, StoreUnavailable
+from shared.keyspace import OrderStatus
+from shared.logs import get_logger
+from shared.messages import epoch_microseconds
+from shared.redis.client import Redis, store_deadline
+from shared.redis.lease import Lease
+from shared.redis.records import read_record
+from shared.redis.scripts import Script, ScriptCall
+
+DECIDED: Final = (OrderStatus.CREATED, OrderStatus.REJECTED)
+SWEEP_BATCH: Final = 200
+LEASE_SECONDS: Final = 30.0
+PAUSE_SECONDS: Final = 60.0
+
+log = get_logger(__name__)
+
+
+class Sweep:
+    """Removes old orders in batches, one processor at a time."""
+
+    def __init__(
+        self, redis: Redis, *, timeout_seconds: float, retention_seconds: float, lease: Lease
+    ) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+        self._retention = round(retention_seconds * 1_000_000)
+        self._lease = lease
+        self._script = Script.load("order_processor", "sweep")
+
+    async def run(self) -> None:
+        """Sweeps again and again, until cancelled."""
+        while True:
+            try:
+                if await self._lease.hold(LEASE_SECONDS):
+                    await self.sweep_once()
+            except StoreUnavailable as error:
+                log.warning("sweep waits", reason=str(error))
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def sweep_once(self) -> int:
+        """Removes every decided order whose retention is over; returns how many. Raises StoreUnavailable."""
+        async with store_deadline(self._timeout_seconds):
+            seconds, microseconds = await self._redis.time()
+        cutoff = seconds * 1_000_000 + microseconds - self._retention
+        removed = 0
+        for status in DECIDED:
+            removed += await self._sweep_status(status, cutoff)
+        if removed:
+            log.info("removed orders whose retention is over", count=removed)
+        return removed
+
+    async def _sweep_status(self, status: OrderStatus, cutoff: int) -> int:
+        removed, after = 0, "-inf"
+        while places := await self._oldest(status, after, cutoff):
+            after = f"({places[-1][1]:.0f}"
+            removed += await self._remove(status, [order_id for order_id, _ in places], cutoff)
+            await self._lease.hold(LEASE_SECONDS)
+        return removed
+
+    async def _oldest(self, status: OrderStatus, after: str, cutoff: int) -> list[tuple[str, float]]:
+        async with store_deadline(self._timeout_seconds):
+            places: list[tuple[str, float]] = await self._redis.zrange(
+                keyspace.orders_by_status(status),
+                after,
+                cutoff,
+                byscore=True,
+                offset=0,
+                num=SWEEP_BATCH,
+                withscores=True,
+            )
+        return places
+
+    async def _remove(self, status: OrderStatus, order_ids: list[str], cutoff: int) -> int:
+        async with (
+            store_deadline(self._timeout_seconds),
+            self._redis.pipeline(transaction=False) as pipeline,
+        ):
+            for order_id in order_ids:
+                pipeline.hgetall(keyspace.order(order_id))
+            records = await pipeline.execute()
+        calls = [
+            call
+            for fields in records
+            if fields and int(fields.get("decided_at") or cutoff + 1) <= cutoff
+            if (call := _removal(status, fields)) is not None
+        ]
+        if not calls:
+            return 0
+        async with store_deadline(self._timeout_seconds):
+            results = await self._script.run_many(self._redis, calls)
+        return sum(result for result in results if not isinstance(result, ResponseError))
+
+
+def _removal(status: OrderStatus, fields: dict[str, str]) -> ScriptCall | None:
+    try:
+        record = read_record(fields)
+    except (DecodeError, KeyError, ValueError) as error:
+        log.error("unreadable order record is kept", order_id=fields.get("id"), error=repr(error))
+        return None
+    order = record.order
+    keys = [
+        keyspace.order(order.id),
+        keyspace.orders_by_status(status),
+        keyspace.ARCHIVE,
+        keyspace.notifications(order.id),
+        keyspace.claim(order.id),
+    ]
+    if fields.get("idempotency_key"):
+        keys.append(keyspace.idempotency_key(fields["idempotency_key"]))
+    decided_at = epoch_microseconds(record.decided_at) if record.decided_at else 0
+    arguments: list[str | int] = [order.id, status.value, decided_at]
+    for item in order.items:
+        arguments += [item.sku, item.qty]
+    return ScriptCall(keys, arguments)
