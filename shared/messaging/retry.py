@@ -13,6 +13,8 @@ from shared.pipeline import RETRY_TIERS_SECONDS
 DELIVERY_LIMIT: Final = 10
 """A message that the broker has delivered this often without an ack is dead-lettered unhandled."""
 MAX_ERROR_CHARACTERS: Final = 500
+LARGEST_INTEGER: Final = 2**53
+"""Of the integers in our headers; a larger one was written by somebody else."""
 
 ATTEMPTS: Final = "op-attempts"
 REASON: Final = "op-reason"
@@ -91,7 +93,7 @@ class History:
             reason=outcome.reason,
             first_failed_at=self.first_failed_at or now,
             last_failed_at=now,
-            last_error=outcome.error[:MAX_ERROR_CHARACTERS],
+            last_error=_writable(outcome.error[:MAX_ERROR_CHARACTERS]),
         )
 
 
@@ -140,4 +142,9 @@ def outcome_of_error(error: Exception) -> Retry | Dead:
 
 
 def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and 0 <= value <= LARGEST_INTEGER else 0
+
+
+def _writable(text: str) -> str:
+    """An error may quote what no header can carry, such as a lone surrogate."""
+    return text.encode("utf-8", "replace").decode()

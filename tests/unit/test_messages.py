@@ -34,18 +34,22 @@ def changed(change: Change) -> bytes:
 
 
 def setting(**values: object) -> Change:
+    """Fields of the envelope set to these values."""
     return lambda envelope: envelope.update(values)
 
 
 def without(name: str) -> Change:
+    """A field of the envelope left out."""
     return lambda envelope: envelope.pop(name)
 
 
 def with_order(**values: object) -> Change:
+    """Fields of the order set to these values."""
     return lambda envelope: envelope["data"]["order"].update(values)
 
 
 def with_items(*items: object) -> Change:
+    """The order's items replaced."""
     return with_order(items=list(items))
 
 
@@ -97,7 +101,7 @@ def test_a_malformed_envelope_is_refused_and_the_reason_names_the_place(change: 
 )
 def test_what_is_no_envelope_at_all_is_refused(body: bytes) -> None:
     """Any bytes may lie in a queue; none of them raises anything but DecodeError."""
-    with pytest.raises(DecodeError, match="not JSON|no type"):
+    with pytest.raises(DecodeError, match=r"not JSON|no type"):
         decode(body)
 
 

@@ -1,0 +1,95 @@
+"""The codec over all orders and all bytes."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given, strategies as st
+
+from shared.errors import DecodeError
+from shared.messages import (
+    Event,
+    EventData,
+    Order,
+    OrderCreated,
+    OrderItem,
+    OrderPlaced,
+    OrderRejected,
+    Trace,
+    UnknownEvent,
+    content_fingerprint,
+    decode,
+    decode_order,
+    encode,
+    encode_order,
+    epoch_microseconds,
+    event_time,
+)
+
+identifiers = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+visible = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=255)
+items = st.lists(
+    st.builds(OrderItem, sku=identifiers, qty=st.integers(min_value=1, max_value=10_000)),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda item: item.sku,
+).map(tuple)
+emails = st.none() | st.from_regex(r"[a-zà-ÿ.+]{1,20}@[a-z.]{1,20}", fullmatch=True)
+orders = st.builds(Order, id=identifiers, items=items, email=emails)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+data: st.SearchStrategy[EventData] = st.one_of(
+    st.builds(OrderPlaced, order=orders),
+    st.builds(OrderCreated, order=orders),
+    st.builds(OrderRejected, order=orders, reason=texts, sku=st.none() | identifiers),
+)
+events = st.builds(
+    Event,
+    source=texts,
+    time=st.datetimes(timezones=st.just(UTC)),
+    data=data,
+    trace=st.builds(Trace, correlation_id=visible, traceparent=st.none() | visible.filter(bool)),
+)
+
+
+@given(events)
+def test_every_event_survives_the_wire(event: Event[EventData]) -> None:
+    """Encoding and decoding is the identity, and encoding again gives the same bytes."""
+    decoded = decode(encode(event))
+    assert decoded == event
+    assert not isinstance(decoded, UnknownEvent)
+    assert encode(decoded) == encode(event)
+
+
+@given(st.binary())
+def test_no_bytes_raise_anything_but_a_decode_error(body: bytes) -> None:
+    """Poison is told apart from a fault of ours."""
+    try:
+        decode(body)
+    except DecodeError as error:
+        assert str(error)
+
+
+@given(events, st.data())
+def test_a_damaged_envelope_is_refused_or_still_whole(event: Event[EventData], draw: st.DataObject) -> None:
+    """Damage on the way never yields an event about another order under the same id."""
+    body = bytearray(encode(event))
+    place = draw.draw(st.integers(min_value=0, max_value=len(body) - 1))
+    body[place] = draw.draw(st.integers(min_value=0, max_value=255))
+    try:
+        decoded = decode(bytes(body))
+    except DecodeError:
+        return
+    if not isinstance(decoded, UnknownEvent):
+        assert decoded.id == f"{decoded.data.order.id}:{decoded.type}"
+
+
+@given(orders)
+def test_the_stores_form_survives_too(order: Order) -> None:
+    """The record of an order gives the order back, with the same fingerprint."""
+    again = decode_order(encode_order(order))
+    assert again == order
+    assert content_fingerprint(again) == content_fingerprint(order)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_microseconds_and_instants_are_inverse(instant: datetime) -> None:
+    """No time is rounded on its way into the store and back."""
+    assert event_time(epoch_microseconds(instant)) == instant
