@@ -94,6 +94,13 @@ class Layout:
         log.replace(log.with_suffix(".log.1"))
         return 0
 
+    def trim_log(self, name: str) -> None:
+        """Do the same under a process that appends to its log: copy what there is, then cut it off."""
+        log = self.log(name)
+        if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let one command at a time change what runs; waits for the other."""

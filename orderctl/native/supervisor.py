@@ -75,6 +75,8 @@ class Supervisor:
         """Look again and again, until asked to stop or replaced by another supervisor."""
         while not stop.wait(POLL_SECONDS) and self._in_charge():
             self.tick()
+            for name in SERVICES:
+                self._layout.trim_log(name)
 
     def tick(self) -> None:
         """Start every part that is due."""

@@ -42,6 +42,18 @@ def test_a_large_log_is_rotated_once(tmp_path: Path) -> None:
     assert not layout.log("part").exists()
 
 
+def test_a_log_in_use_is_cut_off_under_its_writer(tmp_path: Path) -> None:
+    """A service that logs for weeks does not fill the disk, and goes on writing where it was."""
+    layout = Layout(tmp_path)
+    layout.create()
+    with layout.log("part").open("ab") as stream:
+        stream.write(b"x" * (LOG_ROTATE_BYTES + 1))
+        stream.flush()
+        layout.trim_log("part")
+        stream.write(b"after")
+    assert layout.log("part").read_bytes() == b"after"
+
+
 def test_the_tail_is_the_end(tmp_path: Path) -> None:
     """The last lines are what an error shows; a missing log has none."""
     log = tmp_path / "log"
