@@ -7,7 +7,7 @@ that names the variable.
 import ipaddress
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -88,9 +88,26 @@ def _checked_urls(urls: tuple[str, ...], schemes: tuple[str, ...]) -> tuple[str,
             raise ValueError(f"a URL must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         if parts.scheme != "unix" and not parts.hostname:
             raise ValueError("a URL names no host")
-        if (parts.username, parts.password) == ("guest", "guest") and not is_loopback(parts.hostname or ""):
+        if not _has_usable_port(parts):
+            raise ValueError("a URL's port is no number from 1 to 65535")
+        if _is_guest(parts) and not is_loopback(parts.hostname or ""):
             raise ValueError("the default password guest works on loopback only; set one of your own")
     return urls
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    """The library's own error would quote what may be half of an unescaped password."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_guest(parts: SplitResult) -> bool:
+    """Whether RabbitMQ is asked with its default password, which AMQP clients fill in where none stands."""
+    if parts.scheme.startswith("amqp") and parts.username is None:
+        return True
+    return (parts.username, parts.password) == ("guest", "guest")
 
 
 def is_loopback(host: str) -> bool:
@@ -105,7 +122,10 @@ AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 
 def load(settings: type[AnySettings]) -> AnySettings:
-    """Reads the settings, or ends the process with status 2 and one line per wrong variable."""
+    """Reads the settings, or ends the process with status 2 and one line per wrong variable.
+
+    What is wrong between several of them says so in its own words.
+    """
     try:
         return settings()
     except ValidationError as error:
@@ -115,6 +135,7 @@ def load(settings: type[AnySettings]) -> AnySettings:
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
     prefix = settings.model_config.get("env_prefix", "")
     for fault in error.errors(include_url=False, include_input=False):
-        name = prefix + "_".join(str(part) for part in fault["loc"][:1])
-        print(f"{name.upper()}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        text = fault["msg"].removeprefix("Value error, ")
+        names = [f"{prefix}{part}".upper() for part in fault["loc"][:1]]
+        print(": ".join([*names, text]), file=sys.stderr)
     sys.exit(EXIT_WRONG_SETTING)

@@ -1,0 +1,166 @@
+"""Settings come from the environment and ``.env``, and a wrong one is named in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api_gateway.settings import GatewaySettings
+from notifier.settings import NotifierSettings
+from order_processor.settings import ProcessorSettings
+from shared.settings import EXIT_WRONG_SETTING, CommonSettings, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither this machine's variables nor its ``.env`` reach a test."""
+    for name in list(os.environ):
+        if name.startswith(("RABBITMQ_", "REDIS_", "LOG_", "GATEWAY_", "PROCESSOR_", "NOTIFIER_", "ORDER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[CommonSettings | GatewaySettings | NotifierSettings],
+    **variables: str,
+) -> str:
+    """What is printed when these variables are refused."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        load(settings)
+    assert ended.value.code == EXIT_WRONG_SETTING
+    return capsys.readouterr().err
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    """A service that is told nothing finds the others on loopback."""
+    common, gateway = load(CommonSettings), load(GatewaySettings)
+    assert len(common.rabbitmq_urls) == 3
+    assert common.redis_url == "redis://127.0.0.1:6379/0"
+    assert common.order_retention_seconds == 30 * 86_400
+    assert (gateway.host, gateway.port, gateway.ops_port) == ("127.0.0.1", 8080, 9100)
+    assert (gateway.claim_ttl_seconds, gateway.outbox_limit) == (86_400, 100_000)
+    assert (gateway.max_concurrent_requests, gateway.publish_timeout_seconds) == (512, 2.0)
+    processor, notifier = load(ProcessorSettings), load(NotifierSettings)
+    assert (processor.ops_port, processor.prefetch, processor.batch_limit) == (9101, 200, 100)
+    assert (notifier.ops_port, notifier.send_timeout_seconds, notifier.lease_seconds) == (9102, 10.0, 15.0)
+
+
+def test_a_list_is_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blanks and a comma at the end do no harm."""
+    monkeypatch.setenv("RABBITMQ_URLS", " amqp://u:p@a:5672/ , amqps://u:p@b:5671/,")
+    assert load(CommonSettings).rabbitmq_urls == ("amqp://u:p@a:5672/", "amqps://u:p@b:5671/")
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the folder is the default of whoever starts the service there."""
+    Path(".env").write_text("GATEWAY_PORT=8090\nGATEWAY_OPS_PORT=9190\nUNRELATED=1\n", encoding="utf-8")
+    monkeypatch.setenv("GATEWAY_OPS_PORT", "9191")
+    settings = load(GatewaySettings)
+    assert (settings.port, settings.ops_port) == (8090, 9191)
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files pass variables on that nobody has set."""
+    monkeypatch.setenv("REDIS_URL", "")
+    assert load(CommonSettings).redis_url == "redis://127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RABBITMQ_URLS", "amqp://u:p@only-one/"),
+        ("RABBITMQ_URLS", "amqp://u:p@a/,http://u:p@b/"),
+        ("RABBITMQ_URLS", "amqp://u:p@a/,amqp:///"),
+        ("RABBITMQ_URLS", "amqp://u:p@a:port/,amqp://u:p@b/"),
+        ("RABBITMQ_URLS", "amqp://u:p@a:99999/,amqp://u:p@b/"),
+        ("RABBITMQ_MANAGEMENT_URLS", "amqp://u:p@a/"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://h:6379x/0"),
+        ("ORDER_RETENTION_SECONDS", "0"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    """Whoever mistyped it sees which one, without a traceback."""
+    said = refusal(monkeypatch, capsys, CommonSettings, **{variable: value})
+    assert said.startswith(f"{variable}: ")
+    assert said.count("\n") == 1
+
+
+def test_several_wrong_values_are_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They can all be put right at once."""
+    said = refusal(
+        monkeypatch, capsys, GatewaySettings, GATEWAY_PORT="70000", GATEWAY_OUTBOX_LIMIT="many"
+    ).splitlines()
+    assert sorted(line.partition(":")[0] for line in said) == ["GATEWAY_OUTBOX_LIMIT", "GATEWAY_PORT"]
+
+
+def test_a_lease_shorter_than_the_sending_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another notifier would send what this one is still sending."""
+    said = refusal(monkeypatch, capsys, NotifierSettings, NOTIFIER_LEASE_SECONDS="5")
+    assert said.startswith("NOTIFIER_LEASE_SECONDS ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RABBITMQ_URLS", "amqp://guest:guest@127.0.0.1/,amqp://guest:guest@broker.example/"),
+        ("RABBITMQ_URLS", "amqp://127.0.0.1/,amqp://broker.example/"),
+        ("RABBITMQ_MANAGEMENT_URLS", "http://guest:guest@10.0.0.7:15672"),
+    ],
+    ids=["named", "by leaving it out", "management"],
+)
+def test_the_default_password_is_refused_off_loopback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    """What everybody knows protects nothing that others can reach."""
+    said = refusal(monkeypatch, capsys, CommonSettings, **{variable: value})
+    assert "guest" in said
+
+
+def test_a_refusal_does_not_print_passwords(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logs of failed starts are read by many."""
+    said = refusal(monkeypatch, capsys, CommonSettings, RABBITMQ_URLS="amqp://u:s3cret@a:port/,http://b/")
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.9", "[::1]"])
+def test_the_default_password_will_do_on_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """A first look at the system needs no secrets."""
+    monkeypatch.setenv("RABBITMQ_URLS", f"amqp://guest:guest@{host}:5672/,amqp://guest:guest@{host}:5673/")
+    assert len(load(CommonSettings).rabbitmq_urls) == 2
+
+
+def test_a_service_with_a_wrong_setting_ends_at_once_with_that_line(tmp_path: Path) -> None:
+    """The real process: status 2, one line on stderr, nothing on stdout."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "order_processor"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PROCESSOR_PREFETCH": "none"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == EXIT_WRONG_SETTING
+    assert ended.stderr.startswith("PROCESSOR_PREFETCH: ")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == ""
