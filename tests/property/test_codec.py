@@ -1,5 +1,6 @@
 """The codec over all orders and all bytes."""
 
+import contextlib
 from datetime import UTC, datetime
 
 from hypothesis import given, strategies as st
@@ -53,18 +54,16 @@ events = st.builds(
 def test_every_event_survives_the_wire(event: Event[EventData]) -> None:
     """Encoding and decoding is the identity, and encoding again gives the same bytes."""
     decoded = decode(encode(event))
+    assert isinstance(decoded, Event)
     assert decoded == event
-    assert not isinstance(decoded, UnknownEvent)
     assert encode(decoded) == encode(event)
 
 
 @given(st.binary())
 def test_no_bytes_raise_anything_but_a_decode_error(body: bytes) -> None:
     """Poison is told apart from a fault of ours."""
-    try:
+    with contextlib.suppress(DecodeError):
         decode(body)
-    except DecodeError as error:
-        assert str(error)
 
 
 @given(events, st.data())

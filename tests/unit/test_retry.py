@@ -69,8 +69,15 @@ def test_jitter_takes_at_most_half_of_the_wait() -> None:
 
 @pytest.mark.parametrize(
     ("delay", "tier", "expiration"),
-    [(0.0, 1, 0.0), (0.2, 1, 0.2), (1.0, 1, 1.0), (1.1, 5, 1.1), (14.0, 30, 14.0), (600.0, 600, 600.0)]
-    + [(3600.0, 600, 600.0)],
+    [
+        (0.0, 1, 0.0),
+        (0.2, 1, 0.2),
+        (1.0, 1, 1.0),
+        (1.1, 5, 1.1),
+        (14.0, 30, 14.0),
+        (600.0, 600, 600.0),
+        (3600.0, 600, 600.0),
+    ],
 )
 def test_a_delay_that_was_asked_for_waits_in_the_smallest_tier_that_fits(
     delay: float, tier: int, expiration: float
