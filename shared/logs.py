@@ -10,7 +10,8 @@ from typing import TextIO
 
 import structlog
 
-NOISY_LIBRARIES = ("aiormq", "aio_pika", "asyncio")
+SILENT_LIBRARIES = ("aiormq", "aio_pika")
+"""They log an error per refused connection; the link that supervises them says once that nobody answers."""
 
 
 def configure_logs(service: str, level: str, form: str | None, stream: TextIO = sys.stdout) -> None:
@@ -50,8 +51,9 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in NOISY_LIBRARIES:
-        logging.getLogger(name).setLevel(max(logging.getLevelNamesMapping()[level], logging.ERROR))
+    for name in SILENT_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service)
 

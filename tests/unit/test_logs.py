@@ -1,0 +1,123 @@
+"""Log lines: JSON for machines, and each knows what it is about."""
+
+import json
+import logging
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+import structlog
+
+from shared.context import logging_about, trace_of
+from shared.logs import SILENT_LIBRARIES, configure_logs, get_logger
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Leaves the logging of the test run as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in (*SILENT_LIBRARIES, "asyncio"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def lines(stream: StringIO) -> list[dict[str, Any]]:
+    """Every line that was written, read back."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_its_service_level_and_time() -> None:
+    """A log collector needs no rules of its own."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    get_logger("test").info("notified", order_id="order1")
+    (line,) = lines(stream)
+    assert line["event"] == "notified"
+    assert (line["service"], line["level"], line["order_id"]) == ("notifier", "info", "order1")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_lines_about_one_order_carry_its_ids() -> None:
+    """Whoever searches for an order or a correlation id finds every line, and none of the next order's."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    log = get_logger("test")
+    with logging_about(order_id="order1", correlation_id="c1"):
+        log.info("inside")
+    log.info("outside")
+    inside, outside = lines(stream)
+    assert (inside["order_id"], inside["correlation_id"]) == ("order1", "c1")
+    assert "order_id" not in outside
+
+
+def test_a_librarys_lines_look_like_ours() -> None:
+    """Nothing else is ever written to stdout."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    logging.getLogger("some.library").warning("slow %s", "answer")
+    (line,) = lines(stream)
+    assert (line["event"], line["service"], line["level"]) == ("slow answer", "notifier", "warning")
+
+
+def test_a_level_hides_what_is_below_it_and_noisy_libraries_stay_quiet() -> None:
+    """A broker that is away is told by us once, not by its library line after line."""
+    stream = StringIO()
+    configure_logs("notifier", "WARNING", "json", stream)
+    get_logger("test").info("hidden")
+    logging.getLogger("aiormq.connection").error("hidden too")
+    get_logger("test").warning("shown")
+    assert [line["event"] for line in lines(stream)] == ["shown"]
+
+
+def test_a_traceback_is_part_of_its_line() -> None:
+    """An error is one object, not fifty lines."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        get_logger("test").error("failed", exc_info=error)
+    (line,) = lines(stream)
+    assert "ValueError: broken" in line["exception"]
+
+
+def test_the_form_follows_the_stream_unless_it_is_told() -> None:
+    """JSON where no terminal is; a person may ask for the other form."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", None, stream)
+    get_logger("test").info("for machines")
+    assert lines(stream)[0]["event"] == "for machines"
+    people = StringIO()
+    configure_logs("notifier", "INFO", "console", people)
+    get_logger("another").info("for people")
+    assert "for people" in people.getvalue()
+    assert not people.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize("insane", [None, "", "x" * 129, "a b", "a\nb", "ä"])
+def test_an_insane_correlation_id_is_replaced(insane: str | None) -> None:
+    """What comes from outside ends up in headers and logs."""
+    trace = trace_of(insane, None)
+    assert len(trace.correlation_id) == 32
+    assert trace_of(insane, None) != trace
+
+
+def test_sane_ids_of_the_caller_are_kept() -> None:
+    """A trace that began elsewhere goes on here."""
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    trace = trace_of("request-7", parent)
+    assert (trace.correlation_id, trace.traceparent) == ("request-7", parent)
+
+
+@pytest.mark.parametrize(
+    "insane", ["", "00-zz", f"00-{'0' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'0' * 16}-01", "01" * 27 + "x"]
+)
+def test_an_insane_traceparent_begins_a_new_trace(insane: str) -> None:
+    """Tracing tools refuse ids of zeros, and so do we."""
+    assert trace_of("c", insane).traceparent != insane
