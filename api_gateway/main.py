@@ -1,10 +1,29 @@
 """Builds the gateway from its adapters and runs it until it is told to stop."""
 
 import asyncio
+import contextlib
+import random
 
+from api_gateway.app import build_app
+from api_gateway.breaker import Breaker
+from api_gateway.durability import DurabilityWatch
+from api_gateway.intake import OrderIntake
+from api_gateway.limits import HttpLimits
+from api_gateway.listener import serve_clients
+from api_gateway.orders import RedisOrderStore, RedisOutbox
+from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings
-from shared.infrastructure import Infrastructure
+from api_gateway.stock import RedisStockStore
+from shared import keyspace
+from shared.errors import StoreUnavailable
+from shared.health import Health
+from shared.infrastructure import Infrastructure, SupervisedPublisher
+from shared.lifecycle import drained, running
 from shared.logs import get_logger
+from shared.metrics import new_registry
+from shared.operations import serve_operations
+from shared.redis.client import Redis, store_deadline
+from shared.redis.lease import Lease
 from shared.settings import CommonSettings
 
 NAME = "api_gateway"
@@ -19,3 +38,107 @@ async def run(
     common: CommonSettings, own: GatewaySettings, infrastructure: Infrastructure, stop: asyncio.Event
 ) -> None:
     """Takes orders until ``stop`` is set, then finishes the requests that were begun."""
+    random_ = random.Random()
+    health, registry = Health(), new_registry()
+    publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
+    async with (
+        serve_operations(health, registry, own.ops_host, own.ops_port),
+        infrastructure.store(
+            timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
+        ) as redis,
+    ):
+        durability = DurabilityWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        store = RedisOrderStore(
+            redis,
+            timeout_seconds=own.store_timeout_seconds,
+            claim_ttl_seconds=own.claim_ttl_seconds,
+            outbox_limit=own.outbox_limit,
+        )
+        outbox = RedisOutbox(redis, timeout_seconds=own.store_timeout_seconds)
+        removals = OutboxRemovals(outbox, random_)
+        breaker = Breaker(known_down=lambda: publisher.unready_reason() is not None)
+        intake = OrderIntake(
+            store=store,
+            publisher=publisher,
+            confirmed=removals,
+            breaker=breaker,
+            store_is_durable=durability.is_durable,
+        )
+        relay = Relay(
+            store=store,
+            outbox=outbox,
+            lease=Lease(redis, keyspace.OUTBOX_LEASE, timeout_seconds=own.store_timeout_seconds),
+            publisher=publisher,
+            breaker=breaker,
+            times=RelayTimes(minimum_age=RELAY_AGE_IN_PUBLISH_DEADLINES * own.publish_timeout_seconds),
+        )
+        health.add("redis", durability.unready_reason)
+        health.add("rabbitmq", lambda: _broker_reason(publisher, durability))
+        health.add_note("store durability", durability.verdict)
+        health.drain_on(stop)
+        limits = HttpLimits(
+            max_concurrent_requests=own.max_concurrent_requests,
+            max_connections=own.max_connections,
+            body_timeout_seconds=own.body_timeout_seconds,
+        )
+        stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds)
+        app = build_app(intake=intake, orders=store, stock=stock, limits=limits)
+        listening = asyncio.Event()
+        health.add("listener", lambda: None if listening.is_set() else "not open yet")
+        async with running(durability.run(), publisher.run(), removals.run(), relay.run()):
+            if not await _may_open(redis, own, publisher, durability, stop):
+                return
+            async with serve_clients(
+                app, own.host, own.port, limits=limits, registry=registry, drain_seconds=own.drain_seconds
+            ) as port:
+                listening.set()
+                log.info("taking orders", host=own.host, port=port)
+                await stop.wait()
+            await drained(removals.flush(), stop, own.store_timeout_seconds)
+
+
+def _broker_reason(publisher: SupervisedPublisher, durability: DurabilityWatch) -> str | None:
+    """A gateway without a broker can still take orders, as long as the store keeps them."""
+    return None if durability.is_durable() else publisher.unready_reason()
+
+
+async def _may_open(
+    redis: Redis,
+    own: GatewaySettings,
+    publisher: SupervisedPublisher,
+    durability: DurabilityWatch,
+    stop: asyncio.Event,
+) -> bool:
+    """Waits for the first broker connection, or, where that is safe, for none; False if told to stop.
+
+    It is safe once the topology is known to have been declared and the store keeps what it acknowledges:
+    orders then wait in the outbox for the relay.
+    """
+    while not stop.is_set():
+        try:
+            if publisher.unready_reason() is None:
+                await _remember_topology(redis, own)
+                return True
+            if durability.is_durable() and await _topology_is_known(redis, own):
+                log.warning("no broker is up; orders will wait in the outbox")
+                return True
+        except StoreUnavailable as error:
+            log.warning("waiting for the store", reason=str(error))
+        await _pause(stop)
+    return False
+
+
+async def _remember_topology(redis: Redis, own: GatewaySettings) -> None:
+    async with store_deadline(own.store_timeout_seconds):
+        await redis.set(keyspace.TOPOLOGY_DECLARED, "1")
+
+
+async def _topology_is_known(redis: Redis, own: GatewaySettings) -> bool:
+    async with store_deadline(own.store_timeout_seconds):
+        return await redis.get(keyspace.TOPOLOGY_DECLARED) is not None
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STARTUP_POLL_SECONDS):
+            await stop.wait()
