@@ -17,7 +17,7 @@ redis.call('HLEN', counts)
 local clock = redis.call('TIME')
 redis.call('SET', claim, mine, 'PX', ARGV[2])
 if known[1] ~= ARGV[3] then redis.call('DEL', record) end
-local attempts = redis.call('HINCRBY', record, 'attempts', 1)
+local attempts = redis.call('HINCRBY', record, 'attempts', held and 0 or 1)
 redis.call('HSET', record, 'event_id', ARGV[3], 'status', 'sending', 'channel', ARGV[4],
   'sending_at', clock[1] .. string.format('%06d', clock[2]))
 redis.call('EXPIRE', record, ARGV[5])

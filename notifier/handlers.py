@@ -1,20 +1,24 @@
 """From events to notifications: claim, send, mark as sent, and only then ack.
 
-A crash between send and mark is the one moment in which a notification can go out twice.
+A crash between send and mark is the one moment in which a notification can go out twice. While the way to
+the customers is shut for all of them, the batch is given back unsent and waits; nobody's attempts are spent.
 """
 
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from notifier.domain import notification_of
 from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, NotificationStore, Sender
-from shared.errors import PermanentError, RetryableError
+from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.messaging.retry import Dead, Done, Outcome, Retry
+from shared.messages import Event, EventData
+from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Incoming
 from shared.messaging.waiting import waiting_out
 
@@ -23,8 +27,15 @@ SENDS_AT_ONCE: Final = 32
 log = get_logger(__name__)
 
 
+@dataclass(slots=True)
+class _Outage:
+    """What the first message of a batch that finds the way shut leaves to those behind it."""
+
+    error: SenderUnavailable | None = None
+
+
 class NotificationHandler:
-    """Sends what a batch of events calls for."""
+    """Sends what a batch of events calls for, ``sends_at_once`` at a time."""
 
     def __init__(
         self,
@@ -33,45 +44,83 @@ class NotificationHandler:
         sender: Sender,
         send_timeout_seconds: float,
         random_: random.Random,
+        sends_at_once: int = SENDS_AT_ONCE,
     ) -> None:
         self._store = store
         self._sender = sender
         self._send_timeout_seconds = send_timeout_seconds
         self._random = random_
-        self._turns = asyncio.Semaphore(SENDS_AT_ONCE)
+        self._turns = asyncio.Semaphore(sends_at_once)
 
     async def __call__(self, batch: Sequence[Incoming]) -> Sequence[Outcome]:
-        """See BatchHandler. What was sent before is not sent again."""
-        attempts = [
-            Attempt(notification=notification_of(incoming.event), owner=secrets.token_hex(8))
-            for incoming in batch
-        ]
+        """See BatchHandler. What was sent before is not sent again.
+
+        Raises SenderUnavailable once everything that could be sent is marked and the rest is given back.
+        """
+        attempts = [self._attempt_at(incoming.event) for incoming in batch]
         claims = await self._store.claim(attempts)
+        outage = _Outage()
         outcomes = await asyncio.gather(
-            *(self._send(attempt, claim) for attempt, claim in zip(attempts, claims, strict=True))
+            *(self._conclude(attempt, claim, outage) for attempt, claim in zip(attempts, claims, strict=True))
         )
-        sent = [
-            attempt
+        mine = [
+            (attempt, outcome)
             for attempt, claim, outcome in zip(attempts, claims, outcomes, strict=True)
-            if isinstance(claim, Claimed) and isinstance(outcome, Done)
+            if isinstance(claim, Claimed)
         ]
-        if sent:
+        if sent := [attempt for attempt, outcome in mine if isinstance(outcome, Done)]:
             failpoint("between_send_and_mark")
             await waiting_out(lambda: self._store.mark_sent(sent), self._random)
-        return outcomes
+        if outage.error is not None:
+            unsent = [attempt for attempt, outcome in mine if not isinstance(outcome, Done | Retry)]
+            text = str(outage.error)
+            await waiting_out(lambda: self._store.give_back(unsent, text), self._random)
+            raise outage.error
+        return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _send(self, attempt: Attempt, claim: Claim) -> Outcome:
-        if isinstance(claim, AlreadySent):
-            return Done()
-        if isinstance(claim, HeldByAnother):
-            return Retry(reason="claimed_elsewhere", delay_seconds=claim.seconds)
+    def _attempt_at(self, event: Event[EventData]) -> Attempt:
+        notification = notification_of(event)
+        channel = self._sender.channel_for(notification)
+        return Attempt(notification=notification, owner=secrets.token_hex(8), channel=channel)
+
+    async def _conclude(self, attempt: Attempt, claim: Claim, outage: _Outage) -> Outcome | None:
+        """What became of one message; None where the way was shut."""
+        async with self._turns:
+            claim = await self._renewed(attempt, claim)
+            if isinstance(claim, AlreadySent):
+                return Done()
+            if isinstance(claim, HeldByAnother):
+                return Retry(reason="claimed_elsewhere", delay_seconds=claim.seconds)
+            if outage.error is not None:
+                return None
+            try:
+                return await self._send(attempt)
+            except SenderUnavailable as error:
+                outage.error = outage.error or error
+                return None
+
+    async def _renewed(self, attempt: Attempt, claim: Claim) -> Claim:
+        """The claim, taken again if its turn came so late that the lease may end while it is being sent."""
+        if isinstance(claim, Claimed) and claim.until < time.monotonic() + self._send_timeout_seconds:
+            (claim,) = await waiting_out(lambda: self._store.claim([attempt]), self._random)
+        return claim
+
+    async def _send(self, attempt: Attempt) -> Outcome:
         try:
-            async with self._turns, asyncio.timeout(self._send_timeout_seconds):
+            async with asyncio.timeout(self._send_timeout_seconds):
                 await self._sender.send(attempt.notification)
+        except SenderUnavailable:
+            raise
         except PermanentError as error:
             return Dead(reason="undeliverable", error=str(error))
         except (RetryableError, TimeoutError) as error:
             text = str(error) or f"no answer within {self._send_timeout_seconds:g} s"
-            await waiting_out(lambda: self._store.release(attempt, text), self._random)
-            return Retry(reason="send_failed", error=text)
+            return await self._released(attempt, Retry(reason="send_failed", error=text))
+        except Exception as error:  # a fault of the sender's over one message is not its neighbours'
+            log.exception("sender failed", event_id=attempt.notification.id)
+            return await self._released(attempt, outcome_of_error(error))
         return Done()
+
+    async def _released(self, attempt: Attempt, outcome: Retry | Dead) -> Retry | Dead:
+        await waiting_out(lambda: self._store.release(attempt, outcome.error), self._random)
+        return outcome

@@ -26,7 +26,6 @@ async def run(
     def build(redis: Redis, random_: random.Random, _: CollectorRegistry) -> UseCases:
         store = RedisNotificationStore(
             redis,
-            channel=sender.channel,
             timeout_seconds=own.store_timeout_seconds,
             lease_seconds=own.lease_seconds,
             retention_seconds=common.order_retention_seconds,

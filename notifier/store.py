@@ -1,12 +1,12 @@
 """Notifications in Redis: a claim with a lease per event, and the state of each order's latest one."""
 
 import math
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from notifier.domain import Notification
 from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother
 from shared import keyspace
 from shared.errors import PermanentError
@@ -16,6 +16,9 @@ from shared.messaging.retry import Bury, Wait
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
+UNTRIED: Final = "untried"
+"""What the script calls the end of an attempt that does not count as one."""
+
 
 class RedisNotificationStore:
     """See the port; also the FailureListener of the notifier's router."""
@@ -24,15 +27,13 @@ class RedisNotificationStore:
         self,
         redis: Redis,
         *,
-        channel: str,
         timeout_seconds: float,
         lease_seconds: float,
         retention_seconds: float,
     ) -> None:
         self._redis = redis
-        self._channel = channel
         self._timeout_seconds = timeout_seconds
-        self._lease_milliseconds = round(lease_seconds * 1000)
+        self._lease_seconds = lease_seconds
         self._retention_seconds = math.ceil(retention_seconds)
         self._claim = Script.load("notifier", "claim")
         self._conclude = Script.load("notifier", "conclude")
@@ -44,35 +45,30 @@ class RedisNotificationStore:
                 _keys(attempt.notification.id, attempt.notification.order_id),
                 [
                     attempt.owner,
-                    self._lease_milliseconds,
+                    round(self._lease_seconds * 1000),
                     attempt.notification.id,
-                    self._channel,
+                    attempt.channel,
                     self._retention_seconds,
                 ],
             )
             for attempt in attempts
         ]
+        until = time.monotonic() + self._lease_seconds
         async with store_deadline(self._timeout_seconds):
             answers = await self._claim.run_many(self._redis, calls)
-        return [_claim(answer) for answer in answers]
+        return [_claim(answer, until) for answer in answers]
 
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
         """See the port."""
-        calls = [
-            self._concluding(
-                attempt.notification.id, attempt.notification.order_id, attempt.owner, "sent", ""
-            )
-            for attempt in attempts
-        ]
-        await self._run(calls)
+        await self._run([self._ending(attempt, NotificationStatus.SENT) for attempt in attempts])
 
     async def release(self, attempt: Attempt, error: str) -> None:
         """See the port."""
-        notification: Notification = attempt.notification
-        status = NotificationStatus.SENDING.value
-        await self._run(
-            [self._concluding(notification.id, notification.order_id, attempt.owner, status, error)]
-        )
+        await self._run([self._ending(attempt, NotificationStatus.SENDING, error)])
+
+    async def give_back(self, attempts: Sequence[Attempt], error: str) -> None:
+        """See the port."""
+        await self._run([self._ending(attempt, UNTRIED, error) for attempt in attempts])
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
         """See FailureListener: a notification that waits for its next attempt still counts as sending."""
@@ -81,6 +77,10 @@ class RedisNotificationStore:
         """See FailureListener."""
         status = NotificationStatus.FAILED.value
         await self._run([self._concluding(event.id, event.subject, "", status, fate.history.last_error)])
+
+    def _ending(self, attempt: Attempt, status: str, error: str = "") -> ScriptCall:
+        notification = attempt.notification
+        return self._concluding(notification.id, notification.order_id, attempt.owner, status, error)
 
     def _concluding(self, event_id: str, order_id: str, owner: str, status: str, error: str) -> ScriptCall:
         arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds]
@@ -102,10 +102,10 @@ def _keys(event_id: str, order_id: str) -> list[str]:
     ]
 
 
-def _claim(answer: Any) -> Claim:
+def _claim(answer: Any, until: float) -> Claim:
     match answer:
         case ["claimed", attempts]:
-            return Claimed(attempts=int(attempts))
+            return Claimed(attempts=int(attempts), until=until)
         case ["held", milliseconds]:
             return HeldByAnother(seconds=int(milliseconds) / 1000)
         case ["sent"]:

@@ -21,7 +21,11 @@ class RetryableError(PipelineError):
     """Raised when this one message may succeed later."""
 
 
-class BrokerUnavailable(PipelineError):
+class DependencyUnavailable(PipelineError):
+    """Root of the errors that say a whole dependency is away: no message is at fault, so it is waited out."""
+
+
+class BrokerUnavailable(DependencyUnavailable):
     """Raised when a publish got no confirm. Its outcome is unknown: the message may be enqueued yet."""
 
 
@@ -33,5 +37,9 @@ class SubscriptionLost(PipelineError):
     """Raised when a consumer will receive nothing more: its deliveries come again to another one."""
 
 
-class StoreUnavailable(PipelineError):
+class StoreUnavailable(DependencyUnavailable):
     """Raised when Redis did not answer in time, refused writes, or could not be reached."""
+
+
+class SenderUnavailable(DependencyUnavailable):
+    """Raised when the way to the customers is shut for all of them: nothing was sent, nobody can be told."""

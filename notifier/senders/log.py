@@ -9,7 +9,9 @@ log = get_logger(__name__)
 class LogSender:
     """Writes each notification to the log."""
 
-    channel = "log"
+    def channel_for(self, notification: Notification) -> str:
+        """See the port."""
+        return "log"
 
     async def send(self, notification: Notification) -> None:
         """See the port."""

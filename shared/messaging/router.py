@@ -4,8 +4,8 @@ A consumer takes whatever has arrived, up to a limit and without waiting for mor
 one outcome per message; what the outcomes ask for is published with all confirms in flight together; only
 then comes the ack. A crash at any point leads to a redelivery, which handlers must survive.
 
-While the store or the brokers' publishing side is away the router neither nacks nor counts attempts: it
-keeps its deliveries, takes no more, and tries again with backoff.
+While the store, the brokers' publishing side or what the handler sends through is away, the router neither
+nacks nor counts attempts: it keeps its deliveries, takes no more, and tries again with backoff.
 """
 
 import asyncio

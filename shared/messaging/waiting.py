@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.errors import DependencyUnavailable
 from shared.logs import get_logger
 
 FIRST_BACKOFF_SECONDS: Final = 0.05
@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.Random) -> Result:
-    """Runs ``action`` until neither broker nor store is away, with full-jitter backoff in between.
+    """Runs ``action`` until no dependency of it is away, with full-jitter backoff in between.
 
     It has no deadline of its own: whoever drains or closes cancels it. Other errors pass through.
     """
@@ -24,7 +24,7 @@ async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.R
     while True:
         try:
             return await action()
-        except (BrokerUnavailable, StoreUnavailable) as error:
+        except DependencyUnavailable as error:
             pause = backoff_seconds(attempt, random_)
             log.warning("waiting for a dependency", reason=str(error), pause_seconds=round(pause, 3))
             attempt += 1
