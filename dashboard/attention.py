@@ -1,0 +1,119 @@
+"""What an operator should look at, in plain sentences."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from dashboard.state import BrokerState, NodeState, NodeStatus, PipelineState, QueueState, StoreState
+from shared.keyspace import OrderStatus
+from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE, queues
+
+OLD_OUTBOX_SECONDS: Final = 30.0
+OLD_BROKER_FIGURES_SECONDS: Final = 10.0
+_SHOWN: Final = 5
+
+_ABOUT_NODES: Final = {
+    NodeStatus.NOT_RUNNING: "does not run",
+    NodeStatus.UNREACHABLE: "does not answer, or its peers do not see it",
+}
+
+
+def attention(state: PipelineState) -> list[str]:
+    """Everything that is not as it should be, the gravest first; empty when all is well."""
+    return [
+        *([f"The store is away: {state.store_fault}"] if state.store_fault else []),
+        *_of_nodes(state.broker),
+        *queue_faults(state.broker),
+        *(_of_store(state.store) if state.store else []),
+        *_of_age(state.broker),
+    ]
+
+
+def node_faults(broker: BrokerState) -> list[str]:
+    """One sentence per broker node that is down, cut off or in alarm."""
+    return [fault for node in broker.nodes for fault in _of_node(node)]
+
+
+def queue_faults(broker: BrokerState) -> list[str]:
+    """One sentence per thing that is wrong with a queue; nothing before the brokers have told."""
+    if broker.observed_at is None:
+        return []
+    return [
+        *_missing_queues(broker),
+        *_short_queues(broker),
+        *_unread_queues(broker),
+        *_dead_letters(broker),
+    ]
+
+
+def _of_nodes(broker: BrokerState) -> Iterator[str]:
+    if broker.nodes and all(node.status is NodeStatus.UNKNOWN for node in broker.nodes):
+        reasons = "; ".join(dict.fromkeys(broker.silence.values()))
+        yield f"No broker's management interface answers: {reasons}"
+    yield from node_faults(broker)
+
+
+def _of_node(node: NodeState) -> Iterator[str]:
+    if node.status in _ABOUT_NODES:
+        yield f"Broker node {node.node} {_ABOUT_NODES[node.status]}"
+    for alarm in node.alarms:
+        yield f"Broker node {node.node} has a {alarm} alarm"
+
+
+def _missing_queues(broker: BrokerState) -> Iterator[str]:
+    for queue in queues():
+        if queue.name not in broker.queues:
+            yield f"Queue {queue.name} does not exist"
+
+
+def _short_queues(broker: BrokerState) -> Iterator[str]:
+    ours = _ours(broker)
+    short = [queue.name for queue in ours if len(queue.members) < QUORUM_SIZE]
+    if short:
+        yield f"Fewer than {QUORUM_SIZE} members: {listed(short)}"
+    offline = [queue.name for queue in ours if len(queue.online) < len(queue.members)]
+    if offline:
+        yield f"Members offline: {listed(offline)}"
+
+
+def _unread_queues(broker: BrokerState) -> Iterator[str]:
+    for consumption in CONSUMPTIONS:
+        queue = broker.queues.get(consumption.queue)
+        if queue is not None and queue.consumers == 0:
+            yield f"Nobody consumes {queue.name}: is {consumption.service} running?"
+
+
+def _dead_letters(broker: BrokerState) -> Iterator[str]:
+    for consumption in CONSUMPTIONS:
+        queue = broker.queues.get(consumption.dead_queue)
+        letters = (queue.ready or 0) + (queue.unacked or 0) if queue is not None else 0
+        if letters:
+            yield f"Dead letters in {consumption.dead_queue}: {letters:,}"
+
+
+def _of_store(store: StoreState) -> Iterator[str]:
+    if (store.outbox_oldest_seconds or 0) > OLD_OUTBOX_SECONDS:
+        yield f"The outbox holds an order that has waited {store.outbox_oldest_seconds:.0f} s for a broker"
+    dead = store.orders.get(OrderStatus.DEAD)
+    if dead:
+        yield f"Orders in a dead-letter queue: {dead:,}"
+    negative = [sku for sku, available in store.inventory.items() if available is not None and available < 0]
+    if negative:
+        yield f"Stock below zero: {listed(negative)}"
+    broken = [sku for sku, available in store.inventory.items() if available is None]
+    if broken:
+        yield f"Stock that is no whole number: {listed(broken)}"
+
+
+def _of_age(broker: BrokerState) -> Iterator[str]:
+    if broker.age_seconds is not None and broker.age_seconds > OLD_BROKER_FIGURES_SECONDS:
+        yield f"The figures of the queues are {broker.age_seconds:.0f} s old"
+
+
+def _ours(broker: BrokerState) -> list[QueueState]:
+    return [broker.queues[queue.name] for queue in queues() if queue.name in broker.queues]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of the names, and how many there are besides."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

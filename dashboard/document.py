@@ -1,0 +1,52 @@
+"""The state of the pipeline as JSON."""
+
+from typing import Any
+
+from dashboard.attention import attention
+from dashboard.state import Answer, BrokerState, NodeState, PipelineState, Question, QueueState, StoreState
+
+
+def document(state: PipelineState, store: StoreState, question: Question, answer: Answer) -> dict[str, Any]:
+    """The answer to ``GET /metrics``. Ages in seconds, times in UTC; null where a figure is not known."""
+    asked = {
+        "inventory_level": (question.sku, answer.inventory_level),
+        "notification_status": (question.order_id, answer.notification_status),
+    }
+    return {
+        "processed_orders_count": store.processed,
+        "orders": {status.value: count for status, count in store.orders.items()},
+        "inventory": store.inventory,
+        "notifications": {status.value: count for status, count in store.notifications.items()},
+        "outbox": {"size": store.outbox, "oldest_age_seconds": store.outbox_oldest_seconds},
+        "queues": {name: _queue(queue) for name, queue in sorted(state.broker.queues.items())},
+        "broker_nodes": [_node(node) for node in state.broker.nodes],
+        "attention": attention(state),
+        "as_of": _as_of(store, state.broker),
+        **{name: known for name, (subject, known) in asked.items() if subject is not None},
+    }
+
+
+def _as_of(store: StoreState, broker: BrokerState) -> dict[str, Any]:
+    age = None if broker.age_seconds is None else round(broker.age_seconds, 3)
+    return {"store": store.read_at, "brokers": broker.observed_at, "brokers_age_seconds": age}
+
+
+def _queue(queue: QueueState) -> dict[str, Any]:
+    return {
+        "ready": queue.ready,
+        "unacked": queue.unacked,
+        "consumers": queue.consumers,
+        "members": len(queue.members),
+        "online": len(queue.online),
+        "leader": queue.leader,
+    }
+
+
+def _node(node: NodeState) -> dict[str, Any]:
+    return {
+        "node": node.node,
+        "state": node.status.value,
+        "alarms": node.alarms,
+        "memory_bytes": node.memory_bytes,
+        "uptime_seconds": node.uptime_seconds,
+    }

@@ -1,0 +1,139 @@
+"""The state of the pipeline in Prometheus' formats, beside the figures of this process."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from dashboard.attention import OLD_BROKER_FIGURES_SECONDS
+from dashboard.state import BrokerState, NodeStatus, PipelineState, QueueState, StoreState
+from shared.negotiation import preferred
+
+TEXT: Final = "text/plain"
+OPEN_METRICS: Final = "application/openmetrics-text"
+NAMED: Final = (OPEN_METRICS, TEXT)
+_VERSION: Final = "1.0.0"
+"""Of either format, the one that we can write besides the default; its number is the same by chance."""
+
+
+def wants_exposition(accept: str) -> bool:
+    """Whether the caller named one of Prometheus' formats and did not prefer JSON."""
+    return preferred(accept, NAMED) in NAMED
+
+
+def expose(state: PipelineState, process: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """The body, and its content type, in the best format that ``accept`` names."""
+    encode, content_type = choose_encoder(_choice(accept))
+    together = CollectorRegistry()
+    together.register(process)
+    together.register(_PipelineCollector(state))
+    return encode(together), content_type
+
+
+def _choice(accept: str) -> str:
+    """The part of ``accept`` that the library shall see: one range, of a version that it can write.
+
+    Left to itself it takes the first range whatever the q values say, and trips over a malformed version.
+    """
+    chosen = preferred(accept, NAMED)
+    usable = [TEXT]
+    for media_range in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in media_range.split(";"))
+        told = dict(part.split("=", 1) for part in parameters if "=" in part)
+        if media_type == chosen and told.get("version", _VERSION) == _VERSION:
+            kept = [f"{name}={told[name]}" for name in ("version", "escaping") if name in told]
+            usable.append(";".join([chosen, *kept]))
+    return max(usable, key=len)
+
+
+class _PipelineCollector(Collector):
+    """One state, as metrics. A figure that is not known has no sample."""
+
+    def __init__(self, state: PipelineState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        up = self._state.store is not None
+        yield GaugeMetricFamily("pipeline_store_up", "Whether the store answered this scrape", value=up)
+        if self._state.store is not None:
+            yield from _of_store(self._state.store)
+        yield from _of_brokers(self._state.broker)
+
+
+def _of_store(store: StoreState) -> Iterator[Metric]:
+    if store.processed is not None:
+        yield CounterMetricFamily(
+            "pipeline_orders_processed", "Orders decided, once each", value=store.processed
+        )
+    yield _labelled("pipeline_orders", "Orders by status", "status", store.orders.items())
+    yield _labelled(
+        "pipeline_notifications",
+        "Orders by the status of their latest notification",
+        "status",
+        store.notifications.items(),
+    )
+    yield _labelled(
+        "pipeline_inventory_available", "Pieces of a SKU available now", "sku", store.inventory.items()
+    )
+    if store.outbox is not None:
+        yield GaugeMetricFamily(
+            "pipeline_outbox_orders", "Orders accepted and not yet confirmed by a broker", value=store.outbox
+        )
+        yield GaugeMetricFamily(
+            "pipeline_outbox_oldest_age_seconds",
+            "How long the oldest order in the outbox has waited, 0 where there is none",
+            value=store.outbox_oldest_seconds or 0.0,
+        )
+
+
+def _of_brokers(broker: BrokerState) -> Iterator[Metric]:
+    up = GaugeMetricFamily("pipeline_broker_node_up", "Whether a broker node can be used", labels=["node"])
+    alarms = GaugeMetricFamily(
+        "pipeline_broker_node_alarms", "Alarms that a broker node has raised", labels=["node"]
+    )
+    for node in broker.nodes:
+        up.add_metric([node.node], node.status is NodeStatus.RUNNING)
+        if node.status is NodeStatus.RUNNING:
+            alarms.add_metric([node.node], len(node.alarms))
+    yield up
+    yield alarms
+    if broker.age_seconds is None:
+        return
+    yield GaugeMetricFamily(
+        "pipeline_broker_state_age_seconds",
+        "How old the figures of the queues are; without them in this scrape where that is too old",
+        value=broker.age_seconds,
+    )
+    if broker.age_seconds <= OLD_BROKER_FIGURES_SECONDS:
+        yield from _of_queues(broker.queues.values())
+
+
+def _of_queues(queues: Iterable[QueueState]) -> Iterator[Metric]:
+    messages = GaugeMetricFamily("pipeline_queue_messages", "Messages in a queue", labels=["queue", "state"])
+    consumers = GaugeMetricFamily("pipeline_queue_consumers", "Consumers of a queue", labels=["queue"])
+    members = GaugeMetricFamily("pipeline_queue_members", "Members of a quorum queue", labels=["queue"])
+    online = GaugeMetricFamily(
+        "pipeline_queue_members_online", "Members of a quorum queue that run", labels=["queue"]
+    )
+    for queue in queues:
+        for state, count in (("ready", queue.ready), ("unacked", queue.unacked)):
+            if count is not None:
+                messages.add_metric([queue.name, state], count)
+        if queue.consumers is not None:
+            consumers.add_metric([queue.name], queue.consumers)
+        members.add_metric([queue.name], len(queue.members))
+        online.add_metric([queue.name], len(queue.online))
+    yield from (messages, consumers, members, online)
+
+
+def _labelled(
+    name: str, documentation: str, label: str, figures: Iterable[tuple[str, int | None]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=[label])
+    for value, figure in figures:
+        if figure is not None:
+            family.add_metric([str(value)], figure)
+    return family

@@ -1,0 +1,74 @@
+"""Builds the dashboard from its adapters and runs it until it is told to stop."""
+
+import asyncio
+
+import aiohttp
+
+from dashboard.app import build_app
+from dashboard.attention import node_faults, queue_faults
+from dashboard.management import ManagementClient, vhost_of
+from dashboard.settings import DashboardSettings
+from dashboard.store import RedisStoreReader
+from dashboard.watch import BrokerWatch
+from shared.health import Health
+from shared.infrastructure import Infrastructure
+from shared.lifecycle import running
+from shared.metrics import new_registry
+from shared.operations import serve
+from shared.redis.stock import StockReader
+from shared.redis.watch import StoreWatch
+from shared.settings import CommonSettings
+
+NAME = "dashboard"
+STORE_CONNECTIONS = 16
+
+
+async def run(
+    common: CommonSettings, own: DashboardSettings, infrastructure: Infrastructure, stop: asyncio.Event
+) -> None:
+    """Shows the state of the pipeline until ``stop`` is set.
+
+    Without brokers it still shows what the store knows, so its readiness depends on the store alone.
+    """
+    health, registry = Health(), new_registry()
+    publisher = infrastructure.publisher(NAME, timeout_seconds=own.broker_timeout_seconds)
+    async with (
+        infrastructure.store(
+            timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
+        ) as redis,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+    ):
+        management = ManagementClient(
+            session,
+            common.rabbitmq_management_urls,
+            vhost=vhost_of(common.rabbitmq_urls[0]),
+            timeout_seconds=own.broker_timeout_seconds,
+        )
+        brokers = BrokerWatch(management, pause_seconds=own.broker_poll_seconds)
+        store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        health.add("redis", store_watch.unready_reason)
+        health.add("brokers", brokers.unready_reason)
+        health.add_note("rabbitmq", lambda: publisher.unready_reason() or "connected")
+        health.add_note("nodes", lambda: _summary(node_faults(brokers.state())))
+        health.add_note("queues", lambda: _summary(queue_faults(brokers.state())))
+        health.drain_on(stop)
+        app = build_app(
+            store=RedisStoreReader(
+                redis,
+                StockReader(redis, timeout_seconds=own.store_timeout_seconds),
+                timeout_seconds=own.store_timeout_seconds,
+            ),
+            brokers=brokers,
+            health=health,
+            registry=registry,
+            refresh_seconds=own.refresh_seconds,
+        )
+        async with (
+            serve(app, own.host, own.port),
+            running(store_watch.run(), brokers.run(), publisher.run()),
+        ):
+            await stop.wait()
+
+
+def _summary(faults: list[str]) -> str:
+    return "; ".join(faults) or "ok"

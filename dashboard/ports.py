@@ -1,0 +1,22 @@
+"""What the dashboard's routes need of the world behind them."""
+
+from typing import Protocol
+
+from dashboard.state import Answer, BrokerState, Question, StoreState
+
+
+class StoreReader(Protocol):
+    """Reads what the services keep in the store. Every method raises StoreUnavailable, in time."""
+
+    async def read(self) -> StoreState:
+        """The figures of the whole pipeline."""
+
+    async def answer(self, question: Question) -> Answer:
+        """What is known of one SKU and one order."""
+
+
+class BrokerObserver(Protocol):
+    """Knows how the brokers are."""
+
+    def state(self) -> BrokerState:
+        """What was seen last; never waits."""

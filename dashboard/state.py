@@ -1,0 +1,103 @@
+"""The state of the pipeline, as far as the dashboard knows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.keyspace import NotificationStatus, OrderStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreState:
+    """What the store says, all of it read at one moment except for the stock.
+
+    A figure is None where its key holds something else than a figure. ``outbox_oldest_seconds`` is None
+    where the outbox is empty.
+    """
+
+    read_at: datetime
+    processed: int | None
+    orders: Mapping[OrderStatus, int | None]
+    notifications: Mapping[NotificationStatus, int | None]
+    outbox: int | None
+    outbox_oldest_seconds: float | None
+    inventory: Mapping[str, int | None]
+
+
+class NodeStatus(StrEnum):
+    """Whether a broker node can be used.
+
+    ``unreachable`` means that it seems to run, but we or its peers get no answer from it, as when it is
+    frozen or cut off. ``unknown`` means that nobody answered who could tell.
+    """
+
+    RUNNING = "running"
+    NOT_RUNNING = "not_running"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """One broker node. ``alarms`` are those under which the brokers stall publishers."""
+
+    node: str
+    status: NodeStatus
+    alarms: Sequence[str] = ()
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    uptime_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """One queue. A count is None until the brokers have gathered it; members are names of nodes."""
+
+    name: str
+    ready: int | None = None
+    unacked: int | None = None
+    consumers: int | None = None
+    members: Sequence[str] = ()
+    online: Sequence[str] = ()
+    leader: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerState:
+    """What the brokers said last. The figures of queues are as old as ``age_seconds`` says.
+
+    ``observed_at`` and ``age_seconds`` are None while no node has answered yet. ``silence`` tells why
+    endpoints of the management interface give no answer, by host and port.
+    """
+
+    nodes: Sequence[NodeState]
+    queues: Mapping[str, QueueState]
+    observed_at: datetime | None
+    age_seconds: float | None
+    silence: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineState:
+    """Everything together. ``store`` is None while the store is away; then ``store_fault`` says why."""
+
+    store: StoreState | None
+    store_fault: str | None
+    broker: BrokerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a caller asked about in particular, if anything."""
+
+    sku: str | None = None
+    order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What there is to say about the question; None where it was not asked or nothing is known."""
+
+    inventory_level: int | None = None
+    notification_status: str | None = None

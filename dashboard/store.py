@@ -1,0 +1,92 @@
+"""The pipeline's figures in Redis. Nothing here writes."""
+
+from typing import Any, Final
+
+from redis.exceptions import RedisError, ResponseError
+
+from dashboard.state import Answer, Question, StoreState
+from shared import keyspace
+from shared.errors import StoreUnavailable
+from shared.keyspace import NotificationStatus, OrderStatus
+from shared.messages import event_time
+from shared.redis.client import Redis, is_away, store_deadline
+from shared.redis.stock import StockReader
+
+_MICROSECONDS: Final = 1_000_000
+
+
+class RedisStoreReader:
+    """See the port."""
+
+    def __init__(self, redis: Redis, stock: StockReader, *, timeout_seconds: float) -> None:
+        self._redis = redis
+        self._stock = stock
+        self._timeout_seconds = timeout_seconds
+
+    async def read(self) -> StoreState:
+        """See the port."""
+        clock, processed, outbox, oldest, notifications, *orders = await self._figures()
+        now = clock[0] * _MICROSECONDS + clock[1]
+        return StoreState(
+            read_at=event_time(now),
+            processed=_integer(processed),
+            orders={status: _integer(size) for status, size in zip(OrderStatus, orders, strict=True)},
+            notifications=_by_status(notifications),
+            outbox=_integer(outbox),
+            outbox_oldest_seconds=_age_seconds(oldest, now),
+            inventory=await self._stock.list(),
+        )
+
+    async def answer(self, question: Question) -> Answer:
+        """See the port."""
+        level = None if question.sku is None else await self._stock.get(question.sku)
+        status = None if question.order_id is None else await self._notification_status(question.order_id)
+        return Answer(inventory_level=level, notification_status=status)
+
+    async def _figures(self) -> list[Any]:
+        """One transaction, so that an order which is being decided is counted in one status exactly."""
+        async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=True) as pipeline:
+            _ = pipeline.time()
+            _ = pipeline.get(keyspace.PROCESSED_COUNT)
+            _ = pipeline.zcard(keyspace.OUTBOX)
+            _ = pipeline.zrange(keyspace.OUTBOX, 0, 0, withscores=True)
+            _ = pipeline.hgetall(keyspace.NOTIFICATION_COUNTS)
+            for status in OrderStatus:
+                _ = pipeline.zcard(keyspace.orders_by_status(status))
+            figures = list(await pipeline.execute(raise_on_error=False))
+        for figure in figures:
+            if isinstance(figure, RedisError) and is_away(figure):
+                raise StoreUnavailable(f"Redis: {figure}") from figure
+        return figures
+
+    async def _notification_status(self, order_id: str) -> str | None:
+        try:
+            async with store_deadline(self._timeout_seconds):
+                status = await self._redis.hget(keyspace.notifications(order_id), "status")
+        except ResponseError:  # somebody wrote something else under this key
+            return None
+        return None if status is None else str(status)
+
+
+def _integer(figure: object) -> int | None:
+    """A figure that was read, 0 where there is none yet, None where it is none."""
+    if figure is None:
+        return 0
+    try:
+        return int(str(figure))
+    except ValueError:
+        return None
+
+
+def _by_status(counts: Any) -> dict[NotificationStatus, int | None]:
+    if not isinstance(counts, dict):
+        return dict.fromkeys(NotificationStatus, None)
+    return {status: _integer(counts.get(status.value)) for status in NotificationStatus}
+
+
+def _age_seconds(oldest: Any, now: int) -> float | None:
+    match oldest:
+        case [(_, score)]:
+            return max(now - float(score), 0.0) / _MICROSECONDS
+        case _:
+            return None

@@ -1,0 +1,73 @@
+"""Keeps asking the brokers how they are, so that a page never waits for one that hangs."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from dashboard.brokers import Knowledge, judge_nodes, queue_states, silence
+from dashboard.management import Observation
+from dashboard.state import BrokerState
+from shared.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class Management(Protocol):
+    """What tells about the brokers."""
+
+    async def observe(self) -> Observation:
+        """One round of questions, within a deadline. Never raises because a broker is away."""
+
+
+class BrokerWatch:
+    """Remembers what was seen last, and when."""
+
+    def __init__(
+        self,
+        management: Management,
+        *,
+        pause_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._management = management
+        self._pause_seconds = pause_seconds
+        self._monotonic = monotonic
+        self._now = now
+        self._known = Knowledge.nothing()
+        self._observed_at: datetime | None = None
+        self._observed_monotonic = 0.0
+
+    def state(self) -> BrokerState:
+        """See the port."""
+        seen = self._observed_at is not None
+        return BrokerState(
+            nodes=judge_nodes(self._known),
+            queues=queue_states(self._known),
+            observed_at=self._observed_at,
+            age_seconds=self._monotonic() - self._observed_monotonic if seen else None,
+            silence=silence(self._known),
+        )
+
+    def unready_reason(self) -> str | None:
+        """Why nothing can be said of the brokers yet, not even that nobody answers; else None."""
+        return None if self._known.probes else "not asked yet"
+
+    async def run(self) -> None:
+        """Asks again and again, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._pause_seconds)
+
+    async def look(self) -> None:
+        """One round."""
+        before = {node.node: node.status for node in judge_nodes(self._known)}
+        seen = await self._management.observe()
+        self._known = self._known.after(seen)
+        if seen.nodes is not None and seen.queues is not None:
+            self._observed_at, self._observed_monotonic = self._now(), self._monotonic()
+        for node in judge_nodes(self._known):
+            if before.get(node.node) != node.status:
+                log.info("broker node", node=node.node, state=node.status.value)
