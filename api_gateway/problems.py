@@ -131,7 +131,7 @@ def printable(text: str) -> str:
 
 def _body(problem: Problem, instance: str, trace: Trace) -> bytes:
     kind = problem.kind
-    standard = {
+    standard: dict[str, Any] = {
         "type": kind.uri,
         "title": kind.title,
         "status": kind.status,
@@ -139,7 +139,7 @@ def _body(problem: Problem, instance: str, trace: Trace) -> bytes:
         "instance": instance,
         "correlation_id": trace.correlation_id,
     }
-    return orjson.dumps(standard | problem.members)
+    return orjson.dumps({**standard, **problem.members})
 
 
 def _headers(problem: Problem) -> dict[str, str]:

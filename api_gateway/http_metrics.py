@@ -1,0 +1,54 @@
+"""What the HTTP port does, for Prometheus. Routes are named by their templates, so that series stay few."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER: Final = "other"
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class HttpMetrics:
+    """Counts and times answers. Children are kept, because looking one up by its labels is slow."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._answers = Counter(
+            "http_requests", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "http_request_seconds",
+            "Time from the head of a request to its answer",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "http_connections_refused", "Connections past the limit, turned away", registry=registry
+        )
+        self._timed_out = Counter(
+            "http_connections_timed_out", "Connections closed because they stalled", registry=registry
+        )
+        self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now", registry=registry)
+        self.connections = Gauge("http_connections", "Open client connections", registry=registry)
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request has its answer. Methods that nobody serves are counted together."""
+        key = (method if method in KNOWN_METHODS else OTHER, route, status)
+        children = self._children.get(key)
+        if children is None:
+            children = self._children[key] = (
+                self._answers.labels(key[0], route, status),
+                self._seconds.labels(key[0], route),
+            )
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def connection_refused(self) -> None:
+        """A connection past the limit was turned away."""
+        self._refused.inc()
+
+    def connection_timed_out(self) -> None:
+        """A connection was closed because it stalled."""
+        self._timed_out.inc()

@@ -1,0 +1,152 @@
+"""The routes about orders."""
+
+import re
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from api_gateway.answers import json_response
+from api_gateway.bodies import parse_json, read_body
+from api_gateway.edge import TRACE
+from api_gateway.limits import Gate, HttpLimits
+from api_gateway.listing import cursor_text, read_query
+from api_gateway.order_ids import new_order_id
+from api_gateway.ports import (
+    Accepted,
+    Duplicate,
+    Intake,
+    KeyReused,
+    OrderReader,
+    Placement,
+    PlacementResult,
+    Replayed,
+)
+from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_FOUND, Problem
+from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_view
+from api_gateway.validation import RequestedOrder, read_order
+from shared import negotiation
+from shared.logs import get_logger
+from shared.messages import IDENTIFIER_PATTERN, Order
+
+PLAIN_TEXT: Final = "text/plain"
+MAX_KEY_LENGTH: Final = 255
+_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}")
+_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
+
+log = get_logger(__name__)
+
+
+class OrderRoutes:
+    """Places, shows and lists orders; a bounded number of requests at a time."""
+
+    def __init__(self, intake: Intake, orders: OrderReader, limits: HttpLimits) -> None:
+        self._intake = intake
+        self._orders = orders
+        self._limits = limits
+        self._gate = Gate(limits.max_concurrent_requests)
+
+    async def place(self, request: web.Request) -> web.Response:
+        """``POST /orders``"""
+        key = _idempotency_key(request)
+        body = await read_body(request, self._limits)
+        with self._gate:
+            requested = read_order(parse_json(body), id_required=key is None)
+            media_type = _media_type(request)
+            placement = _placement(request, requested, key, media_type)
+            result = await self._intake.place(placement)
+        if isinstance(result, Accepted):
+            log.info("order accepted", order_id=result.order_id)
+        return _answer(result, media_type)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """``GET /orders/{id}``"""
+        order_id = request.match_info["id"]
+        with self._gate:
+            record = await self._orders.get(order_id) if _IDENTIFIER.fullmatch(order_id) else None
+        if record is None:
+            raise Problem(NOT_FOUND, "There is no such order.")
+        return json_response(order_view(record))
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``GET /orders``"""
+        query = read_query(request)
+        with self._gate:
+            page = await self._orders.list(query.status, query.limit, query.after)
+        return json_response(
+            OrderList(
+                orders=[order_view(record) for record in page.orders],
+                next_cursor=cursor_text(page.next_cursor) if page.next_cursor else None,
+            )
+        )
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    keys = request.headers.getall("Idempotency-Key", ())
+    if not keys:
+        return None
+    if len(keys) > 1:
+        raise Problem(INVALID_HEADER, "Send one Idempotency-Key, not several.")
+    if not _KEY.fullmatch(keys[0]):
+        detail = f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} visible ASCII characters."
+        raise Problem(INVALID_HEADER, detail)
+    return keys[0]
+
+
+def _media_type(request: web.Request) -> str:
+    return negotiation.preferred(",".join(request.headers.getall("Accept", ())), (PLAIN_TEXT,))
+
+
+def _placement(
+    request: web.Request, requested: RequestedOrder, key: str | None, media_type: str
+) -> Placement:
+    order_id = requested.id or new_order_id()
+    return Placement(
+        order=Order(id=order_id, items=requested.items, email=requested.email),
+        client_named_id=requested.id is not None,
+        idempotency_key=key,
+        media_type=media_type,
+        trace=request[TRACE],
+    )
+
+
+def _answer(result: PlacementResult, media_type: str) -> web.Response:
+    match result:
+        case Accepted():
+            return _receipt(result.order_id, media_type)
+        case Replayed():
+            response = _receipt(result.order_id, result.media_type)
+            response.headers["Idempotent-Replayed"] = "true"
+            return response
+        case Duplicate() if media_type == PLAIN_TEXT:
+            location = {"Location": order_path(result.order_id)}
+            return web.Response(status=DUPLICATE_ORDER.status, text=DUPLICATE_ORDER.title, headers=location)
+        case Duplicate():
+            raise _duplicate(result)
+        case KeyReused():
+            raise Problem(
+                KEY_REUSED,
+                "This Idempotency-Key was sent before, with other content.",
+                headers={"Location": order_path(result.order_id)},
+            )
+
+
+def _receipt(order_id: str, media_type: str) -> web.Response:
+    path, message = order_path(order_id), f"Order received: {order_id}"
+    if media_type == PLAIN_TEXT:
+        return web.Response(status=202, text=message, headers={"Location": path})
+    receipt = OrderReceipt(id=order_id, status="accepted", message=message, links=Links(self=path))
+    return web.Response(
+        status=202,
+        body=orjson.dumps(receipt),
+        headers={"Content-Type": negotiation.JSON, "Location": path},
+    )
+
+
+def _duplicate(result: Duplicate) -> Problem:
+    return Problem(
+        DUPLICATE_ORDER,
+        f"An order with the id {result.order_id} exists.",
+        headers={"Location": order_path(result.order_id)},
+        members={"order_status": result.status, "same_content": result.same_content},
+    )
