@@ -96,7 +96,7 @@ class NotificationHandler:
             try:
                 return await self._send(attempt)
             except SenderUnavailable as error:
-                outage.error = outage.error or error
+                outage.error = error
                 return None
 
     async def _renewed(self, attempt: Attempt, claim: Claim) -> Claim:
