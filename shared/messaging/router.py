@@ -157,7 +157,7 @@ class Router:
         """Gives every open work its outcome. What was delivered before runs alone from the start."""
         for kind, handler in self._consuming.handlers.items():
             mine = [work for work in works if work.outcome is None and _is_about(work, kind)]
-            fresh = [work for work in mine if work.delivery.delivery_count == 0]
+            fresh = [work for work in mine if not work.delivery.redelivered]
             if fresh:
                 await self._run(handler, fresh)
             for work in mine:

@@ -22,10 +22,13 @@ class FailureListener(Protocol):
     """Is told that an order's message waits or is given up, before that message is moved."""
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
-        """The event comes back after ``fate.expiration_seconds``. Raises StoreUnavailable."""
+        """The event comes back after ``fate.expiration_seconds``.
+
+        Raises StoreUnavailable, which is waited out; anything else is logged and the message moves on.
+        """
 
     async def buried(self, event: Event[Any], fate: Bury) -> None:
-        """The event goes to the dead-letter queue. Raises StoreUnavailable."""
+        """The event goes to the dead-letter queue. Raises as :meth:`waits` does."""
 
 
 class Settlement:
@@ -58,7 +61,7 @@ class Settlement:
         now = round(self._clock() * 1_000_000)
         fate = decide(outcome, History.read(delivery.headers), now, self._random)
         if event is not None:
-            await waiting_out(lambda: self._tell(event, fate), self._random)
+            await self._tell(event, fate)
         if isinstance(fate, Wait):
             queue, expiration = self._consumption.retry_queue(fate.tier_seconds), fate.expiration_seconds
         else:
@@ -76,10 +79,14 @@ class Settlement:
         )
 
     async def _tell(self, event: Event[Any], fate: Wait | Bury) -> None:
-        if isinstance(fate, Wait):
-            await self._failures.waits(event, fate)
-        else:
-            await self._failures.buried(event, fate)
+        """What the listener cannot note, such as on a broken record, must not keep the message here."""
+        try:
+            if isinstance(fate, Wait):
+                await waiting_out(lambda: self._failures.waits(event, fate), self._random)
+            else:
+                await waiting_out(lambda: self._failures.buried(event, fate), self._random)
+        except Exception:  # it would come again with every redelivery, and stop the neighbours each time
+            log.exception("failure not noted", event_id=event.id, order_id=event.subject)
 
     async def _publish(self, message: OutgoingMessage) -> None:
         await waiting_out(lambda: self._publisher.publish(message), self._random)
