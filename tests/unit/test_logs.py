@@ -79,10 +79,7 @@ def test_a_traceback_is_part_of_its_line() -> None:
     """An error is one object, not fifty lines."""
     stream = StringIO()
     configure_logs("notifier", "INFO", "json", stream)
-    try:
-        raise ValueError("broken")
-    except ValueError as error:
-        get_logger("test").error("failed", exc_info=error)
+    get_logger("test").error("failed", exc_info=ValueError("broken"))
     (line,) = lines(stream)
     assert "ValueError: broken" in line["exception"]
 
