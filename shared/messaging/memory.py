@@ -114,16 +114,23 @@ class MemoryBroker:
             if binding.exchange == message.exchange and _matches(binding.routing_key, message.routing_key)
         ]
 
-    def _enqueue(self, queue: _MemoryQueue, stored: _Stored, *, at_head: bool = False) -> None:
-        if at_head:
-            queue.ready.appendleft(stored)
-        else:
-            queue.ready.append(stored)
+    def _enqueue(self, queue: _MemoryQueue, stored: _Stored) -> None:
+        queue.ready.append(stored)
+        self._await_expiry(queue, stored)
+        self._dispatch(queue)
+
+    def _give_back(self, queue: _MemoryQueue, returned: Sequence[_Stored]) -> None:
+        """Returns messages to the head of their queue, the oldest first, before any is handed out again."""
+        queue.ready.extendleft(reversed(returned))
+        for stored in returned:
+            self._await_expiry(queue, stored)
+        self._dispatch(queue)
+
+    def _await_expiry(self, queue: _MemoryQueue, stored: _Stored) -> None:
         seconds = self._lifetime(queue, stored.message)
         if seconds is not None:
             loop = asyncio.get_running_loop()
             queue.expiring[id(stored)] = loop.call_later(seconds, self._expire, queue, stored)
-        self._dispatch(queue)
 
     def _lifetime(self, queue: _MemoryQueue, message: OutgoingMessage) -> float | None:
         limit = queue.declared.arguments.get("x-message-ttl")
@@ -159,12 +166,13 @@ class MemoryBroker:
         queue.subscriptions.remove(subscription)
         subscription.lose(reason)
         limit = int(queue.declared.arguments["x-delivery-limit"])
-        for stored in reversed(list(subscription.unacked.values())):
+        unacked = list(subscription.unacked.values())
+        subscription.unacked.clear()
+        for stored in unacked:
             if stored.deliveries >= limit:
                 self._dead_letter(queue, stored.message)
-            else:
-                self._enqueue(queue, replace(stored, deliveries=stored.deliveries + 1), at_head=True)
-        subscription.unacked.clear()
+        again = [replace(each, deliveries=each.deliveries + 1) for each in unacked if each.deliveries < limit]
+        self._give_back(queue, again)
 
 
 class MemorySubscription:
