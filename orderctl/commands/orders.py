@@ -79,8 +79,10 @@ def list_orders(
             print_json(page)
             return
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in ("id", "status", "reason", "items"):
-            table.add_column(column)
+        longest_id = max((len(order["id"]) for order in page["orders"]), default=0)
+        table.add_column("id", min_width=longest_id)
+        for column in ("status", "reason", "items"):
+            table.add_column(column, overflow="fold")
         for order in page["orders"]:
             table.add_row(order["id"], _status(order), _reason(order), _items(order))
         out.print(table if page["orders"] else "no orders")
