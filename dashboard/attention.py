@@ -21,22 +21,26 @@ def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
     return [
         *([f"The store is away: {state.store_fault}"] if state.store_fault else []),
-        *_of_nodes(state.broker),
+        *node_faults(state.broker),
         *queue_faults(state.broker),
         *(_of_store(state.store) if state.store else []),
-        *_of_age(state.broker),
     ]
 
 
 def node_faults(broker: BrokerState) -> list[str]:
-    """One sentence per broker node that is down, cut off or in alarm."""
+    """One sentence per broker node that is down, cut off or in alarm, or one about all of them."""
+    if broker.nodes and all(node.status is NodeStatus.UNKNOWN for node in broker.nodes):
+        reasons = (f"{endpoint}: {reason}" for endpoint, reason in broker.silence.items())
+        return [f"No broker's management interface answers ({'; '.join(reasons)})"]
     return [fault for node in broker.nodes for fault in _of_node(node)]
 
 
 def queue_faults(broker: BrokerState) -> list[str]:
-    """One sentence per thing that is wrong with a queue; nothing before the brokers have told."""
-    if broker.observed_at is None:
-        return []
+    """One sentence per thing that is wrong with a queue, as far as the brokers have told of late."""
+    if broker.age_seconds is None:
+        return ["The brokers have not told about the queues yet"]
+    if is_old(broker):
+        return [f"The figures of the queues are {broker.age_seconds:.0f} s old"]
     return [
         *_missing_queues(broker),
         *_short_queues(broker),
@@ -45,11 +49,9 @@ def queue_faults(broker: BrokerState) -> list[str]:
     ]
 
 
-def _of_nodes(broker: BrokerState) -> Iterator[str]:
-    if broker.nodes and all(node.status is NodeStatus.UNKNOWN for node in broker.nodes):
-        reasons = "; ".join(dict.fromkeys(broker.silence.values()))
-        yield f"No broker's management interface answers: {reasons}"
-    yield from node_faults(broker)
+def is_old(broker: BrokerState) -> bool:
+    """Whether the figures of the queues say nothing about now."""
+    return broker.age_seconds is None or broker.age_seconds > OLD_BROKER_FIGURES_SECONDS
 
 
 def _of_node(node: NodeState) -> Iterator[str]:
@@ -69,10 +71,10 @@ def _short_queues(broker: BrokerState) -> Iterator[str]:
     ours = _ours(broker)
     short = [queue.name for queue in ours if len(queue.members) < QUORUM_SIZE]
     if short:
-        yield f"Fewer than {QUORUM_SIZE} members: {listed(short)}"
+        yield f"Queues with fewer than {QUORUM_SIZE} members: {listed(short)}"
     offline = [queue.name for queue in ours if len(queue.online) < len(queue.members)]
     if offline:
-        yield f"Members offline: {listed(offline)}"
+        yield f"Queues with a member offline: {listed(offline)}"
 
 
 def _unread_queues(broker: BrokerState) -> Iterator[str]:
@@ -104,13 +106,10 @@ def _of_store(store: StoreState) -> Iterator[str]:
         yield f"Stock that is no whole number: {listed(broken)}"
 
 
-def _of_age(broker: BrokerState) -> Iterator[str]:
-    if broker.age_seconds is not None and broker.age_seconds > OLD_BROKER_FIGURES_SECONDS:
-        yield f"The figures of the queues are {broker.age_seconds:.0f} s old"
-
-
 def _ours(broker: BrokerState) -> list[QueueState]:
-    return [broker.queues[queue.name] for queue in queues() if queue.name in broker.queues]
+    consumed = {consumption.queue for consumption in CONSUMPTIONS}
+    names = sorted((queue.name for queue in queues()), key=lambda name: name not in consumed)
+    return [broker.queues[name] for name in names if name in broker.queues]
 
 
 def listed(names: Sequence[str]) -> str:

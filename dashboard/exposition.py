@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from dashboard.attention import OLD_BROKER_FIGURES_SECONDS
+from dashboard.attention import is_old
 from dashboard.state import BrokerState, NodeStatus, PipelineState, QueueState, StoreState
 from shared.negotiation import preferred
 
@@ -107,7 +107,7 @@ def _of_brokers(broker: BrokerState) -> Iterator[Metric]:
         "How old the figures of the queues are; without them in this scrape where that is too old",
         value=broker.age_seconds,
     )
-    if broker.age_seconds <= OLD_BROKER_FIGURES_SECONDS:
+    if not is_old(broker):
         yield from _of_queues(broker.queues.values())
 
 

@@ -145,6 +145,8 @@ class ManagementClient:
                 return _read(adapter, response.status, await response.read())
         except TimeoutError as error:
             raise _NoAnswer(f"no answer within {self._timeout.total:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise _NoAnswer((error.os_error.strerror or "no connection").lower()) from error
         except aiohttp.ClientError as error:
             raise _NoAnswer(f"{type(error).__name__}: {error}") from error
 

@@ -9,7 +9,7 @@ from string import Template
 from typing import Final
 
 from dashboard import tables
-from dashboard.attention import attention
+from dashboard.attention import attention, is_old
 from dashboard.fragments import amount, duration, element, figure
 from dashboard.state import Answer, PipelineState, Question, QueueState, StoreState
 from shared.keyspace import NotificationStatus, OrderStatus
@@ -61,6 +61,7 @@ class Page:
             notifications=_STORE_AWAY if store is None else tables.notifications(store),
             nodes=tables.nodes(state.broker.nodes),
             queues=tables.queues(state.broker),
+            queues_class="old" if is_old(state.broker) else "now",
             stock=_STORE_AWAY if store is None else tables.stock(store.inventory),
             asked_sku=escape(view.question.sku or ""),
             asked_order_id=escape(view.question.order_id or ""),
@@ -83,9 +84,9 @@ def _attention(faults: Sequence[str]) -> str:
 def _when(state: PipelineState) -> str:
     parts = []
     if state.store is not None:
-        parts.append(f"As of {_time(state.store.read_at)}")
+        parts.append(f"as of {_time(state.store.read_at)}")
     if state.broker.observed_at is not None:
-        parts.append(f"brokers as of {_time(state.broker.observed_at)}")
+        parts.append(f"queues as of {_time(state.broker.observed_at)}")
     return "; ".join(parts)
 
 
@@ -95,11 +96,12 @@ def _time(instant: datetime) -> str:
 
 def _flow(state: PipelineState) -> Iterable[str]:
     store = state.store
+    queues = {} if is_old(state.broker) else state.broker.queues
     waiting = None if store is None else store.outbox
     yield _station("Outbox", waiting, _oldest(store))
-    yield _queue_station(ORDER_PROCESSOR.queue, state.broker.queues.get(ORDER_PROCESSOR.queue))
+    yield _queue_station(ORDER_PROCESSOR.queue, queues.get(ORDER_PROCESSOR.queue))
     yield _station("Decided", None if store is None else store.processed, _decisions(store))
-    yield _queue_station(NOTIFIER.queue, state.broker.queues.get(NOTIFIER.queue))
+    yield _queue_station(NOTIFIER.queue, queues.get(NOTIFIER.queue))
     sent = None if store is None else store.notifications[NotificationStatus.SENT]
     yield _station("Notified", sent, "customers told")
 
@@ -116,9 +118,7 @@ def _queue_station(name: str, queue: QueueState | None) -> str:
         return _station(name, None, "not known")
     known = [count for count in (queue.ready, queue.unacked) if count is not None]
     consumers = "consumers not known" if queue.consumers is None else amount(queue.consumers, "consumer")
-    return _station(
-        name, sum(known) if known else None, f"{figure(queue.unacked)} being handled, {consumers}"
-    )
+    return _station(name, sum(known) if known else None, f"{figure(queue.unacked)} unacked, {consumers}")
 
 
 def _oldest(store: StoreState | None) -> str:

@@ -59,7 +59,7 @@ def nodes(states: Sequence[NodeState]) -> str:
 
 
 _NUMERIC: Final = frozenset(
-    {"Memory", "Up for", "Ready", "Being handled", "Consumers", "Members online", "Available"}
+    {"Memory", "Up for", "Ready", "Unacked", "Consumers", "Members online", "Available"}
 )
 
 
@@ -79,7 +79,7 @@ def queues(broker: BrokerState) -> str:
     if broker.observed_at is None:
         return element("p", "Not known: no broker has answered yet.", "nothing")
     rows = [line for consumption in CONSUMPTIONS for line in _of_consumption(consumption, broker.queues)]
-    return table(rows, ("Queue", "Ready", "Being handled", "Consumers", "Members online"), _NUMERIC)
+    return table(rows, ("Queue", "Ready", "Unacked", "Consumers", "Members online"), _NUMERIC)
 
 
 def _of_consumption(consumption: Consumption, known: Mapping[str, QueueState]) -> list[str]:
