@@ -13,11 +13,11 @@ from api_gateway.problems import (
     MALFORMED_REQUEST,
     REQUEST_TIMEOUT,
     UNSUPPORTED_BODY,
-    Problem,
 )
 from api_gateway.strict_json import NotStrictJson, parse
+from shared.problems import Problem
 
-_JSON: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset="?utf-?8"?[ \t]*)?;?', re.IGNORECASE)
+_JSON: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset=(utf-?8|"utf-?8")[ \t]*)?;?', re.IGNORECASE)
 
 
 async def read_body(request: web.Request, limits: HttpLimits) -> bytes:

@@ -12,24 +12,21 @@ from aiohttp import web
 
 from api_gateway.http_metrics import HttpMetrics
 from api_gateway.ports import NotDurable, OutboxFull
-from api_gateway.problems import (
+from api_gateway.problems import EXPECTATION_FAILED, MALFORMED_REQUEST, NOT_DURABLE, OUTBOX_FULL
+from shared.context import logging_about, trace_of
+from shared.errors import StoreUnavailable
+from shared.logs import get_logger
+from shared.messages import Trace
+from shared.problems import (
     CORRELATION_HEADER,
-    EXPECTATION_FAILED,
     INTERNAL,
-    MALFORMED_REQUEST,
     METHOD_NOT_ALLOWED,
-    NOT_DURABLE,
     NOT_FOUND,
-    OUTBOX_FULL,
     STORE_UNAVAILABLE,
     Problem,
     printable,
     problem_response,
 )
-from shared.context import logging_about, trace_of
-from shared.errors import StoreUnavailable
-from shared.logs import get_logger
-from shared.messages import Trace
 
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"

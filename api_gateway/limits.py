@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from types import TracebackType
 
-from api_gateway.problems import TOO_BUSY, Problem
+from api_gateway.problems import TOO_BUSY
+from shared.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

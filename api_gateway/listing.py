@@ -9,8 +9,9 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from api_gateway.ports import Cursor
-from api_gateway.problems import INVALID_PARAMETER, FieldError, invalid, printable
+from api_gateway.problems import INVALID_PARAMETER, FieldError, invalid
 from shared.keyspace import OrderStatus
+from shared.problems import printable
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200

@@ -18,6 +18,7 @@ from api_gateway.openapi_parts import (
     ref,
 )
 from shared.keyspace import OrderStatus
+from shared.problems import CORRELATION_HEADER, NOT_FOUND, STORE_UNAVAILABLE
 
 _EXAMPLE_ORDER: Final = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}
 _EXAMPLE_ITEMS: Final = {
@@ -102,7 +103,7 @@ def _place_order() -> Json:
             problems.INVALID_HEADER,
             problems.DUPLICATE_ORDER,
             problems.KEY_REUSED,
-            problems.STORE_UNAVAILABLE,
+            STORE_UNAVAILABLE,
             problems.NOT_DURABLE,
             problems.OUTBOX_FULL,
             problems.TOO_BUSY,
@@ -136,7 +137,7 @@ def _list_orders() -> Json:
         "List orders, newest first",
         "Follow `next_cursor` until it is null.",
         {"200": answer("A page of orders.", schemas.OrderList)},
-        (problems.INVALID_PARAMETER, problems.STORE_UNAVAILABLE, problems.TOO_BUSY),
+        (problems.INVALID_PARAMETER, STORE_UNAVAILABLE, problems.TOO_BUSY),
     )
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
     described["parameters"] += [
@@ -154,7 +155,7 @@ def _show_order() -> Json:
         "Show an order with its timeline",
         "Each step of the timeline has its time, and its reason and attempts where there are any.",
         {"200": answer("The order as it stands.", schemas.OrderView)},
-        (problems.NOT_FOUND, problems.STORE_UNAVAILABLE, problems.TOO_BUSY),
+        (NOT_FOUND, STORE_UNAVAILABLE, problems.TOO_BUSY),
     )
 
 
@@ -165,7 +166,7 @@ def _list_stock() -> Json:
         "List what is available",
         "Sorted by SKU.",
         {"200": answer("Every SKU that is known.", schemas.StockList)},
-        (problems.STORE_UNAVAILABLE,),
+        (STORE_UNAVAILABLE,),
     )
 
 
@@ -176,7 +177,7 @@ def _show_stock() -> Json:
         "Show what is available of a SKU",
         "In pieces.",
         {"200": answer("What is available now.", schemas.StockView)},
-        (problems.NOT_FOUND, problems.STORE_UNAVAILABLE),
+        (NOT_FOUND, STORE_UNAVAILABLE),
     )
 
 
@@ -187,7 +188,7 @@ def _set_stock() -> Json:
         "Set what is available of a SKU",
         "Makes the SKU known if it was not.",
         {"200": answer("What is available now.", schemas.StockView)},
-        (*_BODY_PROBLEMS, problems.BROKEN_STOCK, problems.STORE_UNAVAILABLE),
+        (*_BODY_PROBLEMS, problems.BROKEN_STOCK, STORE_UNAVAILABLE),
     )
     described["requestBody"] = body(ref(schemas.StockBody), {"a hundred": {"value": {"available": 100}}})
     return described
@@ -202,10 +203,10 @@ def _change_stock() -> Json:
         {"200": answer("What is available now.", schemas.StockView)},
         (
             *_BODY_PROBLEMS,
-            problems.NOT_FOUND,
+            NOT_FOUND,
             problems.STOCK_OUT_OF_BOUNDS,
             problems.BROKEN_STOCK,
-            problems.STORE_UNAVAILABLE,
+            STORE_UNAVAILABLE,
         ),
     )
     described["requestBody"] = body(ref(schemas.StockChangeBody), {"three less": {"value": {"delta": -3}}})
@@ -216,7 +217,7 @@ def _reference(name: str, summary: str, media_type: str) -> Json:
     kind = "object" if media_type == "application/json" else "string"
     answer = {
         "description": f"{summary}.",
-        "headers": {problems.CORRELATION_HEADER: header(problems.CORRELATION_HEADER)},
+        "headers": {CORRELATION_HEADER: header(CORRELATION_HEADER)},
         "content": {media_type: {"schema": {"type": kind}}},
     }
     return operation(name, "reference", summary, "Works offline.", {"200": answer}, ())

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 
 from api_gateway import problems, schemas
 from api_gateway.listing import MAX_LIMIT
-from api_gateway.problems import ProblemType
 from shared.messages import IDENTIFIER_PATTERN
+from shared.problems import CORRELATION_HEADER, INTERNAL, MEDIA_TYPE, ProblemType
 
 Json = dict[str, Any]
 
@@ -28,7 +28,7 @@ EVERYWHERE: Final = (
     problems.MALFORMED_REQUEST,
     problems.REQUEST_TIMEOUT,
     problems.EXPECTATION_FAILED,
-    problems.INTERNAL,
+    INTERNAL,
     problems.TOO_MANY_CONNECTIONS,
 )
 """What any route may answer, because it concerns the connection or ourselves."""
@@ -53,7 +53,7 @@ def operation(
         "description": description,
         "parameters": [
             {
-                "name": problems.CORRELATION_HEADER,
+                "name": CORRELATION_HEADER,
                 "in": "header",
                 "description": _CORRELATION_MEANING,
                 "schema": {"type": "string", "maxLength": 128},
@@ -73,7 +73,7 @@ def _problem_answers(kinds: Sequence[ProblemType]) -> dict[str, Json]:
 
 def _problem_answer(status: int, kinds: Sequence[ProblemType]) -> Json:
     views = list(dict.fromkeys(_view(kind) for kind in kinds))
-    headers = {problems.CORRELATION_HEADER: header(problems.CORRELATION_HEADER)}
+    headers = {CORRELATION_HEADER: header(CORRELATION_HEADER)}
     if any(kind.retry_after_seconds is not None for kind in kinds):
         headers["Retry-After"] = header("Retry-After")
     schema = ref(views[0]) if len(views) == 1 else {"anyOf": [ref(view) for view in views]}
@@ -81,7 +81,7 @@ def _problem_answer(status: int, kinds: Sequence[ProblemType]) -> Json:
         "description": HTTPStatus(status).phrase,
         "headers": headers,
         "content": {
-            problems.MEDIA_TYPE: {
+            MEDIA_TYPE: {
                 "schema": schema,
                 "examples": {kind.name: {"value": _problem_example(kind)} for kind in kinds},
             }
@@ -115,7 +115,7 @@ def _problem_example(kind: ProblemType) -> Json:
 
 def answer(description: str, view: type, headers: Mapping[str, Json] | None = None) -> Json:
     """A success in JSON."""
-    correlation = {problems.CORRELATION_HEADER: header(problems.CORRELATION_HEADER)}
+    correlation = {CORRELATION_HEADER: header(CORRELATION_HEADER)}
     return {
         "description": description,
         "headers": {**correlation, **(headers or {})},
@@ -152,7 +152,7 @@ def header(name: str) -> Json:
 def component_headers() -> Json:
     """The headers that answers have."""
     return {
-        problems.CORRELATION_HEADER: {
+        CORRELATION_HEADER: {
             "description": _CORRELATION_MEANING,
             "schema": {"type": "string", "minLength": 1, "maxLength": 128},
         },

@@ -22,12 +22,13 @@ from api_gateway.ports import (
     PlacementResult,
     Replayed,
 )
-from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_FOUND, Problem
+from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED
 from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_view
 from api_gateway.validation import RequestedOrder, read_order
 from shared import negotiation
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
+from shared.problems import NOT_FOUND, Problem
 
 PLAIN_TEXT: Final = "text/plain"
 MAX_KEY_LENGTH: Final = 255

@@ -8,7 +8,10 @@
 local stock, skus, supplied = KEYS[1], KEYS[2], KEYS[3]
 local sku, pieces = ARGV[1], tonumber(ARGV[3])
 
-local function is_integer(value) return #value <= 15 and string.match(value, '^-?%d+$') end
+-- What INCRBY takes and Lua counts exactly; it refuses '007' and '-0'.
+local function is_integer(value)
+  return value == '0' or (#value <= 15 and string.match(value, '^-?[1-9]%d*$'))
+end
 
 -- Every check stands before the first write, because Redis does not roll a script back.
 local kind = redis.call('TYPE', stock)['ok']

@@ -9,18 +9,11 @@ from api_gateway.answers import json_response
 from api_gateway.bodies import parse_json, read_body
 from api_gateway.limits import HttpLimits
 from api_gateway.ports import BrokenStock, StockStore, StockWouldBeNegative, StockWouldOverflow, UnknownSku
-from api_gateway.problems import (
-    BROKEN_STOCK,
-    INVALID_FIELDS,
-    NOT_FOUND,
-    STOCK_OUT_OF_BOUNDS,
-    FieldError,
-    Problem,
-    invalid,
-)
+from api_gateway.problems import BROKEN_STOCK, INVALID_FIELDS, STOCK_OUT_OF_BOUNDS, FieldError, invalid
 from api_gateway.schemas import MAX_STOCK, StockList, StockView
 from api_gateway.validation import IDENTIFIER_RULE, read_stock, read_stock_change
 from shared.messages import IDENTIFIER_PATTERN
+from shared.problems import NOT_FOUND, Problem
 
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
