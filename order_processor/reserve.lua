@@ -22,7 +22,10 @@ if not known[1] and tonumber(now) - tonumber(ARGV[2]) > tonumber(ARGV[3]) then
   return {'order_unknown'}
 end
 
-local function is_integer(value) return #value <= 15 and string.match(value, '^-?%d+$') end
+-- What DECRBY and HINCRBY take and Lua counts exactly; they refuse '007' and '-0' in mid-script.
+local function is_integer(value)
+  return value == '0' or (#value <= 15 and string.match(value, '^-?[1-9]%d*$'))
+end
 
 -- Every check stands before the first write, because Redis does not roll a script back.
 local reason, at_fault = nil, ''

@@ -17,8 +17,8 @@ from shared.redis.client import Redis, is_away, store_deadline
 SCANNED_UP_TO_KEYS: Final = 50_000
 """A store of at most so many keys is scanned, which finds what an operator has SET by hand."""
 _CHUNK: Final = 1_000
-_INTEGER: Final = re.compile(r"-?[0-9]{1,14}|[0-9]{15}")
-"""What the scripts take for one: at most 15 characters, so that Lua counts it exactly."""
+_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,13}|[1-9][0-9]{14}")
+"""What the scripts take for one: as Redis writes it, and at most 15 characters, which Lua counts exactly."""
 
 Skus = set[str]
 Page = tuple[int, list[str]]
