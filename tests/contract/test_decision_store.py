@@ -13,7 +13,7 @@ from shared.messages import Event, Order, OrderPlaced, encode_order, epoch_micro
 from shared.messaging.retry import Bury, Dead, History, Retry, Wait, decide
 from shared.redis.client import Redis
 from shared.redis.records import OrderRecord, read_record
-from tests.harness.examples import AT, TRACE, an_order, placed
+from tests.harness.examples import AT, TRACE, an_order, order_of, placed
 
 A_CENTURY = 100 * 365 * 86_400.0
 
@@ -143,7 +143,7 @@ async def test_a_rejection_names_its_reason_and_the_item_at_fault(
 ) -> None:
     """What does not exist weighs more than what is short, and the first such item is named."""
     await stocked(redis, cable=10, case=10)
-    decision = await decide_one(store, placed(an_order(**quantities)))
+    decision = await decide_one(store, placed(order_of("a", quantities)))
     assert isinstance(decision, Rejected)
     assert (decision.reason, decision.sku) == (reason, sku)
 
@@ -389,7 +389,7 @@ async def test_a_dead_order_that_is_sent_back_can_be_decided(redis: Any, store: 
 async def test_nothing_overwrites_a_decision(redis: Any, store: RedisDecisionStore, sku: str) -> None:
     """A late duplicate that fails is of no account."""
     await stocked(redis, cable=10)
-    event = await accepted(redis, an_order("a", **{sku: 1}))
+    event = await accepted(redis, order_of("a", {sku: 1}))
     await decide_one(store, event)
     before = await everything(redis)
     await store.waits(event, waiting())

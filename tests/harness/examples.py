@@ -1,5 +1,6 @@
 """Orders, events and deliveries as tests need them; what a test does not name is of no importance to it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared.messages import (
@@ -21,13 +22,14 @@ TRACE = Trace(correlation_id="correlated", traceparent=f"00-{'1' * 32}-{'2' * 16
 
 
 def an_order(order_id: str = "order1", email: str | None = None, **quantities: int) -> Order:
-    """An order of ``sku=qty``; underscores of a keyword stand for hyphens of the SKU."""
-    items = quantities or {"cable": 1}
-    return Order(
-        id=order_id,
-        email=email,
-        items=tuple(OrderItem(sku=sku.replace("_", "-"), qty=qty) for sku, qty in items.items()),
-    )
+    """An order of ``sku=qty``."""
+    return order_of(order_id, quantities or {"cable": 1}, email)
+
+
+def order_of(order_id: str, quantities: Mapping[str, int], email: str | None = None) -> Order:
+    """An order of these quantities by SKU."""
+    items = tuple(OrderItem(sku=sku, qty=qty) for sku, qty in quantities.items())
+    return Order(id=order_id, email=email, items=items)
 
 
 def placed(order: Order | None = None, *, at: int = AT, trace: Trace = TRACE) -> Event[OrderPlaced]:
