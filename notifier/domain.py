@@ -1,8 +1,9 @@
 """What a customer is told. Imports nothing that can wait."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected
+from shared.messages import Event, EventData, OrderCreated, OrderItem, OrderRejected
 
 REASONS = {
     "insufficient_stock": "there is not enough of it in stock",
@@ -11,40 +12,56 @@ REASONS = {
 }
 
 
+class Kind(StrEnum):
+    """What a customer is told: the order's terminal status."""
+
+    CREATED = "created"
+    REJECTED = "rejected"
+
+
+OUTCOMES = {Kind.CREATED: "confirmed", Kind.REJECTED: "not possible"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """A readable message about one event; ``id`` is the event's, so that receivers can tell a repetition."""
+    """A readable message about one event; ``id`` is the event's, so that receivers can tell a repetition.
+
+    ``text`` says everything in a few lines; a sender with room for more composes from the other parts.
+    """
 
     id: str
+    kind: Kind
     order_id: str
     recipient: str | None
+    items: tuple[OrderItem, ...]
     subject: str
+    explanation: str
     text: str
 
 
 def notification_of(event: Event[EventData]) -> Notification:
     """The notification that an event calls for."""
     order = event.data.order
-    outcome, explanation = _outcome(event.data)
-    lines = [f"Order {order.id} is {outcome}.", explanation, "", *_items(order)]
+    kind, explanation = _outcome(event.data)
+    lines = [f"Order {order.id} is {OUTCOMES[kind]}.", explanation, ""]
+    lines += [f"  {item.qty} x {item.sku}" for item in order.items]
     return Notification(
         id=event.id,
+        kind=kind,
         order_id=order.id,
         recipient=order.email,
-        subject=f"Your order {order.id} is {outcome}",
+        items=order.items,
+        subject=f"Your order {order.id} is {OUTCOMES[kind]}",
+        explanation=explanation,
         text="\n".join(lines),
     )
 
 
-def _outcome(data: EventData) -> tuple[str, str]:
+def _outcome(data: EventData) -> tuple[Kind, str]:
     if isinstance(data, OrderCreated):
-        return "confirmed", "We have reserved everything for you."
+        return Kind.CREATED, "We have reserved everything for you."
     if isinstance(data, OrderRejected):
         why = REASONS.get(data.reason, data.reason)
         culprit = f"{data.sku}: {why}." if data.sku else f"Reason: {why}."
-        return "not possible", f"Nothing was reserved and nothing will be charged. {culprit}"
+        return Kind.REJECTED, f"Nothing was reserved and nothing will be charged. {culprit}"
     raise ValueError(f"no notification for {type(data).__name__}")
-
-
-def _items(order: Order) -> list[str]:
-    return [f"  {item.qty} x {item.sku}" for item in order.items]

@@ -1,13 +1,16 @@
 """The notifier's settings: variables that begin with ``NOTIFIER_``."""
 
-from pydantic import model_validator
+from typing import Literal
 
-from shared.settings import Port, Seconds, settings_config
+from pydantic import FilePath, SecretStr, field_validator, model_validator
+
+from notifier.mailboxes import named_mailbox
+from shared.settings import Count, Port, Seconds, is_loopback, settings_config
 from shared.worker import WorkerSettings
 
 
 class NotifierSettings(WorkerSettings):
-    """How much the notifier takes at a time, and its deadlines."""
+    """How much the notifier takes at a time, its deadlines, and its way to the customers."""
 
     model_config = settings_config("NOTIFIER_")
 
@@ -15,8 +18,47 @@ class NotifierSettings(WorkerSettings):
     send_timeout_seconds: Seconds = 10.0
     lease_seconds: Seconds = 15.0
 
+    sender: Literal["log", "smtp"] = "log"
+    mail_from: str = ""
+    smtp_host: str = "127.0.0.1"
+    smtp_port: Port = 587
+    smtp_tls: Literal["starttls", "if_offered", "implicit", "off"] = "starttls"
+    smtp_ca_file: FilePath | None = None
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_connections: Count = 4
+    smtp_connect_timeout_seconds: Seconds = 5.0
+
+    @field_validator("mail_from")
+    @classmethod
+    def _from_one_mailbox(cls, text: str) -> str:
+        if text and named_mailbox(text).needs_utf8:
+            raise ValueError("an address with letters beyond ASCII is not taken by every mail server")
+        return text
+
     @model_validator(mode="after")
     def _lease_outlives_sending(self) -> "NotifierSettings":
         if self.lease_seconds <= self.send_timeout_seconds:
             raise ValueError("NOTIFIER_LEASE_SECONDS must be longer than NOTIFIER_SEND_TIMEOUT_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_can_be_sent(self) -> "NotifierSettings":
+        if self.sender == "smtp" and not self.mail_from:
+            raise ValueError("NOTIFIER_MAIL_FROM must name the sending address when NOTIFIER_SENDER is smtp")
+        if self.smtp_connect_timeout_seconds >= self.send_timeout_seconds:
+            raise ValueError(
+                "NOTIFIER_SMTP_CONNECT_TIMEOUT_SECONDS must be shorter than NOTIFIER_SEND_TIMEOUT_SECONDS"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _password_stays_secret(self) -> "NotifierSettings":
+        if bool(self.smtp_username) != bool(self.smtp_password):
+            raise ValueError("NOTIFIER_SMTP_USERNAME and NOTIFIER_SMTP_PASSWORD go together")
+        readable = self.smtp_tls in ("if_offered", "off") and not is_loopback(self.smtp_host)
+        if self.smtp_password and readable:
+            raise ValueError(
+                "NOTIFIER_SMTP_TLS must be starttls or implicit where a password leaves the machine"
+            )
         return self

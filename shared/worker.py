@@ -7,13 +7,13 @@ stop the router finishes what has arrived, within the drain deadline.
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings
 
-from shared.health import Health
+from shared.health import Check, Health
 from shared.infrastructure import Infrastructure
 from shared.lifecycle import drained, running
 from shared.messages import EventData
@@ -43,11 +43,14 @@ class WorkerSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    """What a worker does with its messages, who learns of those that fail, and its jobs beside that."""
+    """What a worker does with its messages, who learns of those that fail, its jobs beside that, and what
+    its readiness depends on because of them.
+    """
 
     handlers: Mapping[type[EventData], BatchHandler]
     failures: FailureListener
     jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
 
 
 BuildUseCases = Callable[[Redis, random.Random, CollectorRegistry], UseCases]
@@ -89,6 +92,8 @@ async def run_worker(
         health.add("redis", watch.unready_reason)
         health.add("rabbitmq", publisher.unready_reason)
         health.add("consumer", router.unready_reason)
+        for name, check in use_cases.checks.items():
+            health.add(name, check)
         health.drain_on(stop)
         jobs = [job() for job in use_cases.jobs]
         async with running(watch.run(), publisher.run(), subscriber.run(), *jobs):

@@ -1,0 +1,65 @@
+"""Addresses that mail can be sent to. Imports nothing that can wait.
+
+The gateway takes whatever has an @ and no blanks, because an order is worth more than its address. What goes
+into a header or an SMTP command must be stricter: only the form that needs no quoting, so that nothing in an
+address can be taken for a display name, a comment, a second recipient or a parameter.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+MAX_LOCAL_OCTETS: Final = 64
+MAX_DOMAIN_CHARACTERS: Final = 253
+
+_LOCAL: Final = re.compile(r"[^.\s\"(),:;<>@\[\\\]]+(\.[^.\s\"(),:;<>@\[\\\]]+)*")
+_DOMAIN: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+_NAMED: Final = re.compile(r"\"?(?P<name>[^<>\"]*)\"?\s*<(?P<address>[^<>]*)>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """One address, its domain in ASCII (``xn--…`` where it was not), with the name to show beside it."""
+
+    local: str
+    domain: str
+    name: str = ""
+
+    @property
+    def address(self) -> str:
+        """``local@domain``."""
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether only servers with SMTPUTF8 (RFC 6531) can deliver to it."""
+        return not self.local.isascii()
+
+
+def mailbox(address: str) -> Mailbox:
+    """Reads ``local@domain``. Raises ValueError, whose text names the address."""
+    local, _, domain = address.rpartition("@")
+    if not (local.isprintable() and _LOCAL.fullmatch(local) and len(local.encode()) <= MAX_LOCAL_OCTETS):
+        raise ValueError(f"{address!r} is not an address that mail can be sent to")
+    return Mailbox(local=local, domain=_ascii_domain(domain, address))
+
+
+def named_mailbox(text: str) -> Mailbox:
+    """Reads ``local@domain`` or ``Name <local@domain>``. Raises ValueError."""
+    named = _NAMED.fullmatch(text.strip())
+    if named is None:
+        return mailbox(text.strip())
+    bare, name = mailbox(named["address"]), named["name"].strip()
+    if not name.isprintable():
+        raise ValueError(f"{text!r} has a name that no mail can show")
+    return Mailbox(local=bare.local, domain=bare.domain, name=name)
+
+
+def _ascii_domain(domain: str, address: str) -> str:
+    try:
+        ascii_domain = domain.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{address!r} has no domain that mail can be sent to") from error
+    if len(ascii_domain) > MAX_DOMAIN_CHARACTERS or not _DOMAIN.fullmatch(ascii_domain):
+        raise ValueError(f"{address!r} has no domain that mail can be sent to")
+    return ascii_domain
