@@ -101,10 +101,14 @@ class NativeCluster:
         Raises PartFailedError, with the log of the part, when that does not come about in time.
         """
         missing = [name for name in PARTS if self.node_pid(name) is None]
-        if not self.layout.formed.exists():
-            self._start_first(missing)
-        self._start_processes(missing)
-        self.wait_redis(timeout_seconds)
+        if self.layout.formed.exists():
+            self._start_processes(missing)
+            self.wait_redis(timeout_seconds)
+        else:
+            self._start_processes([name for name in missing if name not in NODE_NAMES[1:]])
+            self.wait_redis(timeout_seconds)
+            self._give_head_start(NODE_NAMES[0])
+            self._start_processes(missing)
         Formation(self, self._progress).wait(timeout_seconds)
         self.grow_queues()
 
@@ -197,10 +201,8 @@ class NativeCluster:
 
     # --- inside ------------------------------------------------------------------------------------------
 
-    def _start_first(self, missing: list[str]) -> None:
-        """Give the very first node a head start: three that form at once wait long for each other's lock."""
-        first, *others = NODE_NAMES
-        self._start_processes([name for name in missing if name not in others])
+    def _give_head_start(self, first: str) -> None:
+        """Let the very first node take the lock: three that form at once wait long for each other's."""
         self._until(
             lambda: (
                 rabbitmq.is_founding(self.layout, first)

@@ -72,10 +72,14 @@ class Layout:
         return self.data_dir / "logs" / f"{name}.log"
 
     def create(self) -> None:
-        """Make the folders, private to this user because of the Erlang cookie."""
-        for folder in (self.data_dir, self.home, self.run_dir, self.data_dir / "logs"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.sign.touch()
+        """Make the folders, private to this user because of the Erlang cookie; raises OrderctlError."""
+        try:
+            for folder in (self.data_dir, self.home, self.run_dir, self.data_dir / "logs"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.sign.touch()
+        except OSError as error:
+            advice = f"choose another folder with --data-dir or {DATA_DIR_VARIABLE}"
+            raise OrderctlError(f"the data folder cannot be made: {error}", advice=advice) from error
 
     def wipe(self) -> None:
         """Remove the folder and all data in it; refuses a folder that `create` did not make."""

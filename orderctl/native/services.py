@@ -128,7 +128,7 @@ class NativeServices:
             answer = connection.getresponse()
             text = answer.read(2_000).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
-            return Readiness(ready=False, reason=f"no answer yet ({type(error).__name__})")
+            return Readiness(ready=False, reason=f"runs, no answer yet ({type(error).__name__})")
         finally:
             connection.close()
         if answer.status != 200:

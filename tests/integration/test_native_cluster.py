@@ -64,6 +64,14 @@ def test_starting_twice_changes_nothing(cluster: NativeCluster) -> None:
     assert {name: cluster.node_pid(name) for name in PARTS} == before
 
 
+def test_a_server_whose_record_was_lost_is_adopted(cluster: NativeCluster) -> None:
+    """A command that was killed between starting and writing down leads to no second server."""
+    before = cluster.node_pid("rabbitmq2")
+    cluster.layout.record("rabbitmq2").unlink()
+    cluster.start()
+    assert cluster.node_pid("rabbitmq2") == before
+
+
 def test_a_killed_node_comes_back_on_its_ports_again_and_again(cluster: NativeCluster) -> None:
     """SIGKILL and start work repeatedly, and nobody has to learn a new address."""
     urls = cluster.rabbitmq_urls

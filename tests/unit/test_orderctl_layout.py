@@ -16,6 +16,14 @@ def test_the_folder_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(layout.data_dir.stat().st_mode) == 0o700
 
 
+def test_a_folder_that_cannot_be_made_is_a_readable_error(tmp_path: Path) -> None:
+    """Who may not write there is told how to choose another place."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OrderctlError, match="data folder") as raised:
+        Layout(tmp_path / "file" / "data").create()
+    assert "--data-dir" in str(raised.value.advice)
+
+
 def test_wiping_removes_everything(tmp_path: Path) -> None:
     """After a wipe nothing is left."""
     layout = Layout(tmp_path / "data")

@@ -1,0 +1,73 @@
+"""What a node's log and configuration say, without a node."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orderctl.native import packages, processes, rabbitmq
+from orderctl.native.layout import Layout
+from orderctl.native.ports import Ports
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    """A data folder in which nothing is left running."""
+    layout = Layout(tmp_path)
+    layout.create()
+    yield layout
+    for owned in processes.owned_by(layout):
+        processes.kill(owned.record)
+
+
+def ended(layout: Layout, says: str) -> None:
+    """Start a node of the test's own, and wait until it has ended."""
+    command = [sys.executable, "-c", f"print({says!r})"]
+    record = processes.spawn(layout, "rabbitmq1", command, environment=os.environ, cwd=layout.data_dir)
+    assert processes.wait_gone(record, 10.0)
+
+
+def test_a_node_that_gave_up_its_start_is_known(layout: Layout) -> None:
+    """It was asked for and ended by itself, so it may be started again unasked."""
+    ended(layout, "BOOT FAILED")
+    assert rabbitmq.gave_up(layout, "rabbitmq1")
+
+
+def test_only_the_last_start_counts(layout: Layout) -> None:
+    """A node that failed once, then ran, and was ended on purpose, stays down."""
+    ended(layout, "BOOT FAILED")
+    ended(layout, "Server startup complete")
+    assert not rabbitmq.gave_up(layout, "rabbitmq1")
+    assert not rabbitmq.gave_up(layout, "rabbitmq2")
+
+
+def test_the_cookie_is_secret_and_stays(layout: Layout) -> None:
+    """Erlang refuses a cookie that others can read, and nodes that know different ones."""
+    rabbitmq.write_cookie(layout)
+    cookie = layout.home / ".erlang.cookie"
+    before = cookie.read_text(encoding="ascii")
+    rabbitmq.write_cookie(layout)
+    assert stat.S_IMODE(cookie.stat().st_mode) == 0o400
+    assert cookie.read_text(encoding="ascii") == before
+
+
+def test_a_node_listens_on_loopback_only_and_on_ports_of_ours(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody outside this machine reaches the default password, and nobody's settings reach the node."""
+    monkeypatch.setenv("RABBITMQ_NODENAME", "another@elsewhere")
+    monkeypatch.setattr(packages, "rabbitmq_program", Path)
+    ports = Ports(layout)
+    rabbitmq.configure(layout, "rabbitmq2", ports, {"consumer_timeout": "5000"})
+    text = (layout.part("rabbitmq2") / "rabbitmq.conf").read_text(encoding="utf-8")
+    environment = rabbitmq.environment(layout, "rabbitmq2", ports)
+    assert "listeners.tcp.1 = 127.0.0.1:5673" in text
+    assert "management.tcp.ip = 127.0.0.1" in text
+    assert "cluster_partition_handling = pause_minority" in text
+    assert "consumer_timeout = 5000" in text
+    assert environment["RABBITMQ_NODENAME"] == "rabbitmq2@localhost"
+    assert environment["ERL_EPMD_ADDRESS"] == "127.0.0.1"
+    assert environment["ERL_EPMD_PORT"] != "4369"
