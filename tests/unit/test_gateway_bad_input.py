@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api_gateway.limits import HttpLimits
-from tests.harness.gateway import Gateway, gateway, problem_of
+from tests.harness.http_gateway import Gateway, gateway, problem_of
 
 GOOD: dict[str, Any] = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}
 LIMITS = HttpLimits(body_timeout_seconds=0.3, head_timeout_seconds=0.3)

@@ -9,7 +9,7 @@ from api_gateway.limits import HttpLimits
 from api_gateway.ports import NotDurable, OutboxFull
 from shared.errors import StoreUnavailable
 from shared.messages import Order, OrderItem
-from tests.harness.gateway import Gateway, gateway, problem_of
+from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.waiting import wait_until
 
 ONE_ITEM = '{"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}'
