@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from api_gateway.ports import (
     Accepted,
@@ -18,19 +18,14 @@ from api_gateway.ports import (
     Replayed,
 )
 from shared import keyspace
-from shared.errors import DecodeError
 from shared.keyspace import OrderStatus
-from shared.logs import get_logger
 from shared.messages import content_fingerprint, encode_order
 from shared.redis.client import Redis, store_deadline
-from shared.redis.records import OrderRecord, read_record
+from shared.redis.records import OrderRecord, fetch_records
 from shared.redis.scripts import Script
 
 Places = list[tuple[int, str]]
 """Orders by time of acceptance: microseconds since the epoch, then the id."""
-RECORD_FAULTS: Final = (DecodeError, KeyError, ValueError)
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +84,13 @@ class RedisOrderStore:
 
     async def get(self, order_id: str) -> OrderRecord | None:
         """See the port. A record that cannot be read is logged and counts as absent."""
-        async with store_deadline(self._timeout_seconds):
-            fields = cast(dict[str, str], await self._redis.hgetall(keyspace.order(order_id)))
-        return _readable(order_id, fields)
+        (record,) = await self.get_many([order_id])
+        return record
 
     async def get_many(self, order_ids: Sequence[str]) -> list[OrderRecord | None]:
         """Several records in one round trip, in order."""
-        async with (
-            store_deadline(self._timeout_seconds),
-            self._redis.pipeline(transaction=False) as pipeline,
-        ):
-            for order_id in order_ids:
-                _ = pipeline.hgetall(keyspace.order(order_id))
-            found = await pipeline.execute()
-        return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+        async with store_deadline(self._timeout_seconds):
+            return await fetch_records(self._redis, order_ids)
 
     async def _newest(self, status: OrderStatus, limit: int, after: Cursor | None) -> Places:
         """Up to ``limit`` places (time, id) that come after the cursor, newest first."""
@@ -131,12 +119,15 @@ class RedisOrderStore:
         return places[:limit]
 
     async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """See the port. Every order is in the index of exactly one status; the indexes are merged here."""
+        """See the port. Every order is in the index of exactly one status; the indexes are merged here.
+
+        An order that is decided in between may be found in two of them, and is shown once.
+        """
         statuses = [status] if status else list(OrderStatus)
         pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in statuses))
-        newest = sorted((place for page in pages for place in page), reverse=True)
+        newest = sorted({place for page in pages for place in page}, reverse=True)
         shown = newest[:limit]
-        records = await self.get_many([order_id for _, order_id in shown]) if shown else []
+        records = await self.get_many([order_id for _, order_id in shown])
         more = len(newest) > limit
         return OrderPage(
             orders=[record for record in records if record is not None],
@@ -200,13 +191,3 @@ def _acceptance(answer: list[Any], order_id: str, fingerprint: str) -> Acceptanc
             )
         case _:
             raise OutboxFull("too many orders wait for a broker")
-
-
-def _readable(order_id: str, fields: dict[str, str]) -> OrderRecord | None:
-    if not fields:
-        return None
-    try:
-        return read_record(fields)
-    except RECORD_FAULTS as error:
-        log.error("unreadable order record", order_id=order_id, error=repr(error))
-        return None

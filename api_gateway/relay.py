@@ -38,6 +38,7 @@ class OutboxRemovals:
         self._random = random_
         self._confirmed: list[str] = []
         self._some = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
 
     def add(self, order_id: str) -> None:
         """The order's message is in a queue."""
@@ -52,12 +53,15 @@ class OutboxRemovals:
             await asyncio.sleep(REMOVAL_PAUSE_SECONDS)
 
     async def flush(self) -> None:
-        """Drops everything that has been collected."""
-        self._some.clear()
-        while self._confirmed:
-            batch = self._confirmed[:REMOVAL_BATCH]
-            await waiting_out(lambda batch=batch: self._outbox.remove(batch), self._random)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            del self._confirmed[: len(batch)]
+        """Drops everything that has been collected, waiting for the store where it is away."""
+        async with self._one_at_a_time:
+            self._some.clear()
+            while batch := self._confirmed[:REMOVAL_BATCH]:
+                await self._remove(batch)
+                del self._confirmed[: len(batch)]
+
+    async def _remove(self, batch: Sequence[str]) -> None:
+        await waiting_out(lambda: self._outbox.remove(batch), self._random)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +103,16 @@ class Relay:
             await asyncio.sleep(self._times.pause)
 
     async def relay_once(self) -> int:
-        """Publishes every entry that is old enough; returns how many. Raises BrokerUnavailable."""
+        """Publishes every entry that is old enough, as long as the lease is held; returns how many.
+
+        Raises BrokerUnavailable, StoreUnavailable.
+        """
         relayed, after = 0, 0
         while entries := await self._outbox.older_than(self._times.minimum_age, after, RELAY_BATCH):
             after = entries[-1][1]
             relayed += await self._relay([order_id for order_id, _ in entries])
-            await self._lease.hold(LEASE_SECONDS)
+            if not await self._lease.hold(LEASE_SECONDS):
+                break
         if relayed:
             log.info("relayed orders from the outbox", count=relayed)
         return relayed

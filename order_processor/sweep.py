@@ -10,13 +10,13 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from shared import keyspace
-from shared.errors import DecodeError, StoreUnavailable
+from shared.errors import StoreUnavailable
 from shared.keyspace import OrderStatus
 from shared.logs import get_logger
 from shared.messages import epoch_microseconds
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
-from shared.redis.records import read_record
+from shared.redis.records import OrderRecord, fetch_records
 from shared.redis.scripts import Script, ScriptCall
 
 DECIDED: Final = (OrderStatus.CREATED, OrderStatus.REJECTED)
@@ -83,18 +83,12 @@ class Sweep:
         return places
 
     async def _remove(self, status: OrderStatus, order_ids: list[str], cutoff: int) -> int:
-        async with (
-            store_deadline(self._timeout_seconds),
-            self._redis.pipeline(transaction=False) as pipeline,
-        ):
-            for order_id in order_ids:
-                pipeline.hgetall(keyspace.order(order_id))
-            records = await pipeline.execute()
+        async with store_deadline(self._timeout_seconds):
+            records = await fetch_records(self._redis, order_ids)
         calls = [
-            call
-            for fields in records
-            if fields and int(fields.get("decided_at") or cutoff + 1) <= cutoff
-            if (call := _removal(status, fields)) is not None
+            _removal(status, record)
+            for record in records
+            if record and record.decided_at and epoch_microseconds(record.decided_at) <= cutoff
         ]
         if not calls:
             return 0
@@ -103,12 +97,7 @@ class Sweep:
         return sum(result for result in results if not isinstance(result, ResponseError))
 
 
-def _removal(status: OrderStatus, fields: dict[str, str]) -> ScriptCall | None:
-    try:
-        record = read_record(fields)
-    except (DecodeError, KeyError, ValueError) as error:
-        log.error("unreadable order record is kept", order_id=fields.get("id"), error=repr(error))
-        return None
+def _removal(status: OrderStatus, record: OrderRecord) -> ScriptCall:
     order = record.order
     keys = [
         keyspace.order(order.id),
@@ -117,8 +106,8 @@ def _removal(status: OrderStatus, fields: dict[str, str]) -> ScriptCall | None:
         keyspace.notifications(order.id),
         keyspace.claim(order.id),
     ]
-    if fields.get("idempotency_key"):
-        keys.append(keyspace.idempotency_key(fields["idempotency_key"]))
+    if record.idempotency_key:
+        keys.append(keyspace.idempotency_key(record.idempotency_key))
     decided_at = epoch_microseconds(record.decided_at) if record.decided_at else 0
     arguments: list[str | int] = [order.id, status.value, decided_at]
     for item in order.items:

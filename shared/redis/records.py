@@ -6,9 +6,18 @@ A timeline is one line per step: microseconds since the epoch, step, reason and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from redis.exceptions import RedisError
+
+from shared import keyspace
+from shared.errors import DecodeError
 from shared.keyspace import OrderStatus
+from shared.logs import get_logger
 from shared.messages import Order, Trace, decode_order, epoch_microseconds, event_time
+from shared.redis.client import Redis, is_away
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,7 @@ class OrderRecord:
     next_attempt_at: datetime | None
     trace: Trace
     timeline: Sequence[TimelineStep]
+    idempotency_key: str | None = None
 
     @property
     def accepted_at_microseconds(self) -> int:
@@ -45,8 +55,42 @@ class OrderRecord:
         return epoch_microseconds(self.accepted_at)
 
 
+async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRecord | None]:
+    """The records of several orders in one round trip, in order. Raises RedisError if the store is away.
+
+    A record that cannot be read is logged and counts as absent: it must not hide the others.
+    """
+    if not order_ids:
+        return []
+    async with redis.pipeline(transaction=False) as pipeline:
+        for order_id in order_ids:
+            _ = pipeline.hgetall(keyspace.order(order_id))
+        found = await pipeline.execute(raise_on_error=False)
+    return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+
+
+def _readable(order_id: str, found: Any) -> OrderRecord | None:
+    if isinstance(found, RedisError):
+        if is_away(found):
+            raise found
+        log.error("unreadable order record", order_id=order_id, error=str(found))
+        return None
+    try:
+        return read_record(found) if found else None
+    except DecodeError as error:
+        log.error("unreadable order record", order_id=order_id, error=str(error))
+        return None
+
+
 def read_record(fields: Mapping[str, str]) -> OrderRecord:
-    """The record behind the fields of ``order:{id}``. Raises DecodeError, KeyError or ValueError."""
+    """The record behind the fields of ``order:{id}``. Raises DecodeError."""
+    try:
+        return _record(fields)
+    except (KeyError, ValueError, OverflowError) as error:
+        raise DecodeError(f"{type(error).__name__}: {error}") from error
+
+
+def _record(fields: Mapping[str, str]) -> OrderRecord:
     return OrderRecord(
         order=decode_order(fields["order"]),
         status=OrderStatus(fields["status"]),
@@ -60,6 +104,7 @@ def read_record(fields: Mapping[str, str]) -> OrderRecord:
             correlation_id=fields.get("correlation_id", ""), traceparent=fields.get("traceparent") or None
         ),
         timeline=[_step(line) for line in fields.get("timeline", "").splitlines()],
+        idempotency_key=fields.get("idempotency_key") or None,
     )
 
 

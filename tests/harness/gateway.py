@@ -1,206 +1,55 @@
-"""The gateway's HTTP port on a real socket, over ports that live in memory."""
+"""The gateway's use cases over a store and a broker, as tests need them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import random
 from typing import Any
 
-from aiohttp import ClientResponse, ClientSession
-from prometheus_client import CollectorRegistry
+from api_gateway.orders import RedisOrderStore, RedisOutbox
+from api_gateway.ports import Placement
+from shared import keyspace
+from shared.messages import Order
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
+from tests.harness.examples import TRACE, an_order
 
-from api_gateway.app import build_app
-from api_gateway.limits import HttpLimits
-from api_gateway.listener import serve_clients
-from api_gateway.ports import (
-    Accepted,
-    Cursor,
-    Duplicate,
-    KeyReused,
-    OrderPage,
-    Placement,
-    PlacementResult,
-    Replayed,
-    StockWouldBeNegative,
-    UnknownSku,
-)
-from shared.keyspace import OrderStatus
-from shared.messages import Trace, content_fingerprint
-from shared.redis.records import OrderRecord, TimelineStep
-
-ACCEPTED_AT = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
+STORE_SECONDS = 5.0
+JSON, TEXT = "application/json", "text/plain"
 
 
-@dataclass(slots=True)
-class MemoryIntake:
-    """Accepts each id once. ``fault`` is raised instead; ``gate`` holds answers back until it is set."""
-
-    placements: list[Placement] = field(default_factory=list)
-    fault: BaseException | None = None
-    gate: asyncio.Event | None = None
-    waiting: int = 0
-
-    async def place(self, placement: Placement) -> PlacementResult:
-        """See the port."""
-        if self.fault is not None:
-            raise self.fault
-        if self.gate is not None:
-            self.waiting += 1
-            await self.gate.wait()
-        fingerprint = content_fingerprint(placement.order)
-        for known in self.placements:
-            same = content_fingerprint(known.order) == fingerprint
-            if placement.idempotency_key and known.idempotency_key == placement.idempotency_key:
-                if same and (known.order.id == placement.order.id or not placement.client_named_id):
-                    return Replayed(order_id=known.order.id, media_type=known.media_type)
-                return KeyReused(order_id=known.order.id)
-            if known.order.id == placement.order.id:
-                return Duplicate(order_id=known.order.id, status=OrderStatus.CREATED, same_content=same)
-        self.placements.append(placement)
-        return Accepted(order_id=placement.order.id)
-
-
-@dataclass(slots=True)
-class MemoryOrders:
-    """Shows the orders of an intake; remembers what was listed."""
-
-    intake: MemoryIntake
-    fault: BaseException | None = None
-    queries: list[tuple[OrderStatus | None, int, Cursor | None]] = field(default_factory=list)
-
-    async def get(self, order_id: str) -> OrderRecord | None:
-        """See the port."""
-        if self.fault is not None:
-            raise self.fault
-        found = (placed for placed in self.intake.placements if placed.order.id == order_id)
-        return next((record_of(placed) for placed in found), None)
-
-    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """See the port."""
-        self.queries.append((status, limit, after))
-        placements: Sequence[Placement] = self.intake.placements[::-1]
-        if after is not None:
-            ids = [placed.order.id for placed in placements]
-            placements = placements[ids.index(after.order_id) + 1 :]
-        shown = placements[:limit]
-        more = len(placements) > limit
-        cursor = Cursor(accepted_at=1_700_000_000_000_000, order_id=shown[-1].order.id) if more else None
-        return OrderPage(orders=[record_of(placed) for placed in shown], next_cursor=cursor)
-
-
-@dataclass(slots=True)
-class MemoryStock:
-    """Stock in a dictionary."""
-
-    stock: dict[str, int | None] = field(default_factory=dict)
-    fault: BaseException | None = None
-
-    async def get(self, sku: str) -> int | None:
-        """See the port."""
-        return self.stock.get(sku)
-
-    async def list(self) -> Mapping[str, int | None]:
-        """See the port."""
-        return dict(sorted(self.stock.items()))
-
-    async def set(self, sku: str, available: int) -> int:
-        """See the port."""
-        if self.fault is not None:
-            raise self.fault
-        self.stock[sku] = available
-        return available
-
-    async def adjust(self, sku: str, delta: int) -> int:
-        """See the port."""
-        if self.fault is not None:
-            raise self.fault
-        before = self.stock.get(sku)
-        if before is None:
-            raise UnknownSku(sku)
-        if before + delta < 0:
-            raise StockWouldBeNegative(sku)
-        self.stock[sku] = before + delta
-        return before + delta
-
-
-@dataclass(slots=True)
-class Gateway:
-    """A gateway that runs in this process, and the ports behind it."""
-
-    port: int
-    session: ClientSession
-    intake: MemoryIntake
-    orders: MemoryOrders
-    stock: MemoryStock
-    registry: CollectorRegistry
-
-    def metric(self, name: str, **labels: str) -> float:
-        """The value of a sample, 0 where there is none yet."""
-        return self.registry.get_sample_value(name, labels) or 0.0
-
-    async def post(self, body: bytes | str, **headers: str) -> ClientResponse:
-        """Posts an order."""
-        return await self.send("POST", "/orders", body, **headers)
-
-    async def send(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> ClientResponse:
-        """Sends a JSON body; header names are written with underscores. The answer has been read."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        payload = body.encode() if isinstance(body, str) else body
-        answer = await self.session.request(
-            method, path, data=payload, headers={"Content-Type": "application/json", **named}
-        )
-        await answer.read()
-        return answer
-
-    async def raw(self, request: bytes, *, timeout_seconds: float = 10.0) -> bytes:
-        """Sends bytes and reads until the gateway closes the connection."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(request)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                return await reader.read()
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def gateway(limits: HttpLimits | None = None) -> AsyncIterator[Gateway]:
-    """A gateway on a free port of loopback."""
-    limits = limits or HttpLimits()
-    intake = MemoryIntake()
-    orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
-    app = build_app(intake=intake, orders=orders, stock=stock, limits=limits)
-    serving = serve_clients(app, "127.0.0.1", 0, limits=limits, registry=registry, drain_seconds=1.0)
-    async with serving as port, ClientSession(f"http://127.0.0.1:{port}") as session:
-        yield Gateway(
-            port=port, session=session, intake=intake, orders=orders, stock=stock, registry=registry
-        )
-
-
-def record_of(placement: Placement) -> OrderRecord:
-    """The record of an order that was just accepted."""
-    return OrderRecord(
-        order=placement.order,
-        status=OrderStatus.ACCEPTED,
-        accepted_at=ACCEPTED_AT,
-        decided_at=None,
-        reason=None,
-        sku_at_fault=None,
-        sequence=None,
-        next_attempt_at=None,
-        trace=Trace(correlation_id=placement.trace.correlation_id),
-        timeline=[TimelineStep(step="accepted", at=ACCEPTED_AT)],
+def order_store(redis: Redis, *, outbox_limit: int = 100) -> RedisOrderStore:
+    """A store with the contract's claim TTL."""
+    return RedisOrderStore(
+        redis, timeout_seconds=STORE_SECONDS, claim_ttl_seconds=86_400, outbox_limit=outbox_limit
     )
 
 
-async def problem_of(answer: ClientResponse) -> dict[str, Any]:
-    """The problem in an answer, after checking that it is one in full."""
-    assert answer.content_type == "application/problem+json", await answer.text()
-    found: dict[str, Any] = await answer.json(content_type=None)
-    assert {"type", "title", "status", "detail", "instance", "correlation_id"} <= set(found)
-    assert found["status"] == answer.status
-    assert found["correlation_id"] == answer.headers["X-Correlation-ID"]
-    return found
+def outbox_of(redis: Redis) -> RedisOutbox:
+    """The outbox of that store."""
+    return RedisOutbox(redis, timeout_seconds=STORE_SECONDS)
+
+
+def relay_lease(redis: Redis) -> Lease:
+    """One more gateway's claim to relay."""
+    return Lease(redis, keyspace.OUTBOX_LEASE, timeout_seconds=STORE_SECONDS)
+
+
+def a_placement(
+    order: Order | None = None, *, key: str | None = None, named: bool = True, media_type: str = JSON
+) -> Placement:
+    """A request for an order; ``named`` is False where the server made the id up."""
+    return Placement(
+        order=order or an_order(),
+        client_named_id=named,
+        idempotency_key=key,
+        media_type=media_type,
+        trace=TRACE,
+    )
+
+
+async def age(redis: Any, order_id: str, seconds: float) -> None:
+    """Makes an outbox entry older than it is."""
+    await redis.zincrby(keyspace.OUTBOX, -round(seconds * 1_000_000), order_id)
+
+
+def seeded() -> random.Random:
+    """Chance that is the same every time."""
+    return random.Random(1)
