@@ -93,6 +93,7 @@ class Ledger:
 async def live_through(
     stock: dict[str, int], events: Sequence[Event[OrderPlaced]], steps: Sequence[Step]
 ) -> None:
+    """Goes through the steps, then delivers every order once more, and checks after each."""
     async with store_in_process() as redis:
         store = RedisDecisionStore(redis, timeout_seconds=30.0, oldest_recreated_seconds=A_CENTURY)
         for sku, available in stock.items():
