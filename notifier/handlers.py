@@ -1,6 +1,7 @@
 """From events to notifications: claim, send, mark as sent, and only then ack.
 
-A crash between send and mark is the one moment in which a notification can go out twice. While the way to
+A crash between send and mark is the one moment in which a notification can go out twice, so each is marked
+before the turn passes on: one turn, the default, means one extra notification at most per crash. While the way to
 the customers is shut for all of them, the batch is given back unsent and waits; nobody's attempts are spent.
 """
 
@@ -10,7 +11,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from notifier.domain import notification_of
 from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, NotificationStore, Sender
@@ -21,8 +21,6 @@ from shared.messages import Event, EventData
 from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Incoming
 from shared.messaging.waiting import waiting_out
-
-SENDS_AT_ONCE: Final = 32
 
 log = get_logger(__name__)
 
@@ -44,7 +42,7 @@ class NotificationHandler:
         sender: Sender,
         send_timeout_seconds: float,
         random_: random.Random,
-        sends_at_once: int = SENDS_AT_ONCE,
+        sends_at_once: int = 1,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -68,9 +66,6 @@ class NotificationHandler:
             for attempt, claim, outcome in zip(attempts, claims, outcomes, strict=True)
             if isinstance(claim, Claimed)
         ]
-        if sent := [attempt for attempt, outcome in mine if isinstance(outcome, Done)]:
-            failpoint("between_send_and_mark")
-            await waiting_out(lambda: self._store.mark_sent(sent), self._random)
         if outage.error is not None:
             unsent = [attempt for attempt, outcome in mine if not isinstance(outcome, Done | Retry)]
             text = str(outage.error)
@@ -94,10 +89,17 @@ class NotificationHandler:
             if outage.error is not None:
                 return None
             try:
-                return await self._send(attempt)
+                return await self._send_and_mark(attempt)
             except SenderUnavailable as error:
                 outage.error = error
                 return None
+
+    async def _send_and_mark(self, attempt: Attempt) -> Outcome:
+        outcome = await self._send(attempt)
+        if isinstance(outcome, Done):
+            failpoint("between_send_and_mark")
+            await waiting_out(lambda: self._store.mark_sent([attempt]), self._random)
+        return outcome
 
     async def _renewed(self, attempt: Attempt, claim: Claim) -> Claim:
         """The claim, taken again if its turn came so late that the lease may end while it is being sent."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from notifier.handlers import SENDS_AT_ONCE, NotificationHandler
+from notifier.handlers import NotificationHandler
 from notifier.mailboxes import named_mailbox
 from notifier.ports import Sender
 from notifier.senders.addressed import AddressedSender
@@ -30,10 +30,9 @@ from shared.worker import UseCases, run_worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
-    """The way to the customers, how many it takes at once, and what runs and is checked because of it."""
+    """The way to the customers, and what runs and is checked because of it."""
 
     sender: Sender
-    sends_at_once: int
     jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
 
@@ -42,7 +41,7 @@ async def run(
     common: CommonSettings, own: NotifierSettings, infrastructure: Infrastructure, stop: asyncio.Event
 ) -> None:
     """Notifies until ``stop`` is set, then finishes what has arrived."""
-    way = _mail(own) if own.sender == "smtp" else _Way(sender=LogSender(), sends_at_once=SENDS_AT_ONCE)
+    way = _mail(own) if own.sender == "smtp" else _Way(sender=LogSender())
 
     def build(redis: Redis, random_: random.Random, _: CollectorRegistry) -> UseCases:
         store = RedisNotificationStore(
@@ -56,7 +55,7 @@ async def run(
             sender=way.sender,
             send_timeout_seconds=own.send_timeout_seconds,
             random_=random_,
-            sends_at_once=way.sends_at_once,
+            sends_at_once=own.sends_at_once,
         )
         return UseCases(
             handlers={OrderCreated: handler, OrderRejected: handler},
@@ -79,11 +78,10 @@ def _mail(own: NotifierSettings) -> _Way:
         connect_timeout_seconds=own.smtp_connect_timeout_seconds,
     )
     mail_from = named_mailbox(own.mail_from)
-    connections = SmtpConnections(server, sender=mail_from, kept=own.smtp_connections)
+    connections = SmtpConnections(server, sender=mail_from, kept=own.sends_at_once)
     letters = Letters(mail_from, lambda: datetime.now(UTC))
     return _Way(
         sender=AddressedSender(SmtpSender(connections, letters), otherwise=LogSender()),
-        sends_at_once=own.smtp_connections,
         jobs=(connections.run,),
         checks={"smtp": connections.unready_reason},
     )

@@ -17,6 +17,7 @@ class NotifierSettings(WorkerSettings):
     ops_port: Port = 9102
     send_timeout_seconds: Seconds = 10.0
     lease_seconds: Seconds = 15.0
+    sends_at_once: Count = 1
 
     sender: Literal["log", "smtp"] = "log"
     mail_from: str = ""
@@ -26,7 +27,6 @@ class NotifierSettings(WorkerSettings):
     smtp_ca_file: FilePath | None = None
     smtp_username: str = ""
     smtp_password: SecretStr = SecretStr("")
-    smtp_connections: Count = 4
     smtp_connect_timeout_seconds: Seconds = 5.0
 
     @field_validator("mail_from")

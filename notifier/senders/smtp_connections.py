@@ -51,10 +51,13 @@ class _Idle:
 class SmtpConnections:
     """Hands out connections with a transaction begun from ``sender``; keeps at most ``kept`` for later."""
 
-    def __init__(self, server: MailServer, *, sender: Mailbox, kept: int) -> None:
+    def __init__(
+        self, server: MailServer, *, sender: Mailbox, kept: int, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         self._server = server
         self._sender = sender
         self._kept = kept
+        self._idle_seconds = idle_seconds
         self._tls_context = _tls_context(server)
         self._idle: deque[_Idle] = deque()
         self._outage: str | None = None
@@ -67,7 +70,7 @@ class SmtpConnections:
         """Says goodbye on connections that are not used any more, and on all of them in the end."""
         try:
             while True:
-                await asyncio.sleep(IDLE_SECONDS / 4)
+                await asyncio.sleep(self._idle_seconds / 4)
                 await self._leave(self._expired())
         finally:
             await self._leave([idle.connection for idle in self._idle])
@@ -160,7 +163,7 @@ class SmtpConnections:
         return connection
 
     def _expired(self) -> list[SMTP]:
-        oldest = time.monotonic() - IDLE_SECONDS
+        oldest = time.monotonic() - self._idle_seconds
         expired = []
         while self._idle and self._idle[0].since < oldest:
             expired.append(self._idle.popleft().connection)
