@@ -1,0 +1,142 @@
+"""A dashboard over figures that a test makes up."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from dashboard.app import build_app
+from dashboard.state import Answer, BrokerState, NodeState, NodeStatus, Question, QueueState, StoreState
+from shared.errors import StoreUnavailable
+from shared.health import Health
+from shared.keyspace import NotificationStatus, OrderStatus
+from shared.metrics import new_registry
+from shared.pipeline import CONSUMPTIONS, queues
+
+NODES = ("rabbitmq1@localhost", "rabbitmq2@localhost", "rabbitmq3@localhost")
+READ_AT = datetime(2025, 11, 21, 8, 30, 5, tzinfo=UTC)
+
+STORE = StoreState(
+    read_at=READ_AT,
+    processed=1601,
+    orders={
+        OrderStatus.ACCEPTED: 7,
+        OrderStatus.RETRYING: 0,
+        OrderStatus.DEAD: 0,
+        OrderStatus.CREATED: 1503,
+        OrderStatus.REJECTED: 98,
+    },
+    notifications={
+        NotificationStatus.SENDING: 1,
+        NotificationStatus.SENT: 1600,
+        NotificationStatus.FAILED: 0,
+    },
+    outbox=2,
+    outbox_oldest_seconds=0.25,
+    inventory={"cable": 368, "mag-safe-phone-case": 98},
+)
+
+
+def whole_brokers() -> BrokerState:
+    """Three nodes that run, and every queue as it should be."""
+    consumed = {consumption.queue for consumption in CONSUMPTIONS}
+    return BrokerState(
+        nodes=[NodeState(node=node, status=NodeStatus.RUNNING) for node in NODES],
+        queues={
+            queue.name: QueueState(
+                name=queue.name,
+                ready=0,
+                unacked=0,
+                consumers=1 if queue.name in consumed else 0,
+                members=NODES,
+                online=NODES,
+                leader=NODES[0],
+            )
+            for queue in queues()
+        },
+        observed_at=READ_AT,
+        age_seconds=1.5,
+        silence={},
+    )
+
+
+def with_queue(broker: BrokerState, queue: QueueState) -> BrokerState:
+    """The same brokers with another state of one queue."""
+    return replace(broker, queues={**broker.queues, queue.name: queue})
+
+
+def with_nodes(broker: BrokerState, nodes: Sequence[NodeState]) -> BrokerState:
+    """The same brokers with other nodes."""
+    return replace(broker, nodes=nodes)
+
+
+@dataclass(slots=True)
+class MadeUpStore:
+    """A store reader that says what it was told to say; ``away`` makes it fail."""
+
+    figures: StoreState = STORE
+    answers: dict[Question, Answer] = field(default_factory=dict)
+    away: bool = False
+
+    async def read(self) -> StoreState:
+        """See the port."""
+        if self.away:
+            raise StoreUnavailable("Redis did not answer within 1 s")
+        return self.figures
+
+    async def answer(self, question: Question) -> Answer:
+        """See the port."""
+        if self.away:
+            raise StoreUnavailable("Redis did not answer within 1 s")
+        return self.answers.get(question, Answer())
+
+
+@dataclass(slots=True)
+class MadeUpBrokers:
+    """A broker observer that says what it was told to say."""
+
+    seen: BrokerState = field(default_factory=whole_brokers)
+
+    def state(self) -> BrokerState:
+        """See the port."""
+        return self.seen
+
+
+class Dashboard:
+    """The dashboard's application behind a real port, and what it is told."""
+
+    def __init__(self) -> None:
+        self.store = MadeUpStore()
+        self.brokers = MadeUpBrokers()
+        self.health = Health()
+        app = build_app(
+            store=self.store,
+            brokers=self.brokers,
+            health=self.health,
+            registry=new_registry(),
+            refresh_seconds=1,
+        )
+        self.client = TestClient(TestServer(app))
+
+    async def get(self, path: str, **headers: str) -> ClientResponse:
+        """GET; header names with underscores for hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = await self.client.get(path, headers=named)
+        await response.read()
+        return response
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return str(self.client.make_url("/"))
+
+
+@asynccontextmanager
+async def dashboard() -> AsyncIterator[Dashboard]:
+    """Serves a dashboard for the block."""
+    served = Dashboard()
+    async with served.client:
+        yield served

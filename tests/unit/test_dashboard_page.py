@@ -1,0 +1,108 @@
+"""The page of the dashboard as the server sends it, which is how it reads without JavaScript."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from dashboard.fragments import amount, duration
+from dashboard.state import Answer, NodeState, NodeStatus, Question
+from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Dashboard]:
+    """A dashboard that has good news."""
+    async with dashboard() as running:
+        yield running
+
+
+async def page(served: Dashboard, path: str = "/") -> str:
+    """The HTML."""
+    return await (await served.get(path)).text()
+
+
+async def test_the_figures_are_in_the_html(served: Dashboard) -> None:
+    """Nothing is left to a script: figures, queues, nodes and stock are all there."""
+    html = await page(served)
+    for figure in ("1,601", "1,503", "1,600", "368", "orders.queue", "notifier.dead", *NODES, "All is well"):
+        assert figure in html
+    assert '<noscript><meta http-equiv="refresh" content="1"></noscript>' in html
+
+
+async def test_what_is_wrong_comes_first(served: Dashboard) -> None:
+    """Counted in the title and the heading, and said in words."""
+    served.brokers.seen = with_nodes(
+        served.brokers.seen, [NodeState(node=NODES[1], status=NodeStatus.NOT_RUNNING, alarms=())]
+    )
+    html = await page(served)
+    assert "<title>1 thing needs attention" in html
+    assert f"Broker node {NODES[1]} does not run" in html
+    assert "not running</span>" in html
+
+
+async def test_without_the_store_the_page_shows_the_rest(served: Dashboard) -> None:
+    """503, but a page: the brokers are there, and it says what is missing."""
+    served.store.away = True
+    answer = await served.get("/?sku=cable")
+    html = await answer.text()
+    assert (answer.status, answer.content_type) == (503, "text/html")
+    assert "The store is away: Redis did not answer within 1 s" in html
+    assert "Not known while the store is away." in html
+    assert NODES[0] in html
+
+
+async def test_old_figures_of_queues_are_marked(served: Dashboard) -> None:
+    """They stay on the page, set apart, and are not taken for the present."""
+    served.brokers.seen = replace(served.brokers.seen, age_seconds=95.0)
+    html = await page(served)
+    assert "The figures of the queues are 95 s old" in html
+    assert '<section class="old"' in html
+
+
+async def test_a_sku_and_an_order_can_be_looked_up(served: Dashboard) -> None:
+    """By a form that needs no script either."""
+    asked = Question(sku="cable", order_id="order123")
+    served.store.answers[asked] = Answer(inventory_level=368, notification_status="sent")
+    html = await page(served, "/?sku=cable&order_id=order123")
+    assert "<code>cable</code> has 368 available" in html
+    assert "<code>order123</code>: sent" in html
+    assert "<code>nope</code> has no stock entry" in await page(served, "/?sku=nope")
+
+
+async def test_what_comes_from_outside_is_text(served: Dashboard) -> None:
+    """Questions, SKUs and reasons of faults cannot become markup."""
+    hostile = '"><script>alert(1)</script>'
+    served.store.figures = replace(STORE, inventory={hostile: -1})
+    html = await page(served, f"/?sku={hostile}&order_id={hostile}")
+    assert "<script>alert" not in html
+    assert 'value=""' not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+async def test_a_long_stock_list_is_cut(served: Dashboard) -> None:
+    """The page stays readable; what is left out is counted."""
+    served.store.figures = replace(STORE, inventory={f"sku-{number:04}": number for number in range(1250)})
+    html = await page(served)
+    assert "1,050 more SKUs are in /metrics." in html
+    assert "sku-0200" not in html
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "less than 1 s"),
+        (1, "1 s"),
+        (200, "3 min 20 s"),
+        (3_600, "1 h"),
+        (90_061, "1 d 1 h"),
+    ],
+)
+def test_spans_of_time_are_told_in_their_largest_units(seconds: float, words: str) -> None:
+    """Two units at most."""
+    assert duration(seconds) == words
+
+
+def test_one_is_not_many() -> None:
+    """Nouns follow their count."""
+    assert [amount(count, "consumer") for count in (0, 1, 2)] == ["0 consumers", "1 consumer", "2 consumers"]
