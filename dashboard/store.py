@@ -1,5 +1,6 @@
 """The pipeline's figures in Redis. Nothing here writes."""
 
+import re
 from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
@@ -13,6 +14,7 @@ from shared.redis.client import Redis, is_away, store_deadline
 from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 class RedisStoreReader:
@@ -72,10 +74,8 @@ def _integer(figure: object) -> int | None:
     """A figure that was read, 0 where there is none yet, None where it is none."""
     if figure is None:
         return 0
-    try:
-        return int(str(figure))
-    except ValueError:
-        return None
+    text = str(figure)
+    return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def _by_status(counts: Any) -> dict[NotificationStatus, int | None]:

@@ -1,0 +1,107 @@
+"""Reading the pipeline's figures, over the in-process store and a real Redis."""
+
+import pytest
+
+from dashboard.state import Question
+from dashboard.store import RedisStoreReader
+from shared import keyspace
+from shared.errors import StoreUnavailable
+from shared.keyspace import NotificationStatus, OrderStatus
+from shared.redis.client import Redis, open_redis
+from shared.redis.stock import StockReader
+
+
+@pytest.fixture
+def reader(redis: Redis) -> RedisStoreReader:
+    """A reader of a store in which nothing is."""
+    return reader_of(redis)
+
+
+def reader_of(redis: Redis, timeout_seconds: float = 5.0) -> RedisStoreReader:
+    """A reader of that store."""
+    stock = StockReader(redis, timeout_seconds=timeout_seconds)
+    return RedisStoreReader(redis, stock, timeout_seconds=timeout_seconds)
+
+
+async def test_an_empty_store_has_zeros(reader: RedisStoreReader) -> None:
+    """Nothing has happened yet; that is a figure too."""
+    state = await reader.read()
+    assert (state.processed, state.outbox, state.outbox_oldest_seconds) == (0, 0, None)
+    assert set(state.orders.values()) == {0}
+    assert set(state.notifications.values()) == {0}
+    assert state.inventory == {}
+
+
+async def test_every_figure_is_read_where_the_services_keep_it(
+    reader: RedisStoreReader, redis: Redis
+) -> None:
+    """Orders by their indexes, the rest by its key."""
+    await redis.zadd(keyspace.orders_by_status(OrderStatus.CREATED), {"o1": 1, "o2": 2})
+    await redis.zadd(keyspace.orders_by_status(OrderStatus.RETRYING), {"o3": 3})
+    await redis.set(keyspace.PROCESSED_COUNT, "2")
+    await redis.hset(keyspace.NOTIFICATION_COUNTS, mapping={"sent": "2", "failed": "1"})
+    await redis.mset({keyspace.inventory("cable"): "-3", keyspace.inventory("case"): "98"})
+    state = await reader.read()
+    assert state.processed == 2
+    assert (state.orders[OrderStatus.CREATED], state.orders[OrderStatus.RETRYING]) == (2, 1)
+    assert state.notifications == {
+        NotificationStatus.SENDING: 0,
+        NotificationStatus.SENT: 2,
+        NotificationStatus.FAILED: 1,
+    }
+    assert state.inventory == {"cable": -3, "case": 98}
+
+
+async def test_the_outbox_has_a_size_and_an_age(reader: RedisStoreReader, redis: Redis) -> None:
+    """The age is that of its oldest order, by the clock of the store."""
+    seconds, microseconds = await redis.time()
+    now = seconds * 1_000_000 + microseconds
+    await redis.zadd(keyspace.OUTBOX, {"young": now, "old": now - 90_000_000})
+    state = await reader.read()
+    assert state.outbox == 2
+    assert state.outbox_oldest_seconds is not None
+    assert 90 <= state.outbox_oldest_seconds < 100
+
+
+async def test_one_sku_and_one_order_can_be_asked_for(reader: RedisStoreReader, redis: Redis) -> None:
+    """What is there, and None for what is not."""
+    await redis.set(keyspace.inventory("cable"), "98")
+    await redis.hset(keyspace.notifications("o1"), "status", "sent")
+    known = await reader.answer(Question(sku="cable", order_id="o1"))
+    assert (known.inventory_level, known.notification_status) == (98, "sent")
+    unknown = await reader.answer(Question(sku="nope", order_id="nope"))
+    assert (unknown.inventory_level, unknown.notification_status) == (None, None)
+
+
+async def test_keys_that_hold_something_else_cost_their_figure_alone(
+    reader: RedisStoreReader, redis: Redis
+) -> None:
+    """They are shown as not known; everything else is read."""
+    await redis.set(keyspace.PROCESSED_COUNT, "many")
+    await redis.set(keyspace.NOTIFICATION_COUNTS, "a string")
+    await redis.set(keyspace.OUTBOX, "a string")
+    await redis.set(keyspace.orders_by_status(OrderStatus.DEAD), "a string")
+    await redis.set(keyspace.inventory("cable"), "plenty")
+    await redis.set(keyspace.notifications("o1"), "a string")
+    state = await reader.read()
+    assert (state.processed, state.outbox, state.outbox_oldest_seconds) == (None, None, None)
+    assert state.orders[OrderStatus.DEAD] is None
+    assert state.orders[OrderStatus.CREATED] == 0
+    assert set(state.notifications.values()) == {None}
+    assert state.inventory == {"cable": None}
+    assert (await reader.answer(Question(sku="cable", order_id="o1"))).notification_status is None
+
+
+async def test_reading_writes_nothing(reader: RedisStoreReader, redis: Redis) -> None:
+    """Not even for what was asked for and is not there."""
+    await reader.read()
+    await reader.answer(Question(sku="nope", order_id="nope"))
+    assert await redis.dbsize() == 0
+
+
+async def test_an_absent_store_is_told_as_such(unused_tcp_port: int) -> None:
+    """StoreUnavailable, in time."""
+    url = f"redis://127.0.0.1:{unused_tcp_port}/0"
+    async with open_redis(url, timeout_seconds=0.5, max_connections=2) as redis:
+        with pytest.raises(StoreUnavailable):
+            await reader_of(redis, 0.5).read()

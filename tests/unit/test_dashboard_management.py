@@ -1,0 +1,161 @@
+"""Asking RabbitMQ's management interface, played by servers that refuse, hang and talk nonsense."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from dashboard.management import ManagementClient, NodeRow, Observation, QueueRow, vhost_of
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TIMEOUT_SECONDS = 0.3
+NODES = [
+    {"name": "a@h", "running": True, "mem_alarm": True, "partitions": [], "uptime": 5000, "something": "new"},
+    {"name": "b@h", "running": False},
+]
+QUEUES = [
+    {"name": "q", "messages_ready": 3, "consumers": 1, "members": ["a@h", "b@h"], "online": ["a@h"]},
+    {"name": "just declared"},
+]
+
+
+def says(document: Any) -> Answer:
+    """Answers at once."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(document)
+
+    return answer
+
+
+async def hangs(_: web.Request) -> web.StreamResponse:
+    """Never answers, as a node does whose peer is frozen."""
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+async def refuses(_: web.Request) -> web.StreamResponse:
+    """Wants another password."""
+    return web.json_response({"error": "not_authorised"}, status=401)
+
+
+async def talks_nonsense(_: web.Request) -> web.StreamResponse:
+    """Is something else than RabbitMQ."""
+    return web.Response(text="<html>Welcome to nginx")
+
+
+WHOLE: Mapping[str, Answer] = {
+    "/api/overview": says({"node": "a@h", "rabbitmq_version": "4.0.5"}),
+    "/api/nodes": says(NODES),
+    "/api/queues/{vhost}": says(QUEUES),
+}
+
+
+@asynccontextmanager
+async def serving(answers: Mapping[str, Answer]) -> AsyncIterator[str]:
+    """One node's management interface; yields its host and port."""
+    app = web.Application()
+    for path, answer in answers.items():
+        app.router.add_get(path, answer)
+    async with TestServer(app) as server:
+        yield f"{server.host}:{server.port}"
+
+
+async def observed(*endpoints: str, vhost: str = "/") -> Observation:
+    """One round over these endpoints."""
+    async with aiohttp.ClientSession() as session:
+        urls = [f"http://guest:pass@{endpoint}" for endpoint in endpoints]
+        return await ManagementClient(session, urls, vhost=vhost, timeout_seconds=TIMEOUT_SECONDS).observe()
+
+
+async def test_a_cluster_tells_of_itself_its_nodes_and_its_queues() -> None:
+    """Figures that it has not gathered yet are not known, rather than 0; new ones are ignored."""
+    async with serving(WHOLE) as server:
+        seen = await observed(server)
+    (probe,) = seen.probes
+    assert (probe.endpoint, probe.node, probe.fault) == (server, "a@h", None)
+    assert seen.nodes == (
+        NodeRow("a@h", running=True, mem_alarm=True, uptime=5000),
+        NodeRow("b@h", running=False),
+    )
+    assert seen.queues == (
+        QueueRow("q", messages_ready=3, consumers=1, members=("a@h", "b@h"), online=("a@h",)),
+        QueueRow("just declared"),
+    )
+
+
+async def test_the_credentials_and_the_virtual_host_of_the_url_are_used() -> None:
+    """They arrive as basic authentication and as one part of the path."""
+    requests: list[tuple[str, str]] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        requests.append((request.rel_url.raw_path, request.headers["Authorization"]))
+        return web.json_response([])
+
+    async with serving({**WHOLE, "/api/queues/{vhost}": note}) as server:
+        await observed(server, vhost="/shop")
+    assert requests == [("/api/queues/%2Fshop", "Basic Z3Vlc3Q6cGFzcw==")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (hangs, "no answer within 0.3 s"),
+        (refuses, "it refused our user or password"),
+        (talks_nonsense, "its answer cannot be read"),
+    ],
+)
+async def test_an_endpoint_that_is_no_use_is_passed_over(answer: Answer, fault: str) -> None:
+    """The next one is asked, and the fault is told without any password."""
+    async with serving(dict.fromkeys(WHOLE, answer)) as bad, serving(WHOLE) as good:
+        seen = await observed(bad, good)
+    assert [probe.fault for probe in seen.probes] == [fault, None]
+    assert seen.nodes is not None
+    assert seen.queues is not None
+
+
+async def test_an_absent_endpoint_is_passed_over() -> None:
+    """A connection that is refused costs nothing but itself."""
+    async with serving(WHOLE) as gone:
+        pass
+    async with serving(WHOLE) as good:
+        seen = await observed(gone, good)
+    assert [probe.fault is None for probe in seen.probes] == [False, True]
+    assert seen.nodes is not None
+
+
+async def test_questions_that_hang_fail_alone() -> None:
+    """Each has its own deadline: a node may know its name and its peers, and yet hang on the queues."""
+    async with serving({**WHOLE, "/api/queues/{vhost}": hangs}) as server, asyncio.timeout(5):
+        seen = await observed(server)
+    assert seen.probes[0].node == "a@h"
+    assert seen.nodes is not None
+    assert seen.queues is None
+
+
+async def test_where_nobody_answers_nothing_is_known() -> None:
+    """An observation all the same, never an error."""
+    async with serving(dict.fromkeys(WHOLE, refuses)) as server:
+        seen = await observed(server, server)
+    assert seen.nodes is None
+    assert seen.queues is None
+
+
+@pytest.mark.parametrize(
+    ("url", "vhost"),
+    [
+        ("amqp://h:5672/", "/"),
+        ("amqp://h:5672", "/"),
+        ("amqp://h:5672/%2F", "/"),
+        ("amqp://h:5672/shop", "shop"),
+        ("amqp://h:5672/a%2Fb", "a/b"),
+    ],
+)
+def test_the_virtual_host_is_that_of_the_broker_url(url: str, vhost: str) -> None:
+    """Decoded; the default one where the URL names none."""
+    assert vhost_of(url) == vhost
