@@ -53,10 +53,16 @@ class ClientConnection(web.RequestHandler):
         self.stalled_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Bytes that belong to no request yet begin the head of the next one."""
-        if self.head_began is None and not self._is_working and (self._body is None or self._body.is_eof()):
+        """Bytes that belong to no request yet begin the head of the next one.
+
+        There are none where aiohttp calls this itself, to go on with what it has buffered.
+        """
+        if data and self.head_began is None and not self._is_busy():
             self.head_began = self._clock()
         super().data_received(data)
+
+    def _is_busy(self) -> bool:
+        return self._is_working or (self._body is not None and not self._body.is_eof())
 
     def work_begins(self, body: StreamReader) -> None:
         """The head of a request is complete; its body may still be on its way."""

@@ -1,0 +1,156 @@
+"""Looking at orders: one with its timeline, or all of them page by page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from api_gateway.limits import HttpLimits
+from api_gateway.listing import cursor_text
+from api_gateway.ports import Cursor
+from shared.errors import StoreUnavailable
+from shared.keyspace import OrderStatus
+from tests.harness.http_gateway import Gateway, gateway, problem_of
+from tests.harness.waiting import wait_until
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Gateway]:
+    """A gateway with five orders."""
+    async with gateway() as running:
+        for number in range(5):
+            body = f'{{"id": "o{number}", "email": "a@b.example", "sku": "cable", "qty": 2}}'
+            await running.post(body, X_Correlation_ID=f"c{number}")
+        yield running
+
+
+async def test_an_order_is_shown_in_full(served: Gateway) -> None:
+    """With times in UTC, in RFC 3339 with a Z, and every field even where it is null."""
+    answer = await served.send("GET", "/orders/o3")
+    assert answer.status == 200
+    assert await answer.json() == {
+        "id": "o3",
+        "status": "accepted",
+        "items": [{"sku": "cable", "qty": 2}],
+        "email": "a@b.example",
+        "reason": None,
+        "sku": None,
+        "accepted_at": "2025-01-02T03:04:05.600000Z",
+        "decided_at": None,
+        "next_attempt_at": None,
+        "correlation_id": "c3",
+        "timeline": [
+            {"step": "accepted", "at": "2025-01-02T03:04:05.600000Z", "reason": None, "attempts": None}
+        ],
+        "links": {"self": "/orders/o3"},
+    }
+
+
+async def test_an_unknown_order_is_404(served: Gateway) -> None:
+    """As a problem."""
+    assert (await problem_of(await served.send("GET", "/orders/o9")))["type"] == "/problems/not-found"
+
+
+async def test_an_impossible_order_is_404_even_while_the_store_is_away(served: Gateway) -> None:
+    """Nobody is asked."""
+    served.orders.fault = StoreUnavailable("away")
+    assert (await served.send("GET", "/orders/.o1")).status == 404
+    assert (await served.send("GET", "/orders/o1")).status == 503
+
+
+async def test_the_list_is_newest_first(served: Gateway) -> None:
+    """Fifty at most, of any status, where nothing is said."""
+    answer = await served.send("GET", "/orders")
+    listed = await answer.json()
+    assert [order["id"] for order in listed["orders"]] == ["o4", "o3", "o2", "o1", "o0"]
+    assert listed["next_cursor"] is None
+    assert served.orders.queries == [(None, 50, None)]
+
+
+async def test_following_the_cursor_shows_every_order_once(served: Gateway) -> None:
+    """The cursor needs no escaping in a URL."""
+    seen: list[str] = []
+    path = "/orders?limit=2"
+    while path:
+        listed = await (await served.send("GET", path)).json()
+        seen += [order["id"] for order in listed["orders"]]
+        cursor = listed["next_cursor"]
+        path = f"/orders?limit=2&cursor={cursor}" if cursor else ""
+    assert seen == ["o4", "o3", "o2", "o1", "o0"]
+
+
+@pytest.mark.parametrize("order_id", ["a", "A.b_c-9", "x" * 64, "xx", "xxx"])
+async def test_a_cursor_comes_back_as_it_was_given_out(served: Gateway, order_id: str) -> None:
+    """Whatever its length."""
+    now = round(datetime(2025, 1, 2, tzinfo=UTC).timestamp() * 1_000_000)
+    cursor = Cursor(accepted_at=now, order_id=order_id)
+    await served.post(f'{{"id": "{order_id}", "sku": "cable", "qty": 1}}')
+    answer = await served.send("GET", f"/orders?cursor={cursor_text(cursor)}")
+    assert answer.status == 200
+    assert served.orders.queries[-1][2] == cursor
+
+
+@pytest.mark.parametrize("status", list(OrderStatus))
+async def test_any_status_can_be_asked_for(served: Gateway, status: OrderStatus) -> None:
+    """The five that an order can have."""
+    assert (await served.send("GET", f"/orders?status={status}&limit=200")).status == 200
+    assert served.orders.queries == [(status, 200, None)]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("limit=0", ["limit"]),
+        ("limit=201", ["limit"]),
+        ("limit=-1", ["limit"]),
+        ("limit=", ["limit"]),
+        ("limit=1e2", ["limit"]),
+        ("limit=%D9%A1", ["limit"]),
+        ("limit=1_0", ["limit"]),
+        ("limit=99999999999999999999", ["limit"]),
+        ("limit=5&limit=5", ["limit"]),
+        ("status=unknown", ["status"]),
+        ("status=ACCEPTED", ["status"]),
+        ("status=", ["status"]),
+        ("status=created&status=dead", ["status"]),
+        ("cursor=", ["cursor"]),
+        ("cursor=nonsense", ["cursor"]),
+        ("cursor=%FF", ["cursor"]),
+        ("cursor=MTIzOi4u", ["cursor"]),
+        ("cursor=" + "A" * 500, ["cursor"]),
+        ("page=2", ["page"]),
+        ("Limit=2", ["Limit"]),
+        ("=", [""]),
+        ("limit=0&status=x&cursor=y&z=1", ["z", "status", "limit", "cursor"]),
+    ],
+)
+async def test_a_wrong_parameter_is_400_and_named(served: Gateway, query: str, fields: list[str]) -> None:
+    """Nothing is clipped or ignored in silence."""
+    answer = await served.send("GET", f"/orders?{query}")
+    problem = await problem_of(answer)
+    assert (answer.status, problem["type"]) == (400, "/problems/invalid-parameter")
+    assert [error["field"] for error in problem["errors"]] == fields
+    assert served.orders.queries == []
+
+
+async def test_head_answers_like_get_without_a_body(served: Gateway) -> None:
+    """Status and headers are those of GET."""
+    for path in ("/orders", "/orders/o1", "/inventory", "/openapi.json", "/docs"):
+        answer = await served.send("HEAD", path)
+        assert answer.status == 200
+        assert int(answer.headers["Content-Length"]) > 0
+        assert await answer.read() == b""
+
+
+async def test_the_limit_on_requests_counts_all_routes_about_orders() -> None:
+    """Reading is turned away too while as many as may are at work."""
+    async with gateway(HttpLimits(max_concurrent_requests=1)) as served:
+        served.intake.gate = asyncio.Event()
+        inside = asyncio.ensure_future(served.post('{"id": "o", "sku": "cable", "qty": 2}'))
+        await wait_until(lambda: served.intake.waiting == 1)
+        for path in ("/orders", "/orders/o"):
+            assert (await served.send("GET", path)).status == 503
+        assert (await served.send("GET", "/inventory")).status == 200
+        served.intake.gate.set()
+        assert (await inside).status == 202
