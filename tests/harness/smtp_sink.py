@@ -8,6 +8,7 @@ import contextlib
 import email
 import re
 import ssl
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,7 +54,8 @@ class Letter:
 class Fault:
     """What the sink does at a stage instead of going on: answer so, or hang, or hang up.
 
-    With ``recipient`` it concerns that one alone. A letter is ``kept`` if it was taken though nobody said so.
+    With ``recipient`` it concerns that one alone, with ``times`` only so many. A letter is ``kept`` if it was
+    taken though nobody said so.
     """
 
     at: Stage
@@ -62,15 +64,17 @@ class Fault:
     hang_up: bool = False
     recipient: str | None = None
     kept: bool = False
+    times: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """What the sink asks of clients before it talks about mail."""
+    """What the sink asks of clients before it talks about mail, and what it can."""
 
     tls_context: ssl.SSLContext | None = None
     implicit: bool = False
     login: tuple[str, str] | None = None
+    smtputf8: bool = True
 
 
 class SmtpSink:
@@ -79,9 +83,12 @@ class SmtpSink:
     def __init__(self, security: Security) -> None:
         self.letters: list[Letter] = []
         self.connections = 0
+        self.goodbyes = 0
+        self.hanging = 0
         self.port = 0
         self._security = security
         self._faults: list[Fault] = []
+        self._happened: Counter[Fault] = Counter()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.BaseTransport] = set()
 
@@ -108,10 +115,15 @@ class SmtpSink:
         """Listens, on the same port as before if there was one."""
         implicit = self._security.tls_context if self._security.implicit else None
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Conversation(self), LOOPBACK, self.port, ssl=implicit
-        )
+        self._server = await loop.create_server(self._meet, LOOPBACK, self.port, ssl=implicit)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def _meet(self) -> "_Conversation":
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Requiring AUTH"
+            )  # it does not see TLS that was there before it
+            return _Conversation(self)
 
     async def shut(self) -> None:
         """Listens no more and drops every connection, as a machine that dies does."""
@@ -129,10 +141,13 @@ class SmtpSink:
     async def reacts(self, stage: Stage, conversation: SMTP, *, to: str | None = None) -> str | None:
         """The answer of the first fault that applies; hangs or hangs up itself. None where all is well."""
         for fault in self._faults:
-            if fault.at == stage and fault.recipient in (None, to):
+            spent = fault.times is not None and self._happened[fault] >= fault.times
+            if fault.at == stage and fault.recipient in (None, to) and not spent:
+                self._happened[fault] += 1
                 if fault.kept and conversation.envelope is not None:
                     self._take(conversation)
                 if fault.hang:
+                    self.hanging += 1
                     await asyncio.Event().wait()
                 if fault.hang_up and conversation.transport is not None:
                     conversation.transport.close()
@@ -165,6 +180,11 @@ class SmtpSink:
         self._take(server)
         return TAKEN
 
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """A client leaves as it should."""
+        self.goodbyes += 1
+        return "221 Bye"
+
     def _take(self, conversation: SMTP) -> None:
         envelope, session = conversation.envelope, conversation.session
         assert envelope is not None
@@ -186,7 +206,7 @@ class SmtpSink:
         login = tuple(part.encode() for part in security.login) if security.login else None
         return {
             "hostname": "sink.test",
-            "enable_SMTPUTF8": True,
+            "enable_SMTPUTF8": security.smtputf8,
             "tls_context": None if security.implicit else security.tls_context,
             "require_starttls": not security.implicit,
             "auth_required": login is not None,
