@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+ENCODED_WORD: Final = "=?"
+"""Made of characters that an address may have, but mail programs read on as an encoding (RFC 2047)."""
 MAX_LOCAL_OCTETS: Final = 64
 MAX_DOMAIN_CHARACTERS: Final = 253
 
@@ -39,7 +41,8 @@ class Mailbox:
 def mailbox(address: str) -> Mailbox:
     """Reads ``local@domain``. Raises ValueError, whose text names the address."""
     local, _, domain = address.rpartition("@")
-    if not (local.isprintable() and _LOCAL.fullmatch(local) and len(local.encode()) <= MAX_LOCAL_OCTETS):
+    safe = local.isprintable() and _LOCAL.fullmatch(local) and ENCODED_WORD not in local
+    if not safe or len(local.encode()) > MAX_LOCAL_OCTETS:
         raise ValueError(f"{address!r} is not an address that mail can be sent to")
     return Mailbox(local=local, domain=_ascii_domain(domain, address))
 
