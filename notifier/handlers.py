@@ -1,8 +1,9 @@
 """From events to notifications: claim, send, mark as sent, and only then ack.
 
 A crash between send and mark is the one moment in which a notification can go out twice, so each is marked
-before the turn passes on: one turn, the default, means one extra notification at most per crash. While the way to
-the customers is shut for all of them, the batch is given back unsent and waits; nobody's attempts are spent.
+before the turn passes on: one turn, the default, means one extra notification at most per crash. While the
+way to the customers is shut for all of them, the batch is given back unsent and waits; nobody's attempts are
+spent.
 """
 
 import asyncio
