@@ -2,7 +2,7 @@
 
 import typer
 
-from orderctl.commands import inventory, lifecycle, load, orders, parts, views
+from orderctl.commands import failpoints, inventory, lifecycle, load, orders, parts, verify, views
 
 app = typer.Typer(
     name="orderctl",
@@ -23,6 +23,8 @@ app.command()(parts.start)
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(orders.app, name="order")
 app.command()(load.load)
+app.command()(verify.verify)
+app.command()(failpoints.failpoints)
 
 
 def main() -> None:

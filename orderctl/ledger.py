@@ -1,13 +1,15 @@
 """The ledger of a load run: which orders were attempted, and which of them the gateway acknowledged.
 
 One JSON object per line. `attempted` is written before the request leaves, so that an order whose answer
-never came is known too; `acknowledged` after its 202; `refused` when the gateway's last word was another one.
+never came is known too; `acknowledged` after its 202, with the time in seconds since the epoch; `refused`
+when the gateway's last word was another one.
 
     {"event": "attempted", "id": "load-1c9f-0", "items": [{"sku": "cable", "qty": 1}]}
-    {"event": "acknowledged", "id": "load-1c9f-0"}
+    {"event": "acknowledged", "id": "load-1c9f-0", "at": 1750000000.123}
     {"event": "refused", "id": "load-1c9f-1", "status": 503}
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,12 +40,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One line. Items are there where the event is `attempted`, the status where it is `refused`."""
+    """One line. Items are there where the event is `attempted`, the status where it is `refused`.
+
+    `at` is when it was acknowledged, in seconds since the epoch; ledgers of before have none.
+    """
 
     event: LedgerEvent
     order_id: str
     items: tuple[Item, ...] = ()
     status: int | None = None
+    at: float | None = None
 
 
 class LedgerWriter:
@@ -74,7 +80,7 @@ class LedgerWriter:
 
     def acknowledged(self, order_id: str) -> None:
         """The gateway answered that the order exists."""
-        self._append({"event": LedgerEvent.ACKNOWLEDGED, "id": order_id})
+        self._append({"event": LedgerEvent.ACKNOWLEDGED, "id": order_id, "at": round(time.time(), 3)})
 
     def refused(self, order_id: str, status: int | None) -> None:
         """The gateway's last word was another status, or None where it had no word."""
@@ -106,6 +112,7 @@ def _entry(path: Path, number: int, line: bytes) -> LedgerEntry:
             order_id=content["id"],
             items=tuple(Item(sku=item["sku"], qty=item["qty"]) for item in content.get("items", ())),
             status=content.get("status"),
+            at=content.get("at"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OrderctlError(f"{path}, line {number}: not a ledger entry") from error

@@ -1,72 +1,123 @@
-"""The verdict on a run: what was lost, doubled, oversold, unexpected or stuck.
+"""The verdict on a run: what was lost, doubled, oversold, unexpected, stuck or never announced.
 
 A pure function over evidence, shared by the tests and by ``orderctl verify``. It trusts nobody's summary: it
-compares what clients were told with what the store holds and with what customers received.
+compares what clients were told with what the store holds and with what customers received. Orders are taken
+one by one, so that a hundred thousand of them need a bit each and no more.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Final
 
+from orderctl.sequences import Sequences
 from shared.keyspace import OrderStatus
-from shared.messages import Order
+from shared.messages import Order, OrderItem
 
-TERMINAL = frozenset({OrderStatus.CREATED, OrderStatus.REJECTED})
+TERMINAL: Final = frozenset({OrderStatus.CREATED, OrderStatus.REJECTED})
+FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
+REMARKS: Final = ("dead", "undelivered", "changed_by_hand")
+MOST_NUMBERS_NAMED: Final = 1_000
+"""How many missing decisions are named one by one; past that only their number says anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
-    """One order as the store has it; ``sequence`` is its place among all decisions."""
+    """One order as the store has it; ``sequence`` is its place among all decisions.
+
+    ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
+    was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up.
+    """
 
     order: Order
     status: OrderStatus
     sequence: int | None = None
+    listed: OrderStatus | None = None
+    told: Mapping[OrderStatus, int] | None = None
+    undeliverable: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """An order that an index names (or a client, where ``listed`` is None) and that has no record."""
+
+    order_id: str
+    listed: OrderStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """An order whose record makes no sense."""
+
+    order_id: str
+    fault: str
+    listed: OrderStatus | None = None
+
+
+Sighting = OrderState | Absent | Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockState:
     """Stock at one instant, in pieces by SKU.
 
-    ``decided`` is how many decisions had been made by then; ``reserved`` sums the created ones among them.
-    ``supplied`` is what was put in through the API or by a test, where that is known.
+    ``decided`` is how many decisions had been made by then; ``reserved`` sums the created ones among them, of
+    which ``archived`` belong to the ``archived_orders`` that were removed after their retention.
+    ``available`` is None where it is no number. ``supplied`` is what was put in through the API or by a test,
+    where that is known.
     """
 
     decided: int
-    available: Mapping[str, int]
+    available: Mapping[str, int | None]
     reserved: Mapping[str, int]
     supplied: Mapping[str, int] = field(default_factory=dict)
+    archived: Mapping[str, int] = field(default_factory=dict)
+    archived_orders: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything the verdict rests on.
 
-    ``acknowledged`` are the ids that clients were told 202 for; ``attempted`` all that they tried.
-    ``notified`` counts what arrived at the customers' end per event id; None where nobody counted.
+    ``acknowledged`` are the ids that clients were told 202 for, ``attempted`` all that they tried (empty
+    where others place orders too), ``contents`` what they asked for. ``notified`` counts what arrived at the
+    customers' end per event id, ``events`` what was published; None where nobody counted. ``is_whole`` says
+    that the orders are all there are, so that every decision must belong to one of them.
     """
 
-    attempted: Collection[str]
-    acknowledged: Collection[str]
-    orders: Iterable[OrderState]
     stock: StockState
+    attempted: Collection[str] = ()
+    acknowledged: Collection[str] = ()
+    contents: Mapping[str, Sequence[OrderItem]] = field(default_factory=dict)
+    orders: Iterable[Sighting] = ()
     notified: Mapping[str, int] | None = None
+    events: Collection[str] | None = None
+    is_whole: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """The offending orders and SKUs by kind of fault; dead letters are reported and are no fault."""
+    """The offending orders and SKUs by kind of fault, and ``why`` for each of them.
+
+    Dead letters of orders (``dead``) and of notifications (``undelivered``) and stock that was changed by
+    hand are remarked on and are no fault.
+    """
 
     orders: int = 0
     created: int = 0
     rejected: int = 0
+    told: int = 0
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
     oversold: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     unannounced: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
+    undelivered: list[str] = field(default_factory=list)
     changed_by_hand: list[str] = field(default_factory=list)
+    why: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -75,65 +126,184 @@ class Verdict:
 
     def faults(self) -> dict[str, list[str]]:
         """The kinds of fault that were found, each with its offenders."""
-        kinds = ("lost", "duplicated", "unexpected", "oversold", "stuck", "unannounced")
-        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
+        return {kind: found for kind in FAULTS if (found := self.of_kind(kind))}
+
+    def of_kind(self, kind: str) -> list[str]:
+        """The offenders of one kind, ``FAULTS`` and ``REMARKS`` being the kinds."""
+        found: list[str] = getattr(self, kind)
+        return found
+
+    def blame(self, kind: str, offender: str, why: str) -> None:
+        """Adds an offender, once per kind."""
+        if offender in self.why and offender in self.of_kind(kind):
+            return
+        self.of_kind(kind).append(offender)
+        before = self.why.get(offender)
+        self.why[offender] = f"{before}; {why}" if before else why
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Compares the evidence with itself. Takes the orders one by one, so they may be streamed."""
-    verdict = Verdict()
-    missing = set(evidence.acknowledged)
-    attempted = set(evidence.attempted)
-    reserved: Counter[str] = Counter()
-    sequences: Counter[int] = Counter()
-    for state in evidence.orders:
+    """Compares the evidence with itself."""
+    oracle = Oracle(evidence)
+    for sighting in evidence.orders:
+        oracle.see(sighting)
+    return oracle.verdict()
+
+
+class Oracle:
+    """The same as a fold, for orders that come in pages; the evidence's own orders are not looked at."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._attempted = frozenset(evidence.attempted)
+        self._unseen = set(evidence.acknowledged)
+        self._reserved: Counter[str] = Counter()
+        self._sequences = Sequences(evidence.stock.decided)
+        self._explained = 0
+        self._verdict = Verdict()
+
+    @property
+    def unseen(self) -> AbstractSet[str]:
+        """The acknowledged orders that have not been seen yet."""
+        return self._unseen
+
+    def see(self, sighting: Sighting) -> None:
+        """Takes in one order; every order once, and in the state that counts."""
+        match sighting:
+            case Absent():
+                self._see_absent(sighting)
+            case Unreadable():
+                self._unseen.discard(sighting.order_id)
+                self._explained += sighting.listed in TERMINAL
+                self._verdict.blame("unexpected", sighting.order_id, f"unreadable record: {sighting.fault}")
+            case OrderState():
+                self._unseen.discard(sighting.order.id)
+                self._see_order(sighting)
+
+    def verdict(self) -> Verdict:
+        """The verdict on everything that was seen; to be asked for once, at the end."""
+        for order_id in sorted(self._unseen):
+            self._verdict.blame("lost", order_id, "acknowledged, and the store has no record of it")
+        self._judge_sequences()
+        for sku in sorted({*self._evidence.stock.available, *self._evidence.stock.reserved, *self._reserved}):
+            self._judge_stock(sku)
+        return self._verdict
+
+    def _see_absent(self, absent: Absent) -> None:
+        if absent.listed is None:
+            return  # whether a client was promised it is known at the end
+        self._unseen.discard(absent.order_id)
+        self._explained += absent.listed in TERMINAL
+        self._verdict.blame("lost", absent.order_id, f"listed as {absent.listed}, and has no record")
+
+    def _see_order(self, state: OrderState) -> None:
+        verdict, order = self._verdict, state.order
         verdict.orders += 1
-        missing.discard(state.order.id)
-        _judge_order(state, evidence, verdict)
-        if attempted and state.order.id not in attempted:
-            verdict.unexpected.append(state.order.id)
-        if state.sequence is not None:
-            sequences[state.sequence] += 1
-            if state.status is OrderStatus.CREATED and state.sequence <= evidence.stock.decided:
-                reserved.update({item.sku: item.qty for item in state.order.items})
-    verdict.lost += sorted(missing)
-    verdict.duplicated += [f"decision {number}" for number, times in sequences.items() if times > 1]
-    _judge_stock(evidence.stock, reserved, verdict)
-    return verdict
+        if self._attempted and order.id not in self._attempted:
+            verdict.blame("unexpected", order.id, "nobody placed it")
+        asked = self._evidence.contents.get(order.id)
+        if asked is not None and list(asked) != list(order.items):
+            verdict.blame(
+                "lost", order.id, f"placed as {_listing(asked)}, recorded as {_listing(order.items)}"
+            )
+        if state.listed is not None and state.listed is not state.status:
+            verdict.blame("unexpected", order.id, f"listed as {state.listed}, recorded as {state.status}")
+        if state.status in TERMINAL:
+            self._see_decision(state)
+        elif state.status is OrderStatus.DEAD:
+            verdict.blame("dead", order.id, state.detail or "lies in the dead-letter queue")
+        else:
+            verdict.blame("stuck", order.id, state.detail or f"still {state.status}")
+        self._judge_announcement(state)
 
+    def _see_decision(self, state: OrderState) -> None:
+        verdict, order = self._verdict, state.order
+        verdict.created += state.status is OrderStatus.CREATED
+        verdict.rejected += state.status is OrderStatus.REJECTED
+        if state.sequence is None:
+            self._explained += 1
+            verdict.blame("unexpected", order.id, "decided without being counted")
+        elif not self._sequences.mark(state.sequence):
+            self._explained += 1
+            verdict.blame("duplicated", order.id, f"decision {state.sequence} is another order's too")
+        if state.status is OrderStatus.CREATED and (state.sequence or 0) <= self._evidence.stock.decided:
+            self._reserved.update({item.sku: item.qty for item in order.items})
 
-def _judge_order(state: OrderState, evidence: Evidence, verdict: Verdict) -> None:
-    order_id, status = state.order.id, state.status
-    if status is OrderStatus.DEAD:
-        verdict.dead.append(order_id)
-    elif status not in TERMINAL:
-        verdict.stuck.append(order_id)
-    elif state.sequence is None:
-        verdict.unexpected.append(order_id)
-    else:
-        verdict.created += status is OrderStatus.CREATED
-        verdict.rejected += status is OrderStatus.REJECTED
-        _judge_notifications(order_id, status, evidence.notified, verdict)
+    def _judge_announcement(self, state: OrderState) -> None:
+        self._judge_events(state)
+        told = self._told(state)
+        if told is None:
+            return
+        verdict, order_id = self._verdict, state.order.id
+        wrong = [outcome for outcome in TERMINAL if told.get(outcome) and outcome is not state.status]
+        if wrong:
+            verdict.blame("unexpected", order_id, f"is {state.status}, its customer was told {wrong[0]}")
+        if sum(told.values()) > 1:
+            verdict.blame("duplicated", order_id, f"its customer was told {sum(told.values())} times")
+        if state.status not in TERMINAL:
+            return
+        verdict.told += bool(told.get(state.status))
+        if not told.get(state.status):
+            if state.undeliverable:
+                verdict.blame("undelivered", order_id, state.detail or "its notification is a dead letter")
+            else:
+                verdict.blame("unannounced", order_id, f"is {state.status}, its customer was not told")
 
+    def _judge_events(self, state: OrderState) -> None:
+        if self._evidence.events is None:
+            return
+        order_id, verdict = state.order.id, self._verdict
+        for outcome in sorted(TERMINAL):
+            is_published = _event_id(order_id, outcome) in self._evidence.events
+            if is_published and outcome is not state.status:
+                verdict.blame("unexpected", order_id, f"is {state.status}, announced as {outcome}")
+            if not is_published and outcome is state.status:
+                verdict.blame("unannounced", order_id, f"is {outcome}, and no event says so")
 
-def _judge_notifications(
-    order_id: str, status: OrderStatus, notified: Mapping[str, int] | None, verdict: Verdict
-) -> None:
-    if notified is None:
-        return
-    told = {each: notified.get(f"{order_id}:order.{each.value}.v1", 0) for each in TERMINAL}
-    if told[status] == 0:
-        verdict.unannounced.append(order_id)
-    if sum(told.values()) > 1:
-        verdict.duplicated.append(order_id)
-    if any(times for each, times in told.items() if each is not status):
-        verdict.unexpected.append(order_id)
+    def _told(self, state: OrderState) -> Mapping[OrderStatus, int] | None:
+        if state.told is not None or self._evidence.notified is None:
+            return state.told
+        counted = self._evidence.notified
+        return {outcome: counted.get(_event_id(state.order.id, outcome), 0) for outcome in TERMINAL}
 
+    def _judge_sequences(self) -> None:
+        """Every decision that was counted belongs to an order, archived ones to orders that have gone."""
+        if not self._evidence.is_whole:
+            return
+        stock, verdict = self._evidence.stock, self._verdict
+        missing = stock.decided - stock.archived_orders - self._sequences.marked - self._explained
+        if missing < 0:
+            why = f"there are {-missing} more decided and archived orders than {stock.decided} decisions"
+            verdict.blame("unexpected", "orders.processed.count", why)
+        elif missing and not stock.archived_orders and not self._explained and missing <= MOST_NUMBERS_NAMED:
+            for number in self._sequences.unmarked():
+                verdict.blame("lost", f"decision {number}", "was counted, and no order has it")
+        elif missing:
+            verdict.blame("lost", f"{missing} decisions", "were counted, and no order has them")
 
-def _judge_stock(stock: StockState, reserved: Mapping[str, int], verdict: Verdict) -> None:
-    for sku in sorted({*stock.available, *stock.reserved, *reserved}):
-        if stock.available.get(sku, 0) < 0 or stock.reserved.get(sku, 0) != reserved.get(sku, 0):
-            verdict.oversold.append(sku)
+    def _judge_stock(self, sku: str) -> None:
+        stock, verdict = self._evidence.stock, self._verdict
+        reserved, ordered = stock.reserved.get(sku, 0), self._reserved[sku] + stock.archived.get(sku, 0)
+        if reserved < ordered:
+            verdict.blame("oversold", sku, f"{ordered} pieces in created orders, {reserved} reserved")
+        elif reserved > ordered:
+            verdict.blame("duplicated", sku, f"{reserved} pieces reserved, {ordered} in created orders")
+        available = stock.available.get(sku, 0)
+        if available is None:
+            verdict.blame("changed_by_hand", sku, "what is available is no number")
+            return
+        if available < 0:
+            verdict.blame("oversold", sku, f"{available} pieces available")
         supplied = stock.supplied.get(sku)
-        if supplied is not None and stock.available.get(sku, 0) + stock.reserved.get(sku, 0) != supplied:
-            verdict.changed_by_hand.append(sku)
+        if supplied is not None and available + reserved != supplied:
+            by_hand = available + reserved - supplied
+            why = f"{available} available + {reserved} reserved, {supplied} supplied: {by_hand:+} by hand"
+            verdict.blame("changed_by_hand", sku, why)
+
+
+def _event_id(order_id: str, outcome: OrderStatus) -> str:
+    return f"{order_id}:order.{outcome.value}.v1"
+
+
+def _listing(items: Iterable[OrderItem]) -> str:
+    return ", ".join(f"{item.qty} × {item.sku}" for item in items)

@@ -1,0 +1,104 @@
+"""`orderctl verify`: the proof that nothing was lost, doubled, oversold or stuck, on a live system."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from orderctl.commands.options import AsJson, DataDir
+from orderctl.modes import current_system
+from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
+
+STORE_VARIABLE = "ORDERCTL_REDIS_URL"
+_WORDS = {
+    "counting": "counting orders",
+    "waiting": "waiting for what is unsettled",
+    "republishing": "putting orders back into the outbox",
+    "republished, waiting": "waiting for what was republished",
+}
+
+
+def verify(
+    ledger: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="What `load` wrote: every order in it must be there."),
+    ] = None,
+    republish: Annotated[
+        bool, typer.Option("--republish", help="Put orders that no queue holds any more into the outbox.")
+    ] = False,
+    as_json: AsJson = False,
+    redis_url: Annotated[
+        str | None,
+        typer.Option("--redis", envvar=STORE_VARIABLE, help="The store, if not the one of this machine."),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Reconcile every order with stock, status, events and notifications, while orders flow.
+
+    Status 1 if anything was lost, doubled, oversold or stuck; 2 if the store cannot be read.
+    """
+    from orderctl.brokers import management_urls
+    from orderctl.verification.promises import Promises, read_promises
+    from orderctl.verification.report import as_json as report_json, render
+    from orderctl.verification.session import StoreAwayError, verify as reconcile
+    from orderctl.verification.verification import Stage
+    from shared.settings import CommonSettings, load
+
+    with readable_errors():
+        retention_seconds = load(CommonSettings).order_retention_seconds
+        status = current_system(data_dir).status()
+        if redis_url is None and not status.redis.ready:
+            show_error(
+                StoreAwayError(f"redis does not answer at {status.redis.url}", advice="orderctl status")
+            )
+            raise typer.Exit(EXIT_USAGE)
+        promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
+        with _progress_bar(quiet=as_json) as bar:
+            task = bar.add_task("reading", total=None)
+
+            def advanced(stage: Stage) -> None:
+                bar.update(
+                    task,
+                    description=_WORDS[stage.name],
+                    completed=stage.done,
+                    total=max(stage.total, stage.done),
+                )
+
+            try:
+                outcome = asyncio.run(
+                    reconcile(
+                        redis_url or status.redis.url,
+                        promises,
+                        retention_seconds=retention_seconds,
+                        management_urls=management_urls(status),
+                        republish=republish,
+                        progress=advanced,
+                    )
+                )
+            except StoreAwayError as error:
+                bar.stop()
+                show_error(error)
+                raise typer.Exit(EXIT_USAGE) from error
+        if as_json:
+            print_json(report_json(outcome))
+        else:
+            out.print(render(outcome))
+        if not outcome.verdict.passed:
+            raise typer.Exit(EXIT_FAILED)
+
+
+@contextmanager
+def _progress_bar(*, quiet: bool) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    hidden = quiet or not out.is_terminal
+    with Progress(*columns, console=out, disable=hidden, transient=True) as progress:
+        yield progress

@@ -1,0 +1,233 @@
+"""Orders as the oracle wants to see them, in pages: the record, and what its customer was told.
+
+Claims are read before records, in the same round trip: whatever is claimed as told was decided before it.
+An order that moves to another index between two reads is not mistaken for one that is wrong: what looks wrong
+is looked for in its index once more.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from orderctl.oracle import TERMINAL, Absent, OrderState, Sighting, Unreadable
+from shared import keyspace
+from shared.errors import DecodeError
+from shared.keyspace import NotificationStatus, OrderStatus
+from shared.messages import OrderCreated, OrderRejected, decode_order, event_time, type_name
+from shared.redis.client import Redis, store_deadline
+
+PAGE: Final = 500
+OUTCOMES: Final = {
+    OrderStatus.CREATED: type_name(OrderCreated),
+    OrderStatus.REJECTED: type_name(OrderRejected),
+}
+_FIELDS: Final = (
+    "order",
+    "status",
+    "sequence",
+    "accepted_at",
+    "decided_at",
+    "reason",
+    "attempts",
+    "next_attempt_at",
+)
+
+
+class OrderReader:
+    """Reads orders. Raises StoreUnavailable.
+
+    ``retention_seconds`` is how long a notification's claim is kept: beyond it, nobody knows who was told.
+    """
+
+    def __init__(self, redis: Redis, *, timeout_seconds: float, retention_seconds: float) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+        self._retention = round(retention_seconds * 1_000_000)
+
+    async def listed(self, status: OrderStatus) -> AsyncIterator[Sequence[Sighting]]:
+        """Every order that is in this index from the first page to the last, page by page."""
+        async for page in self._pages(status):
+            yield await self.read(page, status)
+
+    async def read(self, order_ids: Sequence[str], listed: OrderStatus | None = None) -> list[Sighting]:
+        """These orders as they are now. Those that have left ``listed`` and are decided are left out."""
+        cutoff = await self._now() - self._retention
+        claims, records = await self._claims_and_records(order_ids)
+        found = [
+            _sighting(order_id, fields, told, listed, cutoff)
+            for order_id, fields, told in zip(order_ids, records, claims, strict=True)
+        ]
+        found = await self._with_undeliverable(found)
+        return found if listed is None else await self._still_listed(found, listed)
+
+    async def _pages(self, status: OrderStatus) -> AsyncIterator[Sequence[str]]:
+        """Ids by time of acceptance. Several may share one instant, so the last one is read once more."""
+        lowest: float | str = "-inf"
+        seen_there: set[str] = set()
+        while True:
+            async with store_deadline(self._timeout_seconds):
+                found: list[tuple[str, float]] = await self._redis.zrange(
+                    keyspace.orders_by_status(status),
+                    lowest if isinstance(lowest, str) else repr(lowest),
+                    "+inf",
+                    byscore=True,
+                    offset=0,
+                    num=PAGE + len(seen_there),
+                    withscores=True,
+                )
+            fresh = [order_id for order_id, _ in found if order_id not in seen_there]
+            if not fresh:
+                return
+            yield fresh
+            last = found[-1][1]
+            seen_there = {order_id for order_id, score in found if score == last}
+            lowest = last
+
+    async def _now(self) -> int:
+        async with store_deadline(self._timeout_seconds):
+            seconds, microseconds = await self._redis.time()
+        return int(seconds) * 1_000_000 + int(microseconds)
+
+    async def _claims_and_records(self, order_ids: Sequence[str]) -> tuple[list[set[OrderStatus]], list[Any]]:
+        keys = [
+            keyspace.notification_claim(f"{order_id}:{event}")
+            for order_id in order_ids
+            for event in OUTCOMES.values()
+        ]
+        async with (
+            store_deadline(self._timeout_seconds),
+            self._redis.pipeline(transaction=False) as pipeline,
+        ):
+            pipeline.mget(keys)
+            for order_id in order_ids:
+                pipeline.hmget(keyspace.order(order_id), _FIELDS)
+            values, *records = await pipeline.execute(raise_on_error=False)
+        if isinstance(values, ResponseError):
+            raise values
+        marks = iter(values)
+        claims = [
+            {outcome for outcome in OUTCOMES if next(marks) == NotificationStatus.SENT} for _ in order_ids
+        ]
+        return claims, records
+
+    async def _with_undeliverable(self, found: Sequence[Sighting]) -> list[Sighting]:
+        """Says of decided orders whose customer was not told whether telling was given up."""
+        untold = [state for state in found if isinstance(state, OrderState) and is_untold(state)]
+        if not untold:
+            return list(found)
+        async with (
+            store_deadline(self._timeout_seconds),
+            self._redis.pipeline(transaction=False) as pipeline,
+        ):
+            for state in untold:
+                pipeline.hmget(keyspace.notifications(state.order.id), "event_id", "status", "last_error")
+            notes = await pipeline.execute(raise_on_error=False)
+        given_up = {
+            state.order.id: str(note[2] or "")
+            for state, note in zip(untold, notes, strict=True)
+            if not isinstance(note, ResponseError) and _is_failed(state, note)
+        }
+        return [_marked(state, given_up) for state in found]
+
+    async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus) -> list[Sighting]:
+        """Keeps what is right, and of the rest what is in its index still."""
+        odd = [_id_of(sighting) for sighting in found if not _agrees(sighting, listed)]
+        if not odd:
+            return list(found)
+        async with (
+            store_deadline(self._timeout_seconds),
+            self._redis.pipeline(transaction=False) as pipeline,
+        ):
+            for order_id in odd:
+                pipeline.zscore(keyspace.orders_by_status(listed), order_id)
+            scores = await pipeline.execute()
+        gone = {order_id for order_id, score in zip(odd, scores, strict=True) if score is None}
+        kept = (_moved(sighting) if _id_of(sighting) in gone else sighting for sighting in found)
+        return [sighting for sighting in kept if sighting is not None]
+
+
+def is_untold(state: OrderState) -> bool:
+    """Whether the order is decided and its customer has not been told, as far as anybody can know."""
+    return state.status in TERMINAL and state.told is not None and not state.told.get(state.status)
+
+
+def _sighting(
+    order_id: str, fields: Any, told: set[OrderStatus], listed: OrderStatus | None, cutoff: int
+) -> Sighting:
+    if isinstance(fields, Exception):
+        return Unreadable(order_id=order_id, fault=str(fields), listed=listed)
+    record: Mapping[str, str] = {
+        name: value for name, value in zip(_FIELDS, fields, strict=True) if value is not None
+    }
+    if not record:
+        return Absent(order_id=order_id, listed=listed)
+    try:
+        order = decode_order(record["order"])
+        if order.id != order_id:
+            return Unreadable(order_id=order_id, fault=f"it is about {order.id}", listed=listed)
+        decided_at = int(record.get("decided_at") or 0)
+        forgotten = 0 < decided_at <= cutoff  # its claim may have expired already
+        return OrderState(
+            order=order,
+            status=OrderStatus(record["status"]),
+            sequence=int(record["sequence"]) if record.get("sequence") else None,
+            listed=listed,
+            told=None if forgotten else {outcome: int(outcome in told) for outcome in OUTCOMES},
+            detail=_detail(record),
+        )
+    except (DecodeError, KeyError, ValueError) as error:
+        return Unreadable(order_id=order_id, fault=_text(error), listed=listed)
+
+
+def _detail(record: Mapping[str, str]) -> str:
+    """What an operator wants to know of an order that is not decided."""
+    status = record.get("status", "")
+    if status in TERMINAL:
+        return ""
+    parts = [status]
+    if record.get("accepted_at"):
+        parts.append(f"accepted at {_clock(record['accepted_at'])}")
+    if record.get("reason"):
+        parts.append(record["reason"])
+    if record.get("attempts"):
+        parts.append(f"{record['attempts']} attempts")
+    if record.get("next_attempt_at"):
+        parts.append(f"next attempt at {_clock(record['next_attempt_at'])}")
+    return ", ".join(parts)
+
+
+def _clock(microseconds: str) -> str:
+    return event_time(int(microseconds)).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _text(error: Exception) -> str:
+    return f"no field {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _is_failed(state: OrderState, note: Sequence[str | None]) -> bool:
+    event_id = f"{state.order.id}:{OUTCOMES[state.status]}"
+    return note[0] == event_id and note[1] == NotificationStatus.FAILED
+
+
+def _marked(sighting: Sighting, given_up: Mapping[str, str]) -> Sighting:
+    if not isinstance(sighting, OrderState) or sighting.order.id not in given_up:
+        return sighting
+    error = given_up[sighting.order.id]
+    return replace(sighting, undeliverable=True, detail=f"notification dead-lettered: {error}")
+
+
+def _agrees(sighting: Sighting, listed: OrderStatus) -> bool:
+    return isinstance(sighting, OrderState) and sighting.status is listed
+
+
+def _moved(sighting: Sighting) -> Sighting | None:
+    """An order that has left the index it was found in; the decided ones are met again in theirs."""
+    if isinstance(sighting, OrderState) and sighting.status not in TERMINAL:
+        return replace(sighting, listed=None)
+    return None
+
+
+def _id_of(sighting: Sighting) -> str:
+    return sighting.order.id if isinstance(sighting, OrderState) else sighting.order_id

@@ -1,0 +1,119 @@
+"""The verdict in words for people, and as JSON for scripts."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orderctl.oracle import FAULTS, REMARKS, Verdict
+from orderctl.verification.verification import Reconciliation
+
+MOST_NAMED: Final = 20
+_TITLES: Final = {
+    "lost": ("lost", "acknowledged or decided, and gone"),
+    "duplicated": ("doubled", "an effect that was had twice"),
+    "oversold": ("oversold", "more promised than there was"),
+    "unexpected": ("unexpected", "contradicts itself"),
+    "stuck": ("stuck", "not decided, and nothing moved for 30 s"),
+    "unannounced": ("unannounced", "decided, and the customer was not told"),
+    "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
+    "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
+    "changed_by_hand": ("stock by hand", "available + reserved differs from what was supplied"),
+}
+
+
+def as_json(outcome: Reconciliation) -> dict[str, Any]:
+    """Everything: each kind with all of its offenders, and why; times in seconds."""
+    verdict, stock = outcome.verdict, outcome.snapshot.stock
+    return {
+        "passed": verdict.passed,
+        "seconds": round(outcome.seconds, 3),
+        "orders": verdict.orders,
+        "created": verdict.created,
+        "rejected": verdict.rejected,
+        "told": verdict.told,
+        "decisions": stock.decided,
+        "archived": stock.archived_orders,
+        "reserved": dict(stock.reserved),
+        "acknowledged": len(outcome.promises.acknowledged),
+        "acknowledged_before_retention": outcome.promises.expired,
+        "republished": list(outcome.republished),
+        "healed": outcome.healed,
+        **{kind: verdict.of_kind(kind) for kind in (*FAULTS, *REMARKS)},
+        "why": verdict.why,
+    }
+
+
+def render(outcome: Reconciliation) -> RenderableType:
+    """The verdict first, then what it rests on, then what was found, each with its first offenders."""
+    return Group(headline(outcome), Text(), _grounds(outcome), Text(), *_findings(outcome.verdict))
+
+
+def headline(outcome: Reconciliation) -> Text:
+    """The verdict in one line."""
+    verdict = outcome.verdict
+    took = (f"  ({outcome.seconds:.1f} s)", "dim")
+    if verdict.passed:
+        kept = "nothing lost, nothing doubled, nothing oversold, nothing stuck"
+        return Text.assemble(("PASS", "bold green"), f"  {kept}", took)
+    counted = (f"{len(found):,} {_TITLES[kind][0]}" for kind, found in verdict.faults().items())
+    return Text.assemble(("FAIL", "bold red"), f"  {', '.join(counted)}", took)
+
+
+def _grounds(outcome: Reconciliation) -> Table:
+    verdict, stock = outcome.verdict, outcome.snapshot.stock
+    undecided = len(verdict.stuck) + len(verdict.dead)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_row(
+        "orders",
+        f"{verdict.orders:,}",
+        f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided",
+    )
+    archived = f", {stock.archived_orders:,} of them archived" if stock.archived_orders else ""
+    table.add_row("decisions", f"{stock.decided:,}", f"at the cut, each counted once{archived}")
+    skus = len({*stock.reserved, *stock.available})
+    table.add_row("reserved", f"{sum(stock.reserved.values()):,}", f"pieces of {skus:,} SKUs")
+    table.add_row("told", f"{verdict.told:,}", "customers who know how it ended")
+    if outcome.promises.acknowledged or outcome.promises.expired:
+        expired = (
+            f", {outcome.promises.expired:,} older than the retention" if outcome.promises.expired else ""
+        )
+        table.add_row("ledger", f"{len(outcome.promises.acknowledged):,}", f"acknowledged{expired}")
+    if outcome.republished:
+        table.add_row("republished", f"{len(outcome.republished):,}", f"{outcome.healed:,} settled since")
+    return table
+
+
+def _findings(verdict: Verdict) -> Iterator[RenderableType]:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("found", no_wrap=True)
+    table.add_column("", justify="right")
+    table.add_column("", overflow="fold")
+    for kind in FAULTS:
+        _add(table, verdict, kind, "red")
+    for kind in REMARKS:
+        if verdict.of_kind(kind):
+            _add(table, verdict, kind, "yellow")
+    yield table
+
+
+def _add(table: Table, verdict: Verdict, kind: str, style: str) -> None:
+    title, meaning = _TITLES[kind]
+    found = verdict.of_kind(kind)
+    if not found:
+        table.add_row(title, Text("0", style="green"), "")
+        return
+    table.add_row(
+        Text(title, style=style), Text(f"{len(found):,}", style=f"bold {style}"), Text(meaning, style="dim")
+    )
+    for offender in found[:MOST_NAMED]:
+        table.add_row("", "", Text.assemble(offender, (f"  {verdict.why.get(offender, '')}", "dim")))
+    if len(found) > MOST_NAMED:
+        table.add_row(
+            "", "", Text(f"and {len(found) - MOST_NAMED:,} more; all of them with --json", style="dim")
+        )

@@ -1,0 +1,71 @@
+"""Giving orders that the brokers have lost to the relay again.
+
+Safe to repeat, and safe for orders that were only slow: whatever is published twice is decided once.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from orderctl.verification.reading import OUTCOMES
+from shared import keyspace
+from shared.keyspace import OrderStatus
+from shared.redis.client import Redis, store_deadline
+from shared.redis.scripts import Script, ScriptCall
+
+BATCH: Final = 500
+MOST_IN_OUTBOX: Final = 5_000
+"""Beyond it the rest waits, so that the gateway's bound is never reached on our account."""
+ROOM_WITHIN_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.5
+
+
+class Republisher:
+    """Fills the outbox. ``dead_letters`` tells how many messages lie in the dead-letter queue, if it can."""
+
+    def __init__(
+        self, redis: Redis, *, timeout_seconds: float, dead_letters: Callable[[], Awaitable[int | None]]
+    ) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+        self._dead_letters = dead_letters
+        self._script = Script.load("orderctl.verification", "republish")
+
+    async def takes_dead_orders(self) -> bool:
+        """Whether the dead orders have lost their messages too: their queue is known to be empty."""
+        return await self._dead_letters() == 0
+
+    async def republish(self, found: Mapping[str, OrderStatus]) -> Sequence[str]:
+        """Puts orders into the outbox, by the status in which they were found; returns those that went."""
+        republished: list[str] = []
+        orders = list(found.items())
+        for start in range(0, len(orders), BATCH):
+            if not await self._has_room():
+                break
+            batch = orders[start : start + BATCH]
+            async with store_deadline(self._timeout_seconds):
+                answers = await self._script.run_many(self._redis, [_call(*each) for each in batch])
+            republished += [
+                order_id for (order_id, _), answer in zip(batch, answers, strict=True) if answer == 1
+            ]
+        return republished
+
+    async def _has_room(self) -> bool:
+        deadline = time.monotonic() + ROOM_WITHIN_SECONDS
+        while await self._in_outbox() > MOST_IN_OUTBOX - BATCH:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
+
+    async def _in_outbox(self) -> int:
+        async with store_deadline(self._timeout_seconds):
+            return int(await self._redis.zcard(keyspace.OUTBOX))
+
+
+def _call(order_id: str, status: OrderStatus) -> ScriptCall:
+    keys = [keyspace.order(order_id), keyspace.OUTBOX]
+    if status in OUTCOMES:
+        keys.append(keyspace.notification_claim(f"{order_id}:{OUTCOMES[status]}"))
+    return ScriptCall(keys, [order_id, status.value])

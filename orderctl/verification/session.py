@@ -1,0 +1,56 @@
+"""A verification of a running system, from its addresses to its outcome."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from orderctl.brokers import messages_in
+from orderctl.errors import OrderctlError
+from orderctl.verification.promises import Promises
+from orderctl.verification.reading import OrderReader
+from orderctl.verification.republishing import Republisher
+from orderctl.verification.snapshot import SnapshotReader
+from orderctl.verification.verification import Patience, Reconciliation, Stage, Verification
+from shared import keyspace
+from shared.errors import StoreUnavailable
+from shared.pipeline import ORDER_PROCESSOR
+from shared.redis.client import open_redis
+from shared.redis.lease import Lease
+
+STORE_SECONDS: Final = 10.0
+CONNECTIONS: Final = 4
+
+
+class StoreAwayError(OrderctlError):
+    """Raised when there is nothing to judge, because the store does not answer."""
+
+
+async def verify(
+    redis_url: str,
+    promises: Promises,
+    *,
+    retention_seconds: float,
+    management_urls: Sequence[str] = (),
+    republish: bool = False,
+    patience: Patience | None = None,
+    progress: Callable[[Stage], None] = lambda stage: None,
+) -> Reconciliation:
+    """Reconciles the system behind this store. Raises StoreAwayError."""
+
+    async def dead_letters() -> int | None:
+        return await messages_in(management_urls, ORDER_PROCESSOR.dead_queue) if management_urls else None
+
+    async with open_redis(redis_url, timeout_seconds=STORE_SECONDS, max_connections=CONNECTIONS) as redis:
+        verification = Verification(
+            snapshots=SnapshotReader(redis, timeout_seconds=STORE_SECONDS),
+            reader=OrderReader(redis, timeout_seconds=STORE_SECONDS, retention_seconds=retention_seconds),
+            sweep_lease=Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=STORE_SECONDS),
+            patience=patience or Patience(),
+            progress=progress,
+        )
+        healer = Republisher(redis, timeout_seconds=STORE_SECONDS, dead_letters=dead_letters)
+        try:
+            return await verification.run(promises, healer if republish else None)
+        except (StoreUnavailable, RedisError) as error:
+            raise StoreAwayError(f"the store cannot be read: {error}", advice="orderctl status") from error

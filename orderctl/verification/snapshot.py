@@ -1,0 +1,113 @@
+"""The cut through a live system that everything else is compared with: one script, one instant."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from orderctl.oracle import StockState
+from shared import keyspace
+from shared.keyspace import OrderStatus
+from shared.redis.client import Redis, store_deadline
+from shared.redis.scripts import Script
+
+KEYS_PER_STEP: Final = 1_000
+_AN_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Stock and decisions of one instant, and how many orders there were by status and in the outbox."""
+
+    stock: StockState
+    sizes: Mapping[OrderStatus, int]
+    outbox: int
+
+    @property
+    def orders(self) -> int:
+        """How many orders were kept."""
+        return sum(self.sizes.values())
+
+
+class SnapshotReader:
+    """Takes snapshots. Raises StoreUnavailable."""
+
+    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+        self._script = Script.load("orderctl.verification", "snapshot")
+
+    async def take(self) -> Snapshot:
+        """Now. SKUs that were only ever set by hand are looked for first, among all keys."""
+        found = await self._skus_by_hand()
+        keys = [
+            keyspace.PROCESSED_COUNT,
+            keyspace.RESERVED,
+            keyspace.SUPPLIED,
+            keyspace.SKUS,
+            keyspace.ARCHIVE,
+            keyspace.OUTBOX,
+            *(keyspace.orders_by_status(status) for status in OrderStatus),
+        ]
+        async with store_deadline(self._timeout_seconds):
+            answer = await self._script.run(self._redis, keys, [keyspace.inventory(""), *found])
+        return _snapshot(answer)
+
+    async def archive(self) -> Mapping[str, str]:
+        """What is left of removed orders, as it stands now."""
+        async with store_deadline(self._timeout_seconds):
+            archive: Mapping[str, str] = await self._redis.hgetall(keyspace.ARCHIVE)
+        return archive
+
+    async def _skus_by_hand(self) -> Sequence[str]:
+        found: set[str] = set()
+        cursor = 0
+        while True:
+            async with store_deadline(self._timeout_seconds):
+                cursor, keys = await self._redis.scan(
+                    cursor, match=keyspace.INVENTORY_PATTERN, count=KEYS_PER_STEP
+                )
+            found.update(keyspace.sku_of(key) for key in keys)
+            if not cursor:
+                return sorted(found)
+
+
+def archived_stock(archive: Mapping[str, str]) -> Mapping[str, int]:
+    """The pieces by SKU that removed orders had reserved."""
+    return {
+        field.removeprefix("sku:"): int(pieces)
+        for field, pieces in archive.items()
+        if field.startswith("sku:")
+    }
+
+
+def archived_orders(archive: Mapping[str, str]) -> int:
+    """How many orders were removed."""
+    return int(archive.get(OrderStatus.CREATED, 0)) + int(archive.get(OrderStatus.REJECTED, 0))
+
+
+def _snapshot(answer: list[Any]) -> Snapshot:
+    decided, reserved, supplied, archive, stock, outbox, sizes = answer
+    available = {sku: _integer(value) for sku, value in _pairs(stock).items()}
+    put_in = {sku: int(pieces) for sku, pieces in _pairs(supplied).items()}
+    removed = _pairs(archive)
+    return Snapshot(
+        stock=StockState(
+            decided=int(decided),
+            available=available,
+            reserved={sku: int(pieces) for sku, pieces in _pairs(reserved).items()},
+            supplied={sku: put_in.get(sku, 0) for sku in {*available, *put_in}},
+            archived=archived_stock(removed),
+            archived_orders=archived_orders(removed),
+        ),
+        sizes={status: int(size) for status, size in zip(OrderStatus, sizes, strict=True)},
+        outbox=int(outbox),
+    )
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if _AN_INTEGER.fullmatch(text) else None
