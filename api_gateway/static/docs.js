@@ -1,7 +1,7 @@
 "use strict";
 /* Draws /openapi.json. Every text goes in as text, never as markup. */
 
-const METHODS = ["get", "post", "put", "patch", "delete"];
+const METHODS = ["post", "get", "put", "patch", "delete"];
 let description;
 
 function element(name, attributes = {}, ...children) {
@@ -16,9 +16,11 @@ function element(name, attributes = {}, ...children) {
 }
 
 /* The little of Markdown that the description uses: paragraphs and `code`. */
+function inline(text) {
+  return text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+}
+
 function prose(text) {
-  const inline = (paragraph) =>
-    paragraph.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
   return (text || "").trim().split(/\n\n+/).map((paragraph) => element("p", {}, ...inline(paragraph)));
 }
 
@@ -52,7 +54,7 @@ function row(name, schema, meaning, required) {
   return element("tr", {},
     element("td", {}, element("code", {}, name), required ? "" : element("span", { class: "quiet" }, " optional")),
     element("td", {}, typeName(schema)),
-    element("td", {}, ...(meaning ? [meaning, element("br")] : []), element("span", { class: "quiet" }, bounds(schema))));
+    element("td", {}, ...(meaning ? [...inline(meaning), element("br")] : []), element("span", { class: "quiet" }, bounds(schema))));
 }
 
 function table(headings, rows) {

@@ -1,0 +1,202 @@
+"""The API's description says what the routes do, and the page that draws it needs nothing from elsewhere."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # no stubs needed for two calls
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api_gateway import problems
+from api_gateway.app import build_app
+from api_gateway.limits import HttpLimits
+from api_gateway.openapi import document
+from api_gateway.validation import read_order
+from shared.errors import StoreUnavailable
+from shared.problems import Problem, ProblemType
+from tests.harness.http_gateway import Gateway, MemoryIntake, MemoryOrders, MemoryStock, gateway
+
+ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """The description."""
+    return document()
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Gateway]:
+    """A gateway with one SKU."""
+    async with gateway() as running:
+        running.stock.stock = {"cable": 5}
+        yield running
+
+
+def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every path, method and operation."""
+    for path, item in described["paths"].items():
+        for method in item.keys() - {"parameters"}:
+            yield path, method, item[method]
+
+
+def references(part: object) -> Iterator[str]:
+    """Every ``$ref`` in a part of the description."""
+    if isinstance(part, dict):
+        if "$ref" in part:
+            yield part["$ref"]
+        for child in part.values():
+            yield from references(child)
+    elif isinstance(part, list):
+        for child in part:
+            yield from references(child)
+
+
+def test_it_is_valid_openapi(described: dict[str, Any]) -> None:
+    """Of version 3.1."""
+    assert described["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(described).validate()
+
+
+def test_it_has_every_route_and_no_other(described: dict[str, Any]) -> None:
+    """A route added without a word fails here, and so does a word without a route. HEAD comes with GET."""
+    intake = MemoryIntake()
+    app = build_app(intake=intake, orders=MemoryOrders(intake), stock=MemoryStock(), limits=HttpLimits())
+    routes = {
+        (route.resource.canonical, route.method.lower())
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert routes == {(path, method) for path, method, _ in operations(described)}
+
+
+def test_every_schema_is_used(described: dict[str, Any]) -> None:
+    """And every reference leads somewhere, which the validator has seen to."""
+    used = set(references(described))
+    assert used >= {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
+
+
+def test_every_kind_of_problem_is_described(described: dict[str, Any]) -> None:
+    """Under its status, by name."""
+    kinds = {kind for kind in vars(problems).values() if isinstance(kind, ProblemType)}
+    shown = {
+        (int(status), name)
+        for _, _, operation in operations(described)
+        for status, answer in operation["responses"].items()
+        for name in answer["content"].get("application/problem+json", {}).get("examples", {})
+    }
+    assert {(kind.status, kind.name) for kind in kinds} <= shown
+
+
+def test_every_answer_has_the_correlation_id(described: dict[str, Any]) -> None:
+    """It is promised for all of them."""
+    for path, method, operation in operations(described):
+        for status, answer in operation["responses"].items():
+            assert "X-Correlation-ID" in answer["headers"], (path, method, status)
+
+
+def test_examples_of_orders_are_taken(described: dict[str, Any]) -> None:
+    """By the validation that takes real ones."""
+    body = described["paths"]["/orders"]["post"]["requestBody"]["content"]["application/json"]
+    for example in body["examples"].values():
+        assert read_order(example["value"], id_required=True).items
+
+
+def test_examples_of_problems_fit_their_schemas(described: dict[str, Any]) -> None:
+    """Every one of them."""
+    for _, _, operation in operations(described):
+        for answer in operation["responses"].values():
+            content = answer["content"].get("application/problem+json", {})
+            for example in content.get("examples", {}).values():
+                validator(described, content["schema"]).validate(example["value"])
+
+
+BODIES: list[Any] = [
+    {"id": "a", "sku": "b", "qty": 1},
+    {"id": "a", "sku": "b", "qty": 10_000, "email": None},
+    {"id": "a", "items": [{"sku": "b", "qty": 1}], "email": "a@example.com"},
+    {"id": "a", "sku": "b", "qty": 0},
+    {"id": "a", "sku": "b", "qty": 10_001},
+    {"id": "a", "sku": "b", "qty": True},
+    {"id": "a", "sku": "b", "qty": "1"},
+    {"id": "a", "sku": "b", "qty": 1, "color": "red"},
+    {"id": "a", "sku": "b", "qty": 1, "items": [{"sku": "b", "qty": 1}]},
+    {"id": "a b", "sku": "b", "qty": 1},
+    {"id": "a", "sku": "", "qty": 1},
+    {"id": "a", "sku": "b", "qty": 1, "email": "nobody"},
+    {"id": "a", "items": []},
+    {"id": "a", "items": [{"sku": f"s{n}", "qty": 1} for n in range(101)]},
+    {"id": "a"},
+    [],
+]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: str(body)[:60])
+def test_what_the_description_allows_is_what_is_taken(described: dict[str, Any], body: Any) -> None:
+    """The models that validate are the ones that are described."""
+    schema = described["paths"]["/orders"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    try:
+        read_order(body, id_required=True)
+        taken = True
+    except Problem:
+        taken = False
+    assert validator(described, schema).is_valid(body) == taken
+
+
+async def test_real_answers_fit_the_description(served: Gateway, described: dict[str, Any]) -> None:
+    """Each status that is easily had, with its media type, headers and schema."""
+    requests = [
+        ("POST", "/orders", "/orders", ORDER, 202),
+        ("POST", "/orders", "/orders", ORDER, 409),
+        ("POST", "/orders", "/orders", "{}", 422),
+        ("POST", "/orders", "/orders", "", 400),
+        ("GET", "/orders", "/orders", "", 200),
+        ("GET", "/orders", "/orders?limit=0", "", 400),
+        ("GET", "/orders/{id}", "/orders/order123", "", 200),
+        ("GET", "/orders/{id}", "/orders/other", "", 404),
+        ("GET", "/inventory", "/inventory", "", 200),
+        ("GET", "/inventory/{sku}", "/inventory/cable", "", 200),
+        ("GET", "/inventory/{sku}", "/inventory/other", "", 404),
+        ("PUT", "/inventory/{sku}", "/inventory/cable", '{"available": 5}', 200),
+        ("PUT", "/inventory/{sku}", "/inventory/cable", '{"available": -5}', 422),
+        ("PATCH", "/inventory/{sku}", "/inventory/cable", '{"delta": -5}', 200),
+        ("PATCH", "/inventory/{sku}", "/inventory/cable", '{"delta": -5}', 409),
+        ("GET", "/openapi.json", "/openapi.json", "", 200),
+    ]
+    for method, template, path, body, status in requests:
+        answer = await served.send(method, path, body)
+        assert answer.status == status, (method, path)
+        promised = described["paths"][template][method.lower()]["responses"][str(status)]
+        content = promised["content"][answer.content_type]
+        validator(described, content["schema"]).validate(await answer.json(content_type=None))
+
+
+async def test_an_outage_fits_the_description(served: Gateway, described: dict[str, Any]) -> None:
+    """With Retry-After."""
+    served.intake.fault = StoreUnavailable("away")
+    answer = await served.post(ORDER)
+    promised = described["paths"]["/orders"]["post"]["responses"]["503"]
+    assert set(promised["headers"]) <= set(answer.headers)
+    schema = promised["content"]["application/problem+json"]["schema"]
+    validator(described, schema).validate(await answer.json(content_type=None))
+
+
+async def test_the_page_works_offline(served: Gateway) -> None:
+    """It names nothing outside of the gateway, and its policy lets nothing else in."""
+    answer = await served.send("GET", "/docs")
+    page = await answer.text()
+    assert answer.content_type == "text/html"
+    assert not re.search(r"https?://|//[a-z]+\.|<link|src=", page)
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert 'fetch("/openapi.json")' in page
+
+
+async def test_the_description_is_served_as_it_is(served: Gateway, described: dict[str, Any]) -> None:
+    """Word for word."""
+    assert await (await served.send("GET", "/openapi.json")).json() == described
+
+
+def validator(described: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    """A validator that resolves references into the description."""
+    return Draft202012Validator({**schema, "components": described["components"]})
