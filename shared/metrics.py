@@ -27,6 +27,9 @@ class PrometheusRouterMetrics:
         self._settled = {
             outcome: settled.labels(queue, outcome) for outcome in ("done", "retried", "dead", "unknown_type")
         }
+        self._redelivered = Counter(
+            "deliveries_redelivered", "Deliveries that an earlier consumer left", ["queue"], registry=registry
+        ).labels(queue)
         self._sizes = Histogram(
             "delivery_batch_size",
             "Deliveries per batch",
@@ -41,6 +44,10 @@ class PrometheusRouterMetrics:
     def settled(self, outcome: str, count: int) -> None:
         """See the router's port."""
         self._settled[outcome].inc(count)
+
+    def redelivered(self, count: int) -> None:
+        """See the router's port."""
+        self._redelivered.inc(count)
 
     def batch(self, size: int, seconds: float) -> None:
         """See the router's port."""

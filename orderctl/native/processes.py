@@ -93,6 +93,13 @@ def spawn(
     return record
 
 
+def reap() -> None:
+    """Take note of the processes of ours that have ended by themselves, so that none stays a zombie."""
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[pid]
+
+
 def write_record(layout: Layout, record: ProcessRecord) -> None:
     """Replace the record in one step, so that no reader sees half of it."""
     path = layout.record(record.name)

@@ -51,6 +51,9 @@ class RouterMetrics(Protocol):
     def settled(self, outcome: str, count: int) -> None:
         """``count`` deliveries ended as ``done``, ``retried``, ``dead`` or ``unknown_type``."""
 
+    def redelivered(self, count: int) -> None:
+        """``count`` deliveries had been delivered before, to a consumer that did not ack them."""
+
     def batch(self, size: int, seconds: float) -> None:
         """A batch of ``size`` deliveries took this long from receipt to ack."""
 
@@ -128,6 +131,7 @@ class Router:
     async def _consume(self, subscription: Subscription) -> None:
         while deliveries := await subscription.receive(self._consuming.batch_limit):
             began = time.monotonic()
+            self._metrics.redelivered(sum(delivery.redelivered for delivery in deliveries))
             works = [self._open(delivery) for delivery in deliveries]
             await self._handle(works)
             await asyncio.gather(*(self._settle(work) for work in works))

@@ -35,10 +35,15 @@ class CountingMetrics:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     batches: list[int] = field(default_factory=list)
+    repeated: int = 0
 
     def settled(self, outcome: str, count: int) -> None:
         """See the port."""
         self.outcomes[outcome] += count
+
+    def redelivered(self, count: int) -> None:
+        """See the port."""
+        self.repeated += count
 
     def batch(self, size: int, seconds: float) -> None:
         """See the port."""

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import redis as blocking_redis
+from prometheus_client.parser import text_string_to_metric_families
 
+from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.services import SERVICES, NativeServices
 from shared.settings import CommonSettings
@@ -31,6 +34,7 @@ def private_cluster() -> Iterator[NativeCluster]:
             yield cluster
         finally:
             cluster.stop()
+            processes.reap()
 
 
 def _free_port_base() -> int:
@@ -109,3 +113,12 @@ class Pipeline:
         """Forgets all orders; the settings stay."""
         with blocking_redis.Redis.from_url(self.cluster.redis_url) as client:
             client.flushall()
+
+
+async def metric_of(pipeline: Pipeline, service: str, name: str) -> float:
+    """The sum over a metric's labels, as the service's operations port shows it now."""
+    url = f"{pipeline.services.operations_url(service)}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        text = await answer.text()
+    families = text_string_to_metric_families(text)
+    return sum(sample.value for family in families for sample in family.samples if sample.name == name)

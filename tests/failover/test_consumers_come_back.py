@@ -1,0 +1,75 @@
+"""Whatever ends a consumer, it is consuming again within seconds."""
+
+import pytest
+
+from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from tests.harness.brokers import delete_queue, frozen, management, rabbitmqctl
+from tests.harness.running import Pipeline
+from tests.harness.trial import trial
+from tests.harness.waiting import wait_until
+
+pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
+
+BACK_SECONDS = 30.0
+CONSUMER_TIMEOUT_MILLISECONDS = 3_000
+
+
+async def decided(pipeline: Pipeline, orders: int = 20) -> None:
+    """A small load goes all the way through."""
+    async with trial(pipeline, orders=orders, concurrency=5) as run:
+        assert (await run.finish(settle_seconds=BACK_SECONDS)).faults() == {}
+
+
+@pytest.mark.parametrize("queue", [ORDER_PROCESSOR.queue, NOTIFIER.queue])
+async def test_a_deleted_queue_is_declared_and_consumed_again(pipeline: Pipeline, queue: str) -> None:
+    """The broker cancels the consumer; it declares the topology and consumes anew."""
+    await delete_queue(pipeline, queue)
+    await decided(pipeline)
+
+
+async def test_closed_connections_are_replaced(pipeline: Pipeline) -> None:
+    """An operator closes every connection; all come back by themselves."""
+
+    async def connections() -> list[str]:
+        return [str(each["name"]) for each in await management(pipeline, "connections")]
+
+    await wait_until(lambda: _any(connections), what="connections listed")
+    for name in await connections():
+        await management(pipeline, f"connections/{name.replace(' ', '%20').replace('>', '%3E')}", "DELETE")
+    await decided(pipeline)
+
+
+async def test_an_ack_timeout_of_the_broker_closes_the_channel_and_loses_nothing(pipeline: Pipeline) -> None:
+    """Deliveries held too long while the store is away come again, and are decided once."""
+    timeouts = (
+        f"application:set_env(rabbit, consumer_timeout, {CONSUMER_TIMEOUT_MILLISECONDS}), "
+        "application:set_env(rabbit, channel_tick_interval, 1000)."
+    )
+    for node in ("rabbitmq1", "rabbitmq2", "rabbitmq3"):
+        await rabbitmqctl(pipeline, node, "eval", timeouts)
+    try:
+        await pipeline.stop("order_processor")
+        await pipeline.start("order_processor")
+        async with trial(pipeline, orders=100, concurrency=10) as run:
+            await run.reached(0.3)
+            async with frozen(pipeline.cluster.node_pid("redis")):
+                log = pipeline.cluster.layout.log("rabbitmq1").parent
+                await wait_until(
+                    lambda: any(
+                        "delivery acknowledgement on channel" in path.read_text(errors="replace")
+                        for path in log.glob("rabbitmq*.log")
+                    ),
+                    what="the broker to close a channel",
+                    timeout_seconds=40,
+                )
+            assert (await run.finish()).faults() == {}
+    finally:
+        for node in ("rabbitmq1", "rabbitmq2", "rabbitmq3"):
+            await rabbitmqctl(
+                pipeline, node, "eval", "application:set_env(rabbit, consumer_timeout, 1800000)."
+            )
+        await pipeline.stop("order_processor")
+
+
+async def _any(listing) -> bool:  # type: ignore[no-untyped-def]
+    return bool(await listing())

@@ -1,0 +1,64 @@
+"""Services are killed, frozen past their leases, and asked to stop, all under load."""
+
+import asyncio
+
+import pytest
+
+from tests.harness.brokers import frozen
+from tests.harness.running import Pipeline, metric_of
+from tests.harness.trial import trial
+from tests.harness.waiting import wait_until
+
+pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
+
+FROZEN_SECONDS = 17.0
+"""Longer than the notifier's lease, and than the broker's patience with a silent connection."""
+
+
+@pytest.mark.parametrize("service", ["api_gateway", "order_processor", "notifier"])
+async def test_a_service_killed_again_and_again_loses_and_doubles_nothing(
+    pipeline: Pipeline, service: str
+) -> None:
+    """Three SIGKILLs at arbitrary moments; a killed notifier may repeat one notification each time."""
+    kills = 3
+    async with trial(pipeline, orders=600, concurrency=20) as run:
+        for kill in range(kills):
+            await run.reached(0.2 * (kill + 1))
+            await asyncio.to_thread(pipeline.services.kill, service)
+            await pipeline.start(service)
+        verdict = await run.finish()
+    faults = verdict.faults()
+    repeated = faults.pop("duplicated", [])
+    assert faults == {}
+    assert len(repeated) <= (kills if service == "notifier" else 0)
+
+
+@pytest.mark.parametrize("service", ["order_processor", "notifier"])
+async def test_a_service_frozen_past_its_lease_does_no_harm(pipeline: Pipeline, service: str) -> None:
+    """SIGSTOP for 17 s: others take its deliveries over, and what it does afterwards changes nothing."""
+    async with trial(pipeline, orders=300, concurrency=10) as run:
+        await run.reached(0.3)
+        async with frozen(pipeline.services.pid(service)):
+            loop = asyncio.get_running_loop()
+            until = loop.time() + FROZEN_SECONDS
+            await wait_until(lambda: loop.time() > until, what="the freeze to last")
+        verdict = await run.finish()
+    faults = verdict.faults()
+    repeated = faults.pop("duplicated", [])
+    assert faults == {}
+    assert len(repeated) <= (1 if service == "notifier" else 0)
+
+
+@pytest.mark.parametrize("service", ["order_processor", "notifier"])
+async def test_sigterm_under_load_drains_without_a_single_redelivery(
+    pipeline: Pipeline, service: str
+) -> None:
+    """What had arrived is finished before the process ends, so that nothing is delivered twice."""
+
+    async with trial(pipeline, orders=600, concurrency=20) as run:
+        await run.reached(0.4)
+        await pipeline.stop(service)
+        await pipeline.start(service)
+        verdict = await run.finish()
+    assert verdict.faults() == {}
+    assert await metric_of(pipeline, service, "deliveries_redelivered_total") == 0

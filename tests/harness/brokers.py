@@ -1,0 +1,56 @@
+"""What a test does to brokers beyond killing them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from orderctl.native import rabbitmq
+from tests.harness.running import Pipeline
+
+
+async def management(pipeline: Pipeline, path: str, method: str = "GET") -> Any:
+    """Asks the first management API that answers."""
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for url in pipeline.cluster.rabbitmq_management_urls:
+            try:
+                async with session.request(method, f"{url}/api/{path}") as answer:
+                    answer.raise_for_status()
+                    return await answer.json() if answer.content_type.endswith("json") else None
+            except (aiohttp.ClientError, TimeoutError):
+                continue
+    raise AssertionError("no management API answers")
+
+
+async def leader_of(pipeline: Pipeline, queue: str) -> str:
+    """The name under which we know the node that leads a queue."""
+    return str((await management(pipeline, f"queues/%2F/{queue}"))["leader"]).partition("@")[0]
+
+
+async def delete_queue(pipeline: Pipeline, queue: str) -> None:
+    """Deletes a queue with everything in it."""
+    await management(pipeline, f"queues/%2F/{queue}", "DELETE")
+
+
+async def rabbitmqctl(pipeline: Pipeline, node: str, *words: str) -> None:
+    """Runs rabbitmqctl against one node of the test's own cluster."""
+    cluster = pipeline.cluster
+    await asyncio.to_thread(
+        rabbitmq.run_program, cluster.layout, node, cluster.ports, ["rabbitmqctl", *words]
+    )
+
+
+@asynccontextmanager
+async def frozen(pid: int | None) -> AsyncIterator[None]:
+    """A recorded process that does not run for the length of the block, and does not know it."""
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
