@@ -20,6 +20,7 @@ from api_gateway.openapi_parts import (
 from shared.keyspace import OrderStatus
 from shared.problems import CORRELATION_HEADER, NOT_FOUND, STORE_UNAVAILABLE
 
+_CURSOR_SCHEMA: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 128}
 _EXAMPLE_ORDER: Final = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}
 _EXAMPLE_ITEMS: Final = {
     "id": "order124",
@@ -143,7 +144,7 @@ def _list_orders() -> Json:
     described["parameters"] += [
         query_parameter("status", "Only orders of this status.", ref(OrderStatus)),
         query_parameter("limit", "How many at most.", limit),
-        query_parameter("cursor", "The `next_cursor` of the page before.", {"type": "string"}),
+        query_parameter("cursor", "The `next_cursor` of the page before.", _CURSOR_SCHEMA),
     ]
     return described
 

@@ -55,8 +55,8 @@ def operation(
             {
                 "name": CORRELATION_HEADER,
                 "in": "header",
-                "description": _CORRELATION_MEANING,
-                "schema": {"type": "string", "maxLength": 128},
+                "description": f"{_CORRELATION_MEANING} What is too long or too strange is replaced.",
+                "schema": {"type": "string"},
             }
         ],
         "responses": {**answers, **_problem_answers(kinds)},
