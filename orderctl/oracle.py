@@ -160,6 +160,8 @@ class Oracle:
         self._reserved: Counter[str] = Counter()
         self._sequences = Sequences(evidence.stock.decided)
         self._explained = 0
+        self._repeated = 0
+        self._newest = (0, "")
         self._verdict = Verdict()
 
     @property
@@ -180,8 +182,15 @@ class Oracle:
                 self._unseen.discard(sighting.order.id)
                 self._see_order(sighting)
 
-    def verdict(self) -> Verdict:
-        """The verdict on everything that was seen; to be asked for once, at the end."""
+    def verdict(self, decided_by_now: int | None = None) -> Verdict:
+        """The verdict on everything that was seen; to be asked for once, at the end.
+
+        ``decided_by_now`` is the count of decisions after the last order was read, where that is known.
+        """
+        number, order_id = self._newest
+        if decided_by_now is not None and number > decided_by_now:
+            why = f"decision {number}, of {decided_by_now} that were counted"
+            self._verdict.blame("unexpected", order_id, why)
         for order_id in sorted(self._unseen):
             self._verdict.blame("lost", order_id, "acknowledged, and the store has no record of it")
         self._judge_sequences()
@@ -224,8 +233,9 @@ class Oracle:
             self._explained += 1
             verdict.blame("unexpected", order.id, "decided without being counted")
         elif not self._sequences.mark(state.sequence):
-            self._explained += 1
+            self._repeated += 1
             verdict.blame("duplicated", order.id, f"decision {state.sequence} is another order's too")
+        self._newest = max(self._newest, (state.sequence or 0, order.id))
         if state.status is OrderStatus.CREATED and (state.sequence or 0) <= self._evidence.stock.decided:
             self._reserved.update({item.sku: item.qty for item in order.items})
 
@@ -272,14 +282,18 @@ class Oracle:
             return
         stock, verdict = self._evidence.stock, self._verdict
         missing = stock.decided - stock.archived_orders - self._sequences.marked - self._explained
+        missing -= min(max(missing, 0), self._repeated)  # a number that was given twice is one that was not
         if missing < 0:
             why = f"there are {-missing} more decided and archived orders than {stock.decided} decisions"
             verdict.blame("unexpected", "orders.processed.count", why)
-        elif missing and not stock.archived_orders and not self._explained and missing <= MOST_NUMBERS_NAMED:
+        elif missing and missing <= MOST_NUMBERS_NAMED and self._gaps_are_known():
             for number in self._sequences.unmarked():
                 verdict.blame("lost", f"decision {number}", "was counted, and no order has it")
         elif missing:
             verdict.blame("lost", f"{missing} decisions", "were counted, and no order has them")
+
+    def _gaps_are_known(self) -> bool:
+        return not (self._evidence.stock.archived_orders or self._explained or self._repeated)
 
     def _judge_stock(self, sku: str) -> None:
         stock, verdict = self._evidence.stock, self._verdict

@@ -53,6 +53,11 @@ class SnapshotReader:
             answer = await self._script.run(self._redis, keys, [keyspace.inventory(""), *found])
         return _snapshot(answer)
 
+    async def decided(self) -> int:
+        """How many decisions have been made by now."""
+        async with store_deadline(self._timeout_seconds):
+            return int(await self._redis.get(keyspace.PROCESSED_COUNT) or 0)
+
     async def archive(self) -> Mapping[str, str]:
         """What is left of removed orders, as it stands now."""
         async with store_deadline(self._timeout_seconds):

@@ -104,7 +104,7 @@ class Verification:
         healed = sum(order_id not in count.unsettled for order_id in republished)
         await self._conclude(count)
         return Reconciliation(
-            verdict=count.oracle.verdict(),
+            verdict=count.oracle.verdict(await self._snapshots.decided()),
             snapshot=count.snapshot,
             promises=promises,
             republished=republished,

@@ -1,0 +1,475 @@
+"""Verifying what the real scripts have written, over both stores: sound, and found out when tampered with."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api_gateway.orders import RedisOrderStore
+from notifier.domain import notification_of
+from notifier.ports import Attempt
+from notifier.store import RedisNotificationStore
+from order_processor.domain import Created, Rejected, event_of
+from order_processor.store import RedisDecisionStore
+from order_processor.sweep import Sweep
+from orderctl.ledger import Item, LedgerWriter
+from orderctl.oracle import FAULTS
+from orderctl.verification.promises import Promises, read_promises
+from orderctl.verification.reading import PAGE, OrderReader
+from orderctl.verification.republishing import Republisher
+from orderctl.verification.snapshot import SnapshotReader
+from orderctl.verification.verification import Patience, Reconciliation, Verification
+from shared import keyspace
+from shared.keyspace import OrderStatus
+from shared.messages import Order, OrderItem
+from shared.messaging.retry import Bury, History
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
+from tests.harness.examples import TRACE, an_order, created, placed
+from tests.harness.gateway import a_placement
+
+SECONDS = 5.0
+BATCH = 100
+RETENTION_SECONDS = 3_600.0
+IMPATIENT = Patience(quiet=0.0, pause=0.0)
+Tampering = Callable[[Any], Awaitable[object]]
+
+
+class Shop:
+    """The pipeline without its brokers: its stores, called in the order in which services call them."""
+
+    def __init__(self, redis: Redis, *, retention_seconds: float = RETENTION_SECONDS) -> None:
+        self.redis: Any = redis
+        self.orders = RedisOrderStore(
+            redis, timeout_seconds=SECONDS, claim_ttl_seconds=60, outbox_limit=10_000
+        )
+        self.decisions = RedisDecisionStore(redis, timeout_seconds=SECONDS, oldest_recreated_seconds=1e9)
+        self.notifications = RedisNotificationStore(
+            redis, timeout_seconds=SECONDS, lease_seconds=15.0, retention_seconds=retention_seconds
+        )
+        self.lease = Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
+
+    async def accept(self, *orders: Order) -> None:
+        """The gateway's part, with the message confirmed."""
+        for order in orders:
+            await self.orders.accept(a_placement(order))
+        await self.redis.zrem(keyspace.OUTBOX, *(order.id for order in orders))
+
+    async def decide(self, *orders: Order, tell: bool = True) -> None:
+        """The processor's part, and the notifier's."""
+        decisions = await self.decisions.decide([placed(order) for order in orders])
+        attempts = []
+        for order, decision in zip(orders, decisions, strict=True):
+            assert isinstance(decision, Created | Rejected)
+            notification = notification_of(event_of(order, decision, TRACE))
+            attempts.append(Attempt(notification=notification, owner=order.id, channel="log"))
+        if tell:
+            await self.notifications.claim(attempts)
+            await self.notifications.mark_sent(attempts)
+
+    async def complete(self, *orders: Order) -> None:
+        """An order's whole life."""
+        for start in range(0, len(orders), BATCH):
+            batch = orders[start : start + BATCH]
+            await self.accept(*batch)
+            await self.decide(*batch)
+
+    def sweep(self, retention_seconds: float) -> Sweep:
+        """Removes old orders."""
+        lease = Lease(self.redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
+        return Sweep(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds, lease=lease)
+
+    async def verify(
+        self,
+        promises: Promises | None = None,
+        *,
+        dead_letters: int | None = None,
+        republish: bool = False,
+        patience: Patience = IMPATIENT,
+        retention_seconds: float = RETENTION_SECONDS,
+    ) -> Reconciliation:
+        """What `orderctl verify` does."""
+
+        async def counted() -> int | None:
+            return dead_letters
+
+        verification = Verification(
+            snapshots=SnapshotReader(self.redis, timeout_seconds=SECONDS),
+            reader=OrderReader(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds),
+            sweep_lease=self.lease,
+            patience=patience,
+        )
+        healer = Republisher(self.redis, timeout_seconds=SECONDS, dead_letters=counted)
+        return await verification.run(promises or Promises(), healer if republish else None)
+
+    async def faults(self, promises: Promises | None = None) -> dict[str, list[str]]:
+        """What `orderctl verify` finds."""
+        return (await self.verify(promises)).verdict.faults()
+
+
+def orders(count: int, start: int = 1) -> Sequence[Order]:
+    """Orders of two cables."""
+    return [an_order(f"o{number}", cable=2) for number in range(start, start + count)]
+
+
+def promised(*placed_orders: Order) -> Promises:
+    """The ledger of a client that was told 202 for these."""
+    return Promises(
+        acknowledged={order.id for order in placed_orders},
+        contents={order.id: order.items for order in placed_orders},
+    )
+
+
+@pytest.fixture
+async def shop(redis: Any) -> Shop:
+    """Four orders of two cables over seven of them: three created, one rejected, all told."""
+    shop = Shop(redis)
+    await redis.set(keyspace.inventory("cable"), 7)
+    await redis.hset(keyspace.SUPPLIED, "cable", 7)
+    await shop.complete(*orders(4))
+    return shop
+
+
+# --- what is sound ------------------------------------------------------------------------------------------
+
+
+async def test_what_the_scripts_write_is_sound(shop: Shop) -> None:
+    """Nothing is blamed, with or without a ledger."""
+    outcome = await shop.verify(promised(*orders(4)))
+    verdict = outcome.verdict
+    assert verdict.why == {}
+    assert (verdict.orders, verdict.created, verdict.rejected, verdict.told) == (4, 3, 1, 4)
+    assert (await shop.verify()).verdict.passed
+
+
+async def test_an_empty_store_passes(redis: Redis) -> None:
+    """Before the first order there is nothing to complain about."""
+    assert (await Shop(redis).verify()).verdict.passed
+
+
+async def test_every_order_is_read_once_however_many_share_an_instant(shop: Shop) -> None:
+    """Pages neither skip nor repeat orders, also where more than a page of them came at one time."""
+    many = orders(2 * PAGE + 7, start=5)
+    await shop.complete(*many)
+    for index, order in enumerate(many):
+        at = 1_750_000_000_000_000 + (0 if index < PAGE + 3 else index)
+        await shop.redis.zadd(keyspace.orders_by_status(OrderStatus.REJECTED), {order.id: at})
+    verdict = (await shop.verify()).verdict
+    assert verdict.faults() == {}
+    assert verdict.orders == len(many) + 4
+
+
+async def test_archived_orders_keep_the_books_balanced(shop: Shop) -> None:
+    """After the sweep has removed orders, their decisions and their stock are accounted for."""
+    assert await shop.sweep(retention_seconds=0.0).sweep_once() == 4
+    await shop.complete(*orders(2, start=5))
+    outcome = await shop.verify()
+    assert outcome.verdict.faults() == {}
+    assert (outcome.verdict.orders, outcome.snapshot.stock.archived_orders) == (2, 4)
+
+
+async def test_a_sweep_between_cut_and_count_is_noticed(shop: Shop) -> None:
+    """Orders that were removed while they were counted are counted again from a new cut."""
+    swept = False
+    take = SnapshotReader.take
+
+    async def take_then_sweep(self: SnapshotReader) -> Any:
+        nonlocal swept
+        snapshot = await take(self)
+        if not swept:
+            swept = True
+            await shop.redis.delete(keyspace.SWEEP_LEASE)
+            assert await shop.sweep(retention_seconds=0.0).sweep_once() == 4
+            await shop.redis.delete(keyspace.SWEEP_LEASE)
+        return snapshot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SnapshotReader, "take", take_then_sweep)
+        outcome = await shop.verify()
+    assert swept
+    assert outcome.verdict.faults() == {}
+    assert outcome.snapshot.stock.archived_orders == 4
+
+
+async def test_nothing_is_removed_while_orders_are_counted(shop: Shop) -> None:
+    """The sweep rests under the lease that it would need."""
+    await shop.verify()
+    assert not await Lease(shop.redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS).hold(1.0)
+
+
+async def test_claims_that_have_expired_with_the_retention_are_not_missed(shop: Shop) -> None:
+    """An order that the sweep has not reached yet may outlive the note that its customer was told."""
+    await shop.redis.delete(keyspace.notification_claim("o1:order.created.v1"))
+    outcome = await shop.verify(retention_seconds=0.0)
+    assert outcome.verdict.faults() == {}
+
+
+async def test_orders_decided_while_they_are_counted_change_nothing(shop: Shop) -> None:
+    """The cut holds: what is decided and reserved after it has a higher number."""
+    await shop.redis.incrby(keyspace.inventory("cable"), 10)
+    await shop.redis.hincrby(keyspace.SUPPLIED, "cable", 10)
+    await shop.accept(*orders(3, start=5))
+    take = SnapshotReader.take
+
+    async def take_then_decide(self: SnapshotReader) -> Any:
+        snapshot = await take(self)
+        await shop.decide(*orders(3, start=5))
+        return snapshot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SnapshotReader, "take", take_then_decide)
+        verdict = (await shop.verify()).verdict
+    assert verdict.faults() == {}
+    assert (verdict.orders, verdict.created) == (7, 6)
+    assert verdict.changed_by_hand == []
+
+
+# --- what was tampered with ---------------------------------------------------------------------------------
+
+TAMPERED: list[tuple[str, Tampering, dict[str, list[str]]]] = [
+    (
+        "the record of a created order deleted",
+        lambda redis: redis.delete("order:o1"),
+        {"lost": ["o1"], "duplicated": ["cable"]},
+    ),
+    (
+        "a rejected order deleted and forgotten",
+        lambda redis: _each(redis.delete("order:o4"), redis.zrem("orders:rejected", "o4")),
+        {"lost": ["decision 4"]},
+    ),
+    ("less reserved", lambda redis: redis.hincrby("stock.reserved", "cable", -2), {"oversold": ["cable"]}),
+    ("more reserved", lambda redis: redis.hincrby("stock.reserved", "cable", 2), {"duplicated": ["cable"]}),
+    ("stock below zero", lambda redis: redis.set("inventory:cable", -1), {"oversold": ["cable"]}),
+    ("a number twice", lambda redis: redis.hset("order:o2", "sequence", 1), {"duplicated": ["o2"]}),
+    (
+        "a number too high",
+        lambda redis: redis.hset("order:o4", "sequence", 99),
+        {"lost": ["decision 4"], "unexpected": ["o4"]},
+    ),
+    ("a decision not counted", lambda redis: redis.hdel("order:o4", "sequence"), {"unexpected": ["o4"]}),
+    (
+        "a created order made rejected",
+        lambda redis: redis.hset("order:o1", "status", "rejected"),
+        {"duplicated": ["cable"], "unexpected": ["o1"], "unannounced": ["o1"]},
+    ),
+    (
+        "a rejected order made created",
+        lambda redis: redis.hset("order:o4", "status", "created"),
+        {"oversold": ["cable"], "unexpected": ["o4"], "unannounced": ["o4"]},
+    ),
+    (
+        "a decided order made accepted",
+        lambda redis: redis.hset("order:o4", "status", "accepted"),
+        {"lost": ["decision 4"], "unexpected": ["o4"], "stuck": ["o4"]},
+    ),
+    (
+        "a decision under an order that is listed as accepted",
+        lambda redis: redis.zadd("orders:accepted", {"o4": 1}),
+        {"duplicated": ["o4"], "unexpected": ["o4"]},
+    ),
+    (
+        "nobody told",
+        lambda redis: redis.delete("notif:o1:order.created.v1"),
+        {"unannounced": ["o1"]},
+    ),
+    (
+        "told the opposite",
+        lambda redis: redis.rename("notif:o1:order.created.v1", "notif:o1:order.rejected.v1"),
+        {"unexpected": ["o1"], "unannounced": ["o1"]},
+    ),
+    (
+        "told the opposite as well",
+        lambda redis: redis.set("notif:o1:order.rejected.v1", "sent"),
+        {"unexpected": ["o1"], "duplicated": ["o1"]},
+    ),
+    ("a record of another type", lambda redis: _replaced(redis, "order:o4", "text"), {"unexpected": ["o4"]}),
+    ("an order without its items", lambda redis: redis.hdel("order:o4", "order"), {"unexpected": ["o4"]}),
+    (
+        "the count set back",
+        lambda redis: redis.set("orders.processed.count", 3),
+        {"unexpected": ["o4"]},
+    ),
+    (
+        "the count set back before a created order",
+        lambda redis: redis.set("orders.processed.count", 2),
+        {"duplicated": ["cable"], "unexpected": ["o4"]},
+    ),
+]
+
+
+async def _each(*commands: Awaitable[object]) -> None:
+    for command in commands:
+        await command
+
+
+async def _replaced(redis: Any, key: str, value: str) -> None:
+    await redis.delete(key)
+    await redis.set(key, value)
+
+
+@pytest.mark.parametrize(("bug", "tamper", "found"), TAMPERED, ids=[bug for bug, _, _ in TAMPERED])
+async def test_tampering_is_found(
+    shop: Shop, bug: str, tamper: Tampering, found: dict[str, list[str]]
+) -> None:
+    """Whatever a bug could have written, and the oracle has to find."""
+    await tamper(shop.redis)
+    assert await shop.faults() == found, bug
+
+
+async def test_a_ledger_finds_what_the_store_has_forgotten_altogether(shop: Shop) -> None:
+    """An acknowledged order of which nothing is left is lost, and nobody but its client knows."""
+    for key in ("idemp:o5", "order:o5"):
+        await shop.redis.delete(key)
+    assert await shop.faults(promised(*orders(5))) == {"lost": ["o5"]}
+
+
+async def test_a_ledger_finds_other_items(shop: Shop) -> None:
+    """An order is lost as well if another one stands under its id."""
+    asked = promised(an_order("o4", cable=2, plug=1))
+    assert await shop.faults(asked) == {"lost": ["o4"]}
+
+
+async def test_a_record_that_is_in_no_index_is_found_by_its_client(shop: Shop) -> None:
+    """The ledger's orders are looked for by id where no index names them."""
+    await shop.redis.zrem("orders:rejected", "o4")
+    assert await shop.faults() == {"lost": ["decision 4"]}
+    assert await shop.faults(promised(*orders(4))) == {}
+
+
+async def test_a_ledger_older_than_the_retention_misses_nothing(tmp_path: Path) -> None:
+    """Orders that may have been removed are not asked for; those of before ledgers had times neither."""
+    path = tmp_path / "ledger.jsonl"
+    with LedgerWriter(path) as ledger:
+        ledger.attempted("young", (Item(sku="cable", qty=2),))
+        ledger.acknowledged("young")
+    old = {"event": "acknowledged", "id": "old", "at": time.time() - 7_200}
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(old) + "\n")
+    promises = read_promises(path, retention_seconds=RETENTION_SECONDS)
+    assert promises.acknowledged == {"young"}
+    assert promises.contents == {"young": [OrderItem(sku="cable", qty=2)]}
+    assert promises.expired == 1
+
+
+# --- what is not settled ------------------------------------------------------------------------------------
+
+
+async def test_an_undecided_order_is_looked_at_again(shop: Shop) -> None:
+    """Waiting is no fault as long as it ends in time; so is a customer who is told a moment later."""
+    late = orders(1, start=5)
+    await shop.accept(*late)
+    await shop.decide(*orders(1, start=6), tell=False)
+    looks = 0
+    read = OrderReader.read
+
+    async def read_then_decide(self: OrderReader, *arguments: Any) -> Any:
+        nonlocal looks
+        sightings = await read(self, *arguments)
+        looks += 1
+        await shop.decide(*late, *orders(1, start=6))
+        return sightings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OrderReader, "read", read_then_decide)
+        verdict = (await shop.verify(patience=Patience(quiet=5.0, pause=0.0))).verdict
+    assert verdict.faults() == {}
+    assert verdict.told == 6
+    assert looks > 2
+
+
+async def test_orders_that_wait_longer_than_that_are_stuck(shop: Shop) -> None:
+    """Accepted or retrying, with what is known of them."""
+    await shop.accept(*orders(1, start=5))
+    verdict = (await shop.verify()).verdict
+    assert verdict.faults() == {"stuck": ["o5"]}
+    assert "accepted at" in verdict.why["o5"]
+
+
+async def test_dead_letters_are_remarked_on(shop: Shop) -> None:
+    """A dead order and a notification that was given up are seen, and are no fault."""
+    (dead,) = orders(1, start=5)
+    await shop.accept(dead)
+    history = History(attempts=9, reason="broken_stock", last_error="no number")
+    await shop.decisions.buried(placed(dead), Bury(history=history))
+    await shop.redis.delete("notif:o1:order.created.v1")
+    await shop.notifications.buried(created(orders(1)[0]), Bury(history=history))
+    verdict = (await shop.verify()).verdict
+    assert verdict.passed
+    assert (verdict.dead, verdict.undelivered) == (["o5"], ["o1"])
+    assert "broken_stock" in verdict.why["o5"]
+    assert "no number" in verdict.why["o1"]
+
+
+# --- giving them to the relay again -------------------------------------------------------------------------
+
+
+async def test_republishing_puts_lost_orders_into_the_outbox_and_waits_for_them(shop: Shop) -> None:
+    """The relay takes them from there; the verdict says what was done."""
+    lost = orders(3, start=5)
+    await shop.accept(*lost)
+    republish = Republisher.republish
+
+    async def republish_then_relay(self: Republisher, found: Any) -> Any:
+        republished = await republish(self, found)
+        assert await shop.redis.zcard(keyspace.OUTBOX) == 3
+        await shop.decide(*lost)
+        return republished
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Republisher, "republish", republish_then_relay)
+        outcome = await shop.verify(republish=True, patience=Patience(quiet=0.2, pause=0.0))
+    assert outcome.verdict.faults() == {}
+    assert (sorted(outcome.republished), outcome.healed) == (["o5", "o6", "o7"], 3)
+
+
+async def test_republishing_twice_is_republishing_once(shop: Shop) -> None:
+    """An entry keeps its time, and there is one of it."""
+    await shop.accept(*orders(1, start=5))
+    accepted_at = int(await shop.redis.hget("order:o5", "accepted_at"))
+    for _ in range(2):
+        outcome = await shop.verify(republish=True)
+        assert outcome.verdict.faults() == {"stuck": ["o5"]}
+        assert (list(outcome.republished), outcome.healed) == (["o5"], 0)
+    assert await shop.redis.zrange(keyspace.OUTBOX, 0, -1, withscores=True) == [("o5", accepted_at)]
+
+
+async def test_an_order_that_was_decided_meanwhile_is_not_republished(shop: Shop) -> None:
+    """The script looks again: what has moved on is refused."""
+
+    async def unknown() -> None:
+        return None
+
+    healer = Republisher(shop.redis, timeout_seconds=SECONDS, dead_letters=unknown)
+    found = {"o1": OrderStatus.ACCEPTED, "o2": OrderStatus.CREATED, "o9": OrderStatus.ACCEPTED}
+    assert await healer.republish(found) == []
+    assert await shop.redis.zcard(keyspace.OUTBOX) == 0
+
+
+async def test_a_decided_order_whose_customer_was_not_told_is_announced_again(shop: Shop) -> None:
+    """Deciding it again changes nothing but publishes its event once more: so lost events heal as well."""
+    await shop.redis.delete("notif:o1:order.created.v1")
+    outcome = await shop.verify(republish=True)
+    assert list(outcome.republished) == ["o1"]
+    assert await shop.redis.zrange(keyspace.OUTBOX, 0, -1) == ["o1"]
+
+
+@pytest.mark.parametrize(("dead_letters", "republished"), [(0, ["o5"]), (1, []), (None, [])])
+async def test_dead_orders_are_republished_only_if_their_queue_is_known_to_be_empty(
+    shop: Shop, dead_letters: int | None, republished: list[str]
+) -> None:
+    """What lies in the dead-letter queue is an operator's to redrive."""
+    (dead,) = orders(1, start=5)
+    await shop.accept(dead)
+    await shop.decisions.buried(placed(dead), Bury(history=History(reason="broken_stock")))
+    outcome = await shop.verify(republish=True, dead_letters=dead_letters)
+    assert list(outcome.republished) == republished
+    assert outcome.verdict.passed
+    assert outcome.verdict.dead == ["o5"]
+
+
+def test_every_kind_of_fault_is_planted() -> None:
+    """A kind that no tampering brings about proves nothing."""
+    assert {kind for _, _, found in TAMPERED for kind in found} | {"stuck"} == set(FAULTS)
