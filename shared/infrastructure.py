@@ -8,8 +8,10 @@ import random
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher, Subscriber
 from shared.messaging.rabbitmq import RabbitPublisher, RabbitSubscriber
+from shared.messaging.rabbitmq_dead_letters import RabbitDeadLetterBox
 from shared.messaging.rabbitmq_link import LinkTimes
 from shared.redis.client import Redis, open_redis
 from shared.settings import CommonSettings
@@ -36,6 +38,10 @@ class SupervisedSubscriber(Subscriber, Supervised, Protocol):
     """A subscriber that looks after its own connection."""
 
 
+class SupervisedDeadLetterBox(DeadLetterBox, Supervised, Protocol):
+    """Sight of the dead letters over a connection that it looks after itself."""
+
+
 class Infrastructure(Protocol):
     """Makes a service's connections to the world."""
 
@@ -47,6 +53,9 @@ class Infrastructure(Protocol):
 
     def subscriber(self, service: str) -> SupervisedSubscriber:
         """A subscriber on a connection of its own."""
+
+    def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
+        """Sight of the dead letters, over a connection of its own."""
 
 
 class ClusterInfrastructure:
@@ -75,5 +84,11 @@ class ClusterInfrastructure:
     def subscriber(self, service: str) -> SupervisedSubscriber:
         """See the port."""
         return RabbitSubscriber(
+            self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
+        )
+
+    def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
+        """See the port."""
+        return RabbitDeadLetterBox(
             self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
         )

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
-from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
+from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
+from shared.messaging.ports import Delivery, OutgoingMessage
 from shared.pipeline import BINDINGS, Queue, queues
 
 DEAD_LETTER_TARGET: Final = "x-dead-letter-routing-key"
@@ -56,7 +57,7 @@ class MemoryBroker:
             self._enqueue(queue, _Stored(message))
 
     @asynccontextmanager
-    async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:
+    async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator["MemorySubscription"]:
         """See the port."""
         await asyncio.sleep(0)
         if self._down is not None:
@@ -69,6 +70,17 @@ class MemoryBroker:
             yield subscription
         finally:
             self._end(subscription, "ended")
+
+    @asynccontextmanager
+    async def look_into(self, queue: str) -> AsyncIterator[Letters]:
+        """See DeadLetterBox."""
+        if self._down is not None:
+            raise BrokerUnavailable(self._down)
+        if self._queues[queue].subscriptions:
+            raise DeadLettersBusy(f"somebody else is reading {queue}")
+        waiting = self.depth(queue)
+        async with self.subscribe(queue, prefetch=LETTERS_PER_LOOK) as subscription:
+            yield Letters(subscription, waiting)
 
     def unready_reason(self) -> str | None:
         """Why nothing can be published or consumed, or None."""
@@ -207,6 +219,14 @@ class MemorySubscription:
             raise SubscriptionLost(self._lost)
         for tag in [tag for tag in self.unacked if tag <= delivery.tag]:
             del self.unacked[tag]
+        self._broker._dispatch(self.source)
+
+    async def ack_alone(self, delivery: Delivery) -> None:
+        """See LetterSubscription."""
+        await asyncio.sleep(0)
+        if self._lost is not None:
+            raise SubscriptionLost(self._lost)
+        self.unacked.pop(delivery.tag, None)
         self._broker._dispatch(self.source)
 
     async def cancel(self) -> None:

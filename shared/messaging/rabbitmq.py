@@ -106,10 +106,10 @@ class RabbitPublisher:
     async def _on_open(self, connection: AbstractConnection) -> None:
         """Declares the topology on a channel of its own: a refusal must not take the publisher's along."""
         self._channel = None
-        declaring = await _open_channel(connection, publishes=False)
+        declaring = await open_channel(connection, publishes=False)
         await declare_topology(declaring, CALL_SECONDS)
         await declaring.close()
-        publishing = await _open_channel(connection, publishes=True)
+        publishing = await open_channel(connection, publishes=True)
         publishing.closing.add_done_callback(lambda _: self._on_channel_closed(publishing))
         self._channel = publishing
 
@@ -141,7 +141,7 @@ class RabbitSubscriber:
         subscription = RabbitSubscription(queue)
         try:
             async with broker_errors(f"consuming {queue}", CALL_SECONDS):
-                channel = await _open_channel(connection, publishes=False)
+                channel = await open_channel(connection, publishes=False)
                 await subscription.start(channel, prefetch)
         except BrokerUnavailable as error:
             self._link.condemn(str(error))
@@ -192,11 +192,18 @@ class RabbitSubscription:
 
     async def ack(self, delivery: Delivery) -> None:
         """See the port."""
+        await self._ack(delivery, multiple=True)
+
+    async def ack_alone(self, delivery: Delivery) -> None:
+        """See LetterSubscription."""
+        await self._ack(delivery, multiple=False)
+
+    async def _ack(self, delivery: Delivery, *, multiple: bool) -> None:
         if self._channel is None or self._lost is not None:
             raise SubscriptionLost(self._lost or "ended")
         try:
             async with broker_errors("acking", CALL_SECONDS):
-                await self._channel.basic_ack(delivery.tag, multiple=True, wait=False)
+                await self._channel.basic_ack(delivery.tag, multiple=multiple, wait=False)
         except BrokerUnavailable as error:
             raise SubscriptionLost(str(error)) from error
 
@@ -233,7 +240,8 @@ class RabbitSubscription:
         self._lose(f"the broker cancelled the consumer of {self._queue}")
 
 
-async def _open_channel(connection: AbstractConnection, *, publishes: bool) -> Channel:
+async def open_channel(connection: AbstractConnection, *, publishes: bool) -> Channel:
+    """A channel as the library's lower half has it; with confirms if it ``publishes``."""
     channel = await connection.channel(publisher_confirms=publishes, on_return_raises=publishes)
     return cast(Channel, await channel.get_underlay_channel())
 

@@ -25,3 +25,7 @@ class Lease:
         async with store_deadline(self._timeout_seconds):
             held = await self._script.run(self._redis, [self._key], [self._owner, round(seconds * 1000)])
         return bool(held)
+
+    async def release(self) -> None:
+        """Gives the lease up, so that another can take it at once. Raises StoreUnavailable."""
+        await self.hold(0.001)

@@ -8,23 +8,30 @@ from dataclasses import dataclass
 import aiormq
 import pytest
 
-from shared.infrastructure import ClusterInfrastructure, SupervisedPublisher, SupervisedSubscriber
+from shared.infrastructure import (
+    ClusterInfrastructure,
+    SupervisedDeadLetterBox,
+    SupervisedPublisher,
+    SupervisedSubscriber,
+)
 from shared.lifecycle import running
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import queues
 from shared.redis.client import Redis, open_redis
 from tests.harness.running import Pipeline, settings_of
 from tests.harness.stores import RedisServer, private_redis, store_in_process
+from tests.harness.waiting import wait_until
 
 STORE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUnderTest:
-    """Both halves of a broker adapter, with empty queues."""
+    """All parts of a broker adapter, with empty queues."""
 
     publisher: SupervisedPublisher
     subscriber: SupervisedSubscriber
+    dead_letters: SupervisedDeadLetterBox
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.broker)])
@@ -32,17 +39,19 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[BrokerUnderTes
     """The in-memory broker, then the real cluster."""
     if request.param == "memory":
         memory = MemoryBroker()
-        yield BrokerUnderTest(publisher=memory, subscriber=memory)
+        yield BrokerUnderTest(publisher=memory, subscriber=memory, dead_letters=memory)
         return
     pipeline: Pipeline = request.getfixturevalue("running_pipeline")
     await asyncio.to_thread(pipeline.stop_all)
     infrastructure = ClusterInfrastructure(settings_of(pipeline.cluster), random.Random(1))
     publisher = infrastructure.publisher("contract", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("contract")
-    async with running(publisher.run(), subscriber.run()):
+    box = infrastructure.dead_letters("contract")
+    async with running(publisher.run(), subscriber.run(), box.run()):
         await publisher.wait_ready()
+        await wait_until(lambda: box.unready_reason() is None, what="sight of the dead letters")
         await _purge(pipeline.cluster.rabbitmq_urls[0])
-        yield BrokerUnderTest(publisher=publisher, subscriber=subscriber)
+        yield BrokerUnderTest(publisher=publisher, subscriber=subscriber, dead_letters=box)
 
 
 async def _purge(url: str) -> None:
