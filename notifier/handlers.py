@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifier.domain import notification_of
-from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, NotificationStore, Sender
+from notifier.ports import (
+    AlreadySent,
+    Attempt,
+    Claim,
+    Claimed,
+    HeldByAnother,
+    NotificationStore,
+    Sender,
+    Unreadable,
+)
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
@@ -83,10 +92,8 @@ class NotificationHandler:
         """What became of one message; None where the way was shut."""
         async with self._turns:
             claim = await self._renewed(attempt, claim)
-            if isinstance(claim, AlreadySent):
-                return Done()
-            if isinstance(claim, HeldByAnother):
-                return Retry(reason="claimed_elsewhere", delay_seconds=claim.seconds)
+            if not isinstance(claim, Claimed):
+                return _without_sending(claim)
             if outage.error is not None:
                 return None
             try:
@@ -127,3 +134,13 @@ class NotificationHandler:
     async def _released(self, attempt: Attempt, outcome: Retry | Dead) -> Retry | Dead:
         await waiting_out(lambda: self._store.release(attempt, outcome.error), self._random)
         return outcome
+
+
+def _without_sending(claim: AlreadySent | HeldByAnother | Unreadable) -> Outcome:
+    match claim:
+        case AlreadySent():
+            return Done()
+        case HeldByAnother(seconds=seconds):
+            return Retry(reason="claimed_elsewhere", delay_seconds=seconds)
+        case Unreadable(error=error):
+            return Dead(reason="permanent_error", error=error)

@@ -28,7 +28,14 @@ class HeldByAnother:
     seconds: float
 
 
-Claim = Claimed | AlreadySent | HeldByAnother
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Its record is not what a notifier writes, as after a change by hand; claiming again cannot help."""
+
+    error: str
+
+
+Claim = Claimed | AlreadySent | HeldByAnother | Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

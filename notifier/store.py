@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother
+from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, Unreadable
 from shared import keyspace
 from shared.errors import PermanentError
 from shared.keyspace import NotificationStatus
@@ -111,4 +111,4 @@ def _claim(answer: Any, until: float) -> Claim:
         case ["sent"]:
             return AlreadySent()
         case _:
-            raise PermanentError(f"the notification's record is broken: {answer}")
+            return Unreadable(error=f"the notification's record is broken: {answer}")

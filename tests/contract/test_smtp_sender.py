@@ -291,6 +291,21 @@ async def test_a_server_that_dies_in_the_middle_of_a_letter(sink: SmtpSink, mail
             await sending
 
 
+async def test_a_server_that_shuts_down_says_so_in_the_middle_of_a_letter(
+    sink: SmtpSink, mailing: Mailing
+) -> None:
+    """The same answer that may concern one recipient; here nobody else gets on either."""
+    await mailing.sender.send(told("order0"))
+    closing = "421 4.3.2 shutting down"
+    with (
+        sink.fault(Fault(at="RCPT", answer=closing)),
+        sink.fault(Fault(at="CONNECT", answer=closing)),
+        pytest.raises(SenderUnavailable),
+    ):
+        await mailing.sender.send(told())
+    assert "421" in (mailing.connections.unready_reason() or "")
+
+
 # --- TLS and login ----------------------------------------------------------------------------------------
 
 

@@ -214,6 +214,15 @@ async def test_a_fault_of_the_sender_is_one_messages_fate(store: RedisNotificati
     assert sender.tried == ["a", "b", "c"]
 
 
+async def test_a_broken_record_is_one_messages_fate(store: RedisNotificationStore, redis: Redis) -> None:
+    """Whoever wrote into it by hand has not stopped its neighbours, nor made them wait for a lease."""
+    await redis.set(keyspace.notifications("b"), "by hand")
+    sender = PlayedSender()
+    outcomes = await handling(store, sender)(batch("a", "b", "c"))
+    assert [type(outcome) for outcome in outcomes] == [Done, Dead, Done]
+    assert sender.tried == ["a", "c"]
+
+
 @dataclass(slots=True)
 class LapsingStore:
     """Claims that end at once; what a second claim finds is the test's choice."""
