@@ -1,0 +1,118 @@
+"""The dashboard's page in a real browser: with JavaScript and without, light and dark, wide and narrow."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dashboard.state import NodeState, NodeStatus
+from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
+
+playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MILLISECONDS = 20_000
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """A headless Chromium."""
+    async with playwright.async_playwright() as driver:
+        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Dashboard]:
+    """A dashboard that has good news and renews its page every second."""
+    async with dashboard() as running:
+        yield running
+
+
+async def opened(browser: Any, url: str, **options: Any) -> Any:
+    """A page on which everything that goes wrong fails the test."""
+    context = await browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    page = await context.new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda line: page.faults.append(line.text) if line.type == "error" else None)
+    await page.goto(url)
+    return page
+
+
+async def shows(page: Any, text: str) -> None:
+    """Waits until the text can be seen."""
+    await playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE_MILLISECONDS)
+
+
+async def test_the_page_renews_itself_without_javascript(browser: Any, served: Dashboard) -> None:
+    """Everything is readable, and new figures come by themselves."""
+    page = await opened(browser, served.url, java_script_enabled=False)
+    await shows(page, "1,601")
+    await shows(page, "mag-safe-phone-case")
+    served.store.figures = replace(STORE, processed=1_777)
+    await shows(page, "1,777")
+
+
+async def test_the_page_renews_itself_in_place(browser: Any, served: Dashboard) -> None:
+    """With JavaScript nothing is reloaded: what a person is typing stays."""
+    page = await opened(browser, served.url)
+    await page.get_by_label("SKU").fill("half a na")
+    served.store.figures = replace(STORE, processed=1_777)
+    served.brokers.seen = with_nodes(
+        served.brokers.seen, [NodeState(node=NODES[2], status=NodeStatus.NOT_RUNNING)]
+    )
+    await shows(page, "1,777")
+    await shows(page, f"Broker node {NODES[2]} does not run")
+    assert await page.title() == "1 thing needs attention – order pipeline"
+    assert await page.get_by_label("SKU").input_value() == "half a na"
+    assert page.faults == []
+
+
+async def test_the_page_says_when_it_is_cut_off(browser: Any, served: Dashboard) -> None:
+    """Old figures are marked as such once the dashboard is gone, and renewed once it is back."""
+    page = await opened(browser, served.url)
+    lost = page.get_by_text("The dashboard does not answer")
+    await playwright.expect(lost).to_be_hidden()
+    await page.context.set_offline(True)
+    await playwright.expect(lost).to_be_visible(timeout=PATIENCE_MILLISECONDS)
+    await page.context.set_offline(False)
+    await playwright.expect(lost).to_be_hidden(timeout=PATIENCE_MILLISECONDS)
+
+
+async def test_a_store_that_goes_away_does_not_take_the_page_along(browser: Any, served: Dashboard) -> None:
+    """It says so in place, and recovers in place."""
+    page = await opened(browser, served.url)
+    served.store.away = True
+    await shows(page, "The store is away")
+    served.store.away = False
+    await shows(page, "All is well")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_the_page_fits(browser: Any, served: Dashboard, scheme: str, width: int) -> None:
+    """No sideways scrolling on a phone, colours by the system's choice, nothing refused by our own policy."""
+    viewport = {"width": width, "height": 800}
+    page = await opened(browser, served.url, color_scheme=scheme, viewport=viewport)
+    await shows(page, "All is well")
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(245, 246, 248)", "dark": "rgb(18, 22, 28)"}[scheme]
+    assert page.faults == []
+
+
+async def test_a_look_up_answers_on_the_page(browser: Any, served: Dashboard) -> None:
+    """The form asks with a plain GET, whose address can be shared."""
+    page = await opened(browser, served.url)
+    await page.get_by_label("SKU").fill("nope")
+    await page.get_by_role("button", name="Look up").click()
+    await shows(page, "has no stock entry")
+    assert "sku=nope" in page.url
