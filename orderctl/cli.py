@@ -2,7 +2,7 @@
 
 import typer
 
-from orderctl.commands import failpoints, inventory, lifecycle, load, orders, parts, verify, views
+from orderctl.commands import demo, failpoints, inventory, lifecycle, load, orders, parts, verify, views
 
 app = typer.Typer(
     name="orderctl",
@@ -24,6 +24,7 @@ app.add_typer(inventory.app, name="inventory")
 app.add_typer(orders.app, name="order")
 app.command()(load.load)
 app.command()(verify.verify)
+app.command()(demo.demo)
 app.command()(failpoints.failpoints)
 
 

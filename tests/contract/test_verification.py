@@ -18,7 +18,7 @@ from order_processor.sweep import Sweep
 from orderctl.ledger import Item, LedgerWriter
 from orderctl.oracle import FAULTS
 from orderctl.verification.promises import Promises, read_promises
-from orderctl.verification.reading import PAGE, OrderReader
+from orderctl.verification.reading import OrderReader
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience, Reconciliation, Verification
@@ -32,7 +32,6 @@ from tests.harness.examples import TRACE, an_order, created, placed
 from tests.harness.gateway import a_placement
 
 SECONDS = 5.0
-BATCH = 100
 RETENTION_SECONDS = 3_600.0
 IMPATIENT = Patience(quiet=0.0, pause=0.0)
 Tampering = Callable[[Any], Awaitable[object]]
@@ -72,10 +71,8 @@ class Shop:
 
     async def complete(self, *orders: Order) -> None:
         """An order's whole life."""
-        for start in range(0, len(orders), BATCH):
-            batch = orders[start : start + BATCH]
-            await self.accept(*batch)
-            await self.decide(*batch)
+        await self.accept(*orders)
+        await self.decide(*orders)
 
     def sweep(self, retention_seconds: float) -> Sweep:
         """Removes old orders."""
@@ -150,12 +147,15 @@ async def test_an_empty_store_passes(redis: Redis) -> None:
     assert (await Shop(redis).verify()).verdict.passed
 
 
-async def test_every_order_is_read_once_however_many_share_an_instant(shop: Shop) -> None:
+async def test_every_order_is_read_once_however_many_share_an_instant(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pages neither skip nor repeat orders, also where more than a page of them came at one time."""
-    many = orders(2 * PAGE + 7, start=5)
+    monkeypatch.setattr("orderctl.verification.reading.PAGE", 10)
+    many = orders(37, start=5)
     await shop.complete(*many)
     for index, order in enumerate(many):
-        at = 1_750_000_000_000_000 + (0 if index < PAGE + 3 else index)
+        at = 1_750_000_000_000_000 + (0 if index < 23 else index)
         await shop.redis.zadd(keyspace.orders_by_status(OrderStatus.REJECTED), {order.id: at})
     verdict = (await shop.verify()).verdict
     assert verdict.faults() == {}
