@@ -31,6 +31,9 @@ PERSISTENT: Final = 2
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
 
+LATE_DELIVERY_SECONDS: Final = 0.3
+"""How long deliveries that were under way when a consumer was cancelled are still waited for."""
+
 
 class RabbitPublisher:
     """Publishes persistent, mandatory messages with confirms over one supervised connection."""
@@ -208,12 +211,14 @@ class RabbitSubscription:
             raise SubscriptionLost(str(error)) from error
 
     async def cancel(self) -> None:
-        """See the port."""
+        """See the port. A quorum queue that is led elsewhere may deliver even after its CancelOk."""
         if self._channel is None or self._lost is not None or self._cancelled:
             return
         try:
             async with broker_errors("cancelling the consumer", CALL_SECONDS):
                 await self._channel.basic_cancel(self._consumer_tag, timeout=CALL_SECONDS)
+            self._channel.consumers[self._consumer_tag] = self._on_delivery
+            await asyncio.sleep(LATE_DELIVERY_SECONDS)
         except BrokerUnavailable as error:
             self._lose(str(error))
             raise SubscriptionLost(str(error)) from error

@@ -18,6 +18,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
+from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
 from shared.messaging.waiting import backoff_seconds
@@ -47,14 +48,14 @@ async def broker_errors(what: str, timeout_seconds: float | None = None) -> Asyn
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
+        raise_if_cancelled()
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
+        raise_if_cancelled()
         raise BrokerUnavailable(f"{what}: the connection was lost") from error
     except TimeoutError as error:
         raise BrokerUnavailable(f"{what}: no answer within {timeout_seconds} s") from error
     except (AMQPError, OSError, RuntimeError) as error:
+        raise_if_cancelled()
         raise BrokerUnavailable(f"{what}: {type(error).__name__}: {error}") from error
 
 

@@ -2,6 +2,10 @@
 
 redis-py retries a command ten times by default, and a script that reserved stock before the connection
 dropped would run again. Ours runs once; whoever called it knows whether to ask again.
+
+The deadline is the caller's, by :func:`store_deadline`. redis-py's own socket timeout sends through
+``asyncio.wait_for``, which before Python 3.12 loses a cancellation that arrives just then: tasks lived on
+that somebody had cancelled, and a service waited for them for ever.
 """
 
 import asyncio
@@ -23,6 +27,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from shared.cancellation import raise_if_cancelled
 from shared.errors import StoreUnavailable
 
 Redis = redis_asyncio.Redis
@@ -42,15 +47,16 @@ _REFUSING = ("OOM ", "MISCONF ", "LOADING ", "READONLY ", "MASTERDOWN ", "NOREPL
 
 @asynccontextmanager
 async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) -> AsyncIterator[Redis]:
-    """A client whose commands fail within ``timeout_seconds``, closed after the block.
+    """A client that connects within ``timeout_seconds`` or fails, closed after the block.
 
-    It connects at the first command, so a store that is down does not keep a service from starting.
+    It connects at the first command, so a store that is down does not keep a service from starting. How
+    long a command may take says :func:`store_deadline`, in which every use of the client stands.
     """
     pool = redis_asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
         timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
+        socket_timeout=None,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
@@ -70,6 +76,7 @@ async def store_deadline(timeout_seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
+        raise_if_cancelled()
     except TimeoutError as error:
         raise StoreUnavailable(f"Redis did not answer within {timeout_seconds:g} s") from error
     except RedisError as error:
