@@ -24,7 +24,7 @@ STOP_SECONDS = 5.0
 @asynccontextmanager
 async def store_in_process(server: FakeServer | None = None) -> AsyncIterator[Redis]:
     """A client of an in-process store; with ``server`` given, tests can disconnect it."""
-    client = FakeAsyncRedis(server=server or FakeServer(), decode_responses=True)
+    client = FakeAsyncRedis(server=server or FakeServer(), decode_responses=True, socket_timeout=None)
     try:
         yield client
     finally:

@@ -1,0 +1,219 @@
+"""A store that is frozen, full, gone or not there is told apart from a fault of one command, in time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from api_gateway.durability import DurabilityWatch
+from order_processor.domain import Created
+from order_processor.store import RedisDecisionStore
+from shared.errors import StoreUnavailable
+from shared.lifecycle import running
+from shared.redis.client import Redis, open_redis, store_deadline
+from shared.redis.records import fetch_records
+from shared.redis.scripts import Script, ScriptCall
+from shared.redis.watch import StoreWatch
+from tests.harness.examples import an_order, placed
+from tests.harness.gateway import a_placement, order_store
+from tests.harness.stores import RedisServer, free_port
+from tests.harness.waiting import wait_until
+
+pytestmark = pytest.mark.broker
+
+DEADLINE = 0.2
+A_CENTURY = 100 * 365 * 86_400.0
+ECHO = Script("echo", "return ARGV[1]")
+
+
+@asynccontextmanager
+async def client_of(server: RedisServer) -> AsyncIterator[Any]:
+    """A client with an empty store behind it."""
+    async with open_redis(server.url, timeout_seconds=DEADLINE, max_connections=8) as redis:
+        async with store_deadline(5.0):
+            await redis.flushall()
+        yield redis
+
+
+def decisions_of(redis: Redis, timeout_seconds: float = DEADLINE) -> RedisDecisionStore:
+    """A decision store that recreates any order."""
+    return RedisDecisionStore(redis, timeout_seconds=timeout_seconds, oldest_recreated_seconds=A_CENTURY)
+
+
+async def test_a_frozen_store_is_unavailable_within_the_deadline(redis_server: RedisServer) -> None:
+    """Clients are answered in time, whatever the store's disk does."""
+    async with client_of(redis_server) as redis:
+        store = decisions_of(redis)
+        await store.decide([placed(an_order("warm"))])
+        with redis_server.frozen():
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match=r"within 0\.2 s"):
+                await store.decide([placed(an_order("a")), placed(an_order("b"))])
+            assert time.monotonic() - began < DEADLINE + 1.0
+
+
+async def test_after_a_freeze_every_answer_belongs_to_its_question(redis_server: RedisServer) -> None:
+    """A connection with an answer that nobody waited for must not serve the next question."""
+    async with client_of(redis_server) as redis:
+
+        async def ask(number: int) -> str:
+            async with store_deadline(DEADLINE):
+                answers = await ECHO.run_many(redis, [ScriptCall([], [number]), ScriptCall([], [number + 1])])
+            return ",".join(answers)
+
+        assert await ask(1) == "1,2"
+        with redis_server.frozen():
+            lost = await asyncio.gather(*(ask(100 + number) for number in range(20)), return_exceptions=True)
+        assert all(isinstance(each, StoreUnavailable) for each in lost)
+
+        async def answers() -> bool:
+            try:
+                return await ask(7) == "7,8"
+            except StoreUnavailable:
+                return False
+
+        await wait_until(answers, timeout_seconds=10, what="the store to be back")
+        for number in range(200, 230):
+            assert await ask(number) == f"{number},{number + 1}"
+
+
+async def test_what_a_frozen_store_did_after_all_is_found_by_asking_again(redis_server: RedisServer) -> None:
+    """The outcome was unknown, and the same question converges."""
+    async with client_of(redis_server) as redis:
+        await redis.set("inventory:cable", 10)
+        event = placed(an_order("a", cable=4))
+        with redis_server.frozen(), pytest.raises(StoreUnavailable):
+            await decisions_of(redis).decide([event])
+        (decision,) = await decisions_of(redis, timeout_seconds=5.0).decide([event])
+        assert isinstance(decision, Created)
+        async with store_deadline(5.0):
+            assert await redis.get("inventory:cable") == "6"
+            assert await redis.get("orders.processed.count") == "1"
+
+
+async def test_a_full_store_is_unavailable_and_takes_no_half_of_an_order(redis_server: RedisServer) -> None:
+    """No room is nobody's fault: the order waits, and is decided when there is room."""
+    async with client_of(redis_server) as redis:
+        await redis.set("inventory:cable", 10)
+        await redis.set("inventory:case", 10)
+        events = [placed(an_order("a", cable=4, case=2)), placed(an_order("b", cable=1))]
+        redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+        try:
+            for batch in (events, events[:1]):
+                with pytest.raises(StoreUnavailable, match="maxmemory"):
+                    await decisions_of(redis, 5.0).decide(batch)
+            with pytest.raises(StoreUnavailable, match="maxmemory"):
+                await order_store(redis).accept(a_placement())
+            async with store_deadline(5.0):
+                assert sorted(await redis.keys("*")) == ["inventory:cable", "inventory:case"]
+                assert await redis.mget("inventory:cable", "inventory:case") == ["10", "10"]
+        finally:
+            redis_server.ask("CONFIG", "SET", "maxmemory", "0")
+        decided = await decisions_of(redis, 5.0).decide(events)
+        assert [type(decision) for decision in decided] == [Created, Created]
+
+
+async def test_a_store_that_is_not_there_is_unavailable() -> None:
+    """A refused connection is the same to whoever asked."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    async with open_redis(url, timeout_seconds=DEADLINE, max_connections=2) as redis:
+        with pytest.raises(StoreUnavailable, match="connecting to"):
+            await decisions_of(redis).decide([placed()])
+        with pytest.raises(StoreUnavailable, match="connecting to"):
+            await order_store(redis).get("a")
+
+
+async def test_a_replica_that_takes_no_writes_is_unavailable(redis_server: RedisServer) -> None:
+    """After a failover the old primary refuses; that is no fault of the order."""
+    async with client_of(redis_server) as redis:
+        redis_server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
+        try:
+            with pytest.raises(StoreUnavailable, match="read only"):
+                await order_store(redis).accept(a_placement())
+        finally:
+            redis_server.ask("REPLICAOF", "NO", "ONE")
+
+
+async def test_a_busy_pool_is_unavailable_in_time(redis_server: RedisServer) -> None:
+    """Whoever finds no connection is told so; nobody opens more than was allowed."""
+    async with open_redis(redis_server.url, timeout_seconds=DEADLINE, max_connections=1) as redis:
+        blocking = asyncio.ensure_future(redis.blpop(["nothing"], timeout=2))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable, match="No connection"):
+            await order_store(redis).get("a")
+        blocking.cancel()
+        await asyncio.gather(blocking, return_exceptions=True)
+
+
+async def test_a_fault_of_one_command_is_no_outage(redis_server: RedisServer) -> None:
+    """A broken key must not look as if the whole store were away."""
+    async with client_of(redis_server) as redis:
+        await redis.set("text", "x")
+        with pytest.raises(ResponseError):
+            async with store_deadline(5.0):
+                await redis.lpush("text", "y")
+        async with store_deadline(5.0):
+            assert await fetch_records(redis, ["none"]) == [None]
+
+
+async def test_the_watch_follows_the_store(redis_server: RedisServer) -> None:
+    """Readiness turns as the store goes and comes."""
+    async with client_of(redis_server) as redis:
+        watch = StoreWatch(redis, timeout_seconds=DEADLINE, pause_seconds=0.01)
+        assert watch.unready_reason() == "not reached yet"
+        async with running(watch.run()):
+            await wait_until(lambda: watch.unready_reason() is None)
+            with redis_server.frozen():
+                await wait_until(lambda: watch.unready_reason() is not None)
+            await wait_until(lambda: watch.unready_reason() is None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "kept"),
+    [
+        ("appendonly", "no", "yes"),
+        ("appendfsync", "everysec", "always"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+    ],
+)
+async def test_each_setting_that_can_lose_an_acknowledged_write_makes_the_store_weak(
+    redis_server: RedisServer, setting: str, value: str, kept: str
+) -> None:
+    """All three are asked for, and the wrong one is named; put right, the store is durable again."""
+    async with client_of(redis_server) as redis:
+        watch = DurabilityWatch(redis, timeout_seconds=5.0)
+        assert not watch.is_durable()
+        await watch.check()
+        assert (watch.is_durable(), watch.verdict(), watch.unready_reason()) == (True, "durable", None)
+        redis_server.ask("CONFIG", "SET", setting, value)
+        try:
+            await watch.check()
+            assert not watch.is_durable()
+            assert f"{setting} is {value}" in watch.verdict()
+        finally:
+            redis_server.ask("CONFIG", "SET", setting, kept)
+        await watch.check()
+        assert watch.is_durable()
+
+
+async def test_a_sentinel_at_the_store_makes_it_weak(redis_server: RedisServer) -> None:
+    """A failover that Sentinel decides upon may lose what was acknowledged."""
+    async with client_of(redis_server) as redis, client_of(redis_server) as sentinel:
+        watch = DurabilityWatch(redis, timeout_seconds=5.0)
+        await sentinel.client_setname("sentinel-1a2b3c-cmd")
+        await watch.check()
+        assert "Sentinel" in watch.verdict()
+
+
+async def test_a_store_that_cannot_be_asked_is_weak_and_away(redis_server: RedisServer) -> None:
+    """While nothing is known, nothing is promised."""
+    async with client_of(redis_server) as redis:
+        watch = DurabilityWatch(redis, timeout_seconds=DEADLINE)
+        await watch.check()
+        with redis_server.frozen():
+            await watch.check()
+            assert (watch.is_durable(), watch.unready_reason() is None) == (False, False)
