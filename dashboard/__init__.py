@@ -1,1 +1,1 @@
-"""Shows the state of the whole pipeline. Reads the store and the brokers, and writes to neither."""
+"""Shows the state of the whole pipeline, and writes only what is decided about dead letters."""

@@ -1,6 +1,6 @@
 """The dashboard's HTTP application: its routes, and what holds for every answer."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -36,6 +36,13 @@ SECURITY_HEADERS: Final = {
 log = get_logger(__name__)
 
 
+class Routes(Protocol):
+    """A group of routes."""
+
+    def add_to(self, app: web.Application) -> None:
+        """Makes ``app`` serve them."""
+
+
 def build_app(
     *,
     store: StoreReader,
@@ -43,11 +50,14 @@ def build_app(
     health: Health,
     registry: CollectorRegistry,
     refresh_seconds: int,
+    dead_letters: Routes | None = None,
 ) -> web.Application:
     """The whole of what the dashboard's port serves."""
     app = web.Application(middlewares=[answer_every_request])
     add_operations_routes(app, health, None)
     DashboardRoutes(store, brokers, registry, Page.load(refresh_seconds)).add_to(app)
+    if dead_letters is not None:
+        dead_letters.add_to(app)
     return app
 
 

@@ -1,20 +1,31 @@
 """Builds the dashboard from its adapters and runs it until it is told to stop."""
 
 import asyncio
+import time
 
 import aiohttp
 
 from dashboard.app import build_app
 from dashboard.attention import node_faults, queue_faults
+from dashboard.dead_access import Access
+from dashboard.dead_actions import Drop, Redrive
+from dashboard.dead_desk import DeadLetterDesk
+from dashboard.dead_routes import DeadLetterRoutes
+from dashboard.dead_store import RedisOrderBooks, RedisTurns
 from dashboard.management import ManagementClient, vhost_of
 from dashboard.settings import DashboardSettings
 from dashboard.store import RedisStoreReader
 from dashboard.watch import BrokerWatch
+from shared import keyspace
 from shared.health import Health
 from shared.infrastructure import Infrastructure
 from shared.lifecycle import running
+from shared.messaging.dead_letters import DeadLetterBox
+from shared.messaging.ports import Publisher
 from shared.metrics import new_registry
 from shared.operations import serve
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
 from shared.redis.stock import StockReader
 from shared.redis.watch import StoreWatch
 from shared.settings import CommonSettings
@@ -31,7 +42,8 @@ async def run(
     Without brokers it still shows what the store knows, so its readiness depends on the store alone.
     """
     health, registry = Health(), new_registry()
-    publisher = infrastructure.publisher(NAME, timeout_seconds=own.broker_timeout_seconds)
+    publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
+    box = infrastructure.dead_letters(NAME)
     async with (
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
@@ -49,6 +61,7 @@ async def run(
         health.add("redis", store_watch.unready_reason)
         health.add("brokers", brokers.unready_reason)
         health.add_note("rabbitmq", lambda: publisher.unready_reason() or "connected")
+        health.add_note("dead letters", lambda: box.unready_reason() or "within reach")
         health.add_note("nodes", lambda: _summary(node_faults(brokers.state())))
         health.add_note("queues", lambda: _summary(queue_faults(brokers.state())))
         health.drain_on(stop)
@@ -62,12 +75,26 @@ async def run(
             health=health,
             registry=registry,
             refresh_seconds=own.refresh_seconds,
+            dead_letters=_dead_letters(redis, publisher, box, own),
         )
         async with (
             serve(app, own.host, own.port),
-            running(store_watch.run(), brokers.run(), publisher.run()),
+            running(store_watch.run(), brokers.run(), publisher.run(), box.run()),
         ):
             await stop.wait()
+
+
+def _dead_letters(
+    redis: Redis, publisher: Publisher, box: DeadLetterBox, own: DashboardSettings
+) -> DeadLetterRoutes:
+    books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)
+    lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
+    return DeadLetterRoutes(
+        DeadLetterDesk(box=box, turns=RedisTurns(lease), clock=time.time),
+        redrive=Redrive(publisher=publisher, books=books, clock=time.time),
+        drop=Drop(publisher=publisher, books=books),
+        access=Access(bound_to=own.host, token=own.token),
+    )
 
 
 def _summary(faults: list[str]) -> str:

@@ -1,28 +1,10 @@
 """Decisions about orders, as values. Imports nothing that can wait."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
 
-from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace
+from shared.decisions import Created, Rejected, event_of
 
-SOURCE: Final = "/order_processor"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
-    """All of the order's stock was taken."""
-
-    decided_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Nothing was taken, for this reason; ``sku`` is the item at fault, if one is."""
-
-    decided_at: datetime
-    reason: str
-    sku: str | None
+__all__ = ["Created", "Decision", "Rejected", "Undecidable", "event_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +16,3 @@ class Undecidable:
 
 
 Decision = Created | Rejected | Undecidable
-
-
-def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[EventData]:
-    """What to announce. The same decision gives the same event, however often it is announced."""
-    data: EventData
-    if isinstance(decision, Created):
-        data = OrderCreated(order=order)
-    else:
-        data = OrderRejected(order=order, reason=decision.reason, sku=decision.sku)
-    return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace)

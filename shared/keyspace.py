@@ -5,20 +5,23 @@ key                          type     writers                                 li
 ===========================  =======  ======================================  =========================
 ``idemp:{order id}``         string   accept.lua                              claim TTL
 ``idempkey:{key}``           hash     accept.lua                              as long as its order
-``order:{order id}``         hash     accept.lua, reserve.lua, delay.lua      retention after its decision
-``orders:{status}``          zset     accept.lua, reserve.lua, delay.lua      as long as its orders
+``order:{order id}``         hash     accept.lua, reserve.lua, delay.lua,     retention after its decision
+                                      note.lua, revive.lua, drop.lua
+``orders:{status}``          zset     accept.lua, reserve.lua, delay.lua,     as long as its orders
+                                      revive.lua, drop.lua
 ``outbox``                   zset     accept.lua, gateway (removal), relay    until confirmed
 ``outbox:lease``             string   relay                                   lease
 ``inventory:{sku}``          string   reserve.lua, stock scripts, the operator  for ever
 ``stock.skus``               set      reserve.lua, stock scripts              for ever
 ``stock.reserved``           hash     reserve.lua                             for ever
 ``stock.supplied``           hash     stock scripts                           for ever
-``orders.processed.count``   string   reserve.lua                             for ever
+``orders.processed.count``   string   reserve.lua, drop.lua                   for ever
 ``notifications:{order id}``  hash     notifier's scripts                      as long as its order
 ``notifications.counts``     hash     notifier's scripts                      for ever
 ``notif:{event id}``         string   notifier's scripts                      lease, then retention
 ``orders.archive``           hash     sweep.lua                               for ever
 ``sweep:lease``              string   order_processor                         lease
+``dead:lease``               string   dashboard                               lease
 ``pipeline:topology``        string   gateway                                 for ever
 ===========================  =======  ======================================  =========================
 
@@ -54,6 +57,8 @@ PROCESSED_COUNT: Final = "orders.processed.count"
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
 SWEEP_LEASE: Final = "sweep:lease"
+DEAD_LETTERS_LEASE: Final = "dead:lease"
+"""Whoever holds it looks at the dead letters; two at a time would each see a part of them."""
 SKUS: Final = "stock.skus"
 RESERVED: Final = "stock.reserved"
 SUPPLIED: Final = "stock.supplied"

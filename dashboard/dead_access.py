@@ -1,0 +1,56 @@
+"""Who may look at dead letters and act on them: whoever has the token, or is on this machine.
+
+A browser must not do it on behalf of a foreign page: such a page can make it send requests to loopback, and
+with a name that it lets point to 127.0.0.1 even read the answers.
+"""
+
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from dashboard.dead_problems import FORBIDDEN, UNAUTHORIZED
+from shared.problems import Problem
+from shared.settings import is_loopback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """``bound_to`` is the address on which the dashboard listens."""
+
+    bound_to: str
+    token: SecretStr | None
+
+    def check(self, request: web.Request) -> None:
+        """Raises Problem with 401 or 403."""
+        if self.token is not None:
+            self._check_token(request, self.token)
+        elif not is_loopback(self.bound_to):
+            raise Problem(
+                FORBIDDEN, "Dead letters are shown off this machine only behind a token: set DASHBOARD_TOKEN."
+            )
+        elif not is_loopback(_host_name(request.headers.get("Host", ""))):
+            raise Problem(FORBIDDEN, "Without a token, dead letters are shown under a loopback address only.")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
+            raise Problem(FORBIDDEN, "This is not for pages of another origin.")
+
+    def _check_token(self, request: web.Request, token: SecretStr) -> None:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        wanted = token.get_secret_value().encode()
+        is_right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), wanted)
+        if scheme.lower() != "bearer" or not is_right:
+            raise Problem(
+                UNAUTHORIZED,
+                "Dead letters are behind a token: send Authorization: Bearer with that of DASHBOARD_TOKEN.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

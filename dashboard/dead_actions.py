@@ -1,0 +1,171 @@
+"""What can be done about dead letters: send them back to their consumer, or drop them.
+
+Each goes in steps of which a crash between any two is repeated harmlessly: what is written to the order says
+no more than is true, what is published may come twice because consumers look up what they did before, and the
+letter is removed last, by whoever called.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from dashboard.dead_letter import Letter
+from dashboard.dead_ports import BrokenRecord, OrderBooks, Step
+from shared.decisions import Created, Rejected, event_of
+from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.logs import get_logger
+from shared.messaging.ports import OutgoingMessage, Publisher
+from shared.messaging.redrive import redriven_headers
+from shared.messaging.settlement import message_of
+
+log = get_logger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of one letter."""
+
+    REDRIVEN = "redriven"
+    DROPPED = "dropped"
+    FAILED = "failed"
+    UNTOUCHED = "untouched"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """One letter after an action; ``detail`` is for people. ``fault`` is what kept it from being done, if
+    that is no fault of this letter and would keep others too."""
+
+    letter: Letter
+    outcome: Outcome
+    detail: str = ""
+    fault: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the letter may be removed."""
+        return self.outcome in (Outcome.REDRIVEN, Outcome.DROPPED)
+
+
+class Action(Protocol):
+    """Something that is done to letters, many at a time."""
+
+    name: str
+
+    async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
+        """One result per letter, in order. Those that are done may be removed.
+
+        Raises StoreUnavailable, and then all of it may be done again.
+        """
+
+
+class DryRun:
+    """Nothing is done, so that an operator sees which letters it would have been."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
+        """See Action."""
+        return [Acted(letter=letter, outcome=Outcome.UNTOUCHED) for letter in letters]
+
+
+class Redrive:
+    """Back to the consumer's queue, with a new budget of attempts and the history in its headers."""
+
+    name = "redrive"
+
+    def __init__(self, *, publisher: Publisher, books: OrderBooks, clock: Callable[[], float]) -> None:
+        self._publisher = publisher
+        self._books = books
+        self._clock = clock
+
+    async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
+        """See Action. First noted, then published, and only then said to be on its way: a consumer that has
+        dealt with the message by then has the last word."""
+        known = [letter for letter in letters if letter.event is not None]
+        noted = await self._books.note([_step(letter, "redriven") for letter in known])
+        outcomes = await asyncio.gather(*(self._publish(letter) for letter in letters))
+        gone = {id(acted.letter) for acted in outcomes if acted.is_done}
+        on_their_way = [
+            note
+            for letter, note in zip(known, noted, strict=True)
+            if letter.placed is not None and id(letter) in gone
+        ]
+        try:
+            await self._books.revive(on_their_way)
+        except StoreUnavailable as error:
+            log.warning("redrives not noted", reason=str(error))
+        return outcomes
+
+    async def _publish(self, letter: Letter) -> Acted:
+        delivery = letter.delivery
+        message = OutgoingMessage(
+            exchange="",
+            routing_key=letter.consumption.queue,
+            body=delivery.body,
+            correlation_id=delivery.correlation_id,
+            headers=redriven_headers(delivery.headers, round(self._clock() * 1_000_000)),
+        )
+        return await _published(self._publisher, message, letter, Outcome.REDRIVEN)
+
+
+class Drop:
+    """Out of the way for good. An undecided order is rejected as dropped and announced like any other."""
+
+    name = "drop"
+
+    def __init__(self, *, publisher: Publisher, books: OrderBooks) -> None:
+        self._publisher = publisher
+        self._books = books
+
+    async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
+        """See Action. An order that was decided meanwhile keeps its decision, which is announced again."""
+        told = [letter for letter in letters if letter.event is not None and letter.placed is None]
+        await self._books.note([_step(letter, "dropped") for letter in told])
+        placed = [letter.placed for letter in letters if letter.placed is not None]
+        decisions = iter(await self._books.drop(placed))
+        return await asyncio.gather(
+            *(
+                self._end(letter, next(decisions)) if letter.placed is not None else _removable(letter)
+                for letter in letters
+            )
+        )
+
+    async def _end(self, letter: Letter, decision: Created | Rejected | BrokenRecord) -> Acted:
+        if isinstance(decision, BrokenRecord) or letter.placed is None:
+            detail = decision.detail if isinstance(decision, BrokenRecord) else ""
+            return Acted(letter=letter, outcome=Outcome.FAILED, detail=detail)
+        event = event_of(letter.placed.data.order, decision, letter.placed.trace)
+        return await _published(
+            self._publisher, message_of(event), letter, Outcome.DROPPED, detail=f"announced {event.type}"
+        )
+
+
+async def _removable(letter: Letter) -> Acted:
+    detail = "no event that can be read" if letter.event is None else "its notification stays failed"
+    return Acted(letter=letter, outcome=Outcome.DROPPED, detail=detail)
+
+
+async def _published(
+    publisher: Publisher, message: OutgoingMessage, letter: Letter, outcome: Outcome, detail: str = ""
+) -> Acted:
+    try:
+        await publisher.publish(message)
+    except BrokerUnavailable as error:
+        fault = str(error)
+        return Acted(letter=letter, outcome=Outcome.FAILED, detail=fault, fault=fault)
+    return Acted(letter=letter, outcome=outcome, detail=detail)
+
+
+def _step(letter: Letter, what: str) -> Step:
+    """What the timeline says; of a letter about a decided order, that it is the notification's."""
+    is_placed = letter.placed is not None
+    return Step(
+        order_id=letter.order_id or "",
+        step=what if is_placed else f"notification_{what}",
+        reason=letter.reason,
+        attempts=letter.history.attempts,
+        unless_decided=is_placed,
+    )

@@ -1,0 +1,165 @@
+"""Looking at dead letters and acting on them, one at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from dashboard.dead_actions import Acted, Action, Outcome
+from dashboard.dead_letter import Letter, Wanted, read_letter
+from dashboard.dead_ports import Turns
+from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.logs import get_logger
+from shared.messaging.dead_letters import DeadLetterBox, Letters
+
+BATCH: Final = 64
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a look came to. ``waiting`` is how many letters lay in each queue; ``complete`` is false if some
+    of them lie too deep to be seen; ``limited`` is true if more were wanted than was asked for."""
+
+    letters: list[Letter] = field(default_factory=list)
+    waiting: dict[str, int] = field(default_factory=dict)
+    complete: bool = True
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What to do to which letters, ``limit`` at most, and for whom."""
+
+    action: Action
+    wanted: Wanted
+    client: str
+    limit: int | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an errand came to, in the words of :class:`Looked`. ``fault`` is what stopped it, if anything."""
+
+    matched: int = 0
+    done: int = 0
+    failed: int = 0
+    complete: bool = True
+    limited: bool = False
+    fault: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.limited or self.fault is not None
+
+
+class Report(Protocol):
+    """Is told how an errand goes on."""
+
+    async def opened(self, queue: str, waiting: int) -> None:
+        """A queue with so many letters is being gone through."""
+
+    async def acted(self, results: Sequence[Acted]) -> None:
+        """These letters are dealt with; those that are done are removed."""
+
+
+class DeadLetterDesk:
+    """The one way to the dead letters."""
+
+    def __init__(self, *, box: DeadLetterBox, turns: Turns, clock: Callable[[], float]) -> None:
+        self._box = box
+        self._turns = turns
+        self._clock = clock
+
+    def now(self) -> int:
+        """Microseconds since the epoch."""
+        return round(self._clock() * 1_000_000)
+
+    async def look(self, wanted: Wanted, limit: int) -> Looked:
+        """The letters that are wanted, ``limit`` at most, queue by queue, in the order in which they lie.
+
+        Raises BrokerUnavailable, DeadLettersBusy and StoreUnavailable.
+        """
+        looked = Looked()
+        async with self._turns.turn():
+            for queue in wanted.queues:
+                async with self._box.look_into(queue) as letters:
+                    looked.waiting[queue] = letters.waiting
+                    await self._collect(queue, letters, wanted, limit, looked)
+        return looked
+
+    async def act(self, errand: Errand, report: Report) -> Tally:
+        """Runs an errand. It stops at the first fault of a dependency.
+
+        Raises BrokerUnavailable, DeadLettersBusy and StoreUnavailable while nothing has been done.
+        """
+        tally = Tally()
+        async with self._turns.turn():
+            for queue in errand.wanted.queues:
+                try:
+                    await self._go_through(queue, errand, report, tally)
+                except (BrokerUnavailable, StoreUnavailable) as error:
+                    if tally.done == 0:
+                        raise
+                    tally.fault = str(error)
+                if tally.is_over:
+                    tally.complete &= tally.fault is None
+                    break
+        return tally
+
+    async def _collect(
+        self, queue: str, letters: Letters, wanted: Wanted, limit: int, looked: Looked
+    ) -> None:
+        now = self.now()
+        while not looked.limited and (batch := await letters.next(BATCH)):
+            found = [letter for each in batch if wanted.includes(letter := read_letter(queue, each), now)]
+            room = limit - len(looked.letters)
+            looked.letters += found[:room]
+            looked.limited = len(found) > room
+        looked.complete &= looked.limited or letters.all_seen
+
+    async def _go_through(self, queue: str, errand: Errand, report: Report, tally: Tally) -> None:
+        now = self.now()
+        async with self._box.look_into(queue) as letters:
+            await report.opened(queue, letters.waiting)
+            while not tally.is_over and (batch := await letters.next(BATCH)):
+                read = [read_letter(queue, delivery) for delivery in batch]
+                chosen = [letter for letter in read if errand.wanted.includes(letter, now)]
+                if errand.limit is not None and tally.matched + len(chosen) > errand.limit:
+                    chosen, tally.limited = chosen[: errand.limit - tally.matched], True
+                if chosen:
+                    results = await self._deal_with(chosen, errand, letters, tally)
+                    await report.acted(results)
+            tally.complete &= tally.limited or letters.all_seen
+
+    async def _deal_with(
+        self, chosen: Sequence[Letter], errand: Errand, letters: Letters, tally: Tally
+    ) -> Sequence[Acted]:
+        results = await errand.action.carry_out(chosen)
+        for result in results:
+            if result.is_done:
+                await letters.remove(result.letter.delivery)
+                tally.done += 1
+            if result.outcome is not Outcome.UNTOUCHED:
+                _audit(errand, result)
+        tally.matched += len(results)
+        tally.failed += sum(result.outcome is Outcome.FAILED for result in results)
+        tally.fault = next((result.fault for result in results if result.fault), None)
+        return results
+
+
+def _audit(errand: Errand, result: Acted) -> None:
+    """The request's correlation id is in every log line of the request; the order's own stands beside it."""
+    letter = result.letter
+    log.info(
+        "audit",
+        action=errand.action.name,
+        outcome=result.outcome.value,
+        detail=result.detail,
+        letter_id=letter.id,
+        order_id=letter.order_id,
+        reason=letter.reason,
+        order_correlation_id=letter.delivery.correlation_id,
+        client=errand.client,
+    )

@@ -1,0 +1,140 @@
+"""What can be asked about dead letters, checked where it comes in."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from dashboard.dead_letter import DEAD_QUEUES, Wanted
+from dashboard.dead_problems import INVALID, MALFORMED, TIMEOUT, TOO_LARGE, UNSUPPORTED
+from shared.problems import Problem, printable
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 1_000
+MAX_IDS: Final = 1_000
+BODY_SECONDS: Final = 5.0
+_UNIT_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_AGE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _age(text: str) -> str:
+    if not _AGE.fullmatch(text):
+        raise ValueError("must be a number of seconds, or one with a unit: 90s, 15m, 2h, 3d")
+    return text
+
+
+def _queue(name: str) -> str:
+    if name not in DEAD_QUEUES:
+        raise ValueError(f"must be one of {', '.join(DEAD_QUEUES)}")
+    return name
+
+
+Age = Annotated[str, AfterValidator(_age)]
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Filter(BaseModel):
+    """Which letters are meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    queue: Annotated[str, AfterValidator(_queue)] | None = None
+    reason: Text | None = None
+    sku: Text | None = None
+    older_than: Age | None = None
+    younger_than: Age | None = None
+
+    def wanted(self, ids: Sequence[str] | None = None) -> Wanted:
+        """The same, as the desk takes it."""
+        return Wanted(
+            queues=DEAD_QUEUES if self.queue is None else (self.queue,),
+            ids=None if ids is None else frozenset(ids),
+            reason=self.reason,
+            sku=self.sku,
+            older_than=_seconds(self.older_than),
+            younger_than=_seconds(self.younger_than),
+        )
+
+
+class ListRequest(_Filter):
+    """The query of ``GET /dead``."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+class ActionRequest(_Filter):
+    """The body of ``POST /dead/redrive`` and ``POST /dead/drop``: letters by id (theirs, or their orders'),
+    or all; filters narrow either."""
+
+    ids: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_IDS)] | None = None
+    all: StrictBool = False
+    dry_run: StrictBool = False
+    limit: Annotated[int, Field(ge=1, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _ids_or_all(self) -> "ActionRequest":
+        if (self.ids is not None) == self.all:
+            raise ValueError('say which letters are meant: either "ids" or "all": true')
+        return self
+
+
+def read_query(request: web.Request) -> ListRequest:
+    """Raises Problem with 422 that names each parameter at fault."""
+    twice = [name for name in dict.fromkeys(request.query) if len(request.query.getall(name)) > 1]
+    if twice:
+        raise _invalid([(name, "stands more than once") for name in twice])
+    return _checked(ListRequest, dict(request.query))
+
+
+async def read_action(request: web.Request) -> ActionRequest:
+    """Raises Problem with 400, 408, 413, 415 or 422."""
+    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+        raise Problem(UNSUPPORTED, "The body must be sent as Content-Type: application/json, unencoded.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+    except TimeoutError as error:
+        raise Problem(TIMEOUT, f"The body was not complete after {BODY_SECONDS:g} s.", closes=True) from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Problem(TOO_LARGE, "The body is too long.", closes=True) from error
+    except web.RequestPayloadError as error:
+        raise Problem(MALFORMED, "The body breaks off or is framed wrongly.", closes=True) from error
+    return _checked(ActionRequest, body)
+
+
+def _checked(model: type[Model], given: bytes | Mapping[str, Any]) -> Model:
+    try:
+        if isinstance(given, bytes):
+            return model.model_validate_json(given)
+        return model.model_validate(given)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        if faults[0]["type"] == "json_invalid":
+            raise Problem(MALFORMED, "The body is not JSON.") from error
+        raise _invalid(
+            [
+                (
+                    ".".join(printable(str(part)) for part in fault["loc"]),
+                    fault["msg"].removeprefix("Value error, "),
+                )
+                for fault in faults
+            ]
+        ) from error
+
+
+def _invalid(faults: Sequence[tuple[str, str]]) -> Problem:
+    errors = [{"field": field, "message": message} for field, message in faults]
+    return Problem(
+        INVALID, "; ".join(" ".join(fault).strip() for fault in faults), members={"errors": errors}
+    )
+
+
+def _seconds(age: str | None) -> float | None:
+    match = _AGE.fullmatch(age or "")
+    return float(match[1]) * _UNIT_SECONDS[match[2]] if match else None

@@ -1,0 +1,213 @@
+"""Dead letters over HTTP: read them, send them back, drop them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from structlog.contextvars import get_contextvars
+
+from dashboard.app import SECURITY_HEADERS
+from dashboard.dead_access import Access
+from dashboard.dead_actions import Acted, Action, DryRun
+from dashboard.dead_desk import DeadLetterDesk, Errand, Tally
+from dashboard.dead_letter import Wanted, view
+from dashboard.dead_problems import BROKER_UNAVAILABLE, problem_of
+from dashboard.dead_requests import read_action, read_query
+from shared.errors import DependencyUnavailable
+from shared.logs import get_logger
+from shared.negotiation import preferred
+from shared.problems import CORRELATION_HEADER, NOT_FOUND, Problem
+
+NOT_STORED: Final = {"Cache-Control": "no-store"}
+LINES: Final = "application/x-ndjson"
+MOST_RESULTS: Final = 1_000
+"""How many letters an answer lists; counts are of all."""
+_JSON: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = get_logger(__name__)
+
+
+class DeadLetterRoutes:
+    """The routes, over the desk."""
+
+    def __init__(self, desk: DeadLetterDesk, *, redrive: Action, drop: Action, access: Access) -> None:
+        self._desk = desk
+        self._redrive = redrive
+        self._drop = drop
+        self._access = access
+
+    def add_to(self, app: web.Application) -> None:
+        """Makes ``app`` serve them."""
+        app.router.add_get("/dead", self._guarded(self.list))
+        app.router.add_get("/dead/{id}", self._guarded(self.show))
+        app.router.add_post("/dead/redrive", self._guarded(self.redrive))
+        app.router.add_post("/dead/drop", self._guarded(self.drop))
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        """The letters that the query asks for."""
+        query = read_query(request)
+        looked = await self._desk.look(query.wanted(), query.limit)
+        now = self._desk.now()
+        return _answer(
+            {
+                "letters": [view(letter, now) for letter in looked.letters],
+                "queues": looked.waiting,
+                "more": looked.limited,
+                "complete": looked.complete,
+            }
+        )
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """One letter, by its id or its order's."""
+        wanted = Wanted(ids=(request.match_info["id"],))
+        looked = await self._desk.look(wanted, 1)
+        if not looked.letters:
+            raise Problem(NOT_FOUND, "There is no such dead letter.")
+        return _answer(view(looked.letters[0], self._desk.now()))
+
+    async def redrive(self, request: web.Request) -> web.StreamResponse:
+        """Sends letters back to their consumers."""
+        return await self._act(request, self._redrive)
+
+    async def drop(self, request: web.Request) -> web.StreamResponse:
+        """Gives letters up."""
+        return await self._act(request, self._drop)
+
+    async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
+        asked = await read_action(request)
+        client = request.remote or "unknown"
+        if not asked.dry_run:
+            log.info("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
+        errand = Errand(
+            action=DryRun(action.name) if asked.dry_run else action,
+            wanted=asked.wanted(asked.ids),
+            client=client,
+            limit=asked.limit,
+        )
+        if preferred(",".join(request.headers.getall("Accept", ())), (LINES,)) == LINES:
+            return await self._by_lines(request, errand)
+        report = _Collected()
+        tally = await self._desk.act(errand, report)
+        if tally.fault is not None and tally.done == 0:
+            raise Problem(
+                BROKER_UNAVAILABLE, "No broker took the messages in time. All letters are where they were."
+            )
+        return _answer(_summary(errand, tally, report.found) | {"letters": report.shown})
+
+    async def _by_lines(self, request: web.Request, errand: Errand) -> web.StreamResponse:
+        report = _Lines(request)
+        try:
+            tally = await self._desk.act(errand, report)
+        except DependencyUnavailable as error:
+            if not report.has_begun:
+                raise
+            log.warning("dead letters out of reach", reason=str(error))
+            tally = Tally(complete=False, fault=str(error))
+        return await report.end(_summary(errand, tally, report.found))
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            self._access.check(request)
+            try:
+                return await handler(request)
+            except DependencyUnavailable as error:
+                problem = problem_of(error)
+                if problem is None:
+                    raise
+                log.warning("dead letters out of reach", reason=str(error))
+                raise problem from error
+
+        return guarded
+
+
+class _Collected:
+    """Results for one answer at the end."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, Any]] = []
+        self.found: set[str] = set()
+
+    async def opened(self, queue: str, waiting: int) -> None:
+        """See Report."""
+
+    async def acted(self, results: Sequence[Acted]) -> None:
+        """See Report."""
+        _note_found(self.found, results)
+        room = MOST_RESULTS - len(self.shown)
+        self.shown += [_result(result) for result in results[:room]]
+
+
+class _Lines:
+    """Results as they come, one line of JSON each, so that a caller can show how it goes on."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.found: set[str] = set()
+        self._request = request
+        self._response: web.StreamResponse | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of the answer is on its way."""
+        return self._response is not None
+
+    async def opened(self, queue: str, waiting: int) -> None:
+        """See Report."""
+        await self._write({"queue": queue, "waiting": waiting})
+
+    async def acted(self, results: Sequence[Acted]) -> None:
+        """See Report."""
+        _note_found(self.found, results)
+        await self._write(*({"letter": _result(result)} for result in results))
+
+    async def end(self, summary: dict[str, Any]) -> web.StreamResponse:
+        """The last line."""
+        response = await self._write({"summary": summary})
+        await response.write_eof()
+        return response
+
+    async def _write(self, *lines: dict[str, Any]) -> web.StreamResponse:
+        if self._response is None:
+            correlation_id = str(get_contextvars().get("correlation_id", ""))
+            headers = {"Content-Type": LINES, CORRELATION_HEADER: correlation_id}
+            self._response = web.StreamResponse(headers={**headers, **NOT_STORED, **SECURITY_HEADERS})
+            await self._response.prepare(self._request)
+        await self._response.write(b"".join(orjson.dumps(line, option=_JSON) for line in lines))
+        return self._response
+
+
+def _result(result: Acted) -> dict[str, Any]:
+    letter = result.letter
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "order_id": letter.order_id,
+        "reason": letter.reason,
+        "outcome": result.outcome.value,
+        "detail": result.detail,
+    }
+
+
+def _note_found(found: set[str], results: Sequence[Acted]) -> None:
+    found.update(each for result in results for each in (result.letter.id, result.letter.order_id) if each)
+
+
+def _summary(errand: Errand, tally: Tally, found: set[str]) -> dict[str, Any]:
+    return {
+        "action": errand.action.name,
+        "dry_run": isinstance(errand.action, DryRun),
+        "matched": tally.matched,
+        "done": tally.done,
+        "failed": tally.failed,
+        "complete": tally.complete,
+        "more": tally.limited,
+        "fault": tally.fault,
+        "not_found": sorted(set(errand.wanted.ids or ()) - found),
+    }
+
+
+def _answer(document: dict[str, Any]) -> web.Response:
+    body = orjson.dumps(document, option=_JSON | orjson.OPT_INDENT_2)
+    return web.Response(body=body, content_type="application/json", headers=NOT_STORED)

@@ -1,0 +1,41 @@
+"""What was decided about an order, and how that is announced. Pure, no I/O.
+
+The processor decides orders, and an operator who drops a dead letter decides one; the same decision makes the
+same event, whoever announces it and however often.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace
+
+SOURCE: Final = "/order_processor"
+DROPPED: Final = "dropped"
+"""The reason of an order that an operator ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """All of the order's stock was taken."""
+
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Nothing was taken, for this reason; ``sku`` is the item at fault, if one is."""
+
+    decided_at: datetime
+    reason: str
+    sku: str | None
+
+
+def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[EventData]:
+    """What to announce. The same decision gives the same event, however often it is announced."""
+    data: EventData
+    if isinstance(decision, Created):
+        data = OrderCreated(order=order)
+    else:
+        data = OrderRejected(order=order, reason=decision.reason, sku=decision.sku)
+    return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace)
