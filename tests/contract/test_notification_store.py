@@ -1,0 +1,282 @@
+"""Claiming, sending and marking notifications, over the real scripts on both stores."""
+
+import time
+from typing import Any
+
+import pytest
+
+from notifier.domain import notification_of
+from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, Unreadable
+from notifier.store import RedisNotificationStore
+from shared import keyspace
+from shared.errors import PermanentError
+from shared.messages import Event, EventData
+from shared.messaging.retry import Bury, History, Wait
+from shared.redis.client import Redis
+from tests.harness.examples import AT, an_order, created, rejected
+
+LEASE = 15.0
+RETENTION = 600.0
+
+
+@pytest.fixture
+def store(redis: Redis) -> RedisNotificationStore:
+    """A store with a lease of fifteen seconds."""
+    return RedisNotificationStore(
+        redis, timeout_seconds=5.0, lease_seconds=LEASE, retention_seconds=RETENTION
+    )
+
+
+def attempt(owner: str = "one", event: Event[Any] | None = None) -> Attempt:
+    """One owner's try at the notification of an event."""
+    return Attempt(notification=notification_of(event or event_a()), owner=owner, channel="log")
+
+
+def event_a() -> Event[EventData]:
+    """The creation of order a."""
+    return created(an_order("a"))
+
+
+async def claim_one(store: RedisNotificationStore, each: Attempt) -> Claim:
+    """The answer to one claim."""
+    (claim,) = await store.claim([each])
+    return claim
+
+
+async def record_of(redis: Any, order_id: str = "a") -> dict[str, str]:
+    """``notifications:{order id}`` as it stands."""
+    record: dict[str, str] = await redis.hgetall(keyspace.notifications(order_id))
+    return record
+
+
+async def counts(redis: Any) -> dict[str, int]:
+    """How many orders' latest notification has each status; those that none has are left out."""
+    found = await redis.hgetall(keyspace.NOTIFICATION_COUNTS)
+    return {status: int(count) for status, count in found.items() if int(count)}
+
+
+def buried(error: str = "mailbox gone") -> Bury:
+    """The fate of a message that is given up."""
+    return Bury(history=History(attempts=1, reason="undeliverable", last_failed_at=AT, last_error=error))
+
+
+# --- claiming -----------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_is_a_lease_and_starts_a_record(redis: Any, store: RedisNotificationStore) -> None:
+    """From here on everybody else waits, and the order shows that it is being told."""
+    before = time.monotonic()
+    claim = await claim_one(store, attempt())
+    assert isinstance(claim, Claimed)
+    assert claim.attempts == 1
+    assert before + LEASE <= claim.until <= time.monotonic() + LEASE
+    assert 0 < await redis.pttl(keyspace.notification_claim(event_a().id)) <= LEASE * 1000
+    record = await record_of(redis)
+    assert (record["status"], record["event_id"], record["channel"]) == ("sending", event_a().id, "log")
+    assert 0 < await redis.ttl("notifications:a") <= RETENTION
+    assert await counts(redis) == {"sending": 1}
+
+
+async def test_a_claim_that_another_holds_says_for_how_long(store: RedisNotificationStore) -> None:
+    """The second comes back after what remains of the lease, not at once."""
+    await claim_one(store, attempt("one"))
+    claim = await claim_one(store, attempt("two"))
+    assert isinstance(claim, HeldByAnother)
+    assert 0 < claim.seconds <= LEASE
+
+
+async def test_a_lease_that_has_ended_can_be_claimed_by_another(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Whoever died while sending holds nobody up for longer, and the attempts are counted."""
+    await claim_one(store, attempt("one"))
+    await redis.delete(keyspace.notification_claim(event_a().id))
+    claim = await claim_one(store, attempt("two"))
+    assert isinstance(claim, Claimed)
+    assert claim.attempts == 2
+    assert await counts(redis) == {"sending": 1}
+
+
+async def test_the_same_owner_may_claim_again_and_renews_its_lease(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """A script that ran twice is one attempt."""
+    await claim_one(store, attempt())
+    await redis.pexpire(keyspace.notification_claim(event_a().id), 1000)
+    claim = await claim_one(store, attempt())
+    assert isinstance(claim, Claimed)
+    assert claim.attempts == 1
+    assert await redis.pttl(keyspace.notification_claim(event_a().id)) > 1000
+
+
+async def test_claims_of_a_batch_are_answered_one_by_one(redis: Any, store: RedisNotificationStore) -> None:
+    """Sent, held, broken and free stand side by side."""
+    attempts = {order_id: attempt(order_id, created(an_order(order_id))) for order_id in "abcd"}
+    await store.claim([attempts["a"]])
+    await store.mark_sent([attempts["a"]])
+    await store.claim([attempt("somebody", created(an_order("b")))])
+    await redis.set("notifications:c", "of the wrong type")
+    claims = await store.claim(list(attempts.values()))
+    assert [type(claim) for claim in claims] == [AlreadySent, HeldByAnother, Unreadable, Claimed]
+    assert await redis.exists(keyspace.notification_claim(attempts["c"].notification.id)) == 0
+
+
+# --- sent ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_sent_is_never_claimed_again(redis: Any, store: RedisNotificationStore) -> None:
+    """For as long as the order is kept."""
+    await store.claim([attempt()])
+    await store.mark_sent([attempt()])
+    assert await claim_one(store, attempt("two")) == AlreadySent()
+    assert await redis.get(keyspace.notification_claim(event_a().id)) == "sent"
+    assert RETENTION - 10 < await redis.ttl(keyspace.notification_claim(event_a().id)) <= RETENTION
+    record = await record_of(redis)
+    assert record["status"] == "sent"
+    assert int(record["sent_at"]) >= int(record["sending_at"])
+    assert await counts(redis) == {"sent": 1}
+
+
+async def test_marking_twice_is_marking_once(redis: Any, store: RedisNotificationStore) -> None:
+    """The mark is repeated until the store has answered."""
+    await store.claim([attempt()])
+    await store.mark_sent([attempt()])
+    before = await record_of(redis)
+    await store.mark_sent([attempt()])
+    assert (await record_of(redis), await counts(redis)) == (before, {"sent": 1})
+
+
+async def test_sent_is_sent_even_when_another_has_claimed_by_now(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """A sender that stalled past its lease has still told the customer."""
+    await store.claim([attempt("slow")])
+    await redis.delete(keyspace.notification_claim(event_a().id))
+    await store.claim([attempt("quick")])
+    await store.mark_sent([attempt("slow")])
+    assert await claim_one(store, attempt("third")) == AlreadySent()
+    await store.release(attempt("quick"), "busy")
+    await store.buried(event_a(), buried())
+    assert (await record_of(redis))["status"] == "sent"
+    assert await counts(redis) == {"sent": 1}
+
+
+async def test_a_mark_works_without_any_claim_left(redis: Any, store: RedisNotificationStore) -> None:
+    """The store may have been restored from an older copy in between."""
+    await store.mark_sent([attempt()])
+    assert await claim_one(store, attempt("two")) == AlreadySent()
+    assert await counts(redis) == {"sent": 1}
+
+
+# --- not sent -----------------------------------------------------------------------------------------------
+
+
+async def test_a_released_notification_can_be_claimed_at_once(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """The failure is noted, counted as an attempt, and nobody waits for the lease."""
+    await store.claim([attempt("one")])
+    await store.release(attempt("one"), "greylisted")
+    record = await record_of(redis)
+    assert (record["status"], record["last_error"]) == ("sending", "greylisted")
+    claim = await claim_one(store, attempt("two"))
+    assert isinstance(claim, Claimed)
+    assert claim.attempts == 2
+
+
+async def test_only_the_holder_can_release(store: RedisNotificationStore) -> None:
+    """A late release must not open the way for a third to send at the same time."""
+    await store.claim([attempt("one")])
+    await store.release(attempt("two"), "late")
+    assert isinstance(await claim_one(store, attempt("three")), HeldByAnother)
+
+
+async def test_what_is_given_back_untried_costs_no_attempt(redis: Any, store: RedisNotificationStore) -> None:
+    """An outage of the way to the customer is nobody's failure."""
+    both = [attempt("one"), attempt("two", created(an_order("b")))]
+    await store.claim(both)
+    await store.give_back(both, "mail server away")
+    assert [(await record_of(redis, order_id))["attempts"] for order_id in "ab"] == ["0", "0"]
+    claims = await store.claim([attempt("three"), attempt("four", created(an_order("b")))])
+    assert [claim.attempts for claim in claims if isinstance(claim, Claimed)] == [1, 1]
+
+
+async def test_the_error_is_forgotten_once_it_was_sent(redis: Any, store: RedisNotificationStore) -> None:
+    """An operator is not shown a trouble that is over."""
+    await store.claim([attempt("one")])
+    await store.release(attempt("one"), "greylisted")
+    await store.claim([attempt("two")])
+    await store.mark_sent([attempt("two")])
+    assert "last_error" not in await record_of(redis)
+
+
+async def test_a_dead_lettered_notification_is_shown_as_failed_and_can_be_redriven(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """The claim does not stand in the way of an operator who sends it back."""
+    await store.claim([attempt("one")])
+    await store.buried(event_a(), buried("mailbox gone"))
+    record = await record_of(redis)
+    assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
+    assert await counts(redis) == {"failed": 1}
+    assert isinstance(await claim_one(store, attempt("redriven")), Claimed)
+    await store.mark_sent([attempt("redriven")])
+    assert await counts(redis) == {"sent": 1}
+
+
+async def test_what_was_dead_lettered_unhandled_has_a_record_too(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """A message that never came to its handler is missing nowhere."""
+    await store.buried(event_a(), buried("delivered 10 times without an ack"))
+    assert (await record_of(redis))["status"] == "failed"
+    assert await counts(redis) == {"failed": 1}
+
+
+async def test_waiting_for_a_retry_changes_nothing(redis: Any, store: RedisNotificationStore) -> None:
+    """It counts as being sent until it is sent or given up."""
+    await store.claim([attempt()])
+    before = await record_of(redis)
+    history = History(attempts=1, reason="send_failed")
+    await store.waits(event_a(), Wait(tier_seconds=5, expiration_seconds=4.0, history=history))
+    assert await record_of(redis) == before
+
+
+# --- several events and orders -----------------------------------------------------------------------------
+
+
+async def test_the_record_is_of_the_latest_event_alone(redis: Any, store: RedisNotificationStore) -> None:
+    """An order counts once, under the status of what it was told last."""
+    first, second = attempt("one"), attempt("two", rejected(an_order("a")))
+    await store.claim([first])
+    await store.mark_sent([first])
+    await store.claim([second])
+    record = await record_of(redis)
+    assert (record["event_id"], record["status"], record["attempts"]) == (
+        second.notification.id,
+        "sending",
+        "1",
+    )
+    assert "sent_at" not in record
+    assert await counts(redis) == {"sending": 1}
+
+
+async def test_counts_are_of_orders_by_status(redis: Any, store: RedisNotificationStore) -> None:
+    """The dashboard reads three figures instead of every record."""
+    attempts = {order_id: attempt(order_id, created(an_order(order_id))) for order_id in "abcd"}
+    await store.claim(list(attempts.values()))
+    await store.mark_sent([attempts["a"], attempts["b"]])
+    await store.buried(created(an_order("c")), buried())
+    assert await counts(redis) == {"sending": 1, "sent": 2, "failed": 1}
+
+
+@pytest.mark.parametrize("key", ["notif:a:order.created.v1", "notifications:a", "notifications.counts"])
+async def test_a_key_of_the_wrong_type_claims_nothing_and_writes_nothing(
+    redis: Any, store: RedisNotificationStore, key: str
+) -> None:
+    """Every key is looked at before the first is written."""
+    await redis.rpush(key, "what?")
+    assert isinstance(await claim_one(store, attempt()), Unreadable)
+    with pytest.raises(PermanentError):
+        await store.mark_sent([attempt()])
+    assert await redis.keys("*") == [key]
