@@ -1,0 +1,240 @@
+"""What the processor and the notifier do with a batch, and with the same batch once more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from fakeredis import FakeServer
+
+from notifier.domain import Notification
+from notifier.handlers import NotificationHandler
+from notifier.store import RedisNotificationStore
+from order_processor.handlers import OrderPlacedHandler
+from order_processor.store import RedisDecisionStore
+from shared import keyspace
+from shared.errors import PermanentError, RetryableError, StoreUnavailable
+from shared.messages import Event, EventData
+from shared.messaging.retry import Dead, Done, History, Outcome, Retry
+from shared.messaging.router import Incoming
+from tests.harness.examples import an_order, created, placed
+from tests.harness.routing import Instant
+from tests.harness.stores import store_in_process
+from tests.harness.waiting import wait_until
+
+A_CENTURY = 100 * 365 * 86_400.0
+LEASE = 15.0
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    """A store that a test can cut off."""
+    return FakeServer()
+
+
+@pytest.fixture
+async def redis(server: FakeServer) -> AsyncIterator[Any]:
+    """A client of that store."""
+    async with store_in_process(server) as client:
+        yield client
+
+
+def incoming(*events: Event[Any]) -> list[Incoming]:
+    """Events that have never failed."""
+    return [Incoming(event=event, history=History()) for event in events]
+
+
+# --- order_processor ------------------------------------------------------------
+
+
+@pytest.fixture
+def deciding(redis: Any) -> OrderPlacedHandler:
+    """The processor's handler over the real script."""
+    return OrderPlacedHandler(
+        RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY)
+    )
+
+
+def announced(outcomes: Sequence[Outcome]) -> list[str]:
+    """The ids of the events that outcomes ask for; the reason where there is none."""
+    return [
+        ",".join(event.id for event in outcome.events) if isinstance(outcome, Done) else outcome.reason
+        for outcome in outcomes
+    ]
+
+
+async def test_each_order_is_announced_as_it_was_decided(redis: Any, deciding: OrderPlacedHandler) -> None:
+    """One outcome per message, in the order of the batch."""
+    await redis.set("inventory:cable", 3)
+    await redis.set("inventory:case", "many")
+    events = [placed(an_order("a", cable=2)), placed(an_order("b", cable=2)), placed(an_order("c", case=1))]
+    outcomes = await deciding(incoming(*events))
+    assert announced(outcomes) == ["a:order.created.v1", "b:order.rejected.v1", "broken_stock"]
+    assert isinstance(outcomes[2], Dead)
+    assert "case" in outcomes[2].error
+
+
+async def test_a_batch_that_is_handled_again_announces_the_same_events(
+    redis: Any, deciding: OrderPlacedHandler
+) -> None:
+    """A crash before the ack changes nothing that anybody could see, the time included."""
+    await redis.set("inventory:cable", 3)
+    batch = incoming(placed(an_order("a", cable=2)), placed(an_order("b", cable=2)))
+    first = await deciding(batch)
+    assert await deciding(batch) == first
+    assert await redis.get("inventory:cable") == "1"
+
+
+async def test_an_event_goes_on_under_the_trace_of_its_order(
+    redis: Any, deciding: OrderPlacedHandler
+) -> None:
+    """One correlation id leads from the request to the notification."""
+    event = placed(an_order("a"))
+    (outcome,) = await deciding(incoming(event))
+    assert isinstance(outcome, Done)
+    assert [announcement.trace for announcement in outcome.events] == [event.trace]
+
+
+async def test_without_the_store_nothing_is_decided(server: FakeServer, deciding: OrderPlacedHandler) -> None:
+    """The router waits it out; no order is at fault."""
+    server.connected = False
+    with pytest.raises(StoreUnavailable):
+        await deciding(incoming(placed(an_order("a"))))
+
+
+# --- notifier ------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Customers:
+    """A sender that keeps what it was given, and does what a test says first."""
+
+    told: list[str] = field(default_factory=list)
+    first: Callable[[Notification], None] = lambda _: None
+    never_answers: bool = False
+
+    def channel_for(self, notification: Notification) -> str:
+        """See the port."""
+        return "log"
+
+    async def send(self, notification: Notification) -> None:
+        """See the port."""
+        self.first(notification)
+        if self.never_answers:
+            await asyncio.Event().wait()
+        self.told.append(notification.order_id)
+
+
+def raising(errors: dict[str, Exception]) -> Callable[[Notification], None]:
+    """Raises what belongs to an order, the first time that it is sent."""
+
+    def first(notification: Notification) -> None:
+        error = errors.pop(notification.order_id, None)
+        if error is not None:
+            raise error
+
+    return first
+
+
+def notifying(redis: Any, customers: Customers, *, send_timeout_seconds: float = 5.0) -> NotificationHandler:
+    """The notifier's handler over the real scripts."""
+    return NotificationHandler(
+        store=RedisNotificationStore(
+            redis, timeout_seconds=5.0, lease_seconds=LEASE, retention_seconds=600.0
+        ),
+        sender=customers,
+        send_timeout_seconds=send_timeout_seconds,
+        random_=Instant(),
+        sends_at_once=4,
+    )
+
+
+def creations(*order_ids: str) -> list[Event[EventData]]:
+    """The creation of these orders."""
+    return [created(an_order(order_id)) for order_id in order_ids]
+
+
+async def test_each_event_is_told_once_however_often_it_comes(redis: Any) -> None:
+    """A redelivery, and a second notifier, find that it was sent."""
+    customers = Customers()
+    batch = incoming(*creations("a", "b"))
+    for _ in range(3):
+        assert list(await notifying(redis, customers)(batch)) == [Done(), Done()]
+    assert sorted(customers.told) == ["a", "b"]
+    assert await redis.hget("notifications:a", "status") == "sent"
+
+
+async def test_the_same_event_twice_in_a_batch_is_told_once(redis: Any) -> None:
+    """The second copy waits for the first one's lease, for free, and then finds that it was sent."""
+    customers = Customers()
+    (event,) = creations("a")
+    first, second = await notifying(redis, customers)(incoming(event, event))
+    assert first == Done()
+    assert isinstance(second, Retry)
+    assert customers.told == ["a"]
+
+
+async def test_what_another_is_sending_comes_back_when_the_lease_ends(redis: Any) -> None:
+    """The wait is known, so it costs no attempt."""
+    await redis.set(keyspace.notification_claim("a:order.created.v1"), "sending:another", px=7000)
+    customers = Customers()
+    (outcome,) = await notifying(redis, customers)(incoming(*creations("a")))
+    assert isinstance(outcome, Retry)
+    assert outcome.reason == "claimed_elsewhere"
+    assert outcome.delay_seconds is not None
+    assert 0 < outcome.delay_seconds <= 7.0
+    assert customers.told == []
+
+
+async def test_what_may_succeed_later_is_released_and_retried(redis: Any) -> None:
+    """The next attempt need not wait for the lease of the one that failed."""
+    customers = Customers(first=raising({"a": RetryableError("mailbox busy")}))
+    handler, batch = notifying(redis, customers), incoming(*creations("a", "b"))
+    assert list(await handler(batch)) == [Retry(reason="send_failed", error="mailbox busy"), Done()]
+    assert list(await handler(batch)) == [Done(), Done()]
+    assert sorted(customers.told) == ["a", "b"]
+    assert await redis.hget("notifications:a", "attempts") == "2"
+
+
+async def test_what_can_never_succeed_is_dead(redis: Any) -> None:
+    """Its neighbours are told."""
+    customers = Customers(first=raising({"a": PermanentError("no such mailbox")}))
+    outcomes = await notifying(redis, customers)(incoming(*creations("a", "b")))
+    assert list(outcomes) == [Dead(reason="undeliverable", error="no such mailbox"), Done()]
+
+
+async def test_a_sender_that_does_not_answer_is_given_up_in_time(redis: Any) -> None:
+    """A hanging connection is a failure like any other, and says which."""
+    handler = notifying(redis, Customers(never_answers=True), send_timeout_seconds=0.01)
+    (outcome,) = await handler(incoming(*creations("a")))
+    assert outcome == Retry(reason="send_failed", error="no answer within 0.01 s")
+    assert await redis.exists(keyspace.notification_claim("a:order.created.v1")) == 0
+
+
+async def test_a_mark_is_repeated_while_the_store_is_away_and_nothing_is_sent_again(
+    redis: Any, server: FakeServer
+) -> None:
+    """Once the customer has been told, all that remains is to remember it."""
+
+    def cut_off(_: Notification) -> None:
+        server.connected = False
+
+    customers = Customers(first=cut_off)
+    handling = asyncio.ensure_future(notifying(redis, customers)(incoming(*creations("a"))))
+    await wait_until(lambda: customers.told == ["a"])
+    done, _ = await asyncio.wait({handling}, timeout=0.05)
+    assert not done
+    server.connected = True
+    assert list(await handling) == [Done()]
+    assert customers.told == ["a"]
+    assert await redis.get(keyspace.notification_claim("a:order.created.v1")) == "sent"
+
+
+async def test_without_the_store_nothing_is_sent(redis: Any, server: FakeServer) -> None:
+    """Nobody is told twice because the claim could not be asked for."""
+    customers = Customers()
+    server.connected = False
+    with pytest.raises(StoreUnavailable):
+        await notifying(redis, customers)(incoming(*creations("a")))
+    assert customers.told == []
