@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check lint types architecture format lock clean
+.PHONY: help up down test chaos check lint types architecture format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,11 @@ down: $(READY) ## stop it; its data stays (ARGS="--wipe" removes it)
 test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k order")
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY) ## a longer schedule of faults under load, with a report in reports/ (ARGS="--seed 7 --faults 60")
+	@$(BIN)/python -m orderctl.native
+	@$(BIN)/python -m tests.simulator --seeds 0-9999
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails
 	@$(MAKE) --no-print-directory --keep-going lint types architecture

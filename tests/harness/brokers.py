@@ -1,6 +1,7 @@
 """What a test does to brokers beyond killing them."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -54,3 +55,10 @@ async def frozen(pid: int | None) -> AsyncIterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+async def delay(seconds: float) -> None:
+    """Lets a fault last. For schedules of faults only: a test awaits a condition."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.Event().wait()

@@ -1,0 +1,162 @@
+"""``python -m tests.chaos --seed 7 --faults 40``: faults under load, and the verdict.
+
+The same seed draws the same schedule; moments differ, as processes do.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from shared import keyspace
+from tests.chaos.faults import FAULTS
+from tests.chaos.report import Report, Seen
+from tests.harness.brokers import delay
+from tests.harness.client import GatewayClient, gateway_client
+from tests.harness.evidence import notifications_in_log, store_of, verdict_on, wait_until_settled
+from tests.harness.running import Pipeline, private_cluster
+from tests.harness.trial import longest_gap
+from tests.harness.waiting import wait_until
+
+SAMPLE_SECONDS = 0.05
+FLOWING_SECONDS = 60.0
+CALM_SECONDS = 1.0
+
+
+class Run:
+    """One chaos run: a steady load, and faults one after the other."""
+
+    def __init__(self, pipeline: Pipeline, client: GatewayClient, seed: int, rate: float) -> None:
+        self.pipeline = pipeline
+        self.client = client
+        self.random = random.Random(seed)
+        self.report = Report(seed=seed)
+        self.prefix = f"chaos{seed}x{time.time_ns()}-"
+        self.decided_at: list[float] = []
+        self._rate = rate
+        self._began = asyncio.get_running_loop().time()
+
+    async def load(self, stop: asyncio.Event) -> None:
+        """Places orders at a steady rate, each until its fate is known, whatever is broken."""
+        number = 0
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                order = {"id": f"{self.prefix}{number}", "sku": f"{self.prefix}{number % 5}", "qty": 1}
+                group.create_task(self.client.place_until_known(order, timeout_seconds=180))
+                number += 1
+                await delay(1 / self._rate)
+        self.report.orders = number
+
+    async def sample_decisions(self) -> None:
+        """Notes when decisions happen; the store being away is no decision."""
+        async with store_of(self.pipeline) as redis:
+            before = 0
+            while True:
+                try:
+                    count = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+                except (RedisError, OSError):
+                    count = before
+                if count > before:
+                    self.decided_at.append(asyncio.get_running_loop().time())
+                before = count
+                await delay(SAMPLE_SECONDS)
+
+    async def suffer(self, name: str) -> None:
+        """Injects one fault, mends it, and waits until orders are decided again."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        detail = await FAULTS[name](self.pipeline, self.random)
+        mended = loop.time()
+        await wait_until(
+            lambda: bool(self.decided_at) and self.decided_at[-1] > mended,
+            timeout_seconds=FLOWING_SECONDS,
+            what=f"decisions after {name}",
+        )
+        flowing = loop.time()
+        self.report.notifier_deaths += name == "service killed" and detail == "notifier"
+        self.report.seen.append(
+            Seen(
+                fault=name,
+                detail=detail,
+                at=began - self._began,
+                broken=mended - began,
+                answer_gap=_gap_within(self.client.books.acknowledged_at, began, flowing),
+                decision_gap=_gap_within(self.decided_at, began, flowing),
+                recovery=flowing - mended,
+            )
+        )
+        sys.stdout.write(
+            f"{began - self._began:6.0f} s  {name}: {detail}, back after {flowing - mended:.2f} s\n"
+        )
+        await delay(CALM_SECONDS)
+
+    async def judge(self) -> Report:
+        """Waits until everything is settled, and writes down what the oracle says."""
+        await wait_until_settled(self.pipeline, timeout_seconds=180)
+        verdict = await verdict_on(self.pipeline, self.client.books, self.prefix)
+        told = notifications_in_log(self.pipeline.cluster.layout.log("notifier"))
+        self.report.extra_notifications = sum(times - 1 for times in told.values())
+        self.report.faults = verdict.faults()
+        if self.report.extra_notifications <= self.report.notifier_deaths:
+            self.report.faults.pop("duplicated", None)
+        self.report.verdict = {
+            "created": verdict.created,
+            "rejected": verdict.rejected,
+            "dead": len(verdict.dead),
+        }
+        self.report.seconds = asyncio.get_running_loop().time() - self._began
+        return self.report
+
+
+def _gap_within(moments: Sequence[float], began: float, ended: float) -> float:
+    """The longest silence between two moments from just before ``began`` until ``ended``."""
+    before = [moment for moment in moments if moment <= began][-1:]
+    return longest_gap([*before, *(moment for moment in moments if began < moment <= ended)])
+
+
+async def run(seed: int, faults: int, rate: float) -> Report:
+    """A private cluster, the schedule, and the verdict."""
+    async with AsyncExitStack() as stack:
+        cluster = stack.enter_context(private_cluster())
+        pipeline = Pipeline(cluster)
+        stack.callback(pipeline.stop_all)
+        await pipeline.make_whole()
+        client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
+        chaos = Run(pipeline, client, seed, rate)
+        for number in range(5):
+            await client.set_stock(f"{chaos.prefix}{number}", round(faults * rate))
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            sampling = group.create_task(chaos.sample_decisions())
+            loading = group.create_task(chaos.load(stop))
+            for name in [chaos.random.choice(list(FAULTS)) for _ in range(faults)]:
+                await chaos.suffer(name)
+            stop.set()
+            await loading
+            sampling.cancel()
+        return await chaos.judge()
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--faults", type=int, default=60, help="how many faults, one after the other")
+    parser.add_argument("--rate", type=float, default=40.0, help="orders per second")
+    parser.add_argument("--out", type=Path, default=Path("reports"))
+    options = parser.parse_args()
+    sys.stdout.write(f"seed {options.seed}, {options.faults} faults at {options.rate:g} orders/s\n")
+    report = asyncio.run(run(options.seed, options.faults, options.rate))
+    page = report.write(options.out)
+    sys.stdout.write(f"\n{report.markdown()}\nwritten to {page}\n")
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""`orderctl demo` on the real system, in short: it shows the gap, heals what it broke, and its proof passes."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orderctl.commands.demo import require_whole, script
+from orderctl.demonstration.director import Director
+from orderctl.native.system import NativeSystem
+from orderctl.system import ServiceStatus, SystemStatus
+from orderctl.verification.promises import read_promises
+from orderctl.verification.session import verify
+from tests.harness.running import Pipeline
+
+pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
+
+RETENTION_SECONDS = 30 * 86_400.0
+
+
+class SystemUnderTest(NativeSystem):
+    """The tests' own cluster as the operator's command sees it; its services run without a supervisor."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline.cluster.layout.data_dir)
+        self._gateway = ServiceStatus(
+            name="api_gateway", url=pipeline.gateway_url, ops_url="", pid=1, ready=True
+        )
+
+    def status(self) -> SystemStatus:
+        """The brokers and the store as they are, and where the gateway is."""
+        return replace(super().status(), services=(self._gateway,))
+
+
+async def test_the_demonstration_breaks_heals_and_proves(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Every order accepted is decided and told, the broker serves again, and nothing is left broken."""
+    pipeline.empty_store()
+    system, ledger = SystemUnderTest(pipeline), tmp_path / "ledger.jsonl"
+    director = Director(system, system.status(), script(900, 150.0), ledger)
+    began = time.monotonic()
+    await director.run()
+    seen = director.chronicle
+    assert time.monotonic() - began < 120
+    assert len(seen.acknowledged) == seen.latest.decided == seen.latest.told == 900
+    assert seen.killed_at is not None
+    assert seen.back_at is not None
+    assert seen.settled_at is not None
+    assert seen.acknowledged_gap() < 10.0
+    require_whole(system.status())
+    outcome = await verify(
+        pipeline.cluster.redis_url,
+        read_promises(ledger, retention_seconds=RETENTION_SECONDS),
+        retention_seconds=RETENTION_SECONDS,
+    )
+    assert outcome.verdict.faults() == {}
+    assert (outcome.verdict.created, outcome.verdict.rejected) == (540, 360)
