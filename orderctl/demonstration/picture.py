@@ -46,10 +46,10 @@ def picture(chronicle: Chronicle, now: float, columns: int, headline: str) -> Re
             figure,
         )
     table.add_row("", _pointer(chronicle, now, width), "")
-    table.add_row("brokers", _brokers(chronicle), f"{latest.told:,} told")
+    brokers = Text.assemble(("brokers  ", "dim"), _brokers(chronicle), f"  {latest.told:,} customers told")
     moments = (Text(f"{moment.at:5.1f} s  {moment.text}") for moment in chronicle.moments[-MOMENTS:])
     title = Text.assemble((headline, "bold"), (f"  {now:.0f} s", "dim"))
-    return Panel(Group(table, Text(), *moments), title=title, title_align="left", border_style="dim")
+    return Panel(Group(table, brokers, Text(), *moments), title=title, title_align="left", border_style="dim")
 
 
 def line(chronicle: Chronicle, now: float) -> str:
@@ -83,14 +83,16 @@ def sparkline(values: Sequence[int], style: str, *, marks_gaps: bool, least_full
 
 
 def _pointer(chronicle: Chronicle, now: float, width: int) -> Text:
-    """Arrows under the moments at which the broker died and came back."""
+    """Arrows under the moments at which the broker died and came back, with words where there is room."""
     first = max(0, int(now / BUCKET_SECONDS) - width)
-    text = Text(" " * width)
-    marks = ((chronicle.killed_at, "▲ killed", "red"), (chronicle.started_at, "▲ started", "green"))
-    for at, mark, style in marks:
-        column = -1 if at is None else int(at / BUCKET_SECONDS) - first
-        if 0 <= column <= width - len(mark):
-            text = Text.assemble(text[:column], (mark, style), text[column + len(mark) :])
+    marks = [(chronicle.killed_at, "▲ killed", "red"), (chronicle.started_at, "▲ started", "green")]
+    placed = [(int(at / BUCKET_SECONDS) - first, mark, style) for at, mark, style in marks if at is not None]
+    text = Text()
+    for index, (column, mark, style) in enumerate(placed):
+        end = placed[index + 1][0] if index + 1 < len(placed) else width
+        if column >= len(text):
+            text.append(" " * (column - len(text)))
+            text.append(mark if column + len(mark) < end else mark[:1], style)
     return text
 
 

@@ -75,7 +75,7 @@ def _grounds(outcome: Reconciliation) -> Table:
         f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided",
     )
     archived = f", {stock.archived_orders:,} of them archived" if stock.archived_orders else ""
-    table.add_row("decisions", f"{stock.decided:,}", f"at the cut, each counted once{archived}")
+    table.add_row("decisions", f"{stock.decided:,}", f"counted at the cut{archived}")
     skus = len({*stock.reserved, *stock.available})
     table.add_row("reserved", f"{sum(stock.reserved.values()):,}", f"pieces of {skus:,} SKUs")
     table.add_row("told", f"{verdict.told:,}", "customers who know how it ended")
@@ -90,10 +90,10 @@ def _grounds(outcome: Reconciliation) -> Table:
 
 
 def _findings(verdict: Verdict) -> Iterator[RenderableType]:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("found", no_wrap=True)
-    table.add_column("", justify="right")
-    table.add_column("", overflow="fold")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
     for kind in FAULTS:
         _add(table, verdict, kind, "red")
     for kind in REMARKS:

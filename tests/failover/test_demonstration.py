@@ -1,4 +1,4 @@
-"""`orderctl demo` on the real system, in short: it shows the gap, heals what it broke, and its proof passes."""
+"""`orderctl demo` on the real system, it shows the gap, heals what it broke, and passes its proof."""
 
 import time
 from dataclasses import replace
