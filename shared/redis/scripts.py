@@ -52,8 +52,7 @@ class Script:
         results = await self._pipeline(redis, calls)
         missing = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
         if missing:
-            await redis.script_load(self.source)
-            again = await self._pipeline(redis, [calls[index] for index in missing])
+            again = await self._pipeline(redis, [calls[index] for index in missing], whole=True)
             for index, result in zip(missing, again, strict=True):
                 results[index] = result
         for result in results:
@@ -61,15 +60,18 @@ class Script:
                 raise StoreUnavailable(f"Redis: {result}") from result
         return results
 
-    async def _pipeline(self, redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
+    async def _pipeline(self, redis: Redis, calls: Sequence[ScriptCall], *, whole: bool = False) -> list[Any]:
+        """``whole`` sends the source along: a script that was loaded first could be forgotten in between."""
+        script = self.source if whole else self.sha
         if len(calls) == 1:
+            run = redis.eval if whole else redis.evalsha
+            keys, arguments = calls[0].keys, calls[0].arguments
             try:
-                return [
-                    await redis.evalsha(self.sha, len(calls[0].keys), *calls[0].keys, *calls[0].arguments)
-                ]
+                return [await run(script, len(keys), *keys, *arguments)]
             except ResponseError as error:
                 return [error]
         async with redis.pipeline(transaction=False) as pipeline:
+            stage = pipeline.eval if whole else pipeline.evalsha
             for call in calls:
-                _ = pipeline.evalsha(self.sha, len(call.keys), *call.keys, *call.arguments)
+                _ = stage(script, len(call.keys), *call.keys, *call.arguments)
             return list(await pipeline.execute(raise_on_error=False))
