@@ -66,7 +66,8 @@ class Sweep:
         while places := await self._oldest(status, after, cutoff):
             after = f"({places[-1][1]:.0f}"
             removed += await self._remove(status, [order_id for order_id, _ in places], cutoff)
-            await self._lease.hold(LEASE_SECONDS)
+            if not await self._lease.hold(LEASE_SECONDS):
+                break
         return removed
 
     async def _oldest(self, status: OrderStatus, after: str, cutoff: int) -> list[tuple[str, float]]:

@@ -1,0 +1,156 @@
+"""Orders whose retention is over leave, their sums stay, over the real script on both stores."""
+
+from typing import Any
+
+import pytest
+
+from order_processor.domain import Created, Rejected, Undecidable
+from order_processor.store import RedisDecisionStore
+from order_processor.sweep import LEASE_SECONDS, SWEEP_BATCH, Sweep
+from shared import keyspace
+from shared.messages import Order
+from shared.messaging.retry import Bury, History
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
+from tests.harness.examples import AT, an_order, placed
+from tests.harness.gateway import a_placement, order_store
+
+RETENTION = 600.0
+A_CENTURY = 100 * 365 * 86_400.0
+
+
+def lease_of(redis: Redis) -> Lease:
+    """One more processor's claim to sweep."""
+    return Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=5.0)
+
+
+def sweep_of(redis: Redis, lease: Lease | None = None) -> Sweep:
+    """A sweep that keeps orders for ten minutes."""
+    return Sweep(redis, timeout_seconds=5.0, retention_seconds=RETENTION, lease=lease or lease_of(redis))
+
+
+async def decided(redis: Any, *orders: Order, old: bool = True) -> None:
+    """Accepts and decides orders, and makes them older than the retention."""
+    gateway = order_store(redis, outbox_limit=10_000)
+    deciding = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY)
+    for order in orders:
+        await gateway.accept(a_placement(order, key=f"key-{order.id}"))
+        (decision,) = await deciding.decide([placed(order)])
+        assert isinstance(decision, Created | Rejected)
+        if old:
+            await aged(redis, order.id, "created" if isinstance(decision, Created) else "rejected")
+
+
+async def aged(redis: Any, order_id: str, status: str) -> None:
+    """Makes an order look as if it had been decided a day ago."""
+    a_day = 86_400 * 1_000_000
+    for field in ("accepted_at", "decided_at"):
+        before = await redis.hget(keyspace.order(order_id), field)
+        if before:
+            await redis.hset(keyspace.order(order_id), field, int(before) - a_day)
+    await redis.zincrby(f"orders:{status}", -a_day, order_id)
+
+
+async def archive(redis: Any) -> dict[str, str]:
+    """What is left of swept orders."""
+    kept: dict[str, str] = await redis.hgetall(keyspace.ARCHIVE)
+    return kept
+
+
+async def test_an_old_order_leaves_with_everything_that_was_kept_for_it(redis: Any) -> None:
+    """Its record, its place in the index, its claim, its key and its notification."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=4))
+    await redis.hset("notifications:a", "status", "sent")
+    before = set(await redis.keys("*"))
+    assert await sweep_of(redis).sweep_once() == 1
+    gone = {"order:a", "orders:created", "idemp:a", "idempkey:key-a", "notifications:a"}
+    assert before - set(await redis.keys("*")) == gone
+
+
+async def test_the_books_still_balance(redis: Any) -> None:
+    """Reserved stock is that of the orders that are kept, plus the archive's."""
+    await redis.set("inventory:cable", 10)
+    await redis.set("inventory:case", 10)
+    orders = [an_order("a", cable=4, case=1), an_order("b", cable=3), an_order("c", cable=99)]
+    await decided(redis, *orders)
+    await decided(redis, an_order("young", cable=1), old=False)
+    assert await sweep_of(redis).sweep_once() == 3
+    assert await archive(redis) == {"created": "2", "rejected": "1", "sku:cable": "7", "sku:case": "1"}
+    assert await redis.hgetall(keyspace.RESERVED) == {"cable": "8", "case": "1"}
+    assert await redis.get(keyspace.PROCESSED_COUNT) == "4"
+    assert await redis.exists("order:young") == 1
+
+
+async def test_sweeping_again_changes_nothing(redis: Any) -> None:
+    """Two processors may overlap for a moment."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a"))
+    await sweep_of(redis).sweep_once()
+    before = await archive(redis)
+    assert await sweep_of(redis).sweep_once() == 0
+    assert await archive(redis) == before
+
+
+async def test_undecided_and_dead_orders_are_kept_for_ever(redis: Any) -> None:
+    """Nobody has been told anything about them yet."""
+    for order_id in "ab":
+        await order_store(redis).accept(a_placement(an_order(order_id)))
+        await aged(redis, order_id, "accepted")
+    store = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY)
+    await store.buried(placed(an_order("b")), Bury(history=History(attempts=1, reason="broken_stock")))
+    assert await sweep_of(redis).sweep_once() == 0
+    assert await redis.exists("order:a", "order:b") == 2
+
+
+async def test_an_order_that_was_decided_late_is_kept_for_its_whole_retention(redis: Any) -> None:
+    """It was accepted long ago and decided just now, after an outage."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a"), old=False)
+    await redis.zincrby("orders:created", -86_400 * 1_000_000, "a")
+    assert await sweep_of(redis).sweep_once() == 0
+
+
+async def test_unreadable_records_are_kept_and_hide_no_other(redis: Any) -> None:
+    """What nobody can read nobody may remove."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, *(an_order(order_id) for order_id in "abcd"))
+    await redis.hset("order:a", "order", "{")
+    await redis.hset("order:b", "decided_at", "9" * 30)
+    await redis.delete("order:c")
+    await redis.set("order:c", "of the wrong type")
+    assert await sweep_of(redis).sweep_once() == 1
+    assert await redis.exists("order:a", "order:b", "order:c", "order:d") == 3
+
+
+@pytest.mark.parametrize("broken", ["created", "sku:cable", "sku:case"])
+async def test_a_broken_sum_keeps_the_order_instead_of_half_of_it(redis: Any, broken: str) -> None:
+    """Nothing is added to the other sums, however often the sweep comes by."""
+    await redis.set("inventory:cable", 10)
+    await redis.set("inventory:case", 10)
+    await decided(redis, an_order("a", cable=1, case=1))
+    await redis.hset(keyspace.ARCHIVE, broken, "many")
+    for _ in range(2):
+        assert await sweep_of(redis).sweep_once() == 0
+    assert await archive(redis) == {broken: "many"}
+    assert await redis.exists("order:a") == 1
+
+
+async def test_a_message_of_a_swept_order_is_not_decided_again(redis: Any) -> None:
+    """Its stock was taken once, and its record is no proof any more: somebody has to look."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=4))
+    await sweep_of(redis).sweep_once()
+    store = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=RETENTION / 2)
+    (decision,) = await store.decide([placed(an_order("a", cable=4), at=AT)])
+    assert isinstance(decision, Undecidable)
+    assert decision.reason == "order_unknown"
+    assert await redis.get("inventory:cable") == "6"
+
+
+async def test_a_sweep_that_has_lost_its_lease_stops_after_its_batch(redis: Any) -> None:
+    """Two never work through the same orders for long."""
+    await redis.set("inventory:cable", 1_000)
+    await decided(redis, *(an_order(f"o{number}") for number in range(SWEEP_BATCH + 1)))
+    await lease_of(redis).hold(LEASE_SECONDS)
+    assert await sweep_of(redis).sweep_once() == SWEEP_BATCH
