@@ -16,9 +16,9 @@ from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable
 STORE_VARIABLE = "ORDERCTL_REDIS_URL"
 _WORDS = {
     "counting": "counting orders",
-    "waiting": "waiting for what is unsettled",
+    "waiting": "waiting until nothing has moved for 30 s",
     "republishing": "putting orders back into the outbox",
-    "republished, waiting": "waiting for what was republished",
+    "republished, waiting": "republished; waiting until nothing has moved for 30 s",
 }
 
 

@@ -186,7 +186,7 @@ def _detail(record: Mapping[str, str]) -> str:
     status = record.get("status", "")
     if status in TERMINAL:
         return ""
-    parts = [status]
+    parts = [status] if status != OrderStatus.ACCEPTED else []
     if record.get("accepted_at"):
         parts.append(f"accepted at {_clock(record['accepted_at'])}")
     if record.get("reason"):

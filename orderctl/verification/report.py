@@ -48,7 +48,8 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
 
 def render(outcome: Reconciliation) -> RenderableType:
     """The verdict first, then what it rests on, then what was found, each with its first offenders."""
-    return Group(headline(outcome), Text(), _grounds(outcome), Text(), *_findings(outcome.verdict))
+    hints = (Text(hint, style="dim") for hint in _hints(outcome))
+    return Group(headline(outcome), Text(), _grounds(outcome), Text(), _findings(outcome.verdict), *hints)
 
 
 def headline(outcome: Reconciliation) -> Text:
@@ -89,7 +90,15 @@ def _grounds(outcome: Reconciliation) -> Table:
     return table
 
 
-def _findings(verdict: Verdict) -> Iterator[RenderableType]:
+def _hints(outcome: Reconciliation) -> Iterator[str]:
+    verdict = outcome.verdict
+    if (verdict.stuck or verdict.unannounced) and not outcome.republished:
+        yield "\nif no queue holds them any more, give them to the relay again: orderctl verify --republish"
+    if verdict.dead or verdict.undelivered:
+        yield "\nlook into dead letters with: orderctl dead list"
+
+
+def _findings(verdict: Verdict) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right")
@@ -99,7 +108,7 @@ def _findings(verdict: Verdict) -> Iterator[RenderableType]:
     for kind in REMARKS:
         if verdict.of_kind(kind):
             _add(table, verdict, kind, "yellow")
-    yield table
+    return table
 
 
 def _add(table: Table, verdict: Verdict, kind: str, style: str) -> None:

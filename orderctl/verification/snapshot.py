@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from orderctl.errors import OrderctlError
 from orderctl.oracle import StockState
 from shared import keyspace
 from shared.keyspace import OrderStatus
@@ -56,7 +57,7 @@ class SnapshotReader:
     async def decided(self) -> int:
         """How many decisions have been made by now."""
         async with store_deadline(self._timeout_seconds):
-            return int(await self._redis.get(keyspace.PROCESSED_COUNT) or 0)
+            return _counted(keyspace.PROCESSED_COUNT, await self._redis.get(keyspace.PROCESSED_COUNT) or "0")
 
     async def archive(self) -> Mapping[str, str]:
         """What is left of removed orders, as it stands now."""
@@ -80,7 +81,7 @@ class SnapshotReader:
 def archived_stock(archive: Mapping[str, str]) -> Mapping[str, int]:
     """The pieces by SKU that removed orders had reserved."""
     return {
-        field.removeprefix("sku:"): int(pieces)
+        field.removeprefix("sku:"): _counted(keyspace.ARCHIVE, pieces)
         for field, pieces in archive.items()
         if field.startswith("sku:")
     }
@@ -88,19 +89,20 @@ def archived_stock(archive: Mapping[str, str]) -> Mapping[str, int]:
 
 def archived_orders(archive: Mapping[str, str]) -> int:
     """How many orders were removed."""
-    return int(archive.get(OrderStatus.CREATED, 0)) + int(archive.get(OrderStatus.REJECTED, 0))
+    kept = (archive.get(status, "0") for status in (OrderStatus.CREATED, OrderStatus.REJECTED))
+    return sum(_counted(keyspace.ARCHIVE, number) for number in kept)
 
 
 def _snapshot(answer: list[Any]) -> Snapshot:
     decided, reserved, supplied, archive, stock, outbox, sizes = answer
     available = {sku: _integer(value) for sku, value in _pairs(stock).items()}
-    put_in = {sku: int(pieces) for sku, pieces in _pairs(supplied).items()}
+    put_in = {sku: _counted(keyspace.SUPPLIED, pieces) for sku, pieces in _pairs(supplied).items()}
     removed = _pairs(archive)
     return Snapshot(
         stock=StockState(
-            decided=int(decided),
+            decided=_counted(keyspace.PROCESSED_COUNT, decided),
             available=available,
-            reserved={sku: int(pieces) for sku, pieces in _pairs(reserved).items()},
+            reserved={sku: _counted(keyspace.RESERVED, pieces) for sku, pieces in _pairs(reserved).items()},
             supplied={sku: put_in.get(sku, 0) for sku in {*available, *put_in}},
             archived=archived_stock(removed),
             archived_orders=archived_orders(removed),
@@ -112,6 +114,14 @@ def _snapshot(answer: list[Any]) -> Snapshot:
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _counted(key: str, text: str) -> int:
+    """What only scripts write; raises OrderctlError where somebody else has."""
+    number = _integer(text)
+    if number is None:
+        raise OrderctlError(f"{key} holds {text!r}, which is no number: nothing can be compared with it")
+    return number
 
 
 def _integer(text: str) -> int | None:

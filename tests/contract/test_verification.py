@@ -15,6 +15,7 @@ from notifier.store import RedisNotificationStore
 from order_processor.domain import Created, Rejected, event_of
 from order_processor.store import RedisDecisionStore
 from order_processor.sweep import Sweep
+from orderctl.errors import OrderctlError
 from orderctl.ledger import Item, LedgerWriter
 from orderctl.oracle import FAULTS
 from orderctl.verification.promises import Promises, read_promises
@@ -317,6 +318,14 @@ async def test_tampering_is_found(
     """Whatever a bug could have written, and the oracle has to find."""
     await tamper(shop.redis)
     assert await shop.faults() == found, bug
+
+
+@pytest.mark.parametrize("key", ["stock.reserved", "stock.supplied", "orders.archive"])
+async def test_books_that_are_no_numbers_cannot_be_compared(shop: Shop, key: str) -> None:
+    """Where somebody has written into what only scripts write, the error names the place."""
+    await shop.redis.hset(key, "sku:cable", "many")
+    with pytest.raises(OrderctlError, match=f"{key} holds 'many'"):
+        await shop.verify()
 
 
 async def test_a_ledger_finds_what_the_store_has_forgotten_altogether(shop: Shop) -> None:
