@@ -16,7 +16,7 @@ MOMENTS: Final = 7
 FULL_OUTBOX: Final = 200
 """What fills its line at least: orders on their way to a broker, some dozens of them, are no backlog."""
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
-_ROOM_FOR_NAMES: Final = 40
+_ROOM_FOR_NAMES: Final = 46
 
 
 def picture(chronicle: Chronicle, now: float, columns: int, headline: str) -> RenderableType:
