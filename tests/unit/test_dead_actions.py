@@ -1,0 +1,385 @@
+"""Redriving and dropping dead letters, in memory, with a crash between any two steps."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from dashboard.dead_actions import DryRun
+from dashboard.dead_letter import Wanted
+from shared import keyspace
+from shared.errors import BrokerUnavailable
+from shared.messaging.dead_letters import DeadLettersBusy
+from shared.messaging.ports import OutgoingMessage
+from shared.messaging.settlement import message_of
+from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from tests.harness.afterlife import Afterlife, Crashed, afterlife
+from tests.harness.examples import an_order, created
+
+STEPS_AT_MOST = 40
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[Afterlife]:
+    """Everything around an empty store."""
+    async with afterlife() as made:
+        yield made
+
+
+async def with_a_dead_order(world: Afterlife, order_id: str = "order1") -> Afterlife:
+    """One order that died of a broken stock entry, which is repaired by now."""
+    await world.stock("cable", "1e3")
+    await world.accept(an_order(order_id, cable=2))
+    await world.work()
+    await world.stock("cable", 10)
+    return world
+
+
+async def with_an_untold_customer(world: Afterlife) -> Afterlife:
+    """One order that was created, and whose notification died."""
+    await world.stock("cable", 10)
+    world.customers.refuses = True
+    await world.accept(an_order("order1", cable=2))
+    await world.work()
+    world.customers.refuses = False
+    return world
+
+
+async def test_a_dead_order_is_listed_with_why_and_when(world: Afterlife) -> None:
+    """And its record says the same."""
+    await with_a_dead_order(world)
+    (letter,) = (await world.letters()).letters
+    assert letter.id == "orders.dead:order1:order.placed.v1"
+    assert (letter.reason, letter.history.attempts, letter.order_id) == ("broken_stock", 1, "order1")
+    assert "cable" in letter.history.last_error
+    record = await world.order("order1")
+    assert (record.status, record.reason, await world.indexes("order1")) == ("dead", "broken_stock", ["dead"])
+
+
+async def test_a_redriven_order_is_decided_like_any_other(world: Afterlife) -> None:
+    """Stock taken, customer told, letter gone; the timeline tells the detour."""
+    await with_a_dead_order(world)
+    tally = await world.do(world.redrive())
+    assert (tally.matched, tally.done, tally.failed, tally.complete) == (1, 1, 0, True)
+    await world.work()
+    record = await world.order("order1")
+    assert (record.status, await world.indexes("order1")) == ("created", ["created"])
+    assert await world.steps("order1") == ["accepted", "dead", "redriven", "created"]
+    assert (await world.available("cable"), await world.decided()) == (8, 1)
+    assert world.customers.sent == {"order1:order.created.v1": 1}
+    assert (await world.letters()).letters == []
+
+
+async def test_a_redriven_order_is_retrying_until_its_consumer_has_it(world: Afterlife) -> None:
+    """With the time of the next attempt, which is now."""
+    await with_a_dead_order(world)
+    await world.do(world.redrive())
+    record = await world.order("order1")
+    assert (record.status, await world.indexes("order1")) == ("retrying", ["retrying"])
+    assert record.next_attempt_at is not None
+    assert record.next_attempt_at >= record.timeline[-1].at
+
+
+async def test_redriving_again_changes_nothing(world: Afterlife) -> None:
+    """Neither where the letter is gone nor where a copy of it is left."""
+    await with_a_dead_order(world)
+    (letter,) = (await world.letters()).letters
+    await world.do(world.redrive())
+    await world.work()
+    before = await world.redis.hgetall(keyspace.order("order1"))
+    assert (await world.do(world.redrive())).matched == 0
+    await world.broker.publish(
+        OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.dead_queue, body=letter.delivery.body)
+    )
+    assert (await world.do(world.redrive())).done == 1
+    await world.work()
+    assert await world.redis.hgetall(keyspace.order("order1")) == before
+    assert (await world.available("cable"), await world.decided()) == (8, 1)
+    assert world.customers.sent == {"order1:order.created.v1": 1}
+
+
+async def test_a_redriven_message_that_fails_again_comes_back_with_its_history(world: Afterlife) -> None:
+    """How often it was redriven, why it had died, since when it fails; its budget starts anew."""
+    await with_a_dead_order(world)
+    await world.stock("cable", "still broken")
+    (first,) = (await world.letters()).letters
+    for lives in (1, 2):
+        await world.do(world.redrive())
+        await world.work()
+        (letter,) = (await world.letters()).letters
+        assert letter.id == first.id
+        assert (letter.history.attempts, letter.past.previous_attempts) == (1, lives)
+        assert (letter.past.redriven, letter.past.previous_reason) == (lives, "broken_stock")
+        assert letter.past.previous_error == first.history.last_error
+        assert letter.history.first_failed_at == first.history.first_failed_at
+        assert letter.history.last_failed_at > first.history.last_failed_at
+    assert await world.steps("order1") == ["accepted", "dead", "redriven", "dead", "redriven", "dead"]
+    assert await world.indexes("order1") == ["dead"]
+
+
+async def test_a_consumer_that_was_quicker_has_the_last_word(world: Afterlife) -> None:
+    """An order that dies again before the redrive is noted stays dead."""
+    await with_a_dead_order(world)
+    await world.stock("cable", "still broken")
+    (letter,) = (await world.letters()).letters
+    redrive = world.redrive()
+    working = asyncio.create_task(world.work())
+    await redrive.carry_out([letter])
+    await working
+    await world.work()
+    assert (await world.order("order1")).status == "dead"
+
+
+async def test_a_dropped_order_is_rejected_and_announced_like_any_other(world: Afterlife) -> None:
+    """With its number among the decided ones, and the customer told."""
+    await with_a_dead_order(world)
+    tally = await world.do(world.drop())
+    await world.work()
+    record = await world.order("order1")
+    assert (tally.done, record.status, record.reason, record.sequence) == (1, "rejected", "dropped", 1)
+    assert (record.next_attempt_at, record.sku_at_fault) == (None, None)
+    assert record.decided_at == record.timeline[-1].at
+    assert await world.indexes("order1") == ["rejected"]
+    assert await world.steps("order1") == ["accepted", "dead", "rejected"]
+    assert (await world.available("cable"), await world.decided()) == (10, 1)
+    assert world.customers.sent == {"order1:order.rejected.v1": 1}
+    assert (await world.letters()).letters == []
+
+
+async def test_a_dropped_order_that_comes_again_is_not_decided_again(world: Afterlife) -> None:
+    """A copy of its message finds the decision, as after any other."""
+    await with_a_dead_order(world)
+    (letter,) = (await world.letters()).letters
+    await world.do(world.drop())
+    assert letter.event is not None
+    await world.broker.publish(message_of(letter.event))
+    await world.work()
+    assert ((await world.order("order1")).status, await world.decided()) == ("rejected", 1)
+    assert world.customers.sent == {"order1:order.rejected.v1": 1}
+
+
+async def test_dropping_the_copy_of_a_created_order_leaves_it_created(world: Afterlife) -> None:
+    """A decision is announced again, never overwritten."""
+    await with_a_dead_order(world)
+    (letter,) = (await world.letters()).letters
+    await world.do(world.redrive())
+    await world.work()
+    await world.broker.publish(
+        OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.dead_queue, body=letter.delivery.body)
+    )
+    await world.do(world.drop())
+    await world.work()
+    assert ((await world.order("order1")).status, await world.decided()) == ("created", 1)
+    assert world.customers.sent == {"order1:order.created.v1": 1}
+
+
+async def test_an_order_without_a_record_is_dropped_from_its_message(world: Afterlife) -> None:
+    """The message carries everything that the record needs."""
+    await with_a_dead_order(world)
+    await world.redis.flushall()
+    await world.do(world.drop())
+    await world.work()
+    record = await world.order("order1")
+    assert (record.status, record.reason) == ("rejected", "dropped")
+    assert await world.steps("order1") == ["accepted", "recreated", "rejected"]
+    assert world.customers.sent == {"order1:order.rejected.v1": 1}
+
+
+async def test_a_broken_record_keeps_its_letter(world: Afterlife) -> None:
+    """What cannot be decided is not dropped either, and does not stop the others."""
+    await with_a_dead_order(world, "broken")
+    await with_a_dead_order(world, "sound")
+    await world.redis.delete(keyspace.order("broken"))
+    await world.redis.set(keyspace.order("broken"), "somebody else's")
+    tally = await world.do(world.drop())
+    assert (tally.done, tally.failed, tally.fault) == (1, 1, None)
+    assert [letter.order_id for letter in (await world.letters()).letters] == ["broken"]
+
+
+async def test_an_undecodable_letter_is_dropped_without_a_trace_in_the_store(world: Afterlife) -> None:
+    """Nothing hangs on it."""
+    await world.broker.publish(
+        OutgoingMessage(exchange="orders.direct", routing_key="order.placed", body=b"\xff\x00 not JSON")
+    )
+    await world.work()
+    (letter,) = (await world.letters()).letters
+    assert (letter.reason, letter.event, letter.order_id) == ("undecodable", None, None)
+    assert (await world.do(world.drop())).done == 1
+    assert (await world.letters()).letters == []
+    assert await world.redis.keys("order*") == []
+
+
+async def test_an_undecodable_letter_can_be_redriven_and_comes_back(world: Afterlife) -> None:
+    """As after an upgrade of its consumer that did not help."""
+    await world.broker.publish(
+        OutgoingMessage(exchange="orders.direct", routing_key="order.placed", body=b"not JSON")
+    )
+    await world.work()
+    assert (await world.do(world.redrive())).done == 1
+    await world.work()
+    (letter,) = (await world.letters()).letters
+    assert (letter.past.redriven, letter.reason) == (1, "undecodable")
+
+
+async def test_a_redriven_notification_goes_out_once(world: Afterlife) -> None:
+    """However many copies of it are redriven."""
+    await with_an_untold_customer(world)
+    (letter,) = (await world.letters()).letters
+    assert (letter.queue, letter.reason) == (NOTIFIER.dead_queue, "undeliverable")
+    await world.broker.publish(
+        OutgoingMessage(exchange="", routing_key=NOTIFIER.dead_queue, body=letter.delivery.body)
+    )
+    assert (await world.do(world.redrive())).done == 2
+    await world.work()
+    assert world.customers.sent == {"order1:order.created.v1": 1}
+    assert await world.redis.hget(keyspace.notifications("order1"), "status") == "sent"
+    assert await world.steps("order1") == ["accepted", "created", "notification_redriven"]
+    assert (await world.order("order1")).status == "created"
+
+
+async def test_a_dropped_notification_stays_failed(world: Afterlife) -> None:
+    """The order is decided; only its customer is never told."""
+    await with_an_untold_customer(world)
+    await world.do(world.drop())
+    await world.work()
+    assert world.customers.sent == {}
+    assert await world.redis.hget(keyspace.notifications("order1"), "status") == "failed"
+    assert await world.steps("order1") == ["accepted", "created", "notification_dropped"]
+    assert await world.decided() == 1
+
+
+async def test_a_dry_run_touches_nothing(world: Afterlife) -> None:
+    """It only counts."""
+    await with_a_dead_order(world)
+    before = await world.redis.hgetall(keyspace.order("order1"))
+    tally = await world.do(DryRun("drop"))
+    assert (tally.matched, tally.done, tally.failed) == (1, 0, 0)
+    assert await world.redis.hgetall(keyspace.order("order1")) == before
+    assert len((await world.letters()).letters) == 1
+
+
+async def test_only_what_is_wanted_is_acted_on(world: Afterlife) -> None:
+    """By order, by reason, by SKU, and no more than the limit; the rest keeps its place."""
+    for number in range(6):
+        await with_a_dead_order(world, f"order{number}")
+    await world.do(world.drop(), Wanted(ids=("order3", "orders.dead:order1:order.placed.v1")))
+    assert (await world.do(world.drop(), Wanted(reason="other"))).matched == 0
+    assert (await world.do(world.drop(), Wanted(sku="lamp"))).matched == 0
+    tally = await world.do(world.drop(), Wanted(sku="cable", reason="broken_stock"), limit=2)
+    assert (tally.done, tally.limited, tally.complete) == (2, True, True)
+    assert [letter.order_id for letter in (await world.letters()).letters] == ["order4", "order5"]
+
+
+async def test_an_absent_broker_stops_an_errand_and_leaves_the_letters(world: Afterlife) -> None:
+    """What was not confirmed is not removed."""
+    await with_a_dead_order(world)
+
+    class Deaf:
+        async def publish(self, _: OutgoingMessage) -> None:
+            raise BrokerUnavailable("no confirm in time")
+
+    redrive = world.redrive()
+    redrive._publisher = Deaf()
+    tally = await world.do(redrive)
+    assert (tally.done, tally.failed, tally.complete, tally.fault) == (0, 1, False, "no confirm in time")
+    assert len((await world.letters()).letters) == 1
+    assert (await world.order("order1")).status == "dead"
+
+
+async def test_concurrent_redrives_have_the_effect_of_one(world: Afterlife) -> None:
+    """Desks of several dashboards take turns, and the letter is there for one of them."""
+    await with_a_dead_order(world)
+    tallies = await asyncio.gather(*(world.do(world.redrive()) for _ in range(5)))
+    await world.work()
+    assert sum(tally.done for tally in tallies) == 1
+    assert (await world.available("cable"), await world.decided()) == (8, 1)
+    assert world.customers.sent == {"order1:order.created.v1": 1}
+
+
+async def test_who_does_not_get_a_turn_is_told_so(world: Afterlife, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In time, instead of seeing half of the letters."""
+    monkeypatch.setattr("dashboard.dead_store.TURN_SECONDS", 0.05)
+    await world.redis.set(keyspace.DEAD_LETTERS_LEASE, "another dashboard")
+    with pytest.raises(DeadLettersBusy):
+        await world.letters()
+    await world.redis.delete(keyspace.DEAD_LETTERS_LEASE)
+    assert (await world.letters()).letters == []
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An action on one letter, and what must be true in the end."""
+
+    name: str
+    queue: str
+    told: str
+    available: int
+    status: str
+
+
+CASES = (
+    Case("redrive", ORDER_PROCESSOR.dead_queue, "order1:order.created.v1", 8, "created"),
+    Case("drop", ORDER_PROCESSOR.dead_queue, "order1:order.rejected.v1", 10, "rejected"),
+    Case("redrive", NOTIFIER.dead_queue, "order1:order.created.v1", 8, "created"),
+)
+
+
+@pytest.mark.parametrize("works_between", [True, False], ids=["consumers-run", "consumers-wait"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.queue}")
+async def test_a_crash_anywhere_is_made_good_by_asking_again(case: Case, works_between: bool) -> None:
+    """Decided once, announced once, nothing left behind, whichever step the process dies at."""
+    for at in range(STEPS_AT_MOST):
+        async with afterlife() as world:
+            kill = with_a_dead_order if case.queue == ORDER_PROCESSOR.dead_queue else with_an_untold_customer
+            await kill(world)
+            world.plan.at, world.plan.steps = at, 0
+            action = world.redrive() if case.name == "redrive" else world.drop()
+            crashed = False
+            try:
+                await world.do(action)
+            except Crashed:
+                crashed = True
+            world.plan.at = None
+            if works_between:
+                await world.work()
+            for _ in range(2):
+                await world.do(world.redrive() if case.name == "redrive" else world.drop())
+                await world.work()
+            assert (await world.order("order1")).status == case.status, at
+            assert await world.indexes("order1") == [case.status]
+            assert (await world.available("cable"), await world.decided()) == (case.available, 1)
+            assert world.customers.sent == {case.told: 1}
+            assert (await world.letters()).letters == []
+            if not crashed:
+                assert at > 4
+                return
+    raise AssertionError("the plan never ran to its end")
+
+
+async def test_letters_of_either_kind_in_one_errand(world: Afterlife) -> None:
+    """All queues are gone through, each letter by its own rule."""
+    await with_an_untold_customer(world)
+    await world.stock("lamp", "broken")
+    await world.accept(an_order("order2", lamp=1))
+    await world.work()
+    assert {letter.queue for letter in (await world.letters()).letters} == {
+        ORDER_PROCESSOR.dead_queue,
+        NOTIFIER.dead_queue,
+    }
+    assert (await world.do(world.drop())).done == 2
+    await world.work()
+    assert (await world.order("order2")).reason == "dropped"
+    assert world.customers.sent == {"order2:order.rejected.v1": 1}
+
+
+async def test_a_letter_about_a_decision_that_lies_in_the_wrong_queue_is_only_removed(
+    world: Afterlife,
+) -> None:
+    """Dropping never decides an order by anything but its own placement."""
+    event = created(an_order("order1"))
+    await world.broker.publish(
+        OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.dead_queue, body=message_of(event).body)
+    )
+    assert (await world.do(world.drop())).done == 1
+    assert await world.redis.exists(keyspace.order("order1")) == 0
