@@ -1,4 +1,6 @@
 -- Claims the sending of one event's notification for a limited time.
+-- What has failed stays failed until it is sent or given back: a claim that nobody waits for any more may arrive
+-- after the message was dead-lettered, and nobody would ever conclude it.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 lease, milliseconds  3 event id  4 channel  5 retention, seconds
@@ -18,9 +20,10 @@ local clock = redis.call('TIME')
 redis.call('SET', claim, mine, 'PX', ARGV[2])
 if known[1] ~= ARGV[3] then redis.call('DEL', record) end
 local attempts = redis.call('HINCRBY', record, 'attempts', held and 0 or 1)
-redis.call('HSET', record, 'event_id', ARGV[3], 'status', 'sending', 'channel', ARGV[4],
+local status = known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'
+redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4],
   'sending_at', clock[1] .. string.format('%06d', clock[2]))
 redis.call('EXPIRE', record, ARGV[5])
 if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
-redis.call('HINCRBY', counts, 'sending', 1)
+redis.call('HINCRBY', counts, status, 1)
 return {'claimed', attempts}

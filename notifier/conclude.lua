@@ -1,22 +1,24 @@
--- Records how a sending ended. A notification that went out is 'sent' whoever holds the claim by now.
+-- Records how a sending ended. A notification that went out is 'sent' whoever holds the claim by now; who gives
+-- back what is not theirs any more comes too late to say anything.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the claim is given back), or untried (the same,
 --       and the attempt does not count)  4 error  5 retention, seconds
--- Returns 1 if it was recorded, 0 if the notification is known to be sent.
+-- Returns 1 if it was recorded, 0 if others know better.
 
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
 local status = ARGV[3]
 local held = redis.call('GET', claim)
 local ours = held == 'sending:' .. ARGV[1]
 if held == 'sent' then return 0 end
+if not ours and status ~= 'sent' and status ~= 'failed' then return 0 end
 
 local known = redis.call('HMGET', record, 'event_id', 'status')
 redis.call('HLEN', counts)
 local clock = redis.call('TIME')
 local now = clock[1] .. string.format('%06d', clock[2])
 if status == 'untried' then
-  if ours and known[1] == ARGV[2] then redis.call('HINCRBY', record, 'attempts', -1) end
+  if known[1] == ARGV[2] then redis.call('HINCRBY', record, 'attempts', -1) end
   status = 'sending'
 end
 if status == 'sent' then

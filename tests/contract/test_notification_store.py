@@ -224,6 +224,19 @@ async def test_a_dead_lettered_notification_is_shown_as_failed_and_can_be_redriv
     assert await counts(redis) == {"sent": 1}
 
 
+async def test_a_claim_or_release_that_comes_too_late_leaves_what_failed_as_it_is(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Nobody waits for its answer any more, so nobody would ever say how it ended."""
+    await store.claim([attempt("one")])
+    await store.buried(event_a(), buried("mailbox gone"))
+    await store.claim([attempt("late")])
+    await store.release(attempt("later"), "timed out")
+    record = await record_of(redis)
+    assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
+    assert await counts(redis) == {"failed": 1}
+
+
 async def test_what_was_dead_lettered_unhandled_has_a_record_too(
     redis: Any, store: RedisNotificationStore
 ) -> None:
