@@ -24,7 +24,7 @@ down: $(READY) ## stop it; its data stays (ARGS="--wipe" removes it)
 
 test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k order")
 	@$(BIN)/python -m orderctl.native
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 chaos: $(READY) ## a longer schedule of faults under load, with a report in reports/ (ARGS="--seed 7 --faults 60")
 	@$(BIN)/python -m orderctl.native

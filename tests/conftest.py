@@ -7,8 +7,7 @@ import pytest
 from orderctl.native.cluster import NativeCluster
 from tests.harness.running import Pipeline, private_cluster
 
-pytest_plugins = ["tests.availability"]
-"""A test that this machine cannot run is skipped, and pytest's last lines say how many, and why."""
+pytest_plugins = ["tests.availability", "tests.sharing"]
 
 
 @pytest.fixture(scope="session")
