@@ -4,6 +4,7 @@ from typing import Any
 
 from dashboard.attention import attention
 from dashboard.state import Answer, BrokerState, NodeState, PipelineState, Question, QueueState, StoreState
+from shared.pipeline import CONSUMPTIONS
 
 
 def document(state: PipelineState, store: StoreState, question: Question, answer: Answer) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
         "notifications": {status.value: count for status, count in store.notifications.items()},
         "outbox": {"size": store.outbox, "oldest_age_seconds": store.outbox_oldest_seconds},
         "queues": {name: _queue(queue) for name, queue in sorted(state.broker.queues.items())},
+        "dead_letters": {each.dead_queue: _letters(state.broker, each.dead_queue) for each in CONSUMPTIONS},
         "broker_nodes": [_node(node) for node in state.broker.nodes],
         "attention": attention(state),
         "as_of": _as_of(store, state.broker),
@@ -29,6 +31,13 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
 def _as_of(store: StoreState, broker: BrokerState) -> dict[str, Any]:
     age = None if broker.age_seconds is None else round(broker.age_seconds, 3)
     return {"store": store.read_at, "brokers": broker.observed_at, "brokers_age_seconds": age}
+
+
+def _letters(broker: BrokerState, dead_queue: str) -> int | None:
+    """Those that somebody looks at just now included."""
+    queue = broker.queues.get(dead_queue)
+    known = [] if queue is None else [count for count in (queue.ready, queue.unacked) if count is not None]
+    return sum(known) if known else None
 
 
 def _queue(queue: QueueState) -> dict[str, Any]:

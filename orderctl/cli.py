@@ -2,7 +2,7 @@
 
 import typer
 
-from orderctl.commands import demo, failpoints, inventory, lifecycle, load, orders, parts, verify, views
+from orderctl.commands import dead, demo, failpoints, inventory, lifecycle, load, orders, parts, verify, views
 
 app = typer.Typer(
     name="orderctl",
@@ -22,6 +22,7 @@ app.command()(parts.stop)
 app.command()(parts.start)
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(orders.app, name="order")
+app.add_typer(dead.app, name="dead")
 app.command()(load.load)
 app.command()(verify.verify)
 app.command()(demo.demo)

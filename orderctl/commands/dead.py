@@ -1,0 +1,199 @@
+"""`orderctl dead`: look into the dead letters, send them back, or drop them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from orderctl.commands.options import AsJson, DataDir
+from orderctl.dead_letters import DeadLetterClient, connect, dashboard_url
+from orderctl.dead_view import in_full, overview, show_results, warn_if_incomplete
+from orderctl.errors import OrderctlError
+from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, err, out, print_json, readable_errors
+
+app = typer.Typer(help="Look into dead letters, send them back, or drop them.", no_args_is_help=True)
+
+Result = TypeVar("Result")
+
+DashboardUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The dashboard, if not this machine's (ORDERCTL_DASHBOARD_URL).",
+        show_default=False,
+    ),
+]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help="Letters, or their orders.", show_default=False)
+]
+All = Annotated[bool, typer.Option("--all", help="All letters that the other options mean.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show which letters it would be.")]
+Reason = Annotated[str | None, typer.Option(help="Only those that died for this reason.", show_default=False)]
+Sku = Annotated[str | None, typer.Option(help="Only those whose order wants this SKU.", show_default=False)]
+OlderThan = Annotated[
+    str | None, typer.Option(help="Only those that died longer ago: 90s, 15m, 2h, 3d.", show_default=False)
+]
+YoungerThan = Annotated[
+    str | None, typer.Option(help="Only those that died less long ago.", show_default=False)
+]
+Queue = Annotated[str | None, typer.Option(help="orders.dead or notifier.dead.", show_default=False)]
+
+
+@app.command("list")
+def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+    reason: Reason = None,
+    sku: Sku = None,
+    older_than: OlderThan = None,
+    younger_than: YoungerThan = None,
+    queue: Queue = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 50,
+    as_json: AsJson = False,
+    url: DashboardUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List dead letters, in the order in which they lie. Looking changes nothing."""
+    with readable_errors():
+        query = _filters(reason, sku, older_than, younger_than, queue) | {"limit": limit}
+        found = _ask(url, data_dir, lambda client: client.find(query))
+        if as_json:
+            print_json(found)
+            return
+        out.print(overview(found["letters"]) if found["letters"] else "no dead letters that this means")
+        counts = ", ".join(f"{count} in {name}" for name, count in found["queues"].items())
+        out.print(Text(f"all in all: {counts}", style="dim"))
+        if found["more"]:
+            out.print(Text("there are more that this means: --limit", style="dim"))
+        warn_if_incomplete(found)
+
+
+@app.command()
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="Which letter, or whose order.")],
+    as_json: AsJson = False,
+    url: DashboardUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show everything that is known of one dead letter."""
+    with readable_errors():
+        letter = _ask(url, data_dir, lambda client: client.show(letter_id))
+        if as_json:
+            print_json(letter)
+            return
+        out.print(in_full(letter))
+
+
+@app.command()
+def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+    ids: Ids = None,
+    everything: All = False,
+    reason: Reason = None,
+    sku: Sku = None,
+    older_than: OlderThan = None,
+    younger_than: YoungerThan = None,
+    queue: Queue = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    url: DashboardUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Send letters back to their consumer. It has its effect at most once, however often it is asked."""
+    with readable_errors():
+        filters = _filters(reason, sku, older_than, younger_than, queue)
+        _act("redrive", _body(ids, everything, filters, dry_run), url, data_dir, as_json=as_json)
+
+
+@app.command()
+def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+    ids: Ids = None,
+    everything: All = False,
+    reason: Reason = None,
+    sku: Sku = None,
+    older_than: OlderThan = None,
+    younger_than: YoungerThan = None,
+    queue: Queue = None,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before dropping --all.")] = False,
+    as_json: AsJson = False,
+    url: DashboardUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Give letters up for good. Their orders end as rejected, reason dropped, and the customers are told."""
+    with readable_errors():
+        filters = _filters(reason, sku, older_than, younger_than, queue)
+        body = _body(ids, everything, filters, dry_run)
+        if everything and not dry_run and not yes:
+            _confirm(body, url, data_dir)
+        _act("drop", body, url, data_dir, as_json=as_json)
+
+
+def _filters(
+    reason: str | None, sku: str | None, older_than: str | None, younger_than: str | None, queue: str | None
+) -> dict[str, Any]:
+    given = {
+        "reason": reason,
+        "sku": sku,
+        "older_than": older_than,
+        "younger_than": younger_than,
+        "queue": queue,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _body(
+    ids: list[str] | None, everything: bool, filters: Mapping[str, Any], dry_run: bool
+) -> dict[str, Any]:
+    if bool(ids) == everything:
+        err.print("[bold red]error:[/] say which letters: their IDs, or --all, which other options narrow")
+        raise typer.Exit(EXIT_USAGE)
+    meant: dict[str, Any] = {"all": True} if everything else {"ids": ids}
+    return meant | dict(filters) | {"dry_run": dry_run}
+
+
+def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) -> None:
+    found = _ask(url, data_dir, lambda client: client.act("drop", {**body, "dry_run": True}))
+    if not out.is_terminal:
+        raise OrderctlError(f"{found['matched']} letters would be dropped for good: say --yes to do it")
+    typer.confirm(f"Drop {found['matched']} letters for good, and end their orders as rejected?", abort=True)
+
+
+def _act(
+    action: str, body: Mapping[str, Any], url: str | None, data_dir: Path | None, *, as_json: bool
+) -> None:
+    results: list[Mapping[str, Any]] = []
+    columns = (TextColumn(action), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out, disable=as_json or not out.is_terminal, transient=True) as progress:
+        task = progress.add_task(action, total=0)
+        waiting = 0
+
+        def on_line(line: Mapping[str, Any]) -> None:
+            nonlocal waiting
+            if "letter" in line:
+                results.append(line["letter"])
+                progress.update(task, completed=len(results))
+            elif "waiting" in line:
+                waiting += line["waiting"]
+                progress.update(task, total=waiting)
+
+        summary = _ask(url, data_dir, lambda client: client.act(action, body, on_line))
+    if as_json:
+        print_json({**summary, "letters": results})
+    else:
+        show_results(summary, results)
+    if summary["failed"] or summary["fault"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _ask(
+    url: str | None, data_dir: Path | None, question: Callable[[DeadLetterClient], Awaitable[Result]]
+) -> Result:
+    address = dashboard_url(url, data_dir)
+
+    async def conversation() -> Result:
+        async with connect(address) as client:
+            return await question(client)
+
+    return asyncio.run(conversation())

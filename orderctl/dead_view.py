@@ -1,0 +1,86 @@
+"""Dead letters, and what became of them, as text for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.json import JSON
+from rich.table import Table
+from rich.text import Text
+
+from orderctl.terminal import command_name, err, out
+
+LISTED_RESULTS: Final = 20
+"""Up to so many letters are named one by one when all went well."""
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
+_COLOURS: Final = {"redriven": "green", "dropped": "yellow", "failed": "red"}
+
+
+def show_results(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+    """What an action came to: each letter while they are few, every one that failed, and the sum."""
+    names_all = summary["dry_run"] or len(results) <= LISTED_RESULTS
+    for each in results if names_all else [each for each in results if each["outcome"] == "failed"]:
+        outcome = "would be" if each["outcome"] == "untouched" else each["outcome"]
+        style = _COLOURS.get(each["outcome"], "dim")
+        detail = f"  {each['detail']}" if each["detail"] else ""
+        out.print(Text.assemble((f"{outcome:<9}", style), f" {each['id']}  {each['reason']}{detail}"))
+    for missing in summary["not_found"]:
+        out.print(Text(f"no such dead letter (any more): {missing}", style="yellow"))
+    if summary["dry_run"]:
+        out.print(f"{summary['matched']} letters; nothing was done")
+    else:
+        done = {"redrive": "redriven", "drop": "dropped"}[summary["action"]]
+        out.print(f"{summary['done']} of {summary['matched']} letters {done}")
+    if summary["fault"]:
+        err.print(Text.assemble(("stopped: ", "bold red"), str(summary["fault"])))
+        err.print(Text("next: ask again; what was done is not done twice"))
+    else:
+        warn_if_incomplete(summary)
+
+
+def warn_if_incomplete(answer: Mapping[str, Any]) -> None:
+    """Says so where letters lie too deep to be seen."""
+    if not answer["complete"]:
+        hint = f"not all letters could be seen: the rest lies behind those (see {command_name()} dead list)"
+        out.print(Text(hint, style="yellow"))
+
+
+def overview(letters: Sequence[Mapping[str, Any]]) -> Table:
+    """One line per letter."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    longest_id = max(len(letter["id"]) for letter in letters)
+    table.add_column("id", min_width=longest_id)
+    for column in ("reason", "attempts", "died", "redriven", "last error"):
+        table.add_column(column, overflow="fold", justify="right" if column == "attempts" else "left")
+    for letter in letters:
+        table.add_row(
+            Text(letter["id"]),
+            Text(letter["reason"], style="red"),
+            str(letter["attempts"]),
+            _age(letter["age_seconds"]),
+            f"{letter['redriven']}×" if letter["redriven"] else "",
+            Text(letter["last_error"][:120]),
+        )
+    return table
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit} ago"
+    return f"{seconds:.0f}s ago"
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def in_full(letter: Mapping[str, Any]) -> RenderableType:
+    """Everything that is known of a letter, its body last."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in letter.items():
+        if name != "body" and value not in (None, "", []):
+            table.add_row(Text(name.replace("_", " "), style="dim"), Text(_text(value)))
+    return Group(table, JSON.from_data(letter["body"])) if "body" in letter else table

@@ -1,0 +1,66 @@
+"""A dashboard on a real socket, over the dead letters of an afterlife."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import ClientSession, web
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from dashboard.app import build_app
+from dashboard.dead_access import Access
+from dashboard.dead_routes import DeadLetterRoutes
+from dashboard.state import Answer, BrokerState, Question, StoreState
+from shared.errors import StoreUnavailable
+from shared.health import Health
+from shared.operations import serve
+from tests.harness.afterlife import Afterlife
+from tests.harness.stores import free_port
+
+
+class NoStore:
+    """The figures of the dashboard, which nobody asks for here."""
+
+    async def read(self) -> StoreState:
+        """See the port."""
+        raise StoreUnavailable("not here")
+
+    async def answer(self, question: Question) -> Answer:
+        """See the port."""
+        return Answer()
+
+
+class NoBrokers:
+    """As above."""
+
+    def state(self) -> BrokerState:
+        """See the port."""
+        return BrokerState(nodes=[], queues={}, observed_at=None, age_seconds=None, silence={})
+
+
+def an_app(world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1") -> web.Application:
+    """The dashboard over the dead letters of a world."""
+    access = Access(bound_to=bound_to, token=SecretStr(token) if token else None)
+    routes = DeadLetterRoutes(world.desk(), redrive=world.redrive(), drop=world.drop(), access=access)
+    return build_app(
+        store=NoStore(),
+        brokers=NoBrokers(),
+        health=Health(),
+        registry=CollectorRegistry(),
+        refresh_seconds=1,
+        dead_letters=routes,
+    )
+
+
+@asynccontextmanager
+async def serving(
+    world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1"
+) -> AsyncIterator[ClientSession]:
+    """A session with a dashboard on loopback that believes to be bound to ``bound_to``."""
+    port = free_port()
+    app = an_app(world, token=token, bound_to=bound_to)
+    async with (
+        serve(app, "127.0.0.1", port, shutdown_seconds=0.1),
+        ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        yield session
