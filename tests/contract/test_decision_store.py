@@ -1,87 +1,32 @@
 """Deciding orders: all of the stock or none, once, over the real scripts on both stores."""
 
-import random
 from typing import Any
 
 import pytest
 
-from order_processor.domain import Created, Decision, Rejected, Undecidable
+from order_processor.domain import Created, Rejected, Undecidable
 from order_processor.store import RedisDecisionStore
 from shared import keyspace
 from shared.keyspace import OrderStatus
-from shared.messages import Event, Order, OrderPlaced, encode_order, epoch_microseconds
-from shared.messaging.retry import Bury, Dead, History, Retry, Wait, decide
+from shared.messages import epoch_microseconds
 from shared.redis.client import Redis
-from shared.redis.records import OrderRecord, read_record
+from tests.harness.decisions import (
+    A_CENTURY,
+    accepted,
+    decide_one,
+    everything,
+    indexes_of,
+    record_of,
+    stocked,
+    store_recreating,
+)
 from tests.harness.examples import AT, TRACE, an_order, order_of, placed
-
-A_CENTURY = 100 * 365 * 86_400.0
 
 
 @pytest.fixture
 def store(redis: Redis) -> RedisDecisionStore:
     """A store that recreates any order, however old its message."""
     return store_recreating(redis, A_CENTURY)
-
-
-def store_recreating(redis: Redis, seconds: float) -> RedisDecisionStore:
-    """A store that recreates orders whose message is younger than that."""
-    return RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=seconds)
-
-
-async def stocked(redis: Any, **available: int | str) -> None:
-    """Puts stock in, as an operator would by hand."""
-    for sku, value in available.items():
-        await redis.set(keyspace.inventory(sku), value)
-
-
-async def accepted(redis: Any, order: Order, at: int = AT) -> Event[OrderPlaced]:
-    """Writes what the gateway writes when it accepts an order, and returns its event."""
-    await redis.hset(
-        keyspace.order(order.id),
-        mapping={
-            "id": order.id,
-            "status": "accepted",
-            "order": encode_order(order),
-            "accepted_at": at,
-            "correlation_id": TRACE.correlation_id,
-            "timeline": f"{at}\taccepted\t\t",
-        },
-    )
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.ACCEPTED), {order.id: at})
-    return placed(order, at=at)
-
-
-async def decide_one(store: RedisDecisionStore, event: Event[OrderPlaced]) -> Decision:
-    """The decision about one order."""
-    (decision,) = await store.decide([event])
-    return decision
-
-
-async def record_of(redis: Any, order_id: str) -> OrderRecord:
-    """The record as readers see it."""
-    return read_record(await redis.hgetall(keyspace.order(order_id)))
-
-
-async def indexes_of(redis: Any, order_id: str) -> list[str]:
-    """The statuses in whose index an order stands."""
-    return [
-        status.value
-        for status in OrderStatus
-        if await redis.zscore(keyspace.orders_by_status(status), order_id) is not None
-    ]
-
-
-async def everything(redis: Any) -> dict[str, object]:
-    """All keys with their values, to see that nothing was written."""
-    readers: dict[str, Any] = {
-        "string": redis.get,
-        "hash": redis.hgetall,
-        "set": redis.smembers,
-        "list": lambda key: redis.lrange(key, 0, -1),
-        "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
-    }
-    return {key: await readers[await redis.type(key)](key) for key in sorted(await redis.keys("*"))}
 
 
 # --- all or nothing -----------------------------------------------------------------------------------------
@@ -330,89 +275,3 @@ async def test_an_old_message_whose_record_is_there_is_decided(redis: Any) -> No
     await stocked(redis, cable=10)
     event = await accepted(redis, an_order("a"))
     assert isinstance(await decide_one(store_recreating(redis, 60.0), event), Created)
-
-
-# --- waiting and dead orders --------------------------------------------------------------------------------
-
-
-def waiting(attempts: int = 1, seconds: float = 30.0) -> Wait:
-    """The fate of a message that comes back after ``seconds``."""
-    history = History(attempts=attempts, reason="handler_error", first_failed_at=AT, last_failed_at=AT)
-    return Wait(tier_seconds=30, expiration_seconds=seconds, history=history)
-
-
-def buried(reason: str = "broken_stock") -> Bury:
-    """The fate of a message that is given up."""
-    fate = decide(Dead(reason=reason), History(attempts=2), AT, random.Random(1))
-    assert isinstance(fate, Bury)
-    return fate
-
-
-async def test_an_order_that_waits_is_shown_as_retrying_with_its_next_attempt(
-    redis: Any, store: RedisDecisionStore
-) -> None:
-    """Whoever asks sees why, how often, and when it goes on."""
-    event = await accepted(redis, an_order("a"))
-    await store.waits(event, waiting(attempts=3, seconds=30.0))
-    record = await record_of(redis, "a")
-    assert (record.status, record.reason) == (OrderStatus.RETRYING, "handler_error")
-    step = record.timeline[-1]
-    assert (step.step, step.reason, step.attempts) == ("retrying", "handler_error", 3)
-    assert record.next_attempt_at is not None
-    assert (record.next_attempt_at - step.at).total_seconds() == 30.0
-    assert await indexes_of(redis, "a") == ["retrying"]
-
-
-async def test_an_order_given_up_is_shown_as_dead(redis: Any, store: RedisDecisionStore) -> None:
-    """It waits for an operator, not for a time."""
-    event = await accepted(redis, an_order("a"))
-    await store.waits(event, waiting())
-    await store.buried(event, buried())
-    record = await record_of(redis, "a")
-    assert (record.status, record.reason, record.next_attempt_at) == (OrderStatus.DEAD, "broken_stock", None)
-    assert await indexes_of(redis, "a") == ["dead"]
-
-
-async def test_a_dead_order_that_is_sent_back_can_be_decided(redis: Any, store: RedisDecisionStore) -> None:
-    """A redrive is a delivery like any other, and nothing of the failure is left over."""
-    await stocked(redis, cable=10)
-    event = await accepted(redis, an_order("a", cable=1))
-    await store.buried(event, buried())
-    assert isinstance(await decide_one(store, event), Created)
-    record = await record_of(redis, "a")
-    assert (record.status, record.reason, record.next_attempt_at) == (OrderStatus.CREATED, None, None)
-    assert [step.step for step in record.timeline] == ["accepted", "dead", "created"]
-    assert await indexes_of(redis, "a") == ["created"]
-
-
-@pytest.mark.parametrize("sku", ["cable", "nothing"], ids=["created", "rejected"])
-async def test_nothing_overwrites_a_decision(redis: Any, store: RedisDecisionStore, sku: str) -> None:
-    """A late duplicate that fails is of no account."""
-    await stocked(redis, cable=10)
-    event = await accepted(redis, order_of("a", {sku: 1}))
-    await decide_one(store, event)
-    before = await everything(redis)
-    await store.waits(event, waiting())
-    await store.buried(event, buried())
-    assert await everything(redis) == before
-
-
-async def test_an_order_without_a_record_gets_none_by_failing(redis: Any, store: RedisDecisionStore) -> None:
-    """Half a record would look like an order that the gateway accepted."""
-    await store.buried(placed(an_order("a")), buried("order_unknown"))
-    assert await everything(redis) == {}
-
-
-async def test_waiting_again_is_noted_again(redis: Any, store: RedisDecisionStore) -> None:
-    """The timeline tells every attempt."""
-    event = await accepted(redis, an_order("a"))
-    for attempts in (1, 2):
-        fate = decide(Retry(reason="handler_error"), History(attempts=attempts - 1), AT, random.Random(1))
-        assert isinstance(fate, Wait)
-        await store.waits(event, fate)
-    record = await record_of(redis, "a")
-    assert [(step.step, step.attempts) for step in record.timeline] == [
-        ("accepted", None),
-        ("retrying", 1),
-        ("retrying", 2),
-    ]

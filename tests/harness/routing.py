@@ -14,8 +14,10 @@ from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage, Publisher, Subscriber
 from shared.messaging.retry import Bury, Done, Outcome, Wait
 from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
+from shared.messaging.settlement import message_of
 from shared.pipeline import ORDER_PROCESSOR, Consumption
-from tests.harness.examples import AT
+from tests.harness.examples import AT, an_order, placed
+from tests.harness.waiting import wait_until
 
 ROUTER_SECONDS = 20.0
 """How long a router under test may take to stop before the test fails."""
@@ -180,3 +182,28 @@ async def messages_in(broker: MemoryBroker, queue: str) -> list[Delivery]:
         if taken:
             await subscription.ack(taken[-1])
     return taken
+
+
+async def put(broker: MemoryBroker, *order_ids: str) -> None:
+    """Places orders with these ids."""
+    for order_id in order_ids:
+        await broker.publish(message_of(placed(an_order(order_id))))
+
+
+async def put_body(broker: MemoryBroker, body: bytes) -> None:
+    """Places something that need not be an order."""
+    await broker.publish(OutgoingMessage(exchange="orders.direct", routing_key="order.placed", body=body))
+
+
+async def spend_deliveries(broker: MemoryBroker, count: int, queue: str = ORDER_PROCESSOR.queue) -> None:
+    """Takes everything ``count`` times without an ack, as a consumer that crashes would."""
+    for _ in range(count):
+        async with broker.subscribe(queue, prefetch=1000) as subscription:
+            await subscription.receive(1000)
+
+
+async def settled(broker: MemoryBroker, queue: str = ORDER_PROCESSOR.queue) -> None:
+    """Waits until nothing is ready or unacked."""
+    await wait_until(
+        lambda: broker.depth(queue) + broker.unacked(queue) == 0, what=f"everything in {queue} to be settled"
+    )

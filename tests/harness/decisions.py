@@ -1,0 +1,74 @@
+"""Stock, accepted orders and what was decided about them, as tests write and read them."""
+
+from typing import Any
+
+from order_processor.domain import Decision
+from order_processor.store import RedisDecisionStore
+from shared import keyspace
+from shared.keyspace import OrderStatus
+from shared.messages import Event, Order, OrderPlaced, encode_order
+from shared.redis.client import Redis
+from shared.redis.records import OrderRecord, read_record
+from tests.harness.examples import AT, TRACE, placed
+
+A_CENTURY = 100 * 365 * 86_400.0
+
+
+def store_recreating(redis: Redis, seconds: float) -> RedisDecisionStore:
+    """A store that recreates orders whose message is younger than that."""
+    return RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=seconds)
+
+
+async def stocked(redis: Any, **available: int | str) -> None:
+    """Puts stock in, as an operator would by hand."""
+    for sku, value in available.items():
+        await redis.set(keyspace.inventory(sku), value)
+
+
+async def accepted(redis: Any, order: Order, at: int = AT) -> Event[OrderPlaced]:
+    """Writes what the gateway writes when it accepts an order, and returns its event."""
+    await redis.hset(
+        keyspace.order(order.id),
+        mapping={
+            "id": order.id,
+            "status": "accepted",
+            "order": encode_order(order),
+            "accepted_at": at,
+            "correlation_id": TRACE.correlation_id,
+            "timeline": f"{at}\taccepted\t\t",
+        },
+    )
+    await redis.zadd(keyspace.orders_by_status(OrderStatus.ACCEPTED), {order.id: at})
+    return placed(order, at=at)
+
+
+async def decide_one(store: RedisDecisionStore, event: Event[OrderPlaced]) -> Decision:
+    """The decision about one order."""
+    (decision,) = await store.decide([event])
+    return decision
+
+
+async def record_of(redis: Any, order_id: str) -> OrderRecord:
+    """The record as readers see it."""
+    return read_record(await redis.hgetall(keyspace.order(order_id)))
+
+
+async def indexes_of(redis: Any, order_id: str) -> list[str]:
+    """The statuses in whose index an order stands."""
+    return [
+        status.value
+        for status in OrderStatus
+        if await redis.zscore(keyspace.orders_by_status(status), order_id) is not None
+    ]
+
+
+async def everything(redis: Any) -> dict[str, object]:
+    """All keys with their values, to see that nothing was written."""
+    readers: dict[str, Any] = {
+        "string": redis.get,
+        "hash": redis.hgetall,
+        "set": redis.smembers,
+        "list": lambda key: redis.lrange(key, 0, -1),
+        "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+    }
+    return {key: await readers[await redis.type(key)](key) for key in sorted(await redis.keys("*"))}
