@@ -31,8 +31,8 @@ PERSISTENT: Final = 2
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
 
-LATE_DELIVERY_SECONDS: Final = 0.3
-"""How long deliveries that were under way when a consumer was cancelled are still waited for."""
+QUIET_SECONDS: Final = 1.0
+"""Deliveries under way when a consumer was cancelled are waited for until none came for so long."""
 
 
 class RabbitPublisher:
@@ -164,6 +164,7 @@ class RabbitSubscription:
     def __init__(self, queue: str) -> None:
         self._queue = queue
         self._arrived: deque[Delivery] = deque()
+        self._received = 0
         self._changed = asyncio.Event()
         self._lost: str | None = None
         self._cancelled = False
@@ -218,12 +219,18 @@ class RabbitSubscription:
             async with broker_errors("cancelling the consumer", CALL_SECONDS):
                 await self._channel.basic_cancel(self._consumer_tag, timeout=CALL_SECONDS)
             self._channel.consumers[self._consumer_tag] = self._on_delivery
-            await asyncio.sleep(LATE_DELIVERY_SECONDS)
+            await self._until_quiet()
         except BrokerUnavailable as error:
             self._lose(str(error))
             raise SubscriptionLost(str(error)) from error
         self._cancelled = True
         self._changed.set()
+
+    async def _until_quiet(self) -> None:
+        seen = -1
+        while seen != self._received and self._lost is None:
+            seen = self._received
+            await asyncio.sleep(QUIET_SECONDS)
 
     def end(self) -> None:
         """No delivery is looked at after this."""
@@ -234,6 +241,7 @@ class RabbitSubscription:
         self._changed.set()
 
     async def _on_delivery(self, message: DeliveredMessage) -> None:
+        self._received += 1
         self._arrived.append(_delivery_of(message))
         self._changed.set()
 

@@ -11,12 +11,12 @@ from shared.infrastructure import ClusterInfrastructure
 from shared.lifecycle import running
 from shared.messages import Order, OrderItem, Trace
 from shared.messaging.ports import OutgoingMessage
-from shared.pipeline import ORDER_PROCESSOR, ORDERS_EXCHANGE
+from shared.pipeline import ORDERS_EXCHANGE
 from tests.harness.brokers import management
 from tests.harness.client import gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
 from tests.harness.proxy import link_to
-from tests.harness.running import Pipeline, settings_of
+from tests.harness.running import Pipeline, metric_of, settings_of
 from tests.harness.trial import trial
 from tests.harness.waiting import wait_until
 
@@ -129,10 +129,9 @@ async def test_a_link_cut_after_a_publish_and_before_its_confirm(pipeline: Pipel
     assert (verdict.created, left) == (1, 9)
 
 
-async def dead_letters(pipeline: Pipeline) -> int:
-    """How many messages lie in the processor's dead-letter queue."""
-    queue = await management(pipeline, f"queues/%2F/{ORDER_PROCESSOR.dead_queue}")
-    return int(queue.get("messages", 0))
+async def dead_letters(pipeline: Pipeline) -> float:
+    """How many messages the running processor has dead-lettered."""
+    return await metric_of(pipeline, "order_processor", "deliveries_settled_total", outcome="dead")
 
 
 def _json(order: Order) -> dict[str, object]:

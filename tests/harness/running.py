@@ -115,10 +115,15 @@ class Pipeline:
             client.flushall()
 
 
-async def metric_of(pipeline: Pipeline, service: str, name: str) -> float:
-    """The sum over a metric's labels, as the service's operations port shows it now."""
+async def metric_of(pipeline: Pipeline, service: str, name: str, **labels: str) -> float:
+    """The sum of a metric over all series with these labels, as the service's operations port shows it now."""
     url = f"{pipeline.services.operations_url(service)}/metrics"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         text = await answer.text()
     families = text_string_to_metric_families(text)
-    return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
