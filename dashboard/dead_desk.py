@@ -150,9 +150,12 @@ class DeadLetterDesk:
 
 
 def _audit(errand: Errand, result: Acted) -> None:
-    """The request's correlation id is in every log line of the request; the order's own stands beside it."""
+    """The request's correlation id is in every log line of the request; the order's own stands beside it.
+
+    A warning, so that it is written whatever is thought too chatty to be logged.
+    """
     letter = result.letter
-    log.info(
+    log.warning(
         "audit",
         action=errand.action.name,
         outcome=result.outcome.value,

@@ -80,7 +80,7 @@ class DeadLetterRoutes:
         asked = await read_action(request)
         client = request.remote or "unknown"
         if not asked.dry_run:
-            log.info("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
+            log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
         errand = Errand(
             action=DryRun(action.name) if asked.dry_run else action,
             wanted=asked.wanted(asked.ids),

@@ -27,10 +27,10 @@ def show_results(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]
     for missing in summary["not_found"]:
         out.print(Text(f"no such dead letter (any more): {missing}", style="yellow"))
     if summary["dry_run"]:
-        out.print(f"{summary['matched']} letters; nothing was done")
+        out.print(f"{amount(summary['matched'])}; nothing was done")
     else:
         done = {"redrive": "redriven", "drop": "dropped"}[summary["action"]]
-        out.print(f"{summary['done']} of {summary['matched']} letters {done}")
+        out.print(f"{done} {summary['done']} of {amount(summary['matched'])}")
     if summary["fault"]:
         err.print(Text.assemble(("stopped: ", "bold red"), str(summary["fault"])))
         err.print(Text("next: ask again; what was done is not done twice"))
@@ -84,3 +84,8 @@ def in_full(letter: Mapping[str, Any]) -> RenderableType:
         if name != "body" and value not in (None, "", []):
             table.add_row(Text(name.replace("_", " "), style="dim"), Text(_text(value)))
     return Group(table, JSON.from_data(letter["body"])) if "body" in letter else table
+
+
+def amount(letters: int) -> str:
+    """`1 letter`, `2 letters`."""
+    return f"{letters:,} letter" if letters == 1 else f"{letters:,} letters"

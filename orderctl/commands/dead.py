@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir
 from orderctl.dead_letters import DeadLetterClient, connect, dashboard_url
-from orderctl.dead_view import in_full, overview, show_results, warn_if_incomplete
+from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
 from orderctl.errors import OrderctlError
 from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, err, out, print_json, readable_errors
 
@@ -155,9 +155,10 @@ def _body(
 
 def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) -> None:
     found = _ask(url, data_dir, lambda client: client.act("drop", {**body, "dry_run": True}))
+    letters = amount(found["matched"])
     if not out.is_terminal:
-        raise OrderctlError(f"{found['matched']} letters would be dropped for good: say --yes to do it")
-    typer.confirm(f"Drop {found['matched']} letters for good, and end their orders as rejected?", abort=True)
+        raise OrderctlError(f"this would drop {letters} for good: say --yes to do it")
+    typer.confirm(f"Drop {letters} for good? Undecided orders end as rejected", abort=True)
 
 
 def _act(

@@ -79,11 +79,11 @@ async def test_one_letter_is_shown_in_full(dead: Run) -> None:
 async def test_a_redrive_says_what_it_did_and_asked_again_does_nothing(dead: Run, world: Afterlife) -> None:
     """Neither is an error."""
     result = await dead("redrive", "order1")
-    assert (result.exit_code, "1 of 1 letters redriven" in result.output) == (0, True), result.output
+    assert (result.exit_code, "redriven 1 of 1 letter" in result.output) == (0, True), result.output
     await world.work()
     assert (await world.order("order1")).status == "created"
     again = await dead("redrive", "order1")
-    assert (again.exit_code, "0 of 0 letters redriven" in again.output) == (0, True), again.output
+    assert (again.exit_code, "redriven 0 of 0 letters" in again.output) == (0, True), again.output
     assert "no such dead letter" in again.output
 
 
@@ -123,7 +123,7 @@ async def test_a_letter_that_could_not_be_dropped_ends_with_status_1(dead: Run, 
     result = await dead("drop", "order1", "order2")
     assert result.exit_code == 1, result.output
     assert "failed" in result.output
-    assert "1 of 2 letters dropped" in result.output
+    assert "dropped 1 of 2 letters" in result.output
 
 
 async def test_the_token_comes_from_the_environment(

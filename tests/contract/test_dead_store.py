@@ -1,0 +1,202 @@
+"""The orders behind dead letters, over the real scripts on both stores: what is decided stays decided."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dashboard.dead_ports import BrokenRecord, Noted, Step
+from dashboard.dead_store import RedisOrderBooks, RedisTurns
+from shared import keyspace
+from shared.decisions import Created, Rejected
+from shared.keyspace import OrderStatus
+from shared.messages import Order, encode_order, event_time
+from shared.messaging.dead_letters import DeadLettersBusy
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
+from shared.redis.records import OrderRecord, read_record
+from tests.harness.examples import AT, TRACE, an_order, placed
+
+ORDER = an_order("order1", cable=2)
+
+
+@pytest.fixture
+def books(redis: Redis) -> RedisOrderBooks:
+    """The adapter under test."""
+    return RedisOrderBooks(redis, timeout_seconds=5.0)
+
+
+async def recorded(redis: Any, status: OrderStatus, order: Order = ORDER, **more: str | int) -> None:
+    """Writes the record of an order that stands there."""
+    timeline = f"{AT}\taccepted\t\t\n{AT + 1}\t{status.value}\tbroken_stock\t3"
+    fields: dict[str, str | int] = {
+        "id": order.id,
+        "status": status.value,
+        "order": encode_order(order),
+        "accepted_at": AT,
+        "correlation_id": TRACE.correlation_id,
+        "timeline": timeline,
+        "attempts": 3,
+    }
+    await redis.hset(keyspace.order(order.id), mapping=fields | more)
+    await redis.zadd(keyspace.orders_by_status(status), {order.id: AT})
+
+
+async def record_of(redis: Any) -> OrderRecord:
+    """The record as readers see it."""
+    return read_record(await redis.hgetall(keyspace.order(ORDER.id)))
+
+
+async def indexes_of(redis: Any) -> list[str]:
+    """The statuses in whose index the order stands."""
+    return [
+        status.value
+        for status in OrderStatus
+        if await redis.zscore(keyspace.orders_by_status(status), ORDER.id) is not None
+    ]
+
+
+async def everything(redis: Any) -> list[object]:
+    """Every key with a dump of its value."""
+    return [(key, await redis.dump(key)) for key in sorted(map(str, await redis.keys()))]
+
+
+def a_step(step: str = "redriven", *, unless_decided: bool = True) -> Step:
+    """What happens to the order."""
+    return Step(
+        order_id=ORDER.id, step=step, reason="broken_stock", attempts=3, unless_decided=unless_decided
+    )
+
+
+async def test_a_step_is_noted_once_however_often_it_is_asked_for(
+    books: RedisOrderBooks, redis: Redis
+) -> None:
+    """A crash after it leads to the same timeline."""
+    await recorded(redis, OrderStatus.DEAD)
+    (first,) = await books.note([a_step()])
+    assert await books.note([a_step()]) == [first]
+    record = await record_of(redis)
+    assert [step.step for step in record.timeline] == ["accepted", "dead", "redriven"]
+    assert (record.timeline[-1].reason, record.timeline[-1].attempts) == ("broken_stock", 3)
+    assert (first.status, record.status) == ("dead", OrderStatus.DEAD)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.CREATED, OrderStatus.REJECTED])
+async def test_a_decided_order_is_left_alone(
+    books: RedisOrderBooks, redis: Redis, status: OrderStatus
+) -> None:
+    """Only a step about its notification is added."""
+    await recorded(redis, status, decided_at=AT + 1)
+    before = await everything(redis)
+    noted = await books.note([a_step()])
+    await books.revive([Noted(order_id=ORDER.id, status="dead", mark=noted[0].mark)])
+    assert await everything(redis) == before
+    await books.note([a_step("notification_redriven", unless_decided=False)])
+    assert (await record_of(redis)).status is status
+    assert (await record_of(redis)).timeline[-1].step == "notification_redriven"
+
+
+async def test_an_order_without_a_record_gets_none_by_a_step(books: RedisOrderBooks, redis: Redis) -> None:
+    """Only a decision recreates it."""
+    assert await books.note([a_step()]) == [Noted(order_id=ORDER.id, status=None, mark=0)]
+    await books.revive([Noted(order_id=ORDER.id, status=None, mark=0)])
+    assert await redis.keys() == []
+
+
+async def test_a_broken_record_is_said_to_be_unknown(books: RedisOrderBooks, redis: Redis) -> None:
+    """It keeps the neighbours' steps from nothing."""
+    await recorded(redis, OrderStatus.DEAD)
+    await redis.set(keyspace.order("other"), "somebody else's")
+    other = Step(order_id="other", step="redriven", reason="", attempts=1, unless_decided=True)
+    noted = await books.note([other, a_step()])
+    assert [each.status for each in noted] == [None, "dead"]
+    (answer,) = await books.drop([placed(an_order("other"))])
+    assert isinstance(answer, BrokenRecord)
+
+
+async def test_a_dead_order_to_which_nothing_happened_is_retrying(
+    books: RedisOrderBooks, redis: Redis
+) -> None:
+    """From now on, and once."""
+    await recorded(redis, OrderStatus.DEAD)
+    noted = await books.note([a_step()])
+    for _ in range(2):
+        await books.revive(noted)
+        record = await record_of(redis)
+        assert (record.status, await indexes_of(redis)) == (OrderStatus.RETRYING, ["retrying"])
+        assert record.next_attempt_at is not None
+
+
+async def test_a_dead_order_to_which_something_happened_stays_as_it_is(
+    books: RedisOrderBooks, redis: Redis
+) -> None:
+    """Its consumer has had it, and it died again."""
+    await recorded(redis, OrderStatus.DEAD)
+    noted = await books.note([a_step()])
+    await redis.hset(keyspace.order(ORDER.id), "timeline", f"{AT}\taccepted\t\t\n" * 9 + f"{AT}\tdead\t\t4")
+    before = await everything(redis)
+    await books.revive(noted)
+    assert await everything(redis) == before
+
+
+@pytest.mark.parametrize("status", [OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD])
+async def test_an_undecided_order_is_dropped_once(
+    books: RedisOrderBooks, redis: Redis, status: OrderStatus
+) -> None:
+    """Asked again, the decision is the same to the microsecond, and is counted once."""
+    await recorded(redis, status, next_attempt_at=AT)
+    await redis.set(keyspace.PROCESSED_COUNT, 41)
+    first, again = [*await books.drop([placed(ORDER)]), *await books.drop([placed(ORDER)])]
+    record = await record_of(redis)
+    assert isinstance(first, Rejected)
+    assert (first, first.reason, first.sku) == (again, "dropped", None)
+    assert (record.status, record.reason, record.sequence) == (OrderStatus.REJECTED, "dropped", 42)
+    assert (record.decided_at, record.next_attempt_at) == (first.decided_at, None)
+    assert await indexes_of(redis) == ["rejected"]
+    assert await redis.get(keyspace.PROCESSED_COUNT) == "42"
+
+
+async def test_a_created_order_is_not_dropped(books: RedisOrderBooks, redis: Redis) -> None:
+    """Its decision comes back instead, to be announced again."""
+    await recorded(redis, OrderStatus.CREATED, decided_at=AT + 1)
+    before = await everything(redis)
+    assert await books.drop([placed(ORDER)]) == [Created(decided_at=event_time(AT + 1))]
+    assert await everything(redis) == before
+
+
+async def test_an_order_without_a_record_is_dropped_from_its_message(
+    books: RedisOrderBooks, redis: Redis
+) -> None:
+    """However old: it is the operator's wish."""
+    await books.drop([placed(ORDER)])
+    record = await record_of(redis)
+    assert (record.order, record.status, record.sequence) == (ORDER, OrderStatus.REJECTED, 1)
+    assert [step.step for step in record.timeline] == ["accepted", "recreated", "rejected"]
+
+
+async def test_where_the_books_are_broken_nothing_is_written(books: RedisOrderBooks, redis: Redis) -> None:
+    """Redis does not roll back: every check stands before the first write."""
+    await recorded(redis, OrderStatus.DEAD)
+    for key in (keyspace.PROCESSED_COUNT, keyspace.orders_by_status(OrderStatus.REJECTED)):
+        await redis.set(key, "somebody else's")
+        before = await everything(redis)
+        (answer,) = await books.drop([placed(ORDER)])
+        assert isinstance(answer, BrokenRecord)
+        assert await everything(redis) == before
+        await redis.delete(key)
+
+
+async def test_one_at_a_time_has_the_turn(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several dashboards as of several requests; the next one has it as soon as it is free."""
+    monkeypatch.setattr("dashboard.dead_store.TURN_SECONDS", 0.3)
+    mine, others = (
+        RedisTurns(Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=5.0)) for _ in range(2)
+    )
+    for turns in (mine, others):
+        async with mine.turn():
+            with pytest.raises(DeadLettersBusy):
+                await turns.turn().__aenter__()
+    async with asyncio.timeout(0.3), others.turn():
+        assert await redis.get(keyspace.DEAD_LETTERS_LEASE) is not None
+    async with asyncio.timeout(0.3), mine.turn():
+        pass
