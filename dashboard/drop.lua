@@ -26,7 +26,7 @@ if not known[1] then
     'correlation_id', ARGV[5], 'traceparent', ARGV[6], 'idempotency_key', '')
   timeline = accepted_at .. '\taccepted\t\t\n' .. now .. '\trecreated\trecord_missing\t'
 end
-redis.call('HDEL', record, 'next_attempt_at', 'attempts')
+redis.call('HDEL', record, 'next_attempt_at', 'attempts', 'noted')
 redis.call('HSET', record, 'status', 'rejected', 'decided_at', now, 'reason', ARGV[7], 'sku_at_fault', '',
   'sequence', redis.call('INCR', count),
   'timeline', (timeline or '') .. '\n' .. now .. '\trejected\t' .. ARGV[7] .. '\t')

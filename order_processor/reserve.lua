@@ -67,7 +67,7 @@ if not known[1] then
     'correlation_id', ARGV[6], 'traceparent', ARGV[7], 'idempotency_key', '')
   timeline = accepted_at .. '\taccepted\t\t\n' .. now .. '\trecreated\trecord_missing\t'
 end
-redis.call('HDEL', record, 'next_attempt_at', 'attempts')
+redis.call('HDEL', record, 'next_attempt_at', 'attempts', 'noted')
 redis.call('HSET', record, 'status', status, 'decided_at', now, 'reason', reason or '', 'sku_at_fault', at_fault,
   'sequence', redis.call('INCR', count),
   'timeline', (timeline or '') .. '\n' .. now .. '\t' .. status .. '\t' .. (reason or '') .. '\t')

@@ -75,7 +75,14 @@ class RedisDecisionStore:
     async def _note(self, event: Event[Any], status: OrderStatus, fate: Wait | Bury, delay: str) -> None:
         keys = [keyspace.order(event.subject), *(keyspace.orders_by_status(each) for each in UNDECIDED)]
         history = fate.history
-        arguments = [event.subject, status.value, history.reason, history.attempts, delay]
+        arguments = [
+            event.subject,
+            status.value,
+            history.reason,
+            history.attempts,
+            delay,
+            history.last_failed_at,
+        ]
         async with store_deadline(self._timeout_seconds):
             await self._delay.run(self._redis, keys, arguments)
 

@@ -110,3 +110,13 @@ async def test_waiting_again_is_noted_again(redis: Any, store: RedisDecisionStor
         ("retrying", 1),
         ("retrying", 2),
     ]
+
+
+async def test_a_note_that_comes_again_late_is_the_same_note(redis: Any, store: RedisDecisionStore) -> None:
+    """Its sender gave up on it, sent it again and went on; a dead order does not begin to retry by itself."""
+    event = await accepted(redis, an_order("a"))
+    await store.waits(event, waiting())
+    await store.buried(event, buried())
+    before = await everything(redis)
+    await store.waits(event, waiting())
+    assert await everything(redis) == before
