@@ -8,13 +8,14 @@ import pytest
 
 CLUSTER = "cluster"
 ON_THE_CLUSTER = ("broker", "failover")
-WITH_A_CLUSTER_OF_ITS_OWN = "test_native_"
+ONE_AT_A_TIME = ("test_native_", "test_orderctl_ports")
+"""Files whose tests use a cluster, or ports, that the tests beside them in the file use too."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Names the group of each test that may not run beside another of its group."""
     for item in items:
-        if item.path.name.startswith(WITH_A_CLUSTER_OF_ITS_OWN):
+        if item.path.name.startswith(ONE_AT_A_TIME):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
         elif any(item.get_closest_marker(name) for name in ON_THE_CLUSTER):
             item.add_marker(pytest.mark.xdist_group(CLUSTER))

@@ -217,14 +217,20 @@ class RabbitSubscription:
             return
         try:
             async with broker_errors("cancelling the consumer", CALL_SECONDS):
-                await self._channel.basic_cancel(self._consumer_tag, timeout=CALL_SECONDS)
-            self._channel.consumers[self._consumer_tag] = self._on_delivery
-            await self._until_quiet()
+                await self._stop_consuming(self._channel)
+                await self._until_quiet()
         except BrokerUnavailable as error:
             self._lose(str(error))
             raise SubscriptionLost(str(error)) from error
         self._cancelled = True
         self._changed.set()
+
+    async def _stop_consuming(self, channel: Channel) -> None:
+        """Cancels without CancelOk, at which the library would drop what comes after it; a call that the
+        broker answers after the cancel says that the cancel is done."""
+        await channel.basic_cancel(self._consumer_tag, nowait=True, timeout=CALL_SECONDS)
+        channel.consumers[self._consumer_tag] = self._on_delivery
+        await channel.basic_qos(prefetch_count=1, timeout=CALL_SECONDS)
 
     async def _until_quiet(self) -> None:
         seen = -1

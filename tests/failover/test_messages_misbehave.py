@@ -11,7 +11,7 @@ from shared.infrastructure import ClusterInfrastructure
 from shared.lifecycle import running
 from shared.messages import Order, OrderItem, Trace
 from shared.messaging.ports import OutgoingMessage
-from shared.pipeline import ORDERS_EXCHANGE
+from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE
 from tests.harness.brokers import management
 from tests.harness.client import gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
@@ -59,8 +59,9 @@ async def test_every_message_republished_up_to_five_times_and_shuffled(pipeline:
             await publish(pipeline, copies)
 
             async def consumed() -> bool:
-                queues = await management(pipeline, "queues/%2F")
-                return all(queue.get("messages", 0) == 0 for queue in queues)
+                inputs = (ORDER_PROCESSOR.queue, NOTIFIER.queue)
+                shown = [await management(pipeline, f"queues/%2F/{queue}") for queue in inputs]
+                return all(queue.get("messages", 0) == 0 for queue in shown)
 
             await wait_until(consumed, what="every copy consumed")
             assert await redis.get("orders.processed.count") == decided
