@@ -1,13 +1,14 @@
 """Redriving and dropping dead letters, in memory, with a crash between any two steps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from dashboard.dead_actions import DryRun
 from dashboard.dead_letter import Wanted
+from dashboard.dead_ports import Noted
 from shared import keyspace
 from shared.errors import BrokerUnavailable
 from shared.messaging.dead_letters import DeadLettersBusy
@@ -122,13 +123,16 @@ async def test_a_consumer_that_was_quicker_has_the_last_word(world: Afterlife) -
     """An order that dies again before the redrive is noted stays dead."""
     await with_a_dead_order(world)
     await world.stock("cable", "still broken")
-    (letter,) = (await world.letters()).letters
     redrive = world.redrive()
-    working = asyncio.create_task(world.work())
-    await redrive.carry_out([letter])
-    await working
-    await world.work()
-    assert (await world.order("order1")).status == "dead"
+    revive = redrive._books.revive
+
+    async def late(noted: Sequence[Noted]) -> None:
+        await world.work()
+        await revive(noted)
+
+    redrive._books.revive = late  # type: ignore[method-assign]
+    await world.do(redrive)
+    assert ((await world.order("order1")).status, await world.indexes("order1")) == ("dead", ["dead"])
 
 
 async def test_a_dropped_order_is_rejected_and_announced_like_any_other(world: Afterlife) -> None:
