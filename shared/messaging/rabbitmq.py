@@ -31,8 +31,10 @@ PERSISTENT: Final = 2
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
 
-QUIET_SECONDS: Final = 1.0
-"""Deliveries under way when a consumer was cancelled are waited for until none came for so long."""
+QUIET_SECONDS: Final = 0.5
+"""How long nothing must come, while acks are withheld, until nothing counts as being under way."""
+LONGEST_WITHHOLDING_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.02
 
 
 class RabbitPublisher:
@@ -165,6 +167,10 @@ class RabbitSubscription:
         self._queue = queue
         self._arrived: deque[Delivery] = deque()
         self._received = 0
+        self._acked = 0
+        self._prefetch = 0
+        self._withholding = False
+        self._last_settled: Delivery | None = None
         self._changed = asyncio.Event()
         self._lost: str | None = None
         self._cancelled = False
@@ -174,6 +180,7 @@ class RabbitSubscription:
     async def start(self, channel: Channel, prefetch: int) -> None:
         """Declares, sets the prefetch and consumes. Raises what the library raises."""
         self._channel = channel
+        self._prefetch = prefetch
         channel.closing.add_done_callback(self._on_channel_closed)
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
         await declare_topology(channel, CALL_SECONDS)
@@ -196,7 +203,10 @@ class RabbitSubscription:
 
     async def ack(self, delivery: Delivery) -> None:
         """See the port."""
-        await self._ack(delivery, multiple=True)
+        self._last_settled = delivery
+        if not self._withholding:
+            self._acked = delivery.tag
+            await self._ack(delivery, multiple=True)
 
     async def ack_alone(self, delivery: Delivery) -> None:
         """See LetterSubscription."""
@@ -212,31 +222,45 @@ class RabbitSubscription:
             raise SubscriptionLost(str(error)) from error
 
     async def cancel(self) -> None:
-        """See the port. A quorum queue that is led elsewhere may deliver even after its CancelOk."""
+        """See the port.
+
+        A quorum queue takes back, as delivered in vain, whatever is on its way when a consumer cancels. So
+        acks are withheld first, until the prefetch is used up or nothing comes: then nothing is on its way.
+        """
         if self._channel is None or self._lost is not None or self._cancelled:
             return
+        self._withholding = True
         try:
             async with broker_errors("cancelling the consumer", CALL_SECONDS):
+                await self._until_nothing_is_under_way()
                 await self._stop_consuming(self._channel)
-                await self._until_quiet()
         except BrokerUnavailable as error:
             self._lose(str(error))
             raise SubscriptionLost(str(error)) from error
+        self._withholding = False
+        if self._last_settled is not None and self._last_settled.tag > self._acked:
+            await self.ack(self._last_settled)
         self._cancelled = True
         self._changed.set()
+
+    async def _until_nothing_is_under_way(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = quiet_since = loop.time()
+        received = self._received
+        while self._lost is None and self._received - self._acked < self._prefetch:
+            now = loop.time()
+            if received != self._received:
+                received, quiet_since = self._received, now
+            if now - quiet_since > QUIET_SECONDS or now - began > LONGEST_WITHHOLDING_SECONDS:
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _stop_consuming(self, channel: Channel) -> None:
         """Cancels without CancelOk, at which the library would drop what comes after it; a call that the
         broker answers after the cancel says that the cancel is done."""
         await channel.basic_cancel(self._consumer_tag, nowait=True, timeout=CALL_SECONDS)
         channel.consumers[self._consumer_tag] = self._on_delivery
-        await channel.basic_qos(prefetch_count=1, timeout=CALL_SECONDS)
-
-    async def _until_quiet(self) -> None:
-        seen = -1
-        while seen != self._received and self._lost is None:
-            seen = self._received
-            await asyncio.sleep(QUIET_SECONDS)
+        await channel.basic_qos(prefetch_count=self._prefetch, timeout=CALL_SECONDS)
 
     def end(self) -> None:
         """No delivery is looked at after this."""
