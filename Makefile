@@ -28,7 +28,6 @@ test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k orde
 
 chaos: $(READY) ## a longer schedule of faults under load, with a report in reports/ (ARGS="--seed 7 --faults 60")
 	@$(BIN)/python -m orderctl.native
-	@$(BIN)/python -m tests.simulator --seeds 0-9999
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails
