@@ -116,7 +116,7 @@ class Pipeline:
 
 
 async def metric_of(pipeline: Pipeline, service: str, name: str, **labels: str) -> float:
-    """The sum of a metric over all series with these labels, as the service's operations port shows it now."""
+    """The sum of a metric over all series with these labels, as its operations port shows it now."""
     url = f"{pipeline.services.operations_url(service)}/metrics"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         text = await answer.text()
