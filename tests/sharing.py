@@ -1,24 +1,19 @@
-"""How tests share this machine: what needs the one cluster runs in one process, all else beside it.
+"""How tests share this machine: ``make test`` runs two processes, each with a cluster of its own.
 
-``make test`` runs two processes. Breaking brokers is mostly waiting, computing is not, so that together they
-take little longer than the first alone. What a test measured is printed at the end, whichever ran it.
+Breaking brokers is mostly waiting, computing is not, so that two take little more than half the time of one.
+What a test measured is printed at the end, whichever process ran it.
 """
+
+import os
 
 import pytest
 
-CLUSTER = "cluster"
-ON_THE_CLUSTER = ("broker", "failover")
-ONE_AT_A_TIME = ("test_native_", "test_orderctl_ports")
-"""Files whose tests use a cluster, or ports, that the tests beside them in the file use too."""
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Names the group of each test that may not run beside another of its group."""
-    for item in items:
-        if item.path.name.startswith(ONE_AT_A_TIME):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        elif any(item.get_closest_marker(name) for name in ON_THE_CLUSTER):
-            item.add_marker(pytest.mark.xdist_group(CLUSTER))
+def worker_number() -> int:
+    """Which of the processes this is, from 0; tests that need fixed ports keep apart by it."""
+    return int(os.environ.get(WORKER_VARIABLE, "gw0").removeprefix("gw"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

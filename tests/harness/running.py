@@ -15,6 +15,7 @@ from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.services import SERVICES, NativeServices
 from shared.settings import CommonSettings
+from tests.sharing import worker_number
 
 PORTS_NEEDED = 40
 FIRST_PORT_BASE = 31_000
@@ -38,7 +39,7 @@ def private_cluster() -> Iterator[NativeCluster]:
 
 
 def _free_port_base() -> int:
-    for base in range(FIRST_PORT_BASE, 60_000, 100):
+    for base in range(FIRST_PORT_BASE + 500 * worker_number(), 60_000, 100):
         if all(_is_free(base + offset) for offset in range(PORTS_NEEDED)):
             return base
     raise RuntimeError("no free range of ports")

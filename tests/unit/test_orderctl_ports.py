@@ -10,8 +10,9 @@ from orderctl.errors import PortTakenError
 from orderctl.native.layout import Layout
 from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, is_free, ports_from
 from orderctl.progress import Step
+from tests.sharing import worker_number
 
-FIRST = 21_500  # below the ports that outgoing connections get
+FIRST = 21_500 + 1_000 * worker_number()  # below the ports that outgoing connections get
 
 
 @pytest.fixture
