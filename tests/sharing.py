@@ -4,16 +4,7 @@ Breaking brokers is mostly waiting, computing is not, so that two take little mo
 What a test measured is printed at the end, whichever process ran it.
 """
 
-import os
-
 import pytest
-
-WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
-
-
-def worker_number() -> int:
-    """Which of the processes this is, from 0; tests that need fixed ports keep apart by it."""
-    return int(os.environ.get(WORKER_VARIABLE, "gw0").removeprefix("gw"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

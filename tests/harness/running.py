@@ -15,7 +15,7 @@ from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.services import SERVICES, NativeServices
 from shared.settings import CommonSettings
-from tests.sharing import worker_number
+from tests.harness.workers import worker_number
 
 PORTS_NEEDED = 40
 FIRST_PORT_BASE = 31_000

@@ -10,7 +10,7 @@ from orderctl.errors import PortTakenError
 from orderctl.native.layout import Layout
 from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, is_free, ports_from
 from orderctl.progress import Step
-from tests.sharing import worker_number
+from tests.harness.workers import worker_number
 
 FIRST = 21_500 + 1_000 * worker_number()  # below the ports that outgoing connections get
 
