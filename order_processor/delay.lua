@@ -1,15 +1,16 @@
 -- Records that an undecided order waits for another attempt, or lies in the dead-letter queue.
--- Nothing overwrites a decision, and a note that comes twice counts once: its sender may have given up on the first
--- one, which may arrive after a later note about the same order.
+-- Nothing overwrites a decision. A note may arrive long after its sender gave up on it: if it comes twice it counts
+-- once, and what is dead stays dead until it is decided or sent back, see revive.lua.
 --
 -- KEYS  1 order:{id}  2 orders:accepted  3 orders:retrying  4 orders:dead
 -- ARGV  1 order id  2 status: retrying or dead  3 reason  4 attempts  5 seconds until the next one ('' if dead)
 --       6 when it failed, microseconds by whichever clock: the same for a note that is repeated
--- Returns 1 if it was recorded, now or before, 0 if the order is decided or has no record.
+-- Returns 1 if it was recorded, now or before, 0 if the order is decided, dead already or has no record.
 
 local record, order_id, status = KEYS[1], ARGV[1], ARGV[2]
 local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted')
 if not known[1] or known[1] == 'created' or known[1] == 'rejected' then return 0 end
+if known[1] == 'dead' and status == 'retrying' then return 0 end
 local noted, note = known[4] or '', status .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. '\n'
 if string.find(noted, note, 1, true) then return 1 end
 for i = 2, 4 do redis.call('ZSCORE', KEYS[i], order_id) end

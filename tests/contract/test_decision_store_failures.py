@@ -112,10 +112,18 @@ async def test_waiting_again_is_noted_again(redis: Any, store: RedisDecisionStor
     ]
 
 
-async def test_a_note_that_comes_again_late_is_the_same_note(redis: Any, store: RedisDecisionStore) -> None:
-    """Its sender gave up on it, sent it again and went on; a dead order does not begin to retry by itself."""
+async def test_a_note_that_comes_twice_is_one_note(redis: Any, store: RedisDecisionStore) -> None:
+    """Its sender could not know that the first one had arrived."""
     event = await accepted(redis, an_order("a"))
     await store.waits(event, waiting())
+    before = await everything(redis)
+    await store.waits(event, waiting())
+    assert await everything(redis) == before
+
+
+async def test_a_dead_order_does_not_begin_to_retry_by_itself(redis: Any, store: RedisDecisionStore) -> None:
+    """A note that its sender gave up on may arrive when the message lies in the dead-letter queue already."""
+    event = await accepted(redis, an_order("a"))
     await store.buried(event, buried())
     before = await everything(redis)
     await store.waits(event, waiting())
