@@ -23,7 +23,8 @@ from aiormq.exceptions import PublishError
 
 from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
-from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors
+from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors, open_channel
+from shared.messaging.rabbitmq_watch import watch_consumer
 from shared.messaging.topology import declare_topology
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -151,9 +152,12 @@ class RabbitSubscriber:
         except BrokerUnavailable as error:
             self._link.condemn(str(error))
             raise SubscriptionLost(str(error)) from error
+        watching = asyncio.create_task(watch_consumer(connection, queue, subscription))
+        watching.add_done_callback(lambda _: subscription.lose("nobody watches it any more"))
         try:
             yield subscription
         finally:
+            watching.cancel()
             subscription.end()
             with contextlib.suppress(BrokerUnavailable):
                 async with broker_errors("closing a channel", CALL_SECONDS):
@@ -187,6 +191,16 @@ class RabbitSubscription:
         await channel.basic_qos(prefetch_count=prefetch, timeout=CALL_SECONDS)
         consumed = await channel.basic_consume(self._queue, self._on_delivery, timeout=CALL_SECONDS)
         self._consumer_tag = str(consumed.consumer_tag)
+
+    @property
+    def received(self) -> int:
+        """How many deliveries have come over the channel."""
+        return self._received
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every delivery is acked. Tags count from one, and an ack settles all before it."""
+        return not self._withholding and self._received == self._acked
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         """See the port."""
@@ -235,7 +249,7 @@ class RabbitSubscription:
                 await self._until_nothing_is_under_way()
                 await self._stop_consuming(self._channel)
         except BrokerUnavailable as error:
-            self._lose(str(error))
+            self.lose(str(error))
             raise SubscriptionLost(str(error)) from error
         self._withholding = False
         if self._last_settled is not None and self._last_settled.tag > self._acked:
@@ -264,9 +278,10 @@ class RabbitSubscription:
 
     def end(self) -> None:
         """No delivery is looked at after this."""
-        self._lose("ended")
+        self.lose("ended")
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """Nothing comes any more, for this reason; the first one stands."""
         self._lost = self._lost or reason
         self._changed.set()
 
@@ -277,16 +292,10 @@ class RabbitSubscription:
 
     def _on_channel_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
-        self._lose(f"the channel was closed: {error!r}" if error else "the channel was closed")
+        self.lose(f"the channel was closed: {error!r}" if error else "the channel was closed")
 
     def _on_cancelled_by_broker(self, _: object) -> None:
-        self._lose(f"the broker cancelled the consumer of {self._queue}")
-
-
-async def open_channel(connection: AbstractConnection, *, publishes: bool) -> Channel:
-    """A channel as the library's lower half has it; with confirms if it ``publishes``."""
-    channel = await connection.channel(publisher_confirms=publishes, on_return_raises=publishes)
-    return cast(Channel, await channel.get_underlay_channel())
+        self.lose(f"the broker cancelled the consumer of {self._queue}")
 
 
 async def _nothing_to_set_up(_: AbstractConnection) -> None:

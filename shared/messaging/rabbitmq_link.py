@@ -11,10 +11,11 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
+from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
@@ -168,3 +169,9 @@ async def _close(connection: AbstractConnection) -> None:
     with contextlib.suppress(BrokerUnavailable):
         async with broker_errors("closing", CLOSE_SECONDS):
             await connection.close()
+
+
+async def open_channel(connection: AbstractConnection, *, publishes: bool) -> Channel:
+    """A channel as the library's lower half has it; with confirms if it ``publishes``."""
+    channel = await connection.channel(publisher_confirms=publishes, on_return_raises=publishes)
+    return cast(Channel, await channel.get_underlay_channel())

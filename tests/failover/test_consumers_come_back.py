@@ -12,6 +12,14 @@ pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
 BACK_SECONDS = 30.0
 CONSUMER_TIMEOUT_MILLISECONDS = 3_000
+FORGET_CONSUMERS = """
+    {ok, Queue} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)),
+    [{ok, _, _} = ra:process_command(
+        amqqueue:get_pid(Queue),
+        rabbit_fifo:make_checkout({element(2, Consumer), element(1, Consumer)}, cancel, #{})
+    ) || Consumer <- rabbit_amqqueue:consumers(Queue)].
+"""
+"""Erlang that ends every consumer inside a quorum queue, past the channels that they consume on."""
 
 
 async def decided(pipeline: Pipeline, orders: int = 20) -> None:
@@ -24,6 +32,15 @@ async def decided(pipeline: Pipeline, orders: int = 20) -> None:
 async def test_a_deleted_queue_is_declared_and_consumed_again(pipeline: Pipeline, queue: str) -> None:
     """The broker cancels the consumer; it declares the topology and consumes anew."""
     await delete_queue(pipeline, queue)
+    await decided(pipeline)
+
+
+@pytest.mark.parametrize("queue", [ORDER_PROCESSOR.queue, NOTIFIER.queue])
+async def test_a_consumer_that_the_broker_forgot_without_a_word_consumes_again(
+    pipeline: Pipeline, queue: str
+) -> None:
+    """As happens on 3.10 when a queue is deleted while acks are on their way: no cancel ever comes."""
+    await rabbitmqctl(pipeline, "rabbitmq1", "eval", FORGET_CONSUMERS % queue)
     await decided(pipeline)
 
 
