@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from dashboard.attention import is_old
-from dashboard.state import BrokerState, NodeStatus, PipelineState, QueueState, StoreState
+from dashboard.state import BrokerState, NodeStatus, PipelineState, QueueState, StoreServer, StoreState
 from shared.negotiation import preferred
 
 TEXT: Final = "text/plain"
@@ -70,6 +70,12 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
         )
     yield _labelled("pipeline_orders", "Orders by status", "status", store.orders.items())
     yield _labelled(
+        "pipeline_orders_oldest_age_seconds",
+        "How long ago the oldest order in a status that is not final was accepted",
+        "status",
+        store.oldest_seconds.items(),
+    )
+    yield _labelled(
         "pipeline_notifications",
         "Orders by the status of their latest notification",
         "status",
@@ -87,6 +93,27 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
             "How long the oldest order in the outbox has waited, 0 where there is none",
             value=store.outbox_oldest_seconds or 0.0,
         )
+    if store.server is not None:
+        yield from _of_server(store.server)
+
+
+def _of_server(server: StoreServer) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "pipeline_store_memory_bytes", "Memory that the store uses", value=server.memory_bytes
+    )
+    if server.memory_limit_bytes:
+        yield GaugeMetricFamily(
+            "pipeline_store_memory_limit_bytes",
+            "Memory past which the store refuses writes",
+            value=server.memory_limit_bytes,
+        )
+    yield GaugeMetricFamily("pipeline_store_clients", "Connections to the store", value=server.clients)
+    yield CounterMetricFamily(
+        "pipeline_store_commands", "Commands that the store has carried out", value=server.commands
+    )
+    yield GaugeMetricFamily(
+        "pipeline_store_writing", "Whether the store's last write to disk succeeded", value=server.is_writing
+    )
 
 
 def _of_brokers(broker: BrokerState) -> Iterator[Metric]:
@@ -130,7 +157,7 @@ def _of_queues(queues: Iterable[QueueState]) -> Iterator[Metric]:
 
 
 def _labelled(
-    name: str, documentation: str, label: str, figures: Iterable[tuple[str, int | None]]
+    name: str, documentation: str, label: str, figures: Iterable[tuple[str, float | None]]
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, documentation, labels=[label])
     for value, figure in figures:

@@ -9,11 +9,24 @@ from shared.keyspace import NotificationStatus, OrderStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreServer:
+    """How the store itself is. ``memory_limit_bytes`` is 0 where it may take what the machine has."""
+
+    memory_bytes: int
+    memory_limit_bytes: int
+    clients: int
+    commands: int
+    is_writing: bool
+    """Whether its last write to disk succeeded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreState:
-    """What the store says, all of it read at one moment except for the stock.
+    """What the store says, the orders' figures all read at one moment.
 
     A figure is None where its key holds something else than a figure. ``outbox_oldest_seconds`` is None
-    where the outbox is empty.
+    where the outbox is empty; ``oldest_seconds`` has the statuses that are not final and in which an order
+    waits. ``server`` is None where the store does not tell.
     """
 
     read_at: datetime
@@ -22,6 +35,8 @@ class StoreState:
     notifications: Mapping[NotificationStatus, int | None]
     outbox: int | None
     outbox_oldest_seconds: float | None
+    oldest_seconds: Mapping[OrderStatus, float]
+    server: StoreServer | None
     inventory: Mapping[str, int | None]
 
 

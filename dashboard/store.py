@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from dashboard.state import Answer, Question, StoreState
+from dashboard.state import Answer, Question, StoreServer, StoreState
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus, OrderStatus
@@ -14,6 +14,7 @@ from shared.redis.client import Redis, is_away, store_deadline
 from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000
+_WAITING: Final = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -27,7 +28,8 @@ class RedisStoreReader:
 
     async def read(self) -> StoreState:
         """See the port."""
-        clock, processed, outbox, oldest, notifications, *orders = await self._figures()
+        clock, processed, outbox, oldest, notifications, *by_status = await self._figures()
+        orders, waiting = by_status[: len(OrderStatus)], by_status[len(OrderStatus) :]
         now = clock[0] * _MICROSECONDS + clock[1]
         return StoreState(
             read_at=event_time(now),
@@ -36,6 +38,12 @@ class RedisStoreReader:
             notifications=_by_status(notifications),
             outbox=_integer(outbox),
             outbox_oldest_seconds=_age_seconds(oldest, now),
+            oldest_seconds={
+                status: age
+                for status, first in zip(_WAITING, waiting, strict=True)
+                if (age := _age_seconds(first, now)) is not None
+            },
+            server=await self._server(),
             inventory=await self._stock.list(),
         )
 
@@ -55,11 +63,28 @@ class RedisStoreReader:
             _ = pipeline.hgetall(keyspace.NOTIFICATION_COUNTS)
             for status in OrderStatus:
                 _ = pipeline.zcard(keyspace.orders_by_status(status))
+            for status in _WAITING:
+                _ = pipeline.zrange(keyspace.orders_by_status(status), 0, 0, withscores=True)
             figures = list(await pipeline.execute(raise_on_error=False))
         for figure in figures:
             if isinstance(figure, RedisError) and is_away(figure):
                 raise StoreUnavailable(f"Redis: {figure}") from figure
         return figures
+
+    async def _server(self) -> StoreServer | None:
+        """None where the server does not know INFO, or may not tell us."""
+        try:
+            async with store_deadline(self._timeout_seconds):
+                told = await self._redis.info()
+        except ResponseError:
+            return None
+        return StoreServer(
+            memory_bytes=int(told["used_memory"]),
+            memory_limit_bytes=int(told["maxmemory"]),
+            clients=int(told["connected_clients"]),
+            commands=int(told["total_commands_processed"]),
+            is_writing=told["aof_last_write_status"] == "ok",
+        )
 
     async def _notification_status(self, order_id: str) -> str | None:
         try:

@@ -1,6 +1,7 @@
 """Reading the pipeline's figures, over the in-process store and a real Redis."""
 
 import pytest
+from redis.exceptions import ResponseError
 
 from dashboard.state import Question
 from dashboard.store import RedisStoreReader
@@ -63,6 +64,35 @@ async def test_the_outbox_has_a_size_and_an_age(reader: RedisStoreReader, redis:
     assert 90 <= state.outbox_oldest_seconds < 100
 
 
+async def test_what_waits_for_a_decision_has_an_age(reader: RedisStoreReader, redis: Redis) -> None:
+    """Per status, that of its oldest order; final ones do not wait, and where nothing waits there is none."""
+    seconds, microseconds = await redis.time()
+    now = seconds * 1_000_000 + microseconds
+    await redis.zadd(keyspace.orders_by_status(OrderStatus.ACCEPTED), {"young": now, "old": now - 40_000_000})
+    await redis.zadd(keyspace.orders_by_status(OrderStatus.DEAD), {"given up": now - 7_200_000_000})
+    await redis.zadd(keyspace.orders_by_status(OrderStatus.CREATED), {"done": 1})
+    ages = (await reader.read()).oldest_seconds
+    assert set(ages) == {OrderStatus.ACCEPTED, OrderStatus.DEAD}
+    assert 40 <= ages[OrderStatus.ACCEPTED] < 50
+    assert 7_200 <= ages[OrderStatus.DEAD] < 7_210
+
+
+async def test_the_server_tells_about_itself(reader: RedisStoreReader, redis: Redis) -> None:
+    """Memory, clients and its disk; one that does not know the question costs these figures alone."""
+    try:
+        await redis.info()
+    except ResponseError:
+        assert (await reader.read()).server is None
+        return
+    first, second = (await reader.read()).server, (await reader.read()).server
+    assert first is not None
+    assert second is not None
+    assert first.is_writing
+    assert first.memory_bytes > 0
+    assert first.clients > 0
+    assert first.commands < second.commands
+
+
 async def test_one_sku_and_one_order_can_be_asked_for(reader: RedisStoreReader, redis: Redis) -> None:
     """What is there, and None for what is not."""
     await redis.set(keyspace.inventory("cable"), "98")
@@ -86,6 +116,7 @@ async def test_keys_that_hold_something_else_cost_their_figure_alone(
     state = await reader.read()
     assert (state.processed, state.outbox, state.outbox_oldest_seconds) == (None, None, None)
     assert state.orders[OrderStatus.DEAD] is None
+    assert OrderStatus.DEAD not in state.oldest_seconds
     assert state.orders[OrderStatus.CREATED] == 0
     assert set(state.notifications.values()) == {None}
     assert state.inventory == {"cable": None}

@@ -9,7 +9,16 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from dashboard.app import build_app
-from dashboard.state import Answer, BrokerState, NodeState, NodeStatus, Question, QueueState, StoreState
+from dashboard.state import (
+    Answer,
+    BrokerState,
+    NodeState,
+    NodeStatus,
+    Question,
+    QueueState,
+    StoreServer,
+    StoreState,
+)
 from shared.errors import StoreUnavailable
 from shared.health import Health
 from shared.keyspace import NotificationStatus, OrderStatus
@@ -36,6 +45,10 @@ STORE = StoreState(
     },
     outbox=2,
     outbox_oldest_seconds=0.25,
+    oldest_seconds={OrderStatus.ACCEPTED: 1.5},
+    server=StoreServer(
+        memory_bytes=8_000_000, memory_limit_bytes=400_000_000, clients=12, commands=70_000, is_writing=True
+    ),
     inventory={"cable": 368, "mag-safe-phone-case": 98},
 )
 

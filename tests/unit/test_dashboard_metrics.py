@@ -125,6 +125,13 @@ async def test_a_scraper_gets_the_same_figures(served: Dashboard, accept: str) -
     assert found["pipeline_notifications", "sent"] == 1600
     assert found["pipeline_outbox_orders"] == 2
     assert found["pipeline_outbox_oldest_age_seconds"] == 0.25
+    assert found["pipeline_orders_oldest_age_seconds", "accepted"] == 1.5
+    assert ("pipeline_orders_oldest_age_seconds", "retrying") not in found
+    assert found["pipeline_store_memory_bytes"] == 8_000_000
+    assert found["pipeline_store_memory_limit_bytes"] == 400_000_000
+    assert found["pipeline_store_clients"] == 12
+    assert found["pipeline_store_commands_total"] == 70_000
+    assert found["pipeline_store_writing"] == 1
     assert found["pipeline_queue_messages", "orders.queue", "ready"] == 0
     assert found["pipeline_queue_consumers", "orders.queue"] == 1
     assert found["pipeline_queue_members", "orders.dead"] == 3
@@ -137,11 +144,12 @@ async def test_a_scraper_gets_the_same_figures(served: Dashboard, accept: str) -
 
 async def test_figures_that_are_not_known_are_not_exposed(served: Dashboard) -> None:
     """Neither a broken stock entry nor queues of long ago; how old they are is."""
-    served.store.figures = replace(STORE, inventory={"broken": None}, processed=None)
+    served.store.figures = replace(STORE, inventory={"broken": None}, processed=None, server=None)
     served.brokers.seen = replace(served.brokers.seen, age_seconds=60.0)
     found = _samples(await _families(served, "text/plain"))
     assert "pipeline_orders_processed_total" not in found
     assert ("pipeline_inventory_available", "broken") not in found
+    assert "pipeline_store_memory_bytes" not in found
     assert ("pipeline_queue_consumers", "orders.queue") not in found
     assert found["pipeline_broker_state_age_seconds"] == 60
 
