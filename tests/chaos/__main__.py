@@ -6,35 +6,46 @@ The same seed draws the same schedule; moments differ, as processes do.
 import argparse
 import asyncio
 import random
+import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import psutil
 from redis.exceptions import RedisError
 
 from shared import keyspace
-from tests.chaos.faults import FAULTS
-from tests.chaos.report import Report, Seen
+from tests.chaos.faults import FAULTS, drawn
+from tests.chaos.report import Overload, Report, Seen
 from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
-from tests.harness.evidence import notifications_in_log, store_of, verdict_on, wait_until_settled
+from tests.harness.evidence import store_of, verdict_on, wait_until_settled
 from tests.harness.running import Pipeline, private_cluster
+from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
 from tests.harness.trial import longest_gap
 from tests.harness.waiting import wait_until
 
 SAMPLE_SECONDS = 0.05
 FLOWING_SECONDS = 60.0
 CALM_SECONDS = 1.0
+SKUS = 5
+BURST = 2_000
+CUSTOMER = "customer@shop.example"
+DEATHS = ("leader killed", "redis killed", "service killed", "service crashed")
 
 
 class Run:
     """One chaos run: a steady load, and faults one after the other."""
 
-    def __init__(self, pipeline: Pipeline, client: GatewayClient, seed: int, rate: float) -> None:
+    def __init__(
+        self, pipeline: Pipeline, client: GatewayClient, sink: SmtpSink, *, seed: int, rate: float
+    ) -> None:
         self.pipeline = pipeline
         self.client = client
+        self.sink = sink
         self.random = random.Random(seed)
         self.report = Report(seed=seed)
         self.prefix = f"chaos{seed}x{time.time_ns()}-"
@@ -47,11 +58,11 @@ class Run:
         number = 0
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
-                order = {"id": f"{self.prefix}{number}", "sku": f"{self.prefix}{number % 5}", "qty": 1}
+                order = self._order(number)
                 group.create_task(self.client.place_until_known(order, timeout_seconds=180))
                 number += 1
                 await delay(1 / self._rate)
-        self.report.orders = number
+        self.report.orders += number
 
     async def sample_decisions(self) -> None:
         """Notes when decisions happen; the store being away is no decision."""
@@ -79,7 +90,8 @@ class Run:
             what=f"decisions after {name}",
         )
         flowing = loop.time()
-        self.report.notifier_deaths += name == "service killed" and detail == "notifier"
+        self.report.notifier_deaths += name in DEATHS and detail.startswith("notifier")
+        self.report.kills += len(detail.split(", ")) if name == "brokers killed" else name in DEATHS
         self.report.seen.append(
             Seen(
                 fault=name,
@@ -96,11 +108,33 @@ class Run:
         )
         await delay(CALM_SECONDS)
 
+    async def overload(self) -> None:
+        """Asks for far more at once than the gateway takes; those turned away ask again until they are in."""
+        process = psutil.Process(self.pipeline.services.pid("api_gateway"))
+        before = process.memory_info().rss
+        orders = [self._order(f"burst{number}") for number in range(BURST)]
+        answers = await asyncio.gather(*(self.client.place(order) for order in orders))
+        refused = [answer.seconds for answer in answers if answer.status == 503]
+        await self.client.place_many(orders, 50)
+        self.report.orders += BURST
+        self.report.overload = Overload(
+            requests=BURST,
+            refused=len(refused),
+            refused_median=statistics.median(refused or [0.0]),
+            refused_worst=max(refused, default=0.0),
+            rss_before=before,
+            rss_after=process.memory_info().rss,
+        )
+
+    def _order(self, number: int | str) -> Mapping[str, Any]:
+        sku = f"{self.prefix}{self.random.randrange(SKUS)}"
+        return {"id": f"{self.prefix}{number}", "sku": sku, "qty": 1, "email": CUSTOMER}
+
     async def judge(self) -> Report:
         """Waits until everything is settled, and writes down what the oracle says."""
         await wait_until_settled(self.pipeline, timeout_seconds=180)
-        verdict = await verdict_on(self.pipeline, self.client.books, self.prefix)
-        told = notifications_in_log(self.pipeline.cluster.layout.log("notifier"))
+        told = self.sink.told
+        verdict = await verdict_on(self.pipeline, self.client.books, self.prefix, told)
         self.report.extra_notifications = sum(times - 1 for times in told.values())
         self.report.faults = verdict.faults()
         if self.report.extra_notifications <= self.report.notifier_deaths:
@@ -124,19 +158,30 @@ async def run(seed: int, faults: int, rate: float) -> Report:
     """A private cluster, the schedule, and the verdict."""
     async with AsyncExitStack() as stack:
         cluster = stack.enter_context(private_cluster())
-        pipeline = Pipeline(cluster)
+        sink = await stack.enter_async_context(smtp_sink())
+        pipeline = Pipeline(
+            cluster,
+            {
+                "NOTIFIER_SENDER": "smtp",
+                "NOTIFIER_MAIL_FROM": "orders@shop.example",
+                "NOTIFIER_SMTP_HOST": LOOPBACK,
+                "NOTIFIER_SMTP_PORT": str(sink.port),
+                "NOTIFIER_SMTP_TLS": "off",
+            },
+        )
         stack.callback(pipeline.stop_all)
         await pipeline.make_whole()
         client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
-        chaos = Run(pipeline, client, seed, rate)
-        for number in range(5):
+        chaos = Run(pipeline, client, sink, seed=seed, rate=rate)
+        for number in range(SKUS):
             await client.set_stock(f"{chaos.prefix}{number}", round(faults * rate))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             sampling = group.create_task(chaos.sample_decisions())
             loading = group.create_task(chaos.load(stop))
-            for name in [chaos.random.choice(list(FAULTS)) for _ in range(faults)]:
+            for name in drawn(faults, chaos.random):
                 await chaos.suffer(name)
+            await chaos.overload()
             stop.set()
             await loading
             sampling.cancel()

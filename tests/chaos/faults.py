@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.brokers import delay, frozen, leader_of, rabbitmqctl
+from tests.harness.crash_points import CRASHES
+from tests.harness.partition import can_partition, partitioned
 from tests.harness.running import Pipeline
+from tests.harness.waiting import wait_until
 
 Fault = Callable[[Pipeline, random.Random], Awaitable[str]]
 """Injects and mends; returns what exactly it did."""
@@ -30,6 +33,16 @@ async def leader_frozen(pipeline: Pipeline, random_: random.Random) -> str:
     node = await leader_of(pipeline, ORDER_PROCESSOR.queue)
     seconds = random_.uniform(5, 20)
     async with frozen(pipeline.cluster.node_pid(node)):
+        await delay(seconds)
+    await asyncio.to_thread(pipeline.cluster.start)
+    return f"{node} for {seconds:.0f} s"
+
+
+async def leader_cut_off(pipeline: Pipeline, random_: random.Random) -> str:
+    """Packets between the leader and its peers are dropped, while clients reach all three."""
+    node = await leader_of(pipeline, ORDER_PROCESSOR.queue)
+    seconds = random_.uniform(5, 25)
+    async with partitioned(pipeline, node):
         await delay(seconds)
     await asyncio.to_thread(pipeline.cluster.start)
     return f"{node} for {seconds:.0f} s"
@@ -77,6 +90,17 @@ async def service_killed(pipeline: Pipeline, random_: random.Random) -> str:
     return service
 
 
+async def service_crashed(pipeline: Pipeline, random_: random.Random) -> str:
+    """A service ends itself at one of its crash points, and is started again without one."""
+    service, failpoint = random_.choice(CRASHES)
+    hits = random_.randint(1, 20)
+    await pipeline.stop(service)
+    await asyncio.to_thread(pipeline.services.start, service, {"FAILPOINT": f"{failpoint}:{hits}"})
+    await wait_until(lambda: pipeline.services.pid(service) is None, what=f"{service} dead at {failpoint}")
+    await pipeline.start(service)
+    return f"{service} at {failpoint}"
+
+
 async def service_stopped(pipeline: Pipeline, random_: random.Random) -> str:
     """A service drains and is started again, as in a rolling restart."""
     service = random_.choice(SERVICES)
@@ -85,17 +109,31 @@ async def service_stopped(pipeline: Pipeline, random_: random.Random) -> str:
     return service
 
 
-FAULTS: Mapping[str, Fault] = {
-    each.__name__.replace("_", " "): each
-    for each in (
-        leader_killed,
-        leader_frozen,
-        brokers_killed,
-        memory_alarm,
-        redis_killed,
-        redis_frozen,
-        service_killed,
-        service_killed,
-        service_stopped,
-    )
+DECK: Mapping[Fault, int] = {
+    leader_killed: 12,
+    leader_frozen: 3,
+    leader_cut_off: 2,
+    brokers_killed: 5,
+    memory_alarm: 2,
+    redis_killed: 5,
+    redis_frozen: 3,
+    service_killed: 8,
+    service_crashed: 16,
+    service_stopped: 4,
 }
+"""How often each fault comes in a whole deck of 60, which takes more than 50 processes' lives."""
+
+FAULTS: Mapping[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in DECK}
+
+
+def drawn(faults: int, random_: random.Random) -> list[str]:
+    """A schedule of that length: whole decks, each shuffled, so that no kind is missing from a long one."""
+    possible = {
+        name: fault for name, fault in FAULTS.items() if fault is not leader_cut_off or can_partition()
+    }
+    schedule: list[str] = []
+    while len(schedule) < faults:
+        deck = [name for name, fault in possible.items() for _ in range(DECK[fault])]
+        random_.shuffle(deck)
+        schedule += deck
+    return schedule[:faults]

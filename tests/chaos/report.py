@@ -24,6 +24,26 @@ class Seen:
     recovery: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overload:
+    """Far more requests at once than the gateway takes; times in seconds, memory in bytes."""
+
+    requests: int
+    refused: int
+    refused_median: float
+    refused_worst: float
+    rss_before: int
+    rss_after: int
+
+    def line(self) -> str:
+        """As a sentence."""
+        return (
+            f"Overload: {self.requests} requests at once, {self.refused} turned away in a median of "
+            f"{self.refused_median:.2f} s, at worst {self.refused_worst:.2f} s; the gateway's memory went "
+            f"from {self.rss_before / 2**20:.0f} to {self.rss_after / 2**20:.0f} MiB."
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """A whole run."""
@@ -31,8 +51,10 @@ class Report:
     seed: int
     orders: int = 0
     seconds: float = 0.0
+    kills: int = 0
     extra_notifications: int = 0
     notifier_deaths: int = 0
+    overload: Overload | None = None
     faults: dict[str, list[str]] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -56,8 +78,10 @@ class Report:
         lines = [
             f"# Chaos, seed {self.seed}: {verdict}",
             "",
-            f"{self.orders} orders in {self.seconds:.0f} s under {len(self.seen)} faults.",
-            f"Extra notifications: {self.extra_notifications}, notifiers killed: {self.notifier_deaths}.",
+            f"{self.orders} orders in {self.seconds:.0f} s, {len(self.seen)} faults, {self.kills} kills.",
+            f"Letters beyond one per event at the mail server: {self.extra_notifications}.",
+            f"Notifiers killed: {self.notifier_deaths}.",
+            *([self.overload.line()] if self.overload else []),
             "",
             "| kind | times | median answer gap | worst | median decision gap | median recovery | worst |",
             "|---|---|---|---|---|---|---|",

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from shared.failpoints import FAILPOINTS
+from tests.harness.crash_points import CRASHES
 from tests.harness.evidence import notifications_in_log
 from tests.harness.running import Pipeline
 from tests.harness.trial import trial
@@ -15,18 +16,6 @@ pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 DEATHS = 3
 MOST_HITS = 40
 REACHED_ONCE_PER_BATCH = ("after_reserve", "before_ack")
-
-CRASHES = [
-    ("api_gateway", "after_accept"),
-    ("api_gateway", "after_publish_sent"),
-    ("api_gateway", "after_confirm"),
-    ("api_gateway", "before_202"),
-    ("order_processor", "after_reserve"),
-    ("order_processor", "after_event_confirm"),
-    ("order_processor", "before_ack"),
-    ("notifier", "between_send_and_mark"),
-    ("notifier", "before_ack"),
-]
 
 
 async def die_and_return(pipeline: Pipeline, service: str, failpoint: str) -> None:

@@ -1,9 +1,10 @@
 """A native cluster of the tests' own and the services on it, through the code that ``orderctl`` uses."""
 
 import asyncio
+import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,9 +68,10 @@ def settings_of(cluster: NativeCluster) -> CommonSettings:
 class Pipeline:
     """The whole system under test. Blocking work runs in threads, so that tests stay asynchronous."""
 
-    def __init__(self, cluster: NativeCluster) -> None:
+    def __init__(self, cluster: NativeCluster, environment: Mapping[str, str] | None = None) -> None:
+        """``environment`` holds settings that every service inherits, beside this process' own."""
         self.cluster = cluster
-        self.services = NativeServices(cluster)
+        self.services = NativeServices(cluster, base_environment={**os.environ, **(environment or {})})
 
     @property
     def gateway_url(self) -> str:
