@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 CLIENT_SECONDS = 10.0
+RETRY_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class GatewayClient:
                 try:
                     answer = await self.place(order)
                 except (aiohttp.ClientError, TimeoutError):
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(RETRY_SECONDS)
                     continue
                 if answer.status in (202, 409):
                     return answer
