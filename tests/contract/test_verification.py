@@ -2,123 +2,30 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api_gateway.orders import RedisOrderStore
-from notifier.domain import notification_of
-from notifier.ports import Attempt
-from notifier.store import RedisNotificationStore
-from order_processor.domain import Created, Rejected, event_of
-from order_processor.store import RedisDecisionStore
-from order_processor.sweep import Sweep
 from orderctl.errors import OrderctlError
 from orderctl.ledger import Item, LedgerWriter
 from orderctl.oracle import FAULTS
-from orderctl.verification.promises import Promises, read_promises
+from orderctl.verification.promises import read_promises
 from orderctl.verification.reading import OrderReader
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
-from orderctl.verification.verification import Patience, Reconciliation, Verification
+from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.keyspace import OrderStatus
-from shared.messages import Order, OrderItem
+from shared.messages import OrderItem
 from shared.messaging.retry import Bury, History
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
-from tests.harness.examples import TRACE, an_order, created, placed
-from tests.harness.gateway import a_placement
+from tests.harness.examples import an_order, created, placed
+from tests.harness.shop import RETENTION_SECONDS, SECONDS, Shop, orders, promised
 
-SECONDS = 5.0
-RETENTION_SECONDS = 3_600.0
-IMPATIENT = Patience(quiet=0.0, pause=0.0)
 Tampering = Callable[[Any], Awaitable[object]]
-
-
-class Shop:
-    """The pipeline without its brokers: its stores, called in the order in which services call them."""
-
-    def __init__(self, redis: Redis, *, retention_seconds: float = RETENTION_SECONDS) -> None:
-        self.redis: Any = redis
-        self.orders = RedisOrderStore(
-            redis, timeout_seconds=SECONDS, claim_ttl_seconds=60, outbox_limit=10_000
-        )
-        self.decisions = RedisDecisionStore(redis, timeout_seconds=SECONDS, oldest_recreated_seconds=1e9)
-        self.notifications = RedisNotificationStore(
-            redis, timeout_seconds=SECONDS, lease_seconds=15.0, retention_seconds=retention_seconds
-        )
-        self.lease = Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
-
-    async def accept(self, *orders: Order) -> None:
-        """The gateway's part, with the message confirmed."""
-        for order in orders:
-            await self.orders.accept(a_placement(order))
-        await self.redis.zrem(keyspace.OUTBOX, *(order.id for order in orders))
-
-    async def decide(self, *orders: Order, tell: bool = True) -> None:
-        """The processor's part, and the notifier's."""
-        decisions = await self.decisions.decide([placed(order) for order in orders])
-        attempts = []
-        for order, decision in zip(orders, decisions, strict=True):
-            assert isinstance(decision, Created | Rejected)
-            notification = notification_of(event_of(order, decision, TRACE))
-            attempts.append(Attempt(notification=notification, owner=order.id, channel="log"))
-        if tell:
-            await self.notifications.claim(attempts)
-            await self.notifications.mark_sent(attempts)
-
-    async def complete(self, *orders: Order) -> None:
-        """An order's whole life."""
-        await self.accept(*orders)
-        await self.decide(*orders)
-
-    def sweep(self, retention_seconds: float) -> Sweep:
-        """Removes old orders."""
-        lease = Lease(self.redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
-        return Sweep(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds, lease=lease)
-
-    async def verify(
-        self,
-        promises: Promises | None = None,
-        *,
-        dead_letters: int | None = None,
-        republish: bool = False,
-        patience: Patience = IMPATIENT,
-        retention_seconds: float = RETENTION_SECONDS,
-    ) -> Reconciliation:
-        """What `orderctl verify` does."""
-
-        async def counted() -> int | None:
-            return dead_letters
-
-        verification = Verification(
-            snapshots=SnapshotReader(self.redis, timeout_seconds=SECONDS),
-            reader=OrderReader(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds),
-            sweep_lease=self.lease,
-            patience=patience,
-        )
-        healer = Republisher(self.redis, timeout_seconds=SECONDS, dead_letters=counted)
-        return await verification.run(promises or Promises(), healer if republish else None)
-
-    async def faults(self, promises: Promises | None = None) -> dict[str, list[str]]:
-        """What `orderctl verify` finds."""
-        return (await self.verify(promises)).verdict.faults()
-
-
-def orders(count: int, start: int = 1) -> Sequence[Order]:
-    """Orders of two cables."""
-    return [an_order(f"o{number}", cable=2) for number in range(start, start + count)]
-
-
-def promised(*placed_orders: Order) -> Promises:
-    """The ledger of a client that was told 202 for these."""
-    return Promises(
-        acknowledged={order.id for order in placed_orders},
-        contents={order.id: order.items for order in placed_orders},
-    )
 
 
 @pytest.fixture
