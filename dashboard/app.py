@@ -50,12 +50,13 @@ def build_app(
     health: Health,
     registry: CollectorRegistry,
     refresh_seconds: int,
+    notice: str = "",
     dead_letters: Routes | None = None,
 ) -> web.Application:
     """The whole of what the dashboard's port serves."""
     app = web.Application(middlewares=[answer_every_request])
     add_operations_routes(app, health, None)
-    DashboardRoutes(store, brokers, registry, Page.load(refresh_seconds)).add_to(app)
+    DashboardRoutes(store, brokers, registry, Page.load(refresh_seconds, notice)).add_to(app)
     if dead_letters is not None:
         dead_letters.add_to(app)
     return app

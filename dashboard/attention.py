@@ -5,7 +5,7 @@ from typing import Final
 
 from dashboard.state import BrokerState, NodeState, NodeStatus, PipelineState, QueueState, StoreState
 from shared.keyspace import OrderStatus
-from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE, queues
+from shared.pipeline import CONSUMPTIONS, queues
 
 OLD_OUTBOX_SECONDS: Final = 30.0
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
@@ -69,9 +69,9 @@ def _missing_queues(broker: BrokerState) -> Iterator[str]:
 
 def _short_queues(broker: BrokerState) -> Iterator[str]:
     ours = _ours(broker)
-    short = [queue.name for queue in ours if len(queue.members) < QUORUM_SIZE]
+    short = [queue.name for queue in ours if len(queue.members) < broker.members_needed]
     if short:
-        yield f"Queues with fewer than {QUORUM_SIZE} members: {listed(short)}"
+        yield f"Queues with fewer than {broker.members_needed} members: {listed(short)}"
     offline = [queue.name for queue in ours if len(queue.online) < len(queue.members)]
     if offline:
         yield f"Queues with a member offline: {listed(offline)}"

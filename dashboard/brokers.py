@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dashboard.management import NodeRow, Observation, Probe, QueueRow
 from dashboard.state import NodeState, NodeStatus, QueueState
+from shared.pipeline import QUORUM_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Knowledge:
     rows: Sequence[NodeRow] = ()
     fresh: bool = False
     queues: Sequence[QueueRow] = ()
+    members_needed: int = QUORUM_SIZE
 
     @classmethod
     def nothing(cls) -> "Knowledge":
@@ -37,6 +39,7 @@ class Knowledge:
             rows=self.rows if seen.nodes is None else seen.nodes,
             fresh=seen.nodes is not None,
             queues=self.queues if seen.queues is None else seen.queues,
+            members_needed=seen.members_needed,
         )
 
 

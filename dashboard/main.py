@@ -15,7 +15,7 @@ from dashboard.dead_store import RedisOrderBooks, RedisTurns
 from dashboard.management import ManagementClient, vhost_of
 from dashboard.settings import DashboardSettings
 from dashboard.store import RedisStoreReader
-from dashboard.watch import BrokerWatch
+from dashboard.watch import BrokerWatch, Management
 from shared import keyspace
 from shared.health import Health
 from shared.infrastructure import Infrastructure
@@ -35,11 +35,16 @@ STORE_CONNECTIONS = 16
 
 
 async def run(
-    common: CommonSettings, own: DashboardSettings, infrastructure: Infrastructure, stop: asyncio.Event
+    common: CommonSettings,
+    own: DashboardSettings,
+    infrastructure: Infrastructure,
+    stop: asyncio.Event,
+    management: Management | None = None,
 ) -> None:
     """Shows the state of the pipeline until ``stop`` is set.
 
     Without brokers it still shows what the store knows, so its readiness depends on the store alone.
+    ``management`` tells about the brokers; where none is given, their management interfaces do.
     """
     health, registry = Health(), new_registry()
     publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
@@ -50,13 +55,13 @@ async def run(
         ) as redis,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
-        management = ManagementClient(
+        told_by = management or ManagementClient(
             session,
             common.rabbitmq_management_urls,
             vhost=vhost_of(common.rabbitmq_urls[0]),
             timeout_seconds=own.broker_timeout_seconds,
         )
-        brokers = BrokerWatch(management, pause_seconds=own.broker_poll_seconds)
+        brokers = BrokerWatch(told_by, pause_seconds=own.broker_poll_seconds)
         store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
         health.add("redis", store_watch.unready_reason)
         health.add("brokers", brokers.unready_reason)
@@ -75,6 +80,7 @@ async def run(
             health=health,
             registry=registry,
             refresh_seconds=own.refresh_seconds,
+            notice=own.notice,
             dead_letters=_dead_letters(redis, publisher, box, own),
         )
         async with (

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
 from shared.logs import get_logger
+from shared.pipeline import QUORUM_SIZE
 
 log = get_logger(__name__)
 
@@ -64,11 +65,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One round of questions. ``nodes`` and ``queues`` are None where the cluster did not tell in time."""
+    """One round of questions. ``nodes`` and ``queues`` are None where the cluster did not tell in time.
+
+    ``members_needed`` is how many members a queue has where all is well.
+    """
 
     probes: Sequence[Probe]
     nodes: Sequence[NodeRow] | None
     queues: Sequence[QueueRow] | None
+    members_needed: int = QUORUM_SIZE
 
 
 Answer = TypeVar("Answer")

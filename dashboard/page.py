@@ -31,18 +31,21 @@ class View:
 class Page:
     """The template and the files that it refers to, read once."""
 
-    def __init__(self, template: Template, static: Mapping[str, str], refresh_seconds: int) -> None:
+    def __init__(
+        self, template: Template, static: Mapping[str, str], refresh_seconds: int, notice: str
+    ) -> None:
         self._template = template
         self._refresh_seconds = refresh_seconds
+        self._notice = element("p", notice, "notice unsure") if notice else ""
         self.files = static
 
     @classmethod
-    def load(cls, refresh_seconds: int) -> "Page":
-        """Reads everything from the package."""
+    def load(cls, refresh_seconds: int, notice: str = "") -> "Page":
+        """Reads everything from the package; ``notice`` stands above everything else."""
         folder = files("dashboard")
         template = folder.joinpath("templates", "page.html").read_text(encoding="utf-8")
         static = {name: folder.joinpath("static", name).read_text(encoding="utf-8") for name in STATIC_FILES}
-        return cls(Template(template), static, refresh_seconds)
+        return cls(Template(template), static, refresh_seconds, notice)
 
     def render(self, view: View) -> str:
         """The page as HTML."""
@@ -52,6 +55,7 @@ class Page:
         return self._template.substitute(
             title=escape(f"{verdict} – order pipeline"),
             refresh_seconds=self._refresh_seconds,
+            notice=self._notice,
             verdict=escape(verdict),
             verdict_class="bad" if faults else "good",
             when=_when(state),

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.keyspace import NotificationStatus, OrderStatus
+from shared.pipeline import QUORUM_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,8 @@ class BrokerState:
     """What the brokers said last. The figures of queues are as old as ``age_seconds`` says.
 
     ``observed_at`` and ``age_seconds`` are None while no node has answered yet. ``silence`` tells why
-    endpoints of the management interface give no answer, by host and port.
+    endpoints of the management interface give no answer, by host and port. ``members_needed`` is how many
+    members a queue has where all is well.
     """
 
     nodes: Sequence[NodeState]
@@ -91,6 +93,7 @@ class BrokerState:
     observed_at: datetime | None
     age_seconds: float | None
     silence: Mapping[str, str]
+    members_needed: int = QUORUM_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

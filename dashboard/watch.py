@@ -49,6 +49,7 @@ class BrokerWatch:
             observed_at=self._observed_at,
             age_seconds=self._monotonic() - self._observed_monotonic if seen else None,
             silence=silence(self._known),
+            members_needed=self._known.members_needed,
         )
 
     def unready_reason(self) -> str | None:

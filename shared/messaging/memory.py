@@ -103,6 +103,10 @@ class MemoryBroker:
         """Messages that are out for delivery."""
         return sum(len(each.unacked) for each in self._queues[queue].subscriptions)
 
+    def consumers(self, queue: str) -> int:
+        """How many read a queue, whoever looks at its dead letters included."""
+        return len(self._queues[queue].subscriptions)
+
     def go_down(self, reason: str = "the broker is down") -> None:
         """Loses every connection; messages stay."""
         self._down = reason

@@ -45,6 +45,16 @@ def test_a_node_in_trouble_is_said(node: NodeState, sentence: str) -> None:
     assert said(broker=with_nodes(whole_brokers(), [node])) == [sentence]
 
 
+def test_queues_need_no_more_members_than_there_can_be() -> None:
+    """A broker that does not replicate is not short of members."""
+    one = {
+        name: replace(queue, members=("a",), online=("a",)) for name, queue in whole_brokers().queues.items()
+    }
+    alone = replace(whole_brokers(), queues=one)
+    assert any("fewer than 3 members" in sentence for sentence in said(broker=alone))
+    assert said(broker=replace(alone, members_needed=1)) == []
+
+
 def test_silence_of_all_brokers_is_said_once() -> None:
     """With the reason of each endpoint, instead of a sentence for each node."""
     nodes = [NodeState(node=name, status=NodeStatus.UNKNOWN) for name in NODES]

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from dashboard.fragments import amount, duration
-from dashboard.state import Answer, NodeState, NodeStatus, Question
-from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
+from dashboard.page import Page, View
+from dashboard.state import Answer, NodeState, NodeStatus, PipelineState, Question
+from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, whole_brokers, with_nodes
 
 
 @pytest.fixture
@@ -78,6 +79,15 @@ async def test_what_comes_from_outside_is_text(served: Dashboard) -> None:
     assert "<script>alert" not in html
     assert 'value=""' not in html
     assert "&lt;script&gt;alert(1)" in html
+
+
+def test_a_notice_stands_above_everything_else() -> None:
+    """As text; a page without one has no place for it."""
+    state = PipelineState(store=STORE, store_fault=None, broker=whole_brokers())
+    view = View(state=state, question=Question(), answer=Answer())
+    html = Page.load(1, "for trying only, <not> for selling").render(view)
+    assert html.index("for trying only, &lt;not&gt; for selling") < html.index("<main>")
+    assert "notice" not in Page.load(1).render(view)
 
 
 async def test_a_long_stock_list_is_cut(served: Dashboard) -> None:
