@@ -1,0 +1,114 @@
+"""What docker-compose.yml promises, read without an engine."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.pipeline import QUORUM_SIZE
+from tests.unit.test_documentation import SETTINGS, variables
+
+ROOT = Path(__file__).parents[2]
+SERVICES: Mapping[str, Mapping[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
+    "services"
+]
+OURS = ("api_gateway", "order_processor", "notifier", "dashboard")
+WORKERS = ("order_processor", "notifier")
+BROKERS = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
+DRAIN_SECONDS = 20
+FOR_COMPOSE_ALONE = {"READY_PORT"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_what_it_needs_and_no_more(name: str) -> None:
+    """No capabilities, no new privileges, nothing to write to but volumes; memory and processes bounded."""
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["init"] is True
+    assert service["restart"] == "unless-stopped"
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert not service.get("privileged")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    """The default password must work nowhere else."""
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", ()))
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_can_be_scaled(name: str) -> None:
+    """Nothing of it can be had only once: no published port, no fixed name."""
+    assert not {"ports", "container_name", "hostname"} & SERVICES[name].keys()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_is_given_settings_that_it_reads(name: str) -> None:
+    """A name that nobody reads would be a setting that does nothing."""
+    known = {variable for settings in SETTINGS for variable in variables(settings)}
+    assert SERVICES[name]["environment"].keys() - known == FOR_COMPOSE_ALONE
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_waits_for_the_cluster_and_may_drain(name: str) -> None:
+    """It begins when all three brokers and the store are healthy, and has longer to end than it needs."""
+    service = SERVICES[name]
+    waits_for = {
+        other for other, how in service["depends_on"].items() if how["condition"] == "service_healthy"
+    }
+    assert waits_for == {*BROKERS, "redis"}
+    assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_is_asked_where_it_answers(name: str) -> None:
+    """The health check's port is the one on which this service is told to serve its readiness."""
+    environment = SERVICES[name]["environment"]
+    served = {value for variable, value in environment.items() if re.fullmatch(r"\w+_OPS_PORT", variable)}
+    assert {environment["READY_PORT"]} == (served or {environment["DASHBOARD_PORT"]})
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_each_broker_is_the_node_that_the_others_look_for(name: str) -> None:
+    """Peers find one another by these names, and data stays with them."""
+    service = SERVICES[name]
+    node = service["environment"]["RABBITMQ_NODENAME"]
+    assert node == f"{name}@{service['hostname']}"
+    configuration = (ROOT / "deploy" / "rabbitmq" / "rabbitmq.conf").read_text()
+    assert f"= {node}\n" in configuration
+    assert configuration.count("classic_config.nodes.") == QUORUM_SIZE
+    assert f"{name}:/var/lib/rabbitmq" in service["volumes"]
+
+
+def test_the_store_keeps_what_it_acknowledges() -> None:
+    """Otherwise the gateway would not store and forward."""
+    lines = (ROOT / "deploy" / "redis" / "redis.conf").read_text().splitlines()
+    assert {"appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [("rabbitmq1", "rabbitmq"), ("redis", "redis"), ("prometheus", "prometheus")],
+)
+def test_images_are_built_offline_under_the_names_that_compose_asks_for(service: str, name: str) -> None:
+    """The same defaults in both places, and exact versions."""
+    default = re.fullmatch(r"\$\{\w+_IMAGE:-(.+)\}", SERVICES[service]["image"])
+    assert default is not None
+    assert re.search(r":v?\d+\.\d+\.\d+", default[1])
+    script = (ROOT / "deploy" / "offline" / "build").read_text()
+    assert f"[{name}]=" in script
+    assert f":-{default[1]}}}" in script
+
+
+def test_one_base_image_is_named_everywhere() -> None:
+    """Dockerfile, compose and the offline build agree on the Python that they mean."""
+    dockerfile = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert dockerfile is not None
+    for place in ("docker-compose.yml", "deploy/offline/build", "deploy/offline/wheels"):
+        assert f"PYTHON_IMAGE:-{dockerfile[1]}}}" in (ROOT / place).read_text()
