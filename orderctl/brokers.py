@@ -14,7 +14,7 @@ VHOST: Final = "/"
 
 def management_urls(status: SystemStatus) -> Sequence[str]:
     """Where the brokers that run can be asked."""
-    return [node.management_url for node in status.rabbitmq if node.running]
+    return [node.management_url for node in status.rabbitmq if node.running and node.management_url]
 
 
 async def look_at_queue(urls: Sequence[str], queue: str) -> QueueRow | None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from rich.text import Text
 
+from orderctl.embedded import MODE as EMBEDDED, PROCESS as EMBEDDED_PROCESS
 from orderctl.native import packages, processes, rabbitmq, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
@@ -55,8 +56,11 @@ class Finding:
 def examine(status: SystemStatus) -> list[Finding]:
     """Look at the machine, then at what runs on it."""
     findings = [*_machine(status)]
-    if status.anything_runs:
-        findings += [*_parts(status), *_queues(status), *_durability(status)]
+    if status.anything_runs and status.mode == EMBEDDED:
+        findings += [*_services(status), _remark(status.warning)]
+    elif status.anything_runs:
+        findings += [*_nodes(status), *_services(status), *_supervision(status)]
+        findings += [*_queues(status), *_durability(status)]
     else:
         findings.append(_remark("nothing runs", "start it with: orderctl up"))
     return [*findings, *_strangers(Layout(status.data_dir))]
@@ -69,7 +73,9 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
         _fine(f"Python {version}") if supported else _fault(f"Python {version}", "3.11 to 3.13 are supported")
     )
     absent = packages.missing()
-    if absent:
+    if absent and status.mode == EMBEDDED:
+        yield _fine(f"not installed, and not needed here: {', '.join(absent)}")
+    elif absent:
         can = "orderctl up installs it" if packages.installable() else "install it with the system's packages"
         yield (_remark if packages.installable() else _fault)(f"not installed: {', '.join(absent)}", can)
     else:
@@ -98,7 +104,7 @@ def _docker() -> Finding:
     return _fine(f"Docker engine {answer.stdout.strip()} answers")
 
 
-def _parts(status: SystemStatus) -> Iterator[Finding]:
+def _nodes(status: SystemStatus) -> Iterator[Finding]:
     for node in status.rabbitmq:
         if node.pid is None:
             yield _fault(f"{node.node} does not run", f"orderctl start {node.node}, or orderctl up")
@@ -106,6 +112,9 @@ def _parts(status: SystemStatus) -> Iterator[Finding]:
             yield _fault(f"{node.node} runs but does not serve", "it may wait for the others: orderctl up")
         else:
             yield _fine(f"{node.node} serves, pid {node.pid}")
+
+
+def _services(status: SystemStatus) -> Iterator[Finding]:
     for service in status.services:
         if service.pid is None:
             yield _fault(
@@ -115,6 +124,9 @@ def _parts(status: SystemStatus) -> Iterator[Finding]:
             yield _fault(f"{service.name} is not ready: {service.reason}", f"orderctl logs {service.name}")
         else:
             yield _fine(f"{service.name} is ready, pid {service.pid}")
+
+
+def _supervision(status: SystemStatus) -> Iterator[Finding]:
     if processes.running(Layout(status.data_dir), SUPERVISOR) is None:
         yield _fault("the supervisor does not run: services that end stay down", "orderctl up")
 
@@ -152,7 +164,7 @@ def _strangers(layout: Layout) -> Iterator[Finding]:
     """Processes of ours that no record knows, which `down` ends."""
     known = {
         record.pid
-        for name in (*PARTS, *SERVICES, EPMD, SUPERVISOR)
+        for name in (*PARTS, *SERVICES, EPMD, SUPERVISOR, EMBEDDED_PROCESS)
         if (record := processes.running(layout, name)) is not None
     }
     for owned in processes.owned_by(layout):

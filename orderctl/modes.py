@@ -1,13 +1,21 @@
-"""Which way of running the pipeline is meant: native now, containers and embedded have their places here."""
+"""Which way of running the pipeline is meant: the one that is asked for, the one that `up` took, or the best.
+
+`up` writes down what it took beside the data, because every other command means that system. A mode is added
+by its entry in `_WAYS`, which stand in the order in which `auto` prefers them.
+"""
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from orderctl.embedded.system import EmbeddedSystem
 from orderctl.errors import ModeUnavailableError, OrderctlError
-from orderctl.native.layout import default_data_dir, project_root
+from orderctl.native import packages
+from orderctl.native.layout import DATA_DIR_VARIABLE, chosen_data_dir, default_data_dir, project_root
 from orderctl.native.services import SERVICES
 from orderctl.native.system import NativeSystem
 from orderctl.system import System
@@ -22,16 +30,112 @@ class Mode(StrEnum):
     EMBEDDED = "embedded"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """How a mode is built for its folder, whether this machine offers it, and whether `down` keeps its data."""
+
+    build: Callable[[Path], System]
+    is_offered: Callable[[], bool]
+    keeps_data: bool
+
+
+_WAYS: Mapping[Mode, _Way] = {
+    Mode.NATIVE: _Way(
+        build=lambda folder: NativeSystem(folder, chosen_ports=chosen_ports()),
+        is_offered=lambda: not packages.missing() or packages.installable(),
+        keeps_data=True,
+    ),
+    Mode.EMBEDDED: _Way(
+        build=lambda folder: EmbeddedSystem(folder, chosen_ports=chosen_ports()),
+        is_offered=lambda: True,
+        keeps_data=False,
+    ),
+}
+_RECORD = "mode"
+
+
 def system_for(mode: Mode, data_dir: Path | None) -> System:
     """The system of this mode; raises ModeUnavailableError for one that does not exist yet."""
-    if mode in (Mode.DOCKER, Mode.EMBEDDED):
-        raise ModeUnavailableError(f"mode {mode} comes with a later version; this one has: native")
-    return NativeSystem(data_dir or default_data_dir(), chosen_ports=chosen_ports())
+    if mode is Mode.AUTO:
+        mode = _recorded(data_dir) or _best()
+    if mode not in _WAYS:
+        raise ModeUnavailableError(
+            f"mode {mode} comes with a later version; this one has: {', '.join(_WAYS)}"
+        )
+    return _WAYS[mode].build(data_dir or default_data_dir(mode))
 
 
 def current_system(data_dir: Path | None) -> System:
-    """The system that commands other than `up` mean."""
-    return system_for(Mode.AUTO, data_dir)
+    """The system that commands other than `up` mean: the one that `up` took last."""
+    return system_for(_current(data_dir), data_dir)
+
+
+def system_to_bring_up(asked: Mode, data_dir: Path | None) -> System:
+    """The system that `up` means, noted for the commands after it.
+
+    `auto` goes on with what `up` took before: with what runs, or with the data that it has kept. Raises
+    OrderctlError while another mode's system runs, since commands could not tell which of them is meant.
+    """
+    before, mode = _recorded(data_dir), asked
+    if asked is Mode.AUTO:
+        mode = before if before and (_goes_on(before) or _runs(before, data_dir)) else _best()
+    elif before and before is not asked and _runs(before, data_dir):
+        raise OrderctlError(
+            f"mode {before} runs here already",
+            advice="end it first, with orderctl down, or run this one in another folder: --data-dir",
+        )
+    system = system_for(mode, data_dir)
+    _write_down(mode, data_dir)
+    return system
+
+
+def keeps_data(data_dir: Path | None) -> bool:
+    """Whether what the current system holds is still there after `down`."""
+    return _WAYS[_current(data_dir)].keeps_data
+
+
+def forget(data_dir: Path | None) -> None:
+    """After a wipe, `auto` chooses afresh."""
+    _record(data_dir).unlink(missing_ok=True)
+
+
+def _best() -> Mode:
+    """The mode that comes closest to production of those that this machine offers."""
+    return next(mode for mode, way in _WAYS.items() if way.is_offered())
+
+
+def _goes_on(mode: Mode) -> bool:
+    return _WAYS[mode].keeps_data and _WAYS[mode].is_offered()
+
+
+def _runs(mode: Mode, data_dir: Path | None) -> bool:
+    return system_for(mode, data_dir).status().anything_runs
+
+
+def _current(data_dir: Path | None) -> Mode:
+    return _recorded(data_dir) or Mode.NATIVE
+
+
+def _record(data_dir: Path | None) -> Path:
+    return (data_dir or chosen_data_dir() or project_root() / ".data") / _RECORD
+
+
+def _recorded(data_dir: Path | None) -> Mode | None:
+    try:
+        mode = Mode(_record(data_dir).read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        return None
+    return mode if mode in _WAYS else None
+
+
+def _write_down(mode: Mode, data_dir: Path | None) -> None:
+    record = _record(data_dir)
+    try:
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record.write_text(f"{mode}\n", encoding="ascii")
+    except OSError as error:
+        advice = f"choose another folder with --data-dir or {DATA_DIR_VARIABLE}"
+        raise OrderctlError(f"the data folder cannot be made: {error}", advice=advice) from error
 
 
 def chosen_ports() -> dict[str, int]:

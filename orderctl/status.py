@@ -14,6 +14,7 @@ def render(status: SystemStatus) -> RenderableType:
     heading = Text(f"mode {status.mode}, data in {status.data_dir}", style="dim")
     if not status.anything_runs:
         return Group(heading, Text("nothing runs; start it with: orderctl up"))
+    warnings = [Text(status.warning, style="yellow")] if status.warning else []
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("part", "state", "pid", "address"):
         table.add_column(column, no_wrap=True)
@@ -29,13 +30,13 @@ def render(status: SystemStatus) -> RenderableType:
         for service in status.services
         if service.pid is not None and not service.ready
     ]
-    return Group(heading, table, *reasons)
+    return Group(heading, table, *reasons, *warnings)
 
 
 def _state(pid: int | None, ready: bool) -> Text:
-    if pid is None:
-        return Text("down", style="red")
-    return Text("ready", style="green") if ready else Text("not ready", style="yellow")
+    if ready:
+        return Text("ready", style="green")
+    return Text("down", style="red") if pid is None else Text("not ready", style="yellow")
 
 
 def _pid(pid: int | None) -> str:
@@ -43,5 +44,7 @@ def _pid(pid: int | None) -> str:
 
 
 def _address(url: str) -> str:
+    if not url:
+        return "inside the services' process"
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port}"

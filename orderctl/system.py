@@ -21,7 +21,10 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """One broker node; `running` by its own word, and only if it takes clients."""
+    """One broker node; `running` by its own word, and only if it takes clients.
+
+    The URLs are empty where it takes none over the network.
+    """
 
     node: str
     amqp_url: str
@@ -41,13 +44,14 @@ class RedisStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemStatus:
-    """Every part of a running system, or of one that could run."""
+    """Every part of a running system, or of one that could run; `warning` is what its mode cannot do."""
 
     mode: str
     data_dir: Path
     services: tuple[ServiceStatus, ...]
     rabbitmq: tuple[NodeStatus, ...]
     redis: RedisStatus
+    warning: str = ""
 
     @property
     def anything_runs(self) -> bool:

@@ -84,6 +84,9 @@ def require_whole(status: SystemStatus) -> None:
     up = f"make up, or {command_name()} up"
     if not status.anything_runs:
         raise OrderctlError("nothing runs here yet", advice=up)
+    if not any(node.management_url for node in status.rabbitmq):
+        advice = f"{command_name()} down, then {command_name()} up --mode native"
+        raise OrderctlError(f"mode {status.mode} has no broker that could be killed", advice=advice)
     down = [node.node for node in status.rabbitmq if not node.running]
     down += [] if status.redis.ready else ["redis"]
     down += [service.name for service in status.services if not service.ready]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from orderctl.checklist import Checklist
 from orderctl.commands.options import DataDir
-from orderctl.modes import Mode, current_system, system_for
+from orderctl.modes import Mode, current_system, forget, keeps_data, system_to_bring_up
 from orderctl.system import SystemStatus
 from orderctl.terminal import command_name, out, readable_errors
 
@@ -24,7 +24,7 @@ def up(
     """Start whatever is missing, and return when the pipeline takes orders."""
     with readable_errors():
         began = time.monotonic()
-        system = system_for(mode, data_dir)
+        system = system_to_bring_up(mode, data_dir)
         with Checklist(out).shown() as checklist:
             system.up(checklist)
         show_welcome(system.status(), time.monotonic() - began)
@@ -40,8 +40,14 @@ def down(
         system = current_system(data_dir)
         with Checklist(out).shown() as checklist:
             system.down(wipe=wipe, progress=checklist)
-        kept = "data removed" if wipe else f"data kept; {command_name()} up continues with it"
-        out.print(f"[green]down[/] in {time.monotonic() - began:.1f} s; {kept}")
+        if wipe:
+            forget(data_dir)
+            what = "data removed"
+        elif keeps_data(data_dir):
+            what = f"data kept; {command_name()} up continues with it"
+        else:
+            what = "nothing was kept: embedded mode holds everything in memory"
+        out.print(f"[green]down[/] in {time.monotonic() - began:.1f} s; {what}")
 
 
 def show_welcome(status: SystemStatus, seconds: float) -> None:
@@ -52,8 +58,12 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
     rows = [("orders", f"{gateway.url}/orders"), ("API documentation", f"{gateway.url}/docs")]
     rows += [("dashboard", f"{dashboard.url}/"), ("its metrics", f"{dashboard.url}/metrics")]
     rows += [(f"{service.name} metrics", f"{service.ops_url}/metrics") for service in status.services[:-1]]
-    management = status.rabbitmq[0].management_url.replace("guest:guest@", "")
-    rows += [("RabbitMQ management", f"{management}/  (guest, guest)"), ("Redis", status.redis.url)]
+    rows += [
+        ("RabbitMQ management", f"{node.management_url.replace('guest:guest@', '')}/  (guest, guest)")
+        for node in status.rabbitmq[:1]
+        if node.management_url
+    ]
+    rows.append(("Redis", status.redis.url))
     for name, url in rows:
         out.print(Text(f"  {name:<24}{url}"))
     out.print("\nTry it:\n")

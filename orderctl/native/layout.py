@@ -21,10 +21,15 @@ def project_root() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
-def default_data_dir() -> Path:
-    """`ORDERCTL_DATA_DIR`, else `.data/native` in the checkout."""
+def default_data_dir(mode: str = "native") -> Path:
+    """`ORDERCTL_DATA_DIR`, else the mode's folder in `.data` in the checkout."""
+    return chosen_data_dir() or project_root() / ".data" / mode
+
+
+def chosen_data_dir() -> Path | None:
+    """What `ORDERCTL_DATA_DIR` says."""
     chosen = os.environ.get(DATA_DIR_VARIABLE)
-    return Path(chosen).expanduser().resolve() if chosen else project_root() / ".data" / "native"
+    return Path(chosen).expanduser().resolve() if chosen else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.native import processes
-from orderctl.native.cluster import NativeCluster
-from orderctl.native.layout import project_root
-from orderctl.native.ports import LOOPBACK, answers
+from orderctl.native.layout import Layout, project_root
+from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
 
 DRAIN_GRACE_SECONDS = 25.0
@@ -63,25 +63,43 @@ class Readiness:
     reason: str = ""
 
 
+class Surroundings(Protocol):
+    """What services are started in: a folder, ports, and the addresses of brokers and Redis.
+
+    The native cluster is such a thing; tests also put their services beside a cluster in containers.
+    """
+
+    layout: Layout
+    ports: Ports
+
+    @property
+    def rabbitmq_urls(self) -> list[str]: ...
+
+    @property
+    def rabbitmq_management_urls(self) -> list[str]: ...
+
+    @property
+    def redis_url(self) -> str: ...
+
+
 class NativeServices:
     """The services that belong to one cluster, in its data folder and on ports of its own.
 
     `base_environment` is what they inherit (this process' own, if not given); addresses are always ours.
     """
 
-    def __init__(self, cluster: NativeCluster, *, base_environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, cluster: Surroundings, *, base_environment: Mapping[str, str] | None = None) -> None:
         self._cluster = cluster
         self._layout = cluster.layout
         self._base = dict(os.environ if base_environment is None else base_environment)
 
     def url(self, name: str) -> str | None:
         """Where clients reach the service; None for one that has none."""
-        spec = spec_of(name)
-        return f"http://{LOOPBACK}:{self._cluster.ports[f'{name}.http']}" if spec.serves_clients else None
+        return client_url(spec_of(name), self._cluster.ports)
 
     def operations_url(self, name: str) -> str:
         """Where `/readyz` and `/metrics` are."""
-        return f"http://{LOOPBACK}:{self._cluster.ports[spec_of(name).operations_port]}"
+        return operations_url(spec_of(name), self._cluster.ports)
 
     def pid(self, name: str) -> int | None:
         """The pid of the service's process; None while it does not run."""
@@ -121,21 +139,7 @@ class NativeServices:
         """Ask the service whether it can do its work, and see whether it listens; never raises."""
         if self.running(name) is None:
             return Readiness(ready=False, reason="not running")
-        port = self._cluster.ports[spec_of(name).operations_port]
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
-        try:
-            connection.request("GET", "/readyz")
-            answer = connection.getresponse()
-            text = answer.read(2_000).decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException) as error:
-            return Readiness(ready=False, reason=f"runs, no answer yet ({type(error).__name__})")
-        finally:
-            connection.close()
-        if answer.status != 200:
-            return Readiness(ready=False, reason="; ".join(text.splitlines())[:300])
-        if spec_of(name).serves_clients and not answers(self._cluster.ports[f"{name}.http"]):
-            return Readiness(ready=False, reason="does not take clients yet")
-        return Readiness(ready=True)
+        return readiness_of(spec_of(name), self._cluster.ports, timeout_seconds)
 
     def wait_ready(self, names: Iterable[str] = SERVICES, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until each of these is ready; raises PartFailedError with the reason of one that is not."""
@@ -167,6 +171,44 @@ class NativeServices:
     def log(self, name: str) -> Path:
         """Where the service's output goes."""
         return self._layout.log(spec_of(name).name)
+
+
+def ports_of(layout: Layout, chosen: Mapping[str, int]) -> Ports:
+    """The ports of one system; `chosen` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
+    settings = {setting: port for spec in SERVICES.values() for setting, port in spec.ports.items()}
+    return Ports(
+        layout,
+        chosen={settings[setting]: port for setting, port in chosen.items()},
+        chosen_by={settings[setting]: setting for setting in chosen},
+    )
+
+
+def client_url(spec: ServiceSpec, ports: Ports) -> str | None:
+    """Where clients reach a service on these ports; None for one that has none."""
+    return f"http://{LOOPBACK}:{ports[f'{spec.name}.http']}" if spec.serves_clients else None
+
+
+def operations_url(spec: ServiceSpec, ports: Ports) -> str:
+    """Where its `/readyz` and `/metrics` are."""
+    return f"http://{LOOPBACK}:{ports[spec.operations_port]}"
+
+
+def readiness_of(spec: ServiceSpec, ports: Ports, timeout_seconds: float = 2.0) -> Readiness:
+    """Ask a service that runs on these ports; never raises."""
+    connection = http.client.HTTPConnection(LOOPBACK, ports[spec.operations_port], timeout=timeout_seconds)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        text = answer.read(2_000).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        return Readiness(ready=False, reason=f"runs, no answer yet ({type(error).__name__})")
+    finally:
+        connection.close()
+    if answer.status != 200:
+        return Readiness(ready=False, reason="; ".join(text.splitlines())[:300])
+    if spec.serves_clients and not answers(ports[f"{spec.name}.http"]):
+        return Readiness(ready=False, reason="does not take clients yet")
+    return Readiness(ready=True)
 
 
 def spec_of(name: str) -> ServiceSpec:

@@ -10,8 +10,8 @@ from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.native import packages, processes, redis, supervisor
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.layout import Layout
-from orderctl.native.ports import NODE_NAMES, REDIS, Ports
-from orderctl.native.services import READY_SECONDS, SERVICES, NativeServices
+from orderctl.native.ports import NODE_NAMES, REDIS
+from orderctl.native.services import READY_SECONDS, SERVICES, NativeServices, ports_of
 from orderctl.progress import Progress, Step, StepState, silent
 from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
 
@@ -27,13 +27,7 @@ class NativeSystem:
     def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
         """`chosen_ports` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
         self.layout = Layout(data_dir.resolve())
-        settings = {setting: port for spec in SERVICES.values() for setting, port in spec.ports.items()}
-        chosen = dict(chosen_ports or {})
-        self._ports = Ports(
-            self.layout,
-            chosen={settings[setting]: port for setting, port in chosen.items()},
-            chosen_by={settings[setting]: setting for setting in chosen},
-        )
+        self._ports = ports_of(self.layout, chosen_ports or {})
 
     # --- everything --------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from orderctl.cli import app
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("mode", ["docker", "embedded"])
+@pytest.mark.parametrize("mode", ["docker"])
 def test_a_mode_that_comes_later_says_so(mode: str, tmp_path: Path) -> None:
     """An unavailable mode is one line and status 2, and starts nothing."""
     result = runner.invoke(app, ["up", "--mode", mode, "--data-dir", str(tmp_path / "data")])

@@ -1,0 +1,41 @@
+"""`python -m orderctl.embedded`: what `orderctl up --mode embedded` starts in the background."""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from api_gateway.settings import GatewaySettings
+from dashboard.settings import DashboardSettings
+from notifier.settings import NotifierSettings
+from order_processor.settings import ProcessorSettings
+from orderctl.embedded import MODE
+from orderctl.embedded.logs import logs_by_service
+from orderctl.embedded.process import EmbeddedSettings, run
+from orderctl.native.layout import Layout
+from orderctl.native.services import SERVICES
+from shared.lifecycle import run_service
+from shared.settings import CommonSettings, load
+
+
+def main() -> None:
+    """Reads the settings and runs all services."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    layout = Layout(parser.parse_args().data_dir)
+    settings = EmbeddedSettings(
+        common=load(CommonSettings),
+        gateway=load(GatewaySettings),
+        processor=load(ProcessorSettings),
+        notifier=load(NotifierSettings),
+        dashboard=load(DashboardSettings),
+    )
+
+    async def everything(stop: asyncio.Event) -> None:
+        with logs_by_service(layout, list(SERVICES)):
+            await run(settings, stop)
+
+    run_service(MODE, settings.common, everything)
+
+
+if __name__ == "__main__":
+    main()

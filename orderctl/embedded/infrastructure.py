@@ -1,0 +1,70 @@
+"""The embedded mode's broker and store, in the place of a cluster and of Redis."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+from fakeredis import FakeAsyncRedis, FakeServer
+from redis.asyncio import BlockingConnectionPool
+
+from shared.infrastructure import SupervisedDeadLetterBox, SupervisedPublisher, SupervisedSubscriber
+from shared.messaging.memory import MemoryBroker
+from shared.redis.client import Redis
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "appendonly": "no",
+    "appendfsync": "no",
+    "maxmemory-policy": "noeviction",
+}
+
+
+class VolatileRedis(FakeAsyncRedis):
+    """A client of the in-process store. Asked how durable that is, it says what is so: not at all."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """See Redis. fakeredis knows no CONFIG."""
+        if args[0] == "CONFIG GET":
+            return dict(SETTINGS)
+        redis: Any = super()
+        return await redis.execute_command(*args, **options)
+
+
+class EmbeddedInfrastructure:
+    """One broker and one store for all services of this process; see `Infrastructure`."""
+
+    def __init__(self, broker: MemoryBroker, store: FakeServer) -> None:
+        self._broker = broker
+        self._store = store
+
+    def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
+        """See the port."""
+        return self._client(timeout_seconds, max_connections)
+
+    def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
+        """See the port. A confirm is immediate."""
+        return self._broker
+
+    def subscriber(self, service: str) -> SupervisedSubscriber:
+        """See the port."""
+        return self._broker
+
+    def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
+        """See the port."""
+        return self._broker
+
+    @asynccontextmanager
+    async def _client(self, timeout_seconds: float, max_connections: int) -> AsyncIterator[Redis]:
+        client = VolatileRedis(
+            server=self._store,
+            connection_pool_class=BlockingConnectionPool,
+            max_connections=max_connections,
+            timeout=timeout_seconds,
+            socket_timeout=None,
+            decode_responses=True,
+            encoding_errors="replace",
+        )
+        try:
+            yield client
+        finally:
+            await client.aclose()
+            await client.connection_pool.disconnect()
