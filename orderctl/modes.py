@@ -32,7 +32,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
-    """How a mode is built for its folder, whether this machine offers it, and whether `down` keeps its data."""
+    """How a mode is built for its folder, whether it is offered here, and whether `down` keeps its data."""
 
     build: Callable[[Path], System]
     is_offered: Callable[[], bool]

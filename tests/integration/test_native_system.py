@@ -4,56 +4,18 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orderctl.native import processes, supervisor
-from orderctl.native.layout import Layout
 from orderctl.native.ports import is_free
+from tests.harness.terminal import Operator
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 SERVICES = ("api_gateway", "order_processor", "notifier", "dashboard")
-
-
-class Operator:
-    """Somebody at a terminal, with a data folder of their own."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.layout = Layout(data_dir)
-
-    def types(self, *words: str, status: int = 0) -> str:
-        """Run one command and return what it printed; the exit status must be as expected."""
-        result = subprocess.run(
-            [sys.executable, "-m", "orderctl", *words, "--data-dir", str(self.layout.data_dir)],
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert result.returncode == status, result.stdout + result.stderr
-        return result.stdout
-
-    def status(self) -> dict[str, Any]:
-        """What a script sees."""
-        seen: dict[str, Any] = json.loads(self.types("status", "--json"))
-        return seen
-
-    def pids(self) -> dict[str, int | None]:
-        """The pid of every part."""
-        seen = self.status()
-        parts = {name: service["pid"] for name, service in seen["services"].items()}
-        parts |= {node["node"]: node["pid"] for node in seen["rabbitmq"]}
-        return parts | {"redis": seen["redis"]["pid"]}
-
-    def waits_until_ready(self, name: str) -> None:
-        """Look until the service is ready."""
-        ready = processes.wait_until(lambda: self.status()["services"][name]["ready"], 30.0)
-        assert ready, self.types("logs", name)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,199 @@
+"""Embedded mode from one command: the session of the README, dead letters, a load and its proof, and down."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+import redis as blocking_redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from orderctl.embedded import WARNING
+from orderctl.native import processes
+from orderctl.native.ports import is_free
+from orderctl.native.services import SERVICES
+from tests.harness.stores import free_port
+from tests.harness.terminal import Operator
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("embedded")]
+
+SKU = "mag-safe-phone-case"
+DECIDED_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A system on ports of its own, gone after these tests."""
+    operator = Operator(tmp_path_factory.mktemp("embedded") / "data")
+    ports = [port for spec in SERVICES.values() for port in spec.ports.values()]
+    operator.layout.create()
+    operator.layout.ports.write_text(json.dumps({port: free_port() for port in [*ports, "redis"]}))
+    try:
+        yield operator
+    finally:
+        operator.types("down", "--wipe")
+
+
+@pytest.fixture(scope="module")
+def welcome(operator: Operator) -> str:
+    """What `up` printed."""
+    return operator.types("up", "--mode", "embedded")
+
+
+@pytest.fixture
+def store(operator: Operator, welcome: str) -> Iterator[blocking_redis.Redis]:
+    """The store as anybody reaches it who reads Redis."""
+    with blocking_redis.Redis.from_url(operator.status()["redis"]["url"], decode_responses=True) as client:
+        yield client
+
+
+def asks(
+    url: str, *, body: dict[str, Any] | None = None, accept: str = "*/*", method: str | None = None
+) -> tuple[int, str]:
+    """One request, as curl makes it."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Accept": accept} | ({"Content-Type": "application/json"} if body is not None else {})
+    try:
+        with urlopen(Request(url, data=data, headers=headers, method=method), timeout=10) as answer:  # noqa: S310 - http, to ourselves
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def url_of(operator: Operator, service: str) -> str:
+    """Where clients reach a service."""
+    return str(operator.status()["services"][service]["url"])
+
+
+def becomes(operator: Operator, order_id: str, status: str) -> Callable[[], bool]:
+    """Whether an order has this status by now."""
+    url = f"{url_of(operator, 'api_gateway')}/orders/{order_id}"
+    return lambda: bool(json.loads(asks(url)[1])["status"] == status)
+
+
+def decided(operator: Operator, order_id: str, status: str) -> None:
+    """Waits until the order has this status."""
+    has_become = becomes(operator, order_id, status)
+    assert processes.wait_until(has_become, DECIDED_SECONDS), operator.types("order", "show", order_id)
+
+
+def test_up_warns_and_returns_when_everything_works(operator: Operator, welcome: str) -> None:
+    """One process stands behind every service; that nothing outlives it is said wherever one looks."""
+    seen = operator.status()
+    pids = {service["pid"] for service in seen["services"].values()}
+    assert [name for name in SERVICES if not seen["services"][name]["ready"]] == []
+    assert len(pids) == 1
+    assert None not in pids
+    assert [node["pid"] for node in seen["rabbitmq"]] + [seen["redis"]["pid"]] == [None, None]
+    page = asks(f"{url_of(operator, 'dashboard')}/")[1]
+    for said in (welcome, operator.types("status"), operator.types("doctor"), operator.types("logs"), page):
+        assert WARNING in said
+    assert "fault" not in operator.types("doctor")
+
+
+def test_the_session_of_the_readme(operator: Operator, store: blocking_redis.Redis, welcome: str) -> None:
+    """Accepted once, refused twice, stock taken, customer told, and all of it on the dashboard."""
+    operator.types("inventory", "set", SKU, "100")
+    orders = f"{url_of(operator, 'api_gateway')}/orders"
+    order = {"id": "order123", "sku": SKU, "qty": 2}
+    status, text = asks(orders, body=order)
+    assert (status, json.loads(text)["message"]) == (202, "Order received: order123")
+    assert asks(orders, body=order, accept="text/plain") == (409, "Duplicate order")
+    decided(operator, "order123", "created")
+    assert processes.wait_until(lambda: store.hget("notifications:order123", "status") == "sent", 10.0)
+    assert store.get(f"inventory:{SKU}") == "98"
+    assert store.ttl("idemp:order123") > 0
+    figures = json.loads(asks(f"{url_of(operator, 'dashboard')}/metrics?sku={SKU}&order_id=order123")[1])
+    assert (figures["inventory_level"], figures["notification_status"]) == (98, "sent")
+    assert [(node["node"], node["state"]) for node in figures["broker_nodes"]] == [("in-memory", "running")]
+    assert "order123" in operator.types("order", "list")
+    assert SKU in operator.types("inventory", "list")
+
+
+def test_prometheus_can_scrape_every_port(operator: Operator, welcome: str) -> None:
+    """The dashboard's figures of the pipeline, and each service's own."""
+    dashboard = f"{url_of(operator, 'dashboard')}/metrics"
+    families = {
+        family.name for family in text_string_to_metric_families(asks(dashboard, accept="text/plain")[1])
+    }
+    assert {"pipeline_orders_processed", "pipeline_broker_node_up", "pipeline_queue_messages"} <= families
+    for name in ("api_gateway", "order_processor", "notifier"):
+        url = operator.status()["services"][name]["ops_url"]
+        assert "process_cpu_seconds_total" in asks(f"{url}/metrics")[1]
+
+
+def test_dead_letters_are_listed_redriven_and_dropped(
+    operator: Operator, store: blocking_redis.Redis
+) -> None:
+    """Orders whose stock is broken die; with it repaired one is sent back, and another one given up."""
+    store.set("inventory:cracked", "many")
+    for order_id in ("poor-1", "poor-2"):
+        operator.types("order", "place", "--sku", "cracked", "--id", order_id)
+        decided(operator, order_id, "dead")
+    listed = json.loads(operator.types("dead", "list", "--json"))
+    assert {letter["order_id"] for letter in listed["letters"]} == {"poor-1", "poor-2"}
+    operator.types("inventory", "set", "cracked", "5")
+    assert "poor-1" in operator.types("dead", "redrive", "poor-1")
+    decided(operator, "poor-1", "created")
+    operator.types("dead", "drop", "poor-2")
+    decided(operator, "poor-2", "rejected")
+    assert store.get("inventory:cracked") == "4"
+    assert json.loads(operator.types("dead", "list", "--json"))["letters"] == []
+
+
+def test_a_load_is_accounted_for(operator: Operator, welcome: str, tmp_path: Path) -> None:
+    """Two hundred orders for half as many pieces, and `verify` finds every one of them."""
+    operator.types("inventory", "set", "scarce", "100")
+    ledger = str(tmp_path / "ledger.jsonl")
+    load = ("load", "--orders", "200", "--concurrency", "10", "--sku", "scarce", "--ledger", ledger, "--json")
+    assert json.loads(operator.types(*load))["acknowledged"] == 200
+    verdict = json.loads(operator.types("verify", "--ledger", ledger, "--json"))
+    assert (verdict["passed"], verdict["acknowledged"], verdict["reserved"]["scarce"]) == (True, 200, 100)
+
+
+@pytest.mark.parametrize(
+    ("command", "part"), [("kill", "notifier"), ("stop", "rabbitmq2"), ("start", "redis")]
+)
+def test_a_part_that_is_no_process_says_so(operator: Operator, welcome: str, command: str, part: str) -> None:
+    """The reason, and what to do to break parts; nothing ends by it."""
+    said = operator.hears(command, part, status=2)[1]
+    assert f"{part} is no process of its own in embedded mode" in said
+    assert "--mode native" in said
+
+
+def test_another_mode_does_not_start_beside_it(operator: Operator, welcome: str) -> None:
+    """Commands could not tell which of the two is meant."""
+    assert "mode embedded runs here already" in operator.hears("up", "--mode", "native", status=1)[1]
+
+
+def test_up_again_changes_nothing(operator: Operator, welcome: str) -> None:
+    """Without a mode `up` means what runs, and leaves it as it is."""
+    before = operator.pids()
+    operator.types("up")
+    assert operator.pids() == before
+
+
+def test_each_service_has_its_own_log(operator: Operator, welcome: str) -> None:
+    """Although they share a process."""
+    lines = operator.types("logs", "order_processor").splitlines()
+    assert {json.loads(line)["service"] for line in lines} == {"order_processor"}
+
+
+def test_down_drains_and_leaves_nothing(operator: Operator, welcome: str) -> None:
+    """What was accepted is still decided and announced; no process remains, and every port is free."""
+    seen = operator.status()
+    ports = [int(service["ops_url"].rpartition(":")[2]) for service in seen["services"].values()]
+    ports.append(int(seen["redis"]["url"].rpartition(":")[2].partition("/")[0]))
+    operator.types("load", "--orders", "20", "--sku", "scarce", "--ledger", "/dev/null")
+    assert "nothing was kept" in operator.types("down")
+    assert processes.owned_by(operator.layout) == []
+    assert [port for port in ports if not is_free(port)] == []
+    told = operator.layout.log("notifier").read_text(encoding="utf-8")
+    assert told.count("load-") >= 20
+    assert not any(service["ready"] for service in operator.status()["services"].values())
+    operator.types("down", "--wipe")
+    assert not operator.layout.data_dir.exists()
