@@ -1,0 +1,73 @@
+"""Which mode `up` takes, and that every other command means the same one."""
+
+from pathlib import Path
+
+import pytest
+
+from orderctl.embedded.system import EmbeddedSystem
+from orderctl.modes import Mode, current_system, forget, keeps_data, system_for, system_to_bring_up
+from orderctl.native import packages
+from orderctl.native.layout import DATA_DIR_VARIABLE, project_root
+from orderctl.native.system import NativeSystem
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder that does not exist yet."""
+    return tmp_path / "data"
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, missing: list[str], installable: bool) -> None:
+    """A machine without these packages."""
+    monkeypatch.setattr(packages, "missing", lambda: missing)
+    monkeypatch.setattr(packages, "installable", lambda: installable)
+
+
+@pytest.mark.parametrize(
+    ("missing", "installable", "expected"),
+    [
+        ([], False, NativeSystem),
+        (["rabbitmq-server"], True, NativeSystem),
+        (["rabbitmq-server"], False, EmbeddedSystem),
+    ],
+)
+def test_auto_takes_the_best_that_the_machine_offers(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, missing: list[str], installable: bool, expected: type
+) -> None:
+    """Real brokers where they are or can be installed; else everything in one process."""
+    machine(monkeypatch, missing=missing, installable=installable)
+    assert isinstance(system_to_bring_up(Mode.AUTO, folder), expected)
+
+
+def test_every_other_command_means_what_up_took(folder: Path) -> None:
+    """From its record in the data folder, until that is wiped."""
+    assert isinstance(current_system(folder), NativeSystem)
+    system_to_bring_up(Mode.EMBEDDED, folder)
+    assert isinstance(current_system(folder), EmbeddedSystem)
+    assert not keeps_data(folder)
+    forget(folder)
+    assert isinstance(current_system(folder), NativeSystem)
+    assert keeps_data(folder)
+
+
+def test_auto_goes_on_with_the_data_that_was_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A mode that keeps nothing is no reason to stay with it, one that is no longer offered neither."""
+    machine(monkeypatch, missing=[], installable=False)
+    system_to_bring_up(Mode.EMBEDDED, folder)
+    assert isinstance(system_to_bring_up(Mode.AUTO, folder), NativeSystem)
+    machine(monkeypatch, missing=["redis-server"], installable=False)
+    assert isinstance(system_to_bring_up(Mode.AUTO, folder), EmbeddedSystem)
+
+
+def test_a_record_that_nobody_can_read_is_none(folder: Path) -> None:
+    """A later version's mode, or what an editor left."""
+    folder.mkdir()
+    (folder / "mode").write_text("hovercraft\n")
+    assert isinstance(current_system(folder), NativeSystem)
+
+
+def test_each_mode_has_a_folder_of_its_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at one leaves the data of the other alone."""
+    monkeypatch.delenv(DATA_DIR_VARIABLE, raising=False)
+    folders = {system_for(mode, None).status().data_dir for mode in (Mode.NATIVE, Mode.EMBEDDED)}
+    assert folders == {project_root() / ".data" / "native", project_root() / ".data" / "embedded"}
