@@ -12,7 +12,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         envvar=DATA_DIR_VARIABLE,
-        help="Where everything of this system lives (.data/native in the checkout).",
+        help="Where everything of this system lives (.data/MODE in the checkout).",
         show_default=False,
     ),
 ]
