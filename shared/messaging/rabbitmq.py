@@ -24,13 +24,15 @@ from aiormq.exceptions import PublishError
 from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
 from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors, open_channel
-from shared.messaging.rabbitmq_watch import watch_consumer
 from shared.messaging.topology import declare_topology
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 PERSISTENT: Final = 2
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
+
+IDLE_SECONDS: Final = (2.0, 3.0)
+"""How long nothing must come until a consumer is renewed; copies of a service do so at different times."""
 
 QUIET_SECONDS: Final = 0.5
 """How long nothing must come, while acks are withheld, until nothing counts as being under way."""
@@ -128,6 +130,7 @@ class RabbitSubscriber:
     """Consumes over one supervised connection, each subscription on a channel of its own."""
 
     def __init__(self, urls: Sequence[str], *, name: str, random_: random.Random, times: LinkTimes) -> None:
+        self._random = random_
         self._link = Link(
             urls, name=f"{name} consume", on_open=_nothing_to_set_up, random_=random_, times=times
         )
@@ -152,12 +155,11 @@ class RabbitSubscriber:
         except BrokerUnavailable as error:
             self._link.condemn(str(error))
             raise SubscriptionLost(str(error)) from error
-        watching = asyncio.create_task(watch_consumer(connection, queue, subscription))
-        watching.add_done_callback(lambda _: subscription.lose("nobody watches it any more"))
+        renewing = asyncio.create_task(subscription.cancel_when_idle(self._random.uniform(*IDLE_SECONDS)))
         try:
             yield subscription
         finally:
-            watching.cancel()
+            renewing.cancel()
             subscription.end()
             with contextlib.suppress(BrokerUnavailable):
                 async with broker_errors("closing a channel", CALL_SECONDS):
@@ -191,16 +193,6 @@ class RabbitSubscription:
         await channel.basic_qos(prefetch_count=prefetch, timeout=CALL_SECONDS)
         consumed = await channel.basic_consume(self._queue, self._on_delivery, timeout=CALL_SECONDS)
         self._consumer_tag = str(consumed.consumer_tag)
-
-    @property
-    def received(self) -> int:
-        """How many deliveries have come over the channel."""
-        return self._received
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether every delivery is acked. Tags count from one, and an ack settles all before it."""
-        return not self._withholding and self._received == self._acked
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         """See the port."""
@@ -249,13 +241,27 @@ class RabbitSubscription:
                 await self._until_nothing_is_under_way()
                 await self._stop_consuming(self._channel)
         except BrokerUnavailable as error:
-            self.lose(str(error))
+            self._lose(str(error))
             raise SubscriptionLost(str(error)) from error
         self._withholding = False
         if self._last_settled is not None and self._last_settled.tag > self._acked:
             await self.ack(self._last_settled)
         self._cancelled = True
         self._changed.set()
+
+    async def cancel_when_idle(self, idle_seconds: float) -> None:
+        """Cancels once nothing has come for that long and all is acked, for the router to subscribe anew.
+
+        A consumer cannot know whether its queue still knows it. Measured on 3.10, where a queue was deleted
+        and declared anew at a bad moment: once it had no consumer and told nobody, once it had handed twenty
+        messages to a channel that took them for old ones. Either way nothing came any more.
+        """
+        seen = -1
+        while seen != self._received or self._received != self._acked or self._withholding:
+            seen = self._received
+            await asyncio.sleep(idle_seconds)
+        with contextlib.suppress(SubscriptionLost):
+            await self.cancel()
 
     async def _until_nothing_is_under_way(self) -> None:
         loop = asyncio.get_running_loop()
@@ -278,10 +284,9 @@ class RabbitSubscription:
 
     def end(self) -> None:
         """No delivery is looked at after this."""
-        self.lose("ended")
+        self._lose("ended")
 
-    def lose(self, reason: str) -> None:
-        """Nothing comes any more, for this reason; the first one stands."""
+    def _lose(self, reason: str) -> None:
         self._lost = self._lost or reason
         self._changed.set()
 
@@ -292,10 +297,10 @@ class RabbitSubscription:
 
     def _on_channel_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
-        self.lose(f"the channel was closed: {error!r}" if error else "the channel was closed")
+        self._lose(f"the channel was closed: {error!r}" if error else "the channel was closed")
 
     def _on_cancelled_by_broker(self, _: object) -> None:
-        self.lose(f"the broker cancelled the consumer of {self._queue}")
+        self._lose(f"the broker cancelled the consumer of {self._queue}")
 
 
 async def _nothing_to_set_up(_: AbstractConnection) -> None:

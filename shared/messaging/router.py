@@ -120,8 +120,11 @@ class Router:
         while not stop.is_set():
             try:
                 async with self._subscriber.subscribe(queue, prefetch=prefetch) as subscription:
-                    log.info("consuming", queue=queue)
+                    if self._subscription is None:
+                        log.info("consuming", queue=queue)
                     self._subscription = subscription
+                    if stop.is_set():
+                        await subscription.cancel()
                     await self._consume(subscription)
             except SubscriptionLost as error:
                 log.warning("consumer lost", queue=queue, reason=str(error))
