@@ -76,8 +76,7 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
     if absent and status.mode == EMBEDDED:
         yield _fine(f"not installed, and not needed here: {', '.join(absent)}")
     elif absent:
-        can = "orderctl up installs it" if packages.installable() else "install it with the system's packages"
-        yield (_remark if packages.installable() else _fault)(f"not installed: {', '.join(absent)}", can)
+        yield _absent(absent, needed=status.anything_runs)
     else:
         yield _fine(f"RabbitMQ in {packages.rabbitmq_folder()}, Redis in {packages.redis_server()}")
     yield _docker()
@@ -91,6 +90,15 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
     )
     if not os.access(existing, os.W_OK):
         yield _fault(f"{existing} cannot be written", "choose another folder with --data-dir")
+
+
+def _absent(names: list[str], *, needed: bool) -> Finding:
+    what = f"not installed: {', '.join(names)}"
+    if packages.installable():
+        return _remark(what, "orderctl up --mode native installs it")
+    if needed:
+        return _fault(what, "install it with the system's packages")
+    return _remark(what, "install it with the system's packages; embedded mode does without")
 
 
 def _docker() -> Finding:
