@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from rich.text import Text
 
 from orderctl.embedded import MODE as EMBEDDED, PROCESS as EMBEDDED_PROCESS
-from orderctl.native import packages, processes, rabbitmq, redis
+from orderctl.management import short_queues
+from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, NODE_NAMES
@@ -144,7 +145,7 @@ def _queues(status: SystemStatus) -> Iterator[Finding]:
     if not serving:
         return
     try:
-        short = rabbitmq.short_queues(urlsplit(serving[0].management_url).port or 0)
+        short = short_queues(serving[0].management_url)
     except OSError as error:
         yield _fault(f"the queues could not be listed: {error}")
         return

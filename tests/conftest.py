@@ -4,21 +4,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from orderctl.native.cluster import NativeCluster
-from tests.harness.running import Pipeline, private_cluster
+from tests.harness.clusters import Cluster, ClusterKind
+from tests.harness.running import Pipeline
 
 pytest_plugins = ["tests.availability", "tests.sharing"]
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[NativeCluster]:
-    """Three RabbitMQ nodes and a Redis, private to this run."""
-    with private_cluster() as running:
-        yield running
+def cluster(cluster_kind: ClusterKind) -> Iterator[Cluster]:
+    """Three RabbitMQ nodes and a Redis, private to this run, made as ``--cluster`` says."""
+    from tests.harness.container_cluster import container_cluster
+    from tests.harness.native_cluster import native_cluster
+
+    if cluster_kind is ClusterKind.CONTAINERS:
+        with container_cluster() as in_containers:
+            yield in_containers
+    else:
+        with native_cluster() as native:
+            yield native
 
 
 @pytest.fixture(scope="session")
-def running_pipeline(cluster: NativeCluster) -> Iterator[Pipeline]:
+def running_pipeline(cluster: Cluster) -> Iterator[Pipeline]:
     """The services on the cluster, ended after the last test."""
     pipeline = Pipeline(cluster)
     yield pipeline

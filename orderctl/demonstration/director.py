@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from orderctl.brokers import leader_of, management_urls
@@ -15,7 +15,7 @@ from orderctl.errors import OrderctlError
 from orderctl.gateway_client import connect
 from orderctl.ledger import LedgerWriter
 from orderctl.load import LoadPlan, LoadReport, run_load
-from orderctl.system import System, SystemStatus
+from orderctl.system import SystemStatus
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus, OrderStatus
@@ -40,10 +40,20 @@ class Script:
     start_after: float
 
 
+class Stage(Protocol):
+    """What of a system the demonstration needs; every `System` has it."""
+
+    def status(self) -> SystemStatus: ...
+
+    def kill(self, name: str) -> str: ...
+
+    def start(self, name: str) -> str: ...
+
+
 class Director:
     """Runs the demonstration once, and leaves the system whole whatever happens."""
 
-    def __init__(self, system: System, status: SystemStatus, script: Script, ledger: Path) -> None:
+    def __init__(self, system: Stage, status: SystemStatus, script: Script, ledger: Path) -> None:
         self._system = system
         self._status = status
         self._script = script

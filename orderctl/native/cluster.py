@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from orderctl import management
 from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.native import packages, processes, rabbitmq, redis
 from orderctl.native.formation import Formation
@@ -86,7 +87,7 @@ class NativeCluster:
         """The nodes that this one sees running; empty while it does not take clients itself."""
         if self.node_pid(node) is None or not answers(self.ports[f"{node}.amqp"]):
             return frozenset()
-        view = rabbitmq.view(self.ports[f"{node}.management"])
+        view = management.view(self.management_url(node))
         return view.running if view and node in view.running else frozenset()
 
     def missing_peers(self, node: str) -> list[str]:
@@ -140,7 +141,7 @@ class NativeCluster:
 
     def grow_queues(self) -> list[str]:
         """Give every quorum queue a member on each node; returns the queues that were short of members."""
-        short = rabbitmq.short_queues(self.ports[f"{NODE_NAMES[0]}.management"])
+        short = management.short_queues(self.management_url(NODE_NAMES[0]))
         for node in NODE_NAMES:
             if any(node not in members for members in short.values()):
                 self._progress(Step(name="queues", state=StepState.WORKING, detail=f"growing onto {node}"))

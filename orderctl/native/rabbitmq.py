@@ -1,19 +1,14 @@
-"""One RabbitMQ node of the private cluster: how it is configured, started, and asked how it is.
+"""One RabbitMQ node of the private cluster: how it is configured and started.
 
 The server's own script is started, not the wrapper on the PATH, which changes user and folder; and as if
 under systemd, so that the script replaces itself by the broker and the recorded pid is the broker's. The
 environment is built from nothing, so that no setting of another RabbitMQ on the machine reaches this one.
 """
 
-import base64
-import http.client
-import json
 import os
 import secrets
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from orderctl.errors import PartFailedError
 from orderctl.native import packages, processes
@@ -52,13 +47,6 @@ log.file = {log}
 log.file.level = info
 {more}
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeView:
-    """What one node says about the cluster, through its management interface."""
-
-    running: frozenset[str]
 
 
 def erlang_name(node: str) -> str:
@@ -167,41 +155,3 @@ def run_program(
     if result.returncode != 0:
         raise PartFailedError(f"{' '.join(command)} failed: {(result.stderr or result.stdout).strip()}")
     return result.stdout
-
-
-def ask_management(port: int, path: str, timeout_seconds: float = 2.0) -> Any:
-    """GET a page of a node's management interface; raises OSError when it does not answer as it should."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
-    credentials = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    try:
-        connection.request("GET", path, headers={"Authorization": f"Basic {credentials}"})
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise OSError(f"GET {path}: {answer.status}")
-        return json.loads(body)
-    except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"GET {path}: {error}") from error
-    finally:
-        connection.close()
-
-
-def view(port: int) -> NodeView | None:
-    """The cluster as one node sees it; None while the node does not serve."""
-    try:
-        nodes = ask_management(port, "/api/nodes?columns=name,running")
-    except OSError:
-        return None
-    running = (node["name"].partition("@")[0] for node in nodes if node.get("running"))
-    return NodeView(running=frozenset(running))
-
-
-def short_queues(port: int) -> dict[str, frozenset[str]]:
-    """The quorum queues with fewer than three members, each with the nodes that hold it."""
-    queues = ask_management(port, "/api/queues?columns=name,type,members", timeout_seconds=10.0)
-    members = {
-        queue["name"]: frozenset(member.partition("@")[0] for member in queue.get("members", ()))
-        for queue in queues
-        if queue.get("type") == "quorum"
-    }
-    return {name: holders for name, holders in members.items() if len(holders) < len(NODE_NAMES)}

@@ -23,7 +23,8 @@ from tests.chaos.report import Overload, Report, Seen
 from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
-from tests.harness.running import Pipeline, private_cluster
+from tests.harness.native_cluster import native_cluster
+from tests.harness.running import Pipeline
 from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
 from tests.harness.trial import longest_gap
 from tests.harness.waiting import wait_until
@@ -64,11 +65,14 @@ class Run:
                 await delay(1 / self._rate)
         self.report.orders += number
 
-    async def sample_decisions(self) -> None:
-        """Notes when decisions happen; the store being away is no decision."""
+    async def sample_decisions(self, stop: asyncio.Event) -> None:
+        """Notes when decisions happen; the store being away is no decision.
+
+        It is told to stop and not cancelled, since redis-py may swallow a cancellation.
+        """
         async with store_of(self.pipeline) as redis:
             before = 0
-            while True:
+            while not stop.is_set():
                 try:
                     count = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
                 except (RedisError, OSError):
@@ -157,7 +161,7 @@ def _gap_within(moments: Sequence[float], began: float, ended: float) -> float:
 async def run(seed: int, faults: int, rate: float) -> Report:
     """A private cluster, the schedule, and the verdict."""
     async with AsyncExitStack() as stack:
-        cluster = stack.enter_context(private_cluster())
+        cluster = stack.enter_context(native_cluster())
         sink = await stack.enter_async_context(smtp_sink())
         pipeline = Pipeline(
             cluster,
@@ -177,14 +181,13 @@ async def run(seed: int, faults: int, rate: float) -> Report:
             await client.set_stock(f"{chaos.prefix}{number}", round(faults * rate))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            sampling = group.create_task(chaos.sample_decisions())
+            group.create_task(chaos.sample_decisions(stop))
             loading = group.create_task(chaos.load(stop))
             for name in drawn(faults, chaos.random):
                 await chaos.suffer(name)
             await chaos.overload()
             stop.set()
             await loading
-            sampling.cancel()
         return await chaos.judge()
 
 

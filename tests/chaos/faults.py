@@ -5,16 +5,16 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
-from tests.harness.brokers import delay, frozen, leader_of, rabbitmqctl
+from tests.harness.brokers import delay, frozen_part, leader_of, partitioned, rabbitmqctl
+from tests.harness.clusters import NODES
 from tests.harness.crash_points import CRASHES
-from tests.harness.partition import can_partition, partitioned
+from tests.harness.partition import can_drop_packets
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
 
 Fault = Callable[[Pipeline, random.Random], Awaitable[str]]
 """Injects and mends; returns what exactly it did."""
 
-NODES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 SERVICES = ("api_gateway", "order_processor", "notifier")
 
 
@@ -32,7 +32,7 @@ async def leader_frozen(pipeline: Pipeline, random_: random.Random) -> str:
     """The leader stands still without anybody being told."""
     node = await leader_of(pipeline, ORDER_PROCESSOR.queue)
     seconds = random_.uniform(5, 20)
-    async with frozen(pipeline.cluster.node_pid(node)):
+    async with frozen_part(pipeline, node):
         await delay(seconds)
     await asyncio.to_thread(pipeline.cluster.start)
     return f"{node} for {seconds:.0f} s"
@@ -77,7 +77,7 @@ async def redis_killed(pipeline: Pipeline, random_: random.Random) -> str:
 async def redis_frozen(pipeline: Pipeline, random_: random.Random) -> str:
     """The store stands still."""
     seconds = random_.uniform(1, 4)
-    async with frozen(pipeline.cluster.node_pid("redis")):
+    async with frozen_part(pipeline, "redis"):
         await delay(seconds)
     return f"{seconds:.1f} s"
 
@@ -129,7 +129,7 @@ FAULTS: Mapping[str, Fault] = {fault.__name__.replace("_", " "): fault for fault
 def drawn(faults: int, random_: random.Random) -> list[str]:
     """A schedule of that length: whole decks, each shuffled, so that no kind is missing from a long one."""
     possible = {
-        name: fault for name, fault in FAULTS.items() if fault is not leader_cut_off or can_partition()
+        name: fault for name, fault in FAULTS.items() if fault is not leader_cut_off or can_drop_packets()
     }
     schedule: list[str] = []
     while len(schedule) < faults:

@@ -18,8 +18,9 @@ from shared.lifecycle import running
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import queues
 from shared.redis.client import Redis, open_redis
+from tests.harness.clusters import ClusterKind
 from tests.harness.running import Pipeline, settings_of
-from tests.harness.stores import RedisServer, private_redis, store_in_process
+from tests.harness.stores import RedisServer, native_redis_server, store_in_process
 from tests.harness.waiting import wait_until
 
 STORE_SECONDS = 5.0
@@ -36,13 +37,14 @@ class BrokerUnderTest:
 
 @pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.broker)])
 async def broker(request: pytest.FixtureRequest) -> AsyncIterator[BrokerUnderTest]:
-    """The in-memory broker, then the real cluster."""
+    """The in-memory broker, then the real cluster, whatever the test before it broke."""
     if request.param == "memory":
         memory = MemoryBroker()
         yield BrokerUnderTest(publisher=memory, subscriber=memory, dead_letters=memory)
         return
     pipeline: Pipeline = request.getfixturevalue("running_pipeline")
     await asyncio.to_thread(pipeline.stop_all)
+    await asyncio.to_thread(pipeline.cluster.start)
     infrastructure = ClusterInfrastructure(settings_of(pipeline.cluster), random.Random(1))
     publisher = infrastructure.publisher("contract", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("contract")
@@ -63,9 +65,12 @@ async def _purge(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(cluster_kind: ClusterKind) -> Iterator[RedisServer]:
     """A Redis for store suites alone, which comes up in a moment and takes no brokers along."""
-    with private_redis() as server:
+    from tests.harness.container_cluster import container_redis_server
+
+    in_container = cluster_kind is ClusterKind.CONTAINERS
+    with container_redis_server() if in_container else native_redis_server() as server:
         yield server
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
-from tests.harness.brokers import delete_queue, frozen, management, rabbitmqctl
+from tests.harness.brokers import delete_queue, frozen_part, management, rabbitmqctl
+from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 from tests.harness.trial import trial
 from tests.harness.waiting import wait_until
@@ -12,6 +13,7 @@ pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
 BACK_SECONDS = 30.0
 CONSUMER_TIMEOUT_MILLISECONDS = 3_000
+ACK_TIMED_OUT = "delivery acknowledgement on channel"
 FORGET_CONSUMERS = """
     {ok, Queue} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)),
     [{ok, _, _} = ra:process_command(
@@ -62,26 +64,22 @@ async def test_an_ack_timeout_of_the_broker_closes_the_channel_and_loses_nothing
         f"application:set_env(rabbit, consumer_timeout, {CONSUMER_TIMEOUT_MILLISECONDS}), "
         "application:set_env(rabbit, channel_tick_interval, 1000)."
     )
-    for node in ("rabbitmq1", "rabbitmq2", "rabbitmq3"):
+    for node in NODES:
         await rabbitmqctl(pipeline, node, "eval", timeouts)
     try:
         await pipeline.stop("order_processor")
         await pipeline.start("order_processor")
         async with trial(pipeline, orders=100, concurrency=10) as run:
             await run.reached(0.3)
-            async with frozen(pipeline.cluster.node_pid("redis")):
-                log = pipeline.cluster.layout.log("rabbitmq1").parent
+            async with frozen_part(pipeline, "redis"):
                 await wait_until(
-                    lambda: any(
-                        "delivery acknowledgement on channel" in path.read_text(errors="replace")
-                        for path in log.glob("rabbitmq*.log")
-                    ),
+                    lambda: any(ACK_TIMED_OUT in pipeline.cluster.log_text(node) for node in NODES),
                     what="the broker to close a channel",
                     timeout_seconds=40,
                 )
             assert (await run.finish()).faults() == {}
     finally:
-        for node in ("rabbitmq1", "rabbitmq2", "rabbitmq3"):
+        for node in NODES:
             await rabbitmqctl(
                 pipeline, node, "eval", "application:set_env(rabbit, consumer_timeout, 1800000)."
             )

@@ -1,17 +1,16 @@
 """`orderctl demo` on the real system, it shows the gap, heals what it broke, and passes its proof."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orderctl.commands.demo import require_whole, script
 from orderctl.demonstration.director import Director
-from orderctl.native.system import NativeSystem
-from orderctl.system import ServiceStatus, SystemStatus
+from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
 from orderctl.verification.promises import read_promises
 from orderctl.verification.session import verify
+from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
@@ -19,18 +18,42 @@ pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 RETENTION_SECONDS = 30 * 86_400.0
 
 
-class SystemUnderTest(NativeSystem):
-    """The tests' own cluster as the operator's command sees it; its services run without a supervisor."""
+class SystemUnderTest:
+    """The tests' own cluster as the demonstration sees a system; its services run without a supervisor."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        super().__init__(pipeline.cluster.layout.data_dir)
+        self._cluster = pipeline.cluster
         self._gateway = ServiceStatus(
             name="api_gateway", url=pipeline.gateway_url, ops_url="", pid=1, ready=True
         )
 
     def status(self) -> SystemStatus:
         """The brokers and the store as they are, and where the gateway is."""
-        return replace(super().status(), services=(self._gateway,))
+        redis = RedisStatus(url=self._cluster.redis_url, pid=self._cluster.node_pid("redis"), ready=True)
+        return SystemStatus(
+            mode="test",
+            data_dir=self._cluster.layout.data_dir,
+            services=(self._gateway,),
+            rabbitmq=tuple(map(self._node, NODES, self._cluster.rabbitmq_management_urls)),
+            redis=redis,
+        )
+
+    def _node(self, node: str, management_url: str) -> NodeStatus:
+        return NodeStatus(
+            node=node,
+            amqp_url=self._cluster.amqp_url(node),
+            management_url=management_url,
+            pid=self._cluster.node_pid(node),
+            running=bool(self._cluster.seen_by(node)),
+        )
+
+    def kill(self, name: str) -> str:
+        """As the operator would."""
+        return f"{name} {self._cluster.kill(name)}"
+
+    def start(self, name: str) -> str:
+        """And back."""
+        return f"{name} {self._cluster.start_part(name)}"
 
 
 async def test_the_demonstration_breaks_heals_and_proves(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -107,9 +107,9 @@ async def test_a_link_cut_after_a_publish_and_before_its_confirm(pipeline: Pipel
     name = f"cut{time.time_ns()}-"
     cluster = pipeline.cluster
     async with link_to("127.0.0.1", cluster.ports["rabbitmq1.amqp"]) as (link, port):
-        urls = ",".join([f"amqp://guest:guest@127.0.0.1:{port}/"] * 2)
+        url = cluster.amqp_url("rabbitmq1").replace(f":{cluster.ports['rabbitmq1.amqp']}/", f":{port}/")
         await pipeline.stop("api_gateway")
-        await pipeline.start("api_gateway", RABBITMQ_URLS=urls)
+        await pipeline.start("api_gateway", RABBITMQ_URLS=f"{url},{url}")
         try:
             async with gateway_client(pipeline.gateway_url) as client:
                 await client.set_stock(f"{name}sku", 10)

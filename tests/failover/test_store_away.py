@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.harness.brokers import frozen
+from tests.harness.brokers import frozen_part
 from tests.harness.evidence import store_of
 from tests.harness.running import Pipeline
 from tests.harness.trial import trial
@@ -40,7 +40,7 @@ async def test_redis_frozen_under_load(pipeline: Pipeline) -> None:
     """SIGSTOP: 503 in time; resumes by itself, and retried ids converge to one order each."""
     async with trial(pipeline, orders=300, concurrency=20) as run:
         await run.reached(0.3)
-        async with frozen(pipeline.cluster.node_pid("redis")):
+        async with frozen_part(pipeline, "redis"):
             await refused_in_time(run.prefix.replace("trial", "other"), pipeline)
         verdict = await run.finish()
     assert verdict.faults() == {}

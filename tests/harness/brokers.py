@@ -10,7 +10,6 @@ from typing import Any
 
 import aiohttp
 
-from orderctl.native import rabbitmq
 from tests.harness.running import Pipeline
 
 
@@ -40,10 +39,7 @@ async def delete_queue(pipeline: Pipeline, queue: str) -> None:
 
 async def rabbitmqctl(pipeline: Pipeline, node: str, *words: str) -> None:
     """Runs rabbitmqctl against one node of the test's own cluster."""
-    cluster = pipeline.cluster
-    await asyncio.to_thread(
-        rabbitmq.run_program, cluster.layout, node, cluster.ports, ["rabbitmqctl", *words]
-    )
+    await asyncio.to_thread(pipeline.cluster.rabbitmqctl, node, *words)
 
 
 @asynccontextmanager
@@ -55,6 +51,26 @@ async def frozen(pid: int | None) -> AsyncIterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def frozen_part(pipeline: Pipeline, name: str) -> AsyncIterator[None]:
+    """A broker or Redis that does not run for the length of the block, and does not know it."""
+    await asyncio.to_thread(pipeline.cluster.freeze, name)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(pipeline.cluster.thaw, name)
+
+
+@asynccontextmanager
+async def partitioned(pipeline: Pipeline, node: str, *, from_clients: bool = False) -> AsyncIterator[None]:
+    """Cuts a node off from the other two for the length of the block, and from its clients if wanted."""
+    try:
+        await asyncio.to_thread(lambda: pipeline.cluster.cut_off(node, from_clients=from_clients))
+        yield
+    finally:
+        await asyncio.to_thread(pipeline.cluster.reconnect, node)
 
 
 async def delay(seconds: float) -> None:

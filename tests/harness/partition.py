@@ -1,58 +1,39 @@
-"""A broker node that its peers cannot reach, while everybody else can: packets between them are dropped."""
+"""Rules for iptables that cut a native broker node off, from its peers alone or from everybody."""
 
-import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 
 import psutil
 
-from tests.harness.running import Pipeline
-
-NODES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
+from orderctl.native.ports import Ports
+from tests.harness.clusters import NODES
 
 Rule = tuple[str, ...]
 
 
-def can_partition() -> bool:
+def can_drop_packets() -> bool:
     """Whether packets can be dropped here: iptables is installed and lets us look at its rules."""
     program = shutil.which("iptables")
     return program is not None and psutil.Process().uids().effective == 0
 
 
-@asynccontextmanager
-async def partitioned(pipeline: Pipeline, node: str) -> AsyncIterator[None]:
-    """Cuts ``node`` off from the other two for the length of the block. Clients reach all three.
-
-    Every packet to and from its own distribution port is dropped, and so is what goes over the connections
-    that it had opened to its peers; no new connection to a peer is let through.
+def rules_for(node: str, pid: int, ports: Ports, *, from_clients: bool) -> Iterator[Rule]:
+    """Every packet to and from its own distribution port is dropped, and whatever goes over the connections
+    that it had opened to its peers; no new connection to a peer is let through. With ``from_clients``, the
+    same for the ports at which clients reach it.
     """
-    rules = [*_rules(pipeline, node)]
-    done: list[Rule] = []
-    try:
-        for rule in rules:
-            await _iptables("-I", rule)
-            done.append(rule)
-        yield
-    finally:
-        for rule in done:
-            await _iptables("-D", rule)
-
-
-def _rules(pipeline: Pipeline, node: str) -> Iterable[Rule]:
-    ports = pipeline.cluster.ports
-    own = ports[f"{node}.distribution"]
+    for purpose in ("distribution", "amqp", "management") if from_clients else ("distribution",):
+        yield _drop("--dport", ports[f"{node}.{purpose}"])
+        yield _drop("--sport", ports[f"{node}.{purpose}"])
     peers = [ports[f"{name}.distribution"] for name in NODES if name != node]
-    yield _drop("--dport", own)
-    yield _drop("--sport", own)
-    for local in _opened_by(pipeline.cluster.node_pid(node), peers):
+    for local in _opened_by(pid, peers):
         yield _drop("--sport", local)
         yield _drop("--dport", local)
     for peer in peers:
         yield (*_drop("--dport", peer), "--syn")
 
 
-def _opened_by(pid: int | None, ports: Sequence[int]) -> list[int]:
+def _opened_by(pid: int, ports: Sequence[int]) -> list[int]:
     """The local ports of the connections that a process opened to these ports."""
     return [
         connection.laddr.port
@@ -63,11 +44,3 @@ def _opened_by(pid: int | None, ports: Sequence[int]) -> list[int]:
 
 def _drop(side: str, port: int) -> Rule:
     return ("INPUT", "-i", "lo", "-p", "tcp", side, str(port), "-j", "DROP")
-
-
-async def _iptables(action: str, rule: Rule) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "iptables", "--wait", action, *rule, stderr=asyncio.subprocess.PIPE
-    )
-    _, error = await process.communicate()
-    assert process.returncode == 0, error.decode()

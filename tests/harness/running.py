@@ -1,62 +1,19 @@
-"""A native cluster of the tests' own and the services on it, through the code that ``orderctl`` uses."""
+"""The services as processes of this machine, on a cluster of the tests' own, whatever that is made of."""
 
 import asyncio
 import os
-import socket
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 
 import aiohttp
 import redis as blocking_redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from orderctl.native import processes
-from orderctl.native.cluster import NativeCluster
 from orderctl.native.services import SERVICES, NativeServices
 from shared.settings import CommonSettings
-from tests.harness.workers import worker_number
-
-PORTS_NEEDED = 40
-FIRST_PORT_BASE = 31_000
+from tests.harness.clusters import PARTS, Cluster
 
 
-@contextmanager
-def private_cluster() -> Iterator[NativeCluster]:
-    """Three brokers and a Redis in a folder and on ports of their own, ended after the block."""
-    with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
-        cluster = NativeCluster(
-            Path(folder),
-            port_base=_free_port_base(),
-            rabbitmq_conf={"collect_statistics_interval": "1000"},
-        )
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
-            processes.reap()
-
-
-def _free_port_base() -> int:
-    for base in range(FIRST_PORT_BASE + 500 * worker_number(), 60_000, 100):
-        if all(_is_free(base + offset) for offset in range(PORTS_NEEDED)):
-            return base
-    raise RuntimeError("no free range of ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def settings_of(cluster: NativeCluster) -> CommonSettings:
+def settings_of(cluster: Cluster) -> CommonSettings:
     """The settings under which a service reaches the cluster."""
     return CommonSettings(
         rabbitmq_urls=tuple(cluster.rabbitmq_urls),
@@ -68,7 +25,7 @@ def settings_of(cluster: NativeCluster) -> CommonSettings:
 class Pipeline:
     """The whole system under test. Blocking work runs in threads, so that tests stay asynchronous."""
 
-    def __init__(self, cluster: NativeCluster, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
         """``environment`` holds settings that every service inherits, beside this process' own."""
         self.cluster = cluster
         self.services = NativeServices(cluster, base_environment={**os.environ, **(environment or {})})
@@ -88,9 +45,7 @@ class Pipeline:
         await asyncio.to_thread(self._make_whole)
 
     def _make_whole(self) -> None:
-        if any(
-            self.cluster.node_pid(part) is None for part in ("rabbitmq1", "rabbitmq2", "rabbitmq3", "redis")
-        ):
+        if any(self.cluster.node_pid(part) is None for part in PARTS):
             self.cluster.start()
         for name in SERVICES:
             self.services.start(name)

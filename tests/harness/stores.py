@@ -4,9 +4,10 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fakeredis import FakeAsyncRedis, FakeServer
@@ -36,7 +37,8 @@ class RedisServer:
     """A Redis that only this test run knows."""
 
     port: int
-    record: processes.ProcessRecord
+    freeze: Callable[[], object]
+    thaw: Callable[[], object]
 
     @property
     def url(self) -> str:
@@ -46,11 +48,11 @@ class RedisServer:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stops the process for the block, as a stalled disk would; connections stay open."""
-        assert processes.send(self.record, signal.SIGSTOP)
+        self.freeze()
         try:
             yield
         finally:
-            processes.send(self.record, signal.SIGCONT)
+            self.thaw()
 
     def ask(self, *command: str) -> str:
         """The raw answer to one command, past every client under test."""
@@ -58,7 +60,7 @@ class RedisServer:
 
 
 @contextmanager
-def private_redis() -> Iterator[RedisServer]:
+def native_redis_server() -> Iterator[RedisServer]:
     """Runs a Redis, set up as ``orderctl`` does, on a port and in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="orders-redis-", ignore_cleanup_errors=True) as folder:
         layout = Layout(Path(folder))
@@ -68,7 +70,11 @@ def private_redis() -> Iterator[RedisServer]:
         record = processes.spawn(layout, PART, command, environment=os.environ, cwd=Path(folder))
         try:
             assert processes.wait_until(lambda: native_redis.ready(port), START_SECONDS), "Redis is not up"
-            yield RedisServer(port=port, record=record)
+            yield RedisServer(
+                port=port,
+                freeze=partial(processes.send, record, signal.SIGSTOP),
+                thaw=partial(processes.send, record, signal.SIGCONT),
+            )
         finally:
             processes.terminate(record, STOP_SECONDS)
 

@@ -1,15 +1,14 @@
 """The dashboard beside a running pipeline, and what it says while parts of that pipeline die."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from orderctl.native import processes
 from shared.pipeline import queues
+from tests.harness.brokers import frozen_part
 from tests.harness.client import gateway_client
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
@@ -94,12 +93,13 @@ async def test_an_order_shows_in_every_figure(pipeline: Pipeline, reader: Reader
 
 async def test_a_dead_node_is_seen_and_its_return_too(pipeline: Pipeline, reader: Reader) -> None:
     """Not running while it is dead; its queues are short of a member; then all is whole again."""
+    dead = pipeline.cluster.erlang_name(NODE)
     await asyncio.to_thread(pipeline.cluster.kill, NODE)
     await reader.until_states(rabbitmq1="running", rabbitmq2="not_running", rabbitmq3="running")
     _, ready = await reader.get("/readyz?verbose")
-    assert f"nodes: Broker node {NODE}@localhost does not run" in ready
+    assert f"nodes: Broker node {dead} does not run" in ready
     _, exposed = await reader.get("/metrics", Accept="text/plain")
-    assert f'pipeline_broker_node_up{{node="{NODE}@localhost"}} 0.0' in exposed
+    assert f'pipeline_broker_node_up{{node="{dead}"}} 0.0' in exposed
 
     async def short() -> bool:
         return bool((await reader.metrics())["queues"]["orders.queue"]["online"] == 2)
@@ -111,30 +111,21 @@ async def test_a_dead_node_is_seen_and_its_return_too(pipeline: Pipeline, reader
 
 async def test_a_frozen_node_is_unreachable(pipeline: Pipeline, reader: Reader) -> None:
     """Its peers hang on every question about the cluster, yet the dashboard answers and names the culprit."""
-    record = processes.running(pipeline.cluster.layout, NODE)
-    assert record is not None
-    assert processes.send(record, signal.SIGSTOP)
-    try:
+    async with frozen_part(pipeline, NODE):
         await reader.until_states(rabbitmq1="running", rabbitmq2="unreachable", rabbitmq3="running")
-    finally:
-        processes.send(record, signal.SIGCONT)
     await reader.until_states(rabbitmq1="running", rabbitmq2="running", rabbitmq3="running")
 
 
 async def test_a_frozen_store_is_said_in_time(pipeline: Pipeline, reader: Reader) -> None:
     """JSON is a 503; the page and the scraper still have the brokers; then everything resumes."""
-    record = processes.running(pipeline.cluster.layout, "redis")
-    assert record is not None
-    assert processes.send(record, signal.SIGSTOP)
-    try:
+    broker = pipeline.cluster.erlang_name(NODE)
+    async with frozen_part(pipeline, "redis"):
         status, body = await reader.get("/metrics?sku=dash-case")
         assert (status, '"title":"The store is unavailable"' in body) == (503, True)
         status, page = await reader.get("/")
-        assert (status, "The store is away" in page, f"{NODE}@localhost" in page) == (503, True, True)
+        assert (status, "The store is away" in page, broker in page) == (503, True, True)
         status, exposed = await reader.get("/metrics", Accept="application/openmetrics-text")
         assert (status, "pipeline_store_up 0.0" in exposed) == (200, True)
-    finally:
-        processes.send(record, signal.SIGCONT)
 
     async def answers() -> bool:
         return (await reader.get("/readyz"))[0] == 200

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from orderctl.native import processes, rabbitmq, redis
+from orderctl.management import ask_management, short_queues
+from orderctl.native import processes, redis
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.ports import NODE_NAMES
-from tests.harness.running import private_cluster
+from tests.harness.native_cluster import native_cluster
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.native]
 
 ARGUMENTS = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1}
 
@@ -21,7 +22,7 @@ ARGUMENTS = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[NativeCluster]:
     """A cluster that these tests may break; each of them finds it whole."""
-    with private_cluster() as cluster:
+    with native_cluster() as cluster:
         yield cluster
 
 
@@ -45,10 +46,7 @@ def declare_alone(cluster: NativeCluster, name: str) -> None:
 
 def queue_names(cluster: NativeCluster) -> set[str]:
     """The queues that the cluster knows."""
-    return {
-        queue["name"]
-        for queue in rabbitmq.ask_management(cluster.ports["rabbitmq1.management"], "/api/queues")
-    }
+    return {queue["name"] for queue in ask_management(cluster.management_url("rabbitmq1"), "/api/queues")}
 
 
 def test_recorded_pids_are_the_servers_themselves(cluster: NativeCluster) -> None:
@@ -98,9 +96,9 @@ def test_after_all_were_killed_none_serves_alone(cluster: NativeCluster) -> None
 def test_a_queue_with_one_member_is_grown_to_three(cluster: NativeCluster) -> None:
     """A queue that was declared too early survives the loss of a node after the next start."""
     declare_alone(cluster, "early.bird")
-    assert len(rabbitmq.short_queues(cluster.ports["rabbitmq1.management"])["early.bird"]) == 1
+    assert len(short_queues(cluster.management_url("rabbitmq1"))["early.bird"]) == 1
     assert cluster.grow_queues() == ["early.bird"]
-    assert rabbitmq.short_queues(cluster.ports["rabbitmq1.management"]) == {}
+    assert short_queues(cluster.management_url("rabbitmq1")) == {}
 
 
 def test_redis_keeps_what_it_acknowledged(cluster: NativeCluster) -> None:

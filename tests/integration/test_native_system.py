@@ -13,7 +13,7 @@ from orderctl.native import processes, supervisor
 from orderctl.native.ports import is_free
 from tests.harness.terminal import Operator
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.native, pytest.mark.timeout(240)]
 
 SERVICES = ("api_gateway", "order_processor", "notifier", "dashboard")
 

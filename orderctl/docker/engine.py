@@ -1,0 +1,37 @@
+"""Whether containers can be run here: an engine that answers, the compose plugin, and the images."""
+
+import subprocess
+from collections.abc import Iterable, Sequence
+
+ANSWER_SECONDS = 10.0
+
+
+def engine_version() -> str | None:
+    """The version of the engine that answers; None where none does, whether or not `docker` is installed."""
+    return _ask(["docker", "info", "--format", "{{.ServerVersion}}"])
+
+
+def compose_version() -> str | None:
+    """The version of the compose plugin; None where `docker compose` does not exist."""
+    return _ask(["docker", "compose", "version", "--short"])
+
+
+def missing_images(names: Iterable[str]) -> list[str]:
+    """Those that the engine does not hold."""
+    return [name for name in names if _ask(["docker", "image", "inspect", "--format", "ok", name]) is None]
+
+
+def _ask(command: Sequence[str]) -> str | None:
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = answer.stdout.strip()
+    return said if answer.returncode == 0 and said else None
