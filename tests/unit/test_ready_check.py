@@ -29,7 +29,8 @@ async def served(fault: list[str]) -> AsyncIterator[TestServer]:
     health.add("broker", lambda: fault[0] if fault else None)
     app = web.Application()
     add_operations_routes(app, health, None)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    async with server:
         yield server
 
 
