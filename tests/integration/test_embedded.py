@@ -15,13 +15,14 @@ from orderctl.embedded import WARNING
 from orderctl.native import processes
 from orderctl.native.ports import is_free
 from orderctl.native.services import SERVICES
-from tests.harness.stores import free_port
 from tests.harness.terminal import Operator
+from tests.harness.workers import worker_number
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("embedded")]
 
 SKU = "mag-safe-phone-case"
 DECIDED_SECONDS = 30.0
+FIRST_PORT = 29_000  # below those that the system gives to clients, which may take one at any time
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     operator = Operator(tmp_path_factory.mktemp("embedded") / "data")
     ports = [port for spec in SERVICES.values() for port in spec.ports.values()]
     operator.layout.create()
-    operator.layout.ports.write_text(json.dumps({port: free_port() for port in [*ports, "redis"]}))
+    numbers = range(FIRST_PORT + 100 * worker_number(), 65_536)
+    operator.layout.ports.write_text(json.dumps(dict(zip(["redis", *ports], numbers, strict=False))))
     try:
         yield operator
     finally:
