@@ -26,8 +26,9 @@ test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k orde
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-chaos: $(READY) ## a longer schedule of faults under load, with a report in reports/ (ARGS="--seed 7 --faults 60")
+chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report in reports/ (ARGS="--seed 7 --faults 60")
 	@$(BIN)/python -m orderctl.native
+	@$(BIN)/python -m tests.simulator --seeds 0-9999
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails

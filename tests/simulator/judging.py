@@ -1,0 +1,189 @@
+"""What is wrong after a simulation: the oracle's verdict, and what only somebody who saw it all can say."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orderctl.oracle import Evidence, OrderState, Sighting, StockState, Unreadable, Verdict, judge
+from shared import keyspace
+from shared.errors import DecodeError
+from shared.keyspace import NotificationStatus, OrderStatus
+from shared.messages import Event, OrderPlaced, decode
+from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from shared.redis.records import OrderRecord, read_record
+from tests.simulator.clients import Ledger
+from tests.simulator.services import Surroundings
+from tests.simulator.store import StoreServer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What is left when all is still. ``dead_letters`` has the bodies by dead-letter queue."""
+
+    around: Surroundings
+    ledger: Ledger
+    dead_letters: Mapping[str, list[bytes]]
+    poisoned: list[tuple[str, bytes]]
+
+
+def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
+    """Everything that is wrong, in words, and the oracle's verdict."""
+    records = dict(_records(scene.around.store.server))
+    verdict = judge(_evidence(scene, records))
+    found = [
+        f"{kind}: {who}: {verdict.why.get(who, '')}"
+        for kind, offenders in [*verdict.faults().items(), ("changed_by_hand", verdict.changed_by_hand)]
+        for who in offenders
+    ]
+    found += [*scene.ledger.faults, *_of_keys(scene, records), *_of_answers(scene.ledger)]
+    found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
+    return found, verdict
+
+
+def _records(server: StoreServer) -> Iterator[tuple[str, OrderRecord | str]]:
+    """Every order's record by id; what is wrong with it instead, where it cannot be read."""
+    for key in sorted(server.carry_out("KEYS", keyspace.order("*"))):
+        order_id = key.removeprefix(keyspace.order(""))
+        try:
+            yield order_id, read_record(server.carry_out("HGETALL", key))
+        except DecodeError as error:
+            yield order_id, str(error)
+
+
+def _evidence(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Evidence:
+    ledger, server, customers = scene.ledger, scene.around.store.server, scene.around.customers
+    listed = _listings(server)
+    orders = [_sighting(server, order_id, found, listed) for order_id, found in records.items()]
+    orders += [
+        Unreadable(order_id=order_id, fault=f"listed as {statuses}, and has no record", listed=statuses[0])
+        for order_id, statuses in listed.items()
+        if order_id not in records
+    ]
+    contents = {
+        order_id: items
+        for order_id, items in ledger.contents.items()
+        if order_id not in ledger.contested or ledger.accepted[order_id]
+    }
+    return Evidence(
+        stock=_stock(scene),
+        attempted=ledger.attempted,
+        acknowledged=ledger.acknowledged,
+        contents=contents,
+        orders=orders,
+        notified={event_id: customers.told(event_id) for event_id in customers.arrivals},
+        events=scene.around.broker.bodies.keys(),
+        is_whole=True,
+    )
+
+
+def _listings(server: StoreServer) -> dict[str, list[OrderStatus]]:
+    listed: dict[str, list[OrderStatus]] = {}
+    for status in OrderStatus:
+        for order_id in server.carry_out("ZRANGE", keyspace.orders_by_status(status), 0, -1):
+            listed.setdefault(order_id, []).append(status)
+    return listed
+
+
+def _sighting(
+    server: StoreServer, order_id: str, found: OrderRecord | str, listed: Mapping[str, list[OrderStatus]]
+) -> Sighting:
+    places = listed.get(order_id, [])
+    if isinstance(found, str):
+        return Unreadable(order_id=order_id, fault=found)
+    if len(places) != 1:
+        return Unreadable(order_id=order_id, fault=f"listed as {places or 'nothing'}")
+    state = OrderState(order=found.order, status=found.status, sequence=found.sequence, listed=places[0])
+    note = server.carry_out("HGETALL", keyspace.notifications(order_id))
+    return replace(state, undeliverable=note.get("status") == NotificationStatus.FAILED)
+
+
+def _stock(scene: Scene) -> StockState:
+    server, plan = scene.around.store.server, scene.around.plan
+    reserved = server.carry_out("HGETALL", keyspace.RESERVED)
+    return StockState(
+        decided=int(server.carry_out("GET", keyspace.PROCESSED_COUNT) or 0),
+        available={sku: int(server.carry_out("GET", keyspace.inventory(sku))) for sku in plan.stock},
+        reserved={sku: int(pieces) for sku, pieces in reserved.items()},
+        supplied=plan.stock,
+    )
+
+
+def _of_keys(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Iterator[str]:
+    """One ``Idempotency-Key``, one order."""
+    orders = [found for found in records.values() if isinstance(found, OrderRecord)]
+    for key, count in Counter(found.idempotency_key for found in orders if found.idempotency_key).items():
+        if count > 1:
+            yield f"{count} orders for {key}"
+    for key, promised in scene.ledger.by_key.items():
+        if len(promised) > 1:
+            yield f"{key} was promised as {sorted(promised)}"
+
+
+def _of_answers(ledger: Ledger) -> Iterator[str]:
+    for name in sorted(ledger.unanswered):
+        yield f"{name} still asks"
+    for order_id, count in ledger.accepted.items():
+        if count > 1:
+            yield f"{order_id} was accepted {count} times"
+
+
+def _of_dead_letters(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Iterator[str]:
+    """A dead order lies where an operator finds it, and so does poison."""
+    lying = {
+        event.subject
+        for body in scene.dead_letters[ORDER_PROCESSOR.dead_queue]
+        if (event := _event_in(body)) is not None and isinstance(event.data, OrderPlaced)
+    }
+    for order_id, found in records.items():
+        if isinstance(found, OrderRecord) and found.status is OrderStatus.DEAD and order_id not in lying:
+            yield f"{order_id} is dead, and lies in no queue"
+    for queue, body in scene.poisoned:
+        if body not in scene.dead_letters[queue]:
+            yield f"poison {body!r} is not in {queue}"
+
+
+def _event_in(body: bytes) -> Event[Any] | None:
+    try:
+        found = decode(body)
+    except DecodeError:
+        return None
+    return found if isinstance(found, Event) else None
+
+
+def _of_messages(scene: Scene) -> Iterator[str]:
+    for event_id, bodies in scene.around.broker.bodies.items():
+        if len(bodies) > 1:
+            yield f"{event_id} was published with different contents: {sorted(bodies)}"
+
+
+def _of_notifications(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Iterator[str]:
+    """What the store says of notifications agrees with what arrived, and its sums with its parts."""
+    server = scene.around.store.server
+    statuses: Counter[str] = Counter()
+    for order_id, found in records.items():
+        note = server.carry_out("HGETALL", keyspace.notifications(order_id))
+        if note:
+            statuses[note["status"]] += 1
+        if not isinstance(found, OrderRecord) or found.decided_at is None:
+            continue
+        yield from _of_notification(scene, found, note)
+    counts = server.carry_out("HGETALL", keyspace.NOTIFICATION_COUNTS)
+    sums = {status: int(count) for status, count in counts.items() if int(count)}
+    if sums != dict(statuses):
+        yield f"notifications are counted as {sums}, and are {dict(statuses)}"
+
+
+def _of_notification(scene: Scene, found: OrderRecord, note: Mapping[str, str]) -> Iterator[str]:
+    order_id = found.order.id
+    status = note.get("status", "unknown")
+    has_arrived = any(event_id.startswith(f"{order_id}:") for event_id in scene.around.customers.arrivals)
+    if status not in (NotificationStatus.SENT, NotificationStatus.FAILED):
+        yield f"the notification of {order_id} is {status}"
+    if status == NotificationStatus.SENT and not has_arrived:
+        yield f"the notification of {order_id} is sent, and nothing arrived"
+    if status == NotificationStatus.FAILED:
+        event_id = note.get("event_id", "")
+        bodies = (_event_in(body) for body in scene.dead_letters[NOTIFIER.dead_queue])
+        if event_id not in {event.id for event in bodies if event is not None}:
+            yield f"the notification of {order_id} has failed, and lies in no queue"

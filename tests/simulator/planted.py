@@ -1,0 +1,270 @@
+"""Bugs that were made in systems like this one, planted one by one to see that the simulator finds them."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+from unittest import mock
+
+import order_processor.handlers
+from api_gateway.intake import OrderIntake, placed_message
+from api_gateway.relay import Relay
+from notifier.handlers import NotificationHandler
+from notifier.ports import Attempt
+from notifier.store import RedisNotificationStore
+from order_processor.domain import event_of
+from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
+from shared.messages import Event, Order, Trace, event_time
+from shared.messaging.ports import OutgoingMessage, Subscription
+from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
+from shared.messaging.router import Router
+from shared.messaging.settlement import Settlement
+from shared.redis.client import Redis
+from shared.redis.scripts import Script, ScriptCall
+from tests.simulator.weather import Odds, Plan
+
+Planting = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def replaced(owner: Any, name: str, bug: Any) -> Planting:
+    """A method with a bug in the place of the real one."""
+    assert hasattr(owner, name), f"there is no {name} to plant a bug in"
+    return lambda: mock.patch.object(owner, name, bug)
+
+
+def rewritten(package: str, name: str, *changes: tuple[str, str]) -> Planting:
+    """A script with other text in some places; every place must be there."""
+
+    @contextmanager
+    def planting() -> Iterator[None]:
+        load = Script.load
+
+        def load_rewritten(_: type[Script], from_package: str, script: str) -> Script:
+            loaded = load(from_package, script)
+            if (from_package, script) != (package, name):
+                return loaded
+            source = loaded.source
+            for old, new in changes:
+                assert old in source, f"{name}.lua has no {old!r} any more"
+                source = source.replace(old, new)
+            return Script(name, source)
+
+        with mock.patch.object(Script, "load", classmethod(load_rewritten)):
+            yield
+
+    return planting
+
+
+# --- the router -------------------------------------------------------------------------------------------
+
+
+async def _ack_first(self: Any, subscription: Subscription) -> None:
+    while deliveries := await subscription.receive(self._consuming.batch_limit):
+        works = [self._open(delivery) for delivery in deliveries]
+        await self._handle(works)
+        await subscription.ack(deliveries[-1])
+        await asyncio.gather(*(self._settle(work) for work in works))
+
+
+async def _settle_failures_alone(self: Any, work: Any) -> None:
+    if isinstance(work.outcome, Retry | Dead):
+        await self._settlement.carry_out(work.outcome, work.delivery, None)
+
+
+async def _stay_away(self: Any, stop: asyncio.Event) -> None:
+    consuming = self._consuming
+    with contextlib.suppress(SubscriptionLost):
+        async with self._subscriber.subscribe(
+            consuming.consumption.queue, prefetch=consuming.prefetch
+        ) as subscription:
+            await self._consume(subscription)
+    await stop.wait()
+
+
+async def _publish_once(self: Any, message: OutgoingMessage) -> None:
+    with contextlib.suppress(BrokerUnavailable):
+        await self._publisher.publish(message)
+
+
+async def _tell_and_forget(self: Any, outcome: Retry | Dead, *_: object) -> None:
+    """Nothing is moved: the ack that follows drops the message."""
+
+
+async def _take_outages_for_faults(self: Any, handler: Any, works: Sequence[Any]) -> None:
+    batch = [work.incoming for work in works]
+    try:
+        outcomes: Sequence[Outcome] = await handler(batch)
+    except DependencyUnavailable:
+        outcomes = [Done() for _ in batch]
+    except RuntimeError as error:
+        outcomes = [outcome_of_error(error) for _ in batch]
+    for work, outcome in zip(works, outcomes, strict=True):
+        work.outcome = outcome
+
+
+# --- the gateway ------------------------------------------------------------------------------------------
+
+
+async def _trust_the_broker(self: Any, message: OutgoingMessage) -> bool:
+    with contextlib.suppress(BrokerUnavailable):
+        await self._send(message)
+    return True
+
+
+async def _relay_and_hope(self: Any, order_ids: Sequence[str]) -> int:
+    records = [record for record in await self._store.get_many(order_ids) if record is not None]
+    await self._outbox.remove(order_ids)
+    for record in records:
+        await self._publisher.publish(
+            placed_message(record.order, record.accepted_at_microseconds, record.trace)
+        )
+    return len(records)
+
+
+async def _relay_nothing(self: Any) -> int:
+    return 0
+
+
+# --- the processor ----------------------------------------------------------------------------------------
+
+
+def _event_of_now(order: Order, decision: Any, trace: Trace) -> Event[Any]:
+    """The time of the announcement instead of the decision's."""
+    event = event_of(order, decision, trace)
+    return replace(event, time=event_time(round(asyncio.get_running_loop().time() * 1_000_000)))
+
+
+# --- the notifier -----------------------------------------------------------------------------------------
+
+
+async def _mark_then_send(self: Any, attempt: Attempt) -> Outcome:
+    await self._store.mark_sent([attempt])
+    outcome: Outcome = await self._send(attempt)
+    return outcome
+
+
+async def _mark_nothing(self: Any, attempts: Sequence[Attempt]) -> None:
+    """What went out is not written down."""
+
+
+async def _send_unclaimed(self: Any, attempt: Attempt, claim: object, outage: object) -> Outcome | None:
+    outcome: Outcome = await self._send_and_mark(attempt)
+    return outcome
+
+
+async def _drop_what_is_held(self: Any, attempt: Attempt, claim: object, outage: object) -> Outcome | None:
+    outcome: Outcome | None = await _CONCLUDE(self, attempt, claim, outage)  # type: ignore[arg-type]
+    return Done() if isinstance(outcome, Retry) and outcome.reason == "claimed_elsewhere" else outcome
+
+
+_CONCLUDE: Final = NotificationHandler._conclude
+
+
+# --- the scripts ------------------------------------------------------------------------------------------
+
+
+async def _load_then_run(self: Any, redis: Redis, calls: Sequence[ScriptCall], *, whole: bool = False) -> Any:
+    if whole:
+        await redis.script_load(self.source)
+    return await _PIPELINE(self, redis, calls)
+
+
+_PIPELINE: Final = Script._pipeline
+_CHECKED: Final = "elseif tonumber(available) < qty and not reason then"
+
+BUGS: Final[Mapping[str, Planting]] = {
+    "ack before the event is published": replaced(Router, "_consume", _ack_first),
+    "no event is published": replaced(Router, "_settle", _settle_failures_alone),
+    "a consumer that lost its connection stays away": replaced(Router, "_consume_until", _stay_away),
+    "a publish without a confirm counts as published": replaced(Settlement, "_publish", _publish_once),
+    "poison and retries are acked away": replaced(Settlement, "_move", _tell_and_forget),
+    "a store that is away counts as done": replaced(Router, "_run", _take_outages_for_faults),
+    "the outbox entry goes without a confirm": replaced(OrderIntake, "_confirm", _trust_the_broker),
+    "the relay removes before the confirm": replaced(Relay, "_relay", _relay_and_hope),
+    "nothing is relayed": replaced(Relay, "relay_once", _relay_nothing),
+    "accepted without an outbox entry": rewritten(
+        "api_gateway", "accept", ("redis.call('ZADD', outbox, now, order_id)\n", "")
+    ),
+    "accepted without looking at what exists": rewritten(
+        "api_gateway",
+        "accept",
+        ("if existing[1] then", "if false then"),
+        ("if redis.call('EXISTS', claim) == 1 then", "if false then"),
+    ),
+    "the Idempotency-Key is forgotten": rewritten(
+        "api_gateway", "accept", ("if key then\n  redis.call('HSET'", "if false then\n  redis.call('HSET'")
+    ),
+    "reserved without looking up the outcome": rewritten(
+        "order_processor",
+        "reserve",
+        ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then"),
+    ),
+    "stock is not checked": rewritten("order_processor", "reserve", (_CHECKED, "elseif false then")),
+    "a part of an order is taken": rewritten(
+        "order_processor",
+        "reserve",
+        (
+            _CHECKED,
+            "else redis.call('DECRBY', stock, 1)\n  end\n  if available and tonumber(available) < qty then",
+        ),
+    ),
+    "the sum of reservations is not kept": rewritten(
+        "order_processor", "reserve", ("    redis.call('HINCRBY', reserved, sku, qty)\n", "")
+    ),
+    "an order stands in two indexes": rewritten(
+        "order_processor",
+        "reserve",
+        ("for i = 7, 9 do redis.call('ZREM'", "for i = 8, 9 do redis.call('ZREM'"),
+    ),
+    "a failure overwrites a decision": rewritten(
+        "order_processor", "delay", (" or known[1] == 'created' or known[1] == 'rejected'", "")
+    ),
+    "a dead order begins to retry": rewritten(
+        "order_processor",
+        "delay",
+        ("if known[1] == 'dead' and status == 'retrying' then", "if false then"),
+        ("if string.find(noted, note, 1, true) then", "if false then"),
+    ),
+    "the same event differs from time to time": replaced(order_processor.handlers, "event_of", _event_of_now),
+    "marked before it is sent": replaced(NotificationHandler, "_send_and_mark", _mark_then_send),
+    "never marked as sent": replaced(RedisNotificationStore, "mark_sent", _mark_nothing),
+    "sent without a claim": replaced(NotificationHandler, "_conclude", _send_unclaimed),
+    "held by another counts as done": replaced(NotificationHandler, "_conclude", _drop_what_is_held),
+    "a claim for ever": rewritten("notifier", "claim", ("'PX', ARGV[2])", "'EX', 86400)")),
+    "a claim does not see what was sent": rewritten(
+        "notifier",
+        "claim",
+        ("if held == 'sent' then return {'sent'} end", "if held == 'sent' then held = nil end"),
+    ),
+    "a late claim reopens what failed": rewritten(
+        "notifier",
+        "claim",
+        ("known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'", "'sending'"),
+    ),
+    "anybody's release frees the claim": rewritten(
+        "notifier",
+        "conclude",
+        ("local ours = held == 'sending:' .. ARGV[1]", "local ours = held and held ~= 'sent'"),
+    ),
+    "a script is loaded before it is run": replaced(Script, "_pipeline", _load_then_run),
+}
+
+CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
+    "a dead order begins to retry": lambda plan: replace(
+        plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)
+    ),
+    "anybody's release frees the claim": lambda plan: replace(
+        plan,
+        unknown_mailboxes=0.0,
+        notifiers=2,
+        sends_at_once=3,
+        odds=Odds(send_slow=0.8, copied=1.0, send_refused=0.6, store_late=0.4),
+        pauses={},
+    ),
+    "a script is loaded before it is run": lambda plan: replace(
+        plan, odds=replace(plan.odds, slow=0.5), pauses={**plan.pauses, "store_away": 0.3}
+    ),
+}
+"""Weather for the bugs that show once in a thousand seeds or less, so that they show in a hundred."""

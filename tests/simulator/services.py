@@ -1,0 +1,197 @@
+"""The pipeline's processes, built from their real parts as each service's ``main`` does."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from api_gateway.breaker import Breaker
+from api_gateway.intake import OrderIntake
+from api_gateway.orders import RedisOrderStore, RedisOutbox
+from api_gateway.ports import Placement, PlacementResult
+from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
+from notifier.handlers import NotificationHandler
+from notifier.store import RedisNotificationStore
+from order_processor.handlers import OrderPlacedHandler
+from order_processor.store import RedisDecisionStore
+from shared import keyspace
+from shared.lifecycle import drained, running
+from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
+from shared.messaging.retry import Outcome
+from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
+from shared.messaging.settlement import FailureListener
+from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
+from shared.redis.lease import Lease
+from tests.harness.routing import CountingMetrics
+from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPublisher, SimulatedSubscriber
+from tests.simulator.customers import LEASE_SECONDS, SEND_SECONDS, Customers, SimulatedSender
+from tests.simulator.network import Network
+from tests.simulator.processes import Process
+from tests.simulator.store import SimulatedStore
+from tests.simulator.substitutes import VirtualTime
+from tests.simulator.trace import Trace
+from tests.simulator.weather import Plan, Weather
+
+STORE_SECONDS: Final = 1.0
+DRAIN_SECONDS: Final = 5.0
+DAY_SECONDS: Final = 86_400
+RELAY_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every process of one simulation meets outside of itself."""
+
+    plan: Plan
+    network: Network
+    weather: Weather
+    trace: Trace
+    time: VirtualTime
+    store: SimulatedStore
+    broker: SimulatedBroker
+    customers: Customers
+
+
+class Service(Protocol):
+    """What runs in a process."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until ``stop`` is set, then finishes what it has begun."""
+
+
+class Gateway:
+    """The gateway behind its HTTP port: intake, relay, and the removals from the outbox."""
+
+    def __init__(self, around: Surroundings, process: Process, random_: random.Random) -> None:
+        redis, plan = around.store.client(), around.plan
+        store = RedisOrderStore(
+            redis,
+            timeout_seconds=STORE_SECONDS,
+            claim_ttl_seconds=DAY_SECONDS,
+            outbox_limit=plan.outbox_limit,
+        )
+        outbox = RedisOutbox(redis, timeout_seconds=STORE_SECONDS)
+        publisher = SimulatedPublisher(around.broker)
+        breaker = Breaker(known_down=publisher.is_known_down, clock=around.time.monotonic)
+        self._requests = 0
+        self._removals = OutboxRemovals(outbox, random_)
+        self._intake = OrderIntake(
+            store=store,
+            publisher=publisher,
+            confirmed=self._removals,
+            breaker=breaker,
+            store_is_durable=lambda: plan.is_durable,
+        )
+        self._relay = Relay(
+            store=store,
+            outbox=outbox,
+            lease=Lease(redis, keyspace.OUTBOX_LEASE, timeout_seconds=STORE_SECONDS),
+            publisher=publisher,
+            breaker=breaker,
+            times=RelayTimes(minimum_age=2 * PUBLISH_SECONDS, pause=RELAY_PAUSE_SECONDS),
+        )
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes orders."""
+        return self._stop is not None and not self._stop.is_set()
+
+    async def place(self, placement: Placement) -> PlacementResult:
+        """One request. Raises as the intake does."""
+        self._requests += 1
+        try:
+            return await self._intake.place(placement)
+        finally:
+            self._requests -= 1
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """See Service."""
+        self._stop = stop
+        async with running(self._removals.run(), self._relay.run()):
+            await stop.wait()
+            await drained(self._answered(), stop, DRAIN_SECONDS)
+            await drained(self._removals.flush(), stop, STORE_SECONDS)
+
+    async def _answered(self) -> None:
+        while self._requests:  # noqa: ASYNC110 - one poll a drain; an event would need a twin for the count
+            await asyncio.sleep(0.05)
+
+
+class Worker:
+    """A service that consumes one queue."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        process: Process,
+        random_: random.Random,
+        consumption: Consumption,
+        handlers: Mapping[type[EventData], BatchHandler],
+        failures: FailureListener,
+    ) -> None:
+        weather = around.weather
+        self._router = Router(
+            Consuming(
+                consumption=consumption,
+                handlers={kind: FlakyHandler(handler, weather) for kind, handler in handlers.items()},
+                prefetch=around.plan.prefetch,
+                batch_limit=around.plan.batch_limit,
+            ),
+            publisher=SimulatedPublisher(around.broker),
+            subscriber=SimulatedSubscriber(around.broker, process),
+            failures=failures,
+            metrics=CountingMetrics(),
+            random_=random_,
+            clock=around.time.time,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """See Service."""
+        await drained(self._router.run(stop), stop, DRAIN_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class FlakyHandler:
+    """The handler, with faults of its own: it raises now and then, before or after its work is done."""
+
+    handler: BatchHandler
+    weather: Weather
+
+    async def __call__(self, batch: Sequence[Incoming]) -> Sequence[Outcome]:
+        """See BatchHandler."""
+        if self.weather.happens("handler_fails"):
+            raise RuntimeError("failed before its work")
+        outcomes = await self.handler(batch)
+        if self.weather.happens("handler_fails"):
+            raise RuntimeError("failed after its work")
+        return outcomes
+
+
+def processor(around: Surroundings, process: Process, random_: random.Random) -> Worker:
+    """The order processor, without its sweep: no order grows old enough."""
+    store = RedisDecisionStore(
+        around.store.client(), timeout_seconds=STORE_SECONDS, oldest_recreated_seconds=15 * DAY_SECONDS
+    )
+    handlers: dict[type[EventData], BatchHandler] = {OrderPlaced: OrderPlacedHandler(store)}
+    return Worker(around, process, random_, ORDER_PROCESSOR, handlers, store)
+
+
+def notifier(around: Surroundings, process: Process, random_: random.Random) -> Worker:
+    """The notifier, with a way to the customers that is not always open."""
+    store = RedisNotificationStore(
+        around.store.client(),
+        timeout_seconds=STORE_SECONDS,
+        lease_seconds=LEASE_SECONDS,
+        retention_seconds=30 * DAY_SECONDS,
+    )
+    handler = NotificationHandler(
+        store=store,
+        sender=SimulatedSender(around.customers, process, around.network, around.weather, around.trace),
+        send_timeout_seconds=SEND_SECONDS,
+        random_=random_,
+        sends_at_once=around.plan.sends_at_once,
+    )
+    handlers: dict[type[EventData], BatchHandler] = {OrderCreated: handler, OrderRejected: handler}
+    return Worker(around, process, random_, NOTIFIER, handlers, store)

@@ -1,0 +1,152 @@
+"""One simulation: its plan, its faults, the calm after them, and the judgement."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared import keyspace
+from shared.pipeline import CONSUMPTIONS
+from tests.harness.routing import messages_in
+from tests.simulator.broker import SimulatedBroker
+from tests.simulator.clients import Clients, wishes
+from tests.simulator.customers import Customers
+from tests.simulator.faults import Faults
+from tests.simulator.judging import Scene, faults_at
+from tests.simulator.loop import Endless, SimulatedLoop
+from tests.simulator.network import Network
+from tests.simulator.services import Surroundings
+from tests.simulator.store import SimulatedStore, StoreServer
+from tests.simulator.substitutes import VirtualTime, substituted
+from tests.simulator.supervision import Supervisor
+from tests.simulator.trace import Trace
+from tests.simulator.weather import BROKEN_SKU, Plan, Weather, draw
+
+CALM_SECONDS: Final = 120.0
+"""So long after the last fault all is settled: longer than a lease and the tiers that can be reached."""
+POLL_SECONDS: Final = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of one seed. ``settled_at`` and ``calm_at`` are in virtual seconds."""
+
+    plan: Plan
+    faults: list[str]
+    schedule: list[str]
+    trace: list[str]
+    counts: Counter[str] = field(default_factory=Counter)
+    calm_at: float = 0.0
+    settled_at: float = 0.0
+
+
+class Simulator:
+    """Runs seeds one after another."""
+
+    def __init__(self) -> None:
+        self._server = StoreServer()
+
+    def run(self, seed: int, *, is_traced: bool = False, plan: Plan | None = None) -> Outcome:
+        """The outcome of one seed, the same each time."""
+        plan = plan or draw(seed)
+        loop = SimulatedLoop(random.Random(f"turns {seed}"))
+        trace = Trace(loop, is_kept=is_traced)
+        outcome = Outcome(plan=plan, faults=[], schedule=trace.schedule, trace=trace.lines)
+        self._server.empty()
+        with substituted(loop, random.Random(f"secrets {seed}"), trace) as virtual:
+            try:
+                loop.run(_Run(plan, loop, trace, virtual, self._server, outcome).play())
+            except Endless as error:
+                outcome.faults.append(f"it does not end: {error}")
+        outcome.faults += loop.broken_callbacks
+        return outcome
+
+
+class _Run:
+    """The world of one seed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        loop: SimulatedLoop,
+        trace: Trace,
+        virtual: VirtualTime,
+        server: StoreServer,
+        outcome: Outcome,
+    ) -> None:
+        seed = plan.seed
+        weather = Weather(plan, random.Random(f"weather {seed}"))
+        network = Network(loop)
+        customers = Customers(leases_may_end=plan.leases_may_end)
+        self._outcome = outcome
+        self._loop = loop
+        self._around = Surroundings(
+            plan=plan,
+            network=network,
+            weather=weather,
+            trace=trace,
+            time=virtual,
+            store=SimulatedStore(server, network, weather, trace, customers),
+            broker=SimulatedBroker(network, weather, trace),
+            customers=customers,
+        )
+        self._supervisor = Supervisor(self._around, loop, random.Random(f"supervisor {seed}"))
+        self._faults = Faults(self._around, self._supervisor, random.Random(f"faults {seed}"))
+        self._clients = Clients(self._supervisor.request, random.Random(f"clients {seed}"), trace)
+        self._wanted = wishes(plan, random.Random(f"wishes {seed}"))
+
+    async def play(self) -> None:
+        """From the first order to the judgement."""
+        server = self._around.store.server
+        for sku, pieces in self._around.plan.stock.items():
+            server.carry_out("SET", keyspace.inventory(sku), pieces)
+        server.carry_out("SET", keyspace.inventory(BROKEN_SKU), "1e3")
+        self._supervisor.start()
+        placing = self._around.network.spawn(self._clients.run(self._wanted))
+        await self._faults.run()
+        self._outcome.calm_at = self._loop.time()
+        is_settled = await self._settles(placing)
+        self._outcome.settled_at = self._loop.time()
+        await self._judge(is_settled)
+
+    async def _settles(self, placing: "asyncio.Task[None]") -> bool:
+        while self._loop.time() < self._outcome.calm_at + CALM_SECONDS:
+            if placing.done() and self._is_still():
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+        return False
+
+    def _is_still(self) -> bool:
+        around = self._around
+        if around.network.under_way or not around.broker.is_idle():
+            return False
+        return not around.store.server.carry_out("ZCARD", keyspace.OUTBOX)
+
+    async def _judge(self, is_settled: bool) -> None:
+        outcome, around = self._outcome, self._around
+        if not is_settled:
+            outcome.faults.append(f"not settled {CALM_SECONDS:.0f} s after the last fault")
+        dead = {
+            each.dead_queue: [
+                letter.body for letter in await messages_in(around.broker.queues, each.dead_queue)
+            ]
+            for each in CONSUMPTIONS
+        }
+        scene = Scene(
+            around=around, ledger=self._clients.ledger, dead_letters=dead, poisoned=self._faults.poisoned
+        )
+        found, verdict = faults_at(scene)
+        outcome.faults += [*self._supervisor.faults, *found]
+        arrivals = around.customers.arrivals.values()
+        outcome.counts.update(
+            orders=verdict.orders,
+            created=verdict.created,
+            rejected=verdict.rejected,
+            dead=len(verdict.dead),
+            undelivered=len(verdict.undelivered),
+            acknowledged=len(self._clients.ledger.acknowledged),
+            deaths=self._supervisor.deaths,
+            extra_notifications=sum(len(each) - 1 for each in arrivals),
+            poison=len(self._faults.poisoned),
+        )

@@ -1,0 +1,224 @@
+"""The store: the real scripts in a fakeredis that may be away, frozen or full, behind wires that may break.
+
+A command is carried out at one instant, a pipeline one command after another, with others' in between now and
+then. What a client no longer waits for is carried out all the same once the store can.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from fakeredis import FakeServer, FakeStrictRedis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError, OutOfMemoryError, RedisError
+
+from shared import keyspace
+from shared.keyspace import NotificationStatus
+from shared.redis.client import Redis
+from tests.simulator.network import Cut, Network
+from tests.simulator.processes import current
+from tests.simulator.trace import Trace
+from tests.simulator.weather import Weather
+
+WRITING: Final = frozenset({"EVAL", "EVALSHA", "SET", "HSET"})
+"""What a full store refuses, of the commands that the pipeline sends."""
+SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
+CLAIMS: Final = keyspace.notification_claim("")
+INTERLEAVING_SECONDS: Final = 0.001
+
+Command = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Witness(Protocol):
+    """Sees what the store is told about notifications."""
+
+    def claimed(self, event_id: str, by: str, at: float) -> None:
+        """A process was granted a lease, at this time of the loop."""
+
+    def marked(self, event_id: str) -> None:
+        """It is known to be sent."""
+
+
+class Condition(Enum):
+    """How the store is."""
+
+    WELL = auto()
+    AWAY = auto()
+    FROZEN = auto()
+    FULL = auto()
+
+
+class CompiledScripts:
+    """fakeredis' Lua, which compiles a script at its first run only and leaves the garbage to Lua itself."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+        self._compiled: dict[str | bytes, Any] = {"collectgarbage()": lambda: None}
+        self.table_from = runtime.table_from
+        self.globals = runtime.globals
+
+    def execute(self, script: str | bytes) -> Any:
+        """What the script returns. Raises LuaError."""
+        compiled = self._compiled.get(script)
+        if compiled is None:
+            compiled = self._compiled[script] = self._runtime.compile(script)
+        return compiled()
+
+
+class StoreServer:
+    """One fakeredis for many simulations: its Lua takes longer to start than most of them to run."""
+
+    def __init__(self) -> None:
+        self._server = FakeServer(version=(7,))
+        self._client: Any = FakeStrictRedis(server=self._server, decode_responses=True)
+        self._connection: Any = self._client.connection_pool.get_connection()
+        self.carry_out("EVAL", "return 1", 0)
+        server: Any = self._server
+        server._lua_runtime = CompiledScripts(server._lua_runtime)
+
+    def empty(self) -> None:
+        """Forgets all data and every script."""
+        self.carry_out("FLUSHALL")
+        self.forget_scripts()
+
+    def forget_scripts(self) -> None:
+        """As a restart does."""
+        self._server.script_cache.clear()
+
+    def carry_out(self, *arguments: Any, **options: Any) -> Any:
+        """Runs one command now, past all faults. Raises RedisError."""
+        self._connection.send_command(*arguments)
+        return self._client.parse_response(self._connection, arguments[0], **options)
+
+
+class SimulatedStore:
+    """The store's side of the wire in one simulation."""
+
+    def __init__(
+        self,
+        server: StoreServer,
+        network: Network,
+        weather: Weather,
+        trace: Trace,
+        witness: Witness,
+    ) -> None:
+        self.server = server
+        self._network = network
+        self._weather = weather
+        self._trace = trace
+        self._witness = witness
+        self._condition = Condition.WELL
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+
+    def client(self) -> Redis:
+        """A client as a process of the pipeline has one."""
+        return SimulatedRedis(self)
+
+    def become(self, condition: Condition) -> None:
+        """Changes how the store is from now on. One that was away comes back without its scripts."""
+        if condition is Condition.AWAY:
+            self.server.forget_scripts()
+        self._condition = condition
+        if condition is Condition.FROZEN:
+            self._thawed.clear()
+        else:
+            self._thawed.set()
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The result of each, a RedisError where one failed. Raises RedisError where the connection broke."""
+        passage = self._weather.to_store(len(commands))
+        served = len(commands) // 2 if passage.cut is Cut.MIDWAY else len(commands)
+        self._trace.note(f"store <- {_brief(commands)} {passage.cut.name.lower()}")
+
+        process = current()
+        by = process.name if process else ""
+
+        def serve() -> Awaitable[list[Any]]:
+            return self._serve(commands[:served], by)
+
+        return await self._network.ask(serve, passage, lambda: RedisConnectionError("connection lost"))
+
+    async def _serve(self, commands: Sequence[Command], by: str) -> list[Any]:
+        results: list[Any] = []
+        for index, (arguments, options) in enumerate(commands):
+            if index and self._weather.lets_others_in():
+                await asyncio.sleep(INTERLEAVING_SECONDS)
+            await self._thawed.wait()
+            if self._condition is Condition.AWAY:
+                raise RedisConnectionError("connection refused")
+            results.append(self._carry_out(arguments, options))
+            self._tell(arguments, results[-1], by)
+        return results
+
+    def _carry_out(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if self._condition is Condition.FULL and arguments[0] in WRITING:
+            return OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+        try:
+            result = self.server.carry_out(*arguments, **options)
+        except RedisError as error:
+            result = error
+        if self._trace.is_kept:
+            self._trace.note(f"store: {_brief([(arguments, options)])} -> {result!r:.100}")
+        return result
+
+    def _tell(self, arguments: tuple[Any, ...], result: Any, by: str) -> None:
+        """Lets the witness know of notifications that were claimed or marked."""
+        if arguments[0] not in SCRIPTS or not str(arguments[3]).startswith(CLAIMS):
+            return
+        event_id = str(arguments[3]).removeprefix(CLAIMS)
+        if isinstance(result, list) and result[0] == "claimed":
+            self._witness.claimed(event_id, by, asyncio.get_running_loop().time())
+        elif isinstance(result, int) and arguments[8] == NotificationStatus.SENT:
+            self._witness.marked(event_id)
+
+
+_UNUSED: Final = ConnectionPool()
+"""Making one per client looks up library versions, which takes longer than all else in a process's life."""
+
+
+class SimulatedRedis(Redis):
+    """redis-py's asyncio client, whose commands go over the simulated wire."""
+
+    def __init__(self, store: SimulatedStore) -> None:
+        super().__init__(connection_pool=_UNUSED)
+        self._store = store
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """See Redis. Raises RedisError."""
+        (result,) = await self._store.ask([(args, options)])
+        if isinstance(result, RedisError):
+            raise result
+        return result
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "SimulatedPipeline":
+        """See Redis; the pipeline's own code uses none with transactions."""
+        assert not transaction, "MULTI is not simulated"
+        return SimulatedPipeline(self, self._store.ask)
+
+
+class SimulatedPipeline(Pipeline):
+    """Commands that go out in one request."""
+
+    def __init__(self, redis: Redis, ask: Callable[[Sequence[Command]], Awaitable[list[Any]]]) -> None:
+        super().__init__(redis.connection_pool, {}, False, None)
+        self._ask = ask
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """See Pipeline."""
+        commands, self.command_stack = self.command_stack, []
+        results = await self._ask([(arguments, dict(options)) for arguments, options in commands])
+        for result in results:
+            if raise_on_error and isinstance(result, RedisError):
+                raise result
+        return results
+
+
+def _brief(commands: Sequence[Command]) -> str:
+    """The first command's name and key, for the trace; of scripts the key says which."""
+    arguments, _ = commands[0]
+    key = arguments[3] if arguments[0] in SCRIPTS and len(arguments) > 3 else str(arguments[1:2])
+    more = f" +{len(commands) - 1}" if len(commands) > 1 else ""
+    return f"{arguments[0]} {key:.40}{more}"

@@ -1,0 +1,108 @@
+"""A thousand worlds, each with faults of its own: in none of them is anything lost, doubled or oversold."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulator.__main__ import main
+from tests.simulator.planted import BUGS, CLIMATES
+from tests.simulator.searching import report, run_all, simulator
+from tests.simulator.weather import MEAN_PAUSES, Plan, draw
+
+CHUNKS, SEEDS_PER_CHUNK = 20, 50
+SEEDS_PER_BUG = 150
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_every_promise_holds_whatever_a_seed_brings(chunk: int) -> None:
+    """Crashes at any await, outages, duplicates, disorder: afterwards the oracle finds no fault."""
+    first = chunk * SEEDS_PER_CHUNK
+    found = run_all(range(first, first + SEEDS_PER_CHUNK))
+    assert found.failed is None, report(found.failed, with_trace=False)
+
+
+def _as_it_is(plan: Plan) -> Plan:
+    return plan
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """A simulator that finds nothing would prove nothing."""
+    climate = CLIMATES.get(name, _as_it_is)
+    with BUGS[name]():
+        assert any(simulator().run(seed, plan=climate(draw(seed))).faults for seed in range(SEEDS_PER_BUG)), (
+            f"not found in {SEEDS_PER_BUG} seeds"
+        )
+
+
+@pytest.mark.parametrize("name", CLIMATES)
+def test_its_weather_alone_is_no_bug(name: str) -> None:
+    """What is found under rough weather is the bug, and not the weather."""
+    for seed in range(SEEDS_PER_CHUNK):
+        outcome = simulator().run(seed, plan=CLIMATES[name](draw(seed)))
+        assert not outcome.faults, report(outcome, with_trace=False)
+
+
+def test_without_faults_everybody_is_told_once() -> None:
+    """The second notification that faults excuse is excused by nothing else."""
+    calm = [
+        seed for seed in range(200) if not draw(seed).pauses and "none" in str(draw(seed)).splitlines()[1]
+    ]
+    assert calm
+    for seed in calm:
+        outcome = simulator().run(seed)
+        assert not outcome.faults
+        assert (outcome.counts["extra_notifications"], outcome.counts["deaths"]) == (0, 0)
+
+
+def test_every_kind_of_fault_comes_up() -> None:
+    """None of them is switched off by mistake."""
+    plans = [draw(seed) for seed in range(CHUNKS * SEEDS_PER_CHUNK)]
+    assert {kind for plan in plans for kind in plan.pauses} == set(MEAN_PAUSES)
+    found = run_all(range(100))
+    assert all(
+        found.counts[kind] for kind in ("created", "rejected", "dead", "undelivered", "deaths", "poison")
+    )
+    assert found.counts["extra_notifications"]
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    """A failure can be looked at as often as it takes."""
+    first = simulator().run(17, is_traced=True)
+    simulator().run(18)
+    again = simulator().run(17, is_traced=True)
+    assert len(first.trace) > 100
+    assert again.trace == first.trace
+
+
+def test_a_seed_is_replayed_by_another_process() -> None:
+    """Nothing of the order in which sets or addresses happen to come is left in a run."""
+    traces = [
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulator", "--seed", "17", "--trace"],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert len(traces[0].splitlines()) > 100
+    assert traces[0] == traces[1]
+
+
+def test_a_seed_that_fails_says_how_to_replay_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads the report of a failure can go on from there."""
+    with BUGS["stock is not checked"]():
+        assert main(["--seed", "0"]) == 1
+    said = capsys.readouterr().out
+    assert "oversold" in said
+    assert "python -m tests.simulator --seed 0 --trace" in said
+
+
+def test_the_search_ends_at_the_first_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    """A clean search says how much it has seen."""
+    assert main(["--seeds", "0-9", "--jobs", "2"]) == 0
+    assert "10 seeds" in capsys.readouterr().out
