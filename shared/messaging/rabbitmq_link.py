@@ -44,7 +44,8 @@ async def broker_errors(what: str, timeout_seconds: float | None = None) -> Asyn
     """Bounds the block and turns everything that means "this broker is no use" into BrokerUnavailable.
 
     aiormq lets a lost connection surface as CancelledError in tasks that nobody cancelled; such a one is
-    translated too, while a cancellation that somebody asked for passes through.
+    translated too, while a cancellation that somebody asked for passes through. A peer that hangs up
+    in the middle of the handshake surfaces as StopAsyncIteration or EOFError.
     """
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -55,7 +56,7 @@ async def broker_errors(what: str, timeout_seconds: float | None = None) -> Asyn
         raise BrokerUnavailable(f"{what}: the connection was lost") from error
     except TimeoutError as error:
         raise BrokerUnavailable(f"{what}: no answer within {timeout_seconds} s") from error
-    except (AMQPError, OSError, RuntimeError) as error:
+    except (AMQPError, OSError, EOFError, RuntimeError, StopAsyncIteration) as error:
         raise_if_cancelled()
         raise BrokerUnavailable(f"{what}: {type(error).__name__}: {error}") from error
 

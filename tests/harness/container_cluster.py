@@ -216,7 +216,8 @@ class ContainerCluster:
 
     def _broker(self, node: str) -> DockerContainer:
         container = DockerContainer(image("RABBITMQ_IMAGE"), network=self._clients)
-        container.with_kwargs(hostname=node, user="rabbitmq", labels={OWNER_LABEL: _owner()})
+        # Not as its host name, which would be an alias in both networks: peers find it in theirs alone.
+        container.with_kwargs(user="rabbitmq", extra_hosts={node: LOOPBACK}, labels={OWNER_LABEL: _owner()})
         container.with_envs(
             RABBITMQ_NODENAME=self.erlang_name(node),
             RABBITMQ_DEFAULT_USER=USER,
