@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aio_pika.abc import AbstractConnection
 
+from shared.errors import BrokerUnavailable
 from shared.lifecycle import running
-from shared.messaging.rabbitmq_link import Link, LinkTimes
+from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors
 from tests.harness.waiting import wait_until
 
 CONNECTION_START = bytes.fromhex("01 0000 0000 0010 000a 000a 00 09 00000000 00000000")
@@ -53,3 +54,11 @@ async def test_a_peer_that_hangs_up_is_no_broker_and_no_crash(answer: bytes, rea
         async with running(link.run()):
             await wait_until(lambda: len(calls) > 1, what="a second attempt")
             assert f"connecting to 127.0.0.1:{port}" in str(link.unready_reason())
+
+
+@pytest.mark.parametrize("error", [StopAsyncIteration(), EOFError("nothing more"), ConnectionResetError()])
+async def test_what_the_library_raises_when_a_peer_hangs_up_means_no_broker(error: Exception) -> None:
+    """Which of them it is depends on when the end of the stream was noticed."""
+    with pytest.raises(BrokerUnavailable, match="greeting"):
+        async with broker_errors("greeting", 1.0):
+            raise error
