@@ -50,12 +50,12 @@ class Publisher(Protocol):
 
 
 class Subscription(Protocol):
-    """The deliveries of one consumer on one channel. Ends with its channel, or by itself when long idle."""
+    """The deliveries of one consumer on one channel. It ends with its channel."""
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         """Waits for at least one delivery and returns what has arrived, ``limit`` at most, in order.
 
-        Returns nothing once it has ended and is empty. Raises SubscriptionLost when the channel, the consumer
+        Returns nothing once cancelled and empty. Raises SubscriptionLost when the channel, the consumer
         or the queue is gone: whatever was not acked is delivered again to another subscription.
         """
 

@@ -21,9 +21,11 @@ from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from aiormq.exceptions import PublishError
 
+from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
 from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors, open_channel
+from shared.messaging.renewal import RenewedSubscription
 from shared.messaging.topology import declare_topology
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -36,7 +38,8 @@ IDLE_SECONDS: Final = (2.0, 3.0)
 
 QUIET_SECONDS: Final = 0.5
 """How long nothing must come, while acks are withheld, until nothing counts as being under way."""
-LONGEST_WITHHOLDING_SECONDS: Final = 5.0
+LONGEST_WITHHOLDING_SECONDS: Final = 10.0
+"""Under a steady trickle there is no such quiet: an ever shorter one will do, and after this long none."""
 POLL_SECONDS: Final = 0.02
 
 
@@ -145,25 +148,32 @@ class RabbitSubscriber:
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:
-        """See the port. The topology is declared first, since the queue may have been deleted."""
-        connection = await self._link.connection()
-        subscription = RabbitSubscription(queue)
-        try:
-            async with broker_errors(f"consuming {queue}", CALL_SECONDS):
-                channel = await open_channel(connection, publishes=False)
-                await subscription.start(channel, prefetch)
-        except BrokerUnavailable as error:
-            self._link.condemn(str(error))
-            raise SubscriptionLost(str(error)) from error
-        renewing = asyncio.create_task(subscription.cancel_when_idle(self._random.uniform(*IDLE_SECONDS)))
+        """See the port. It is renewed whenever it has been idle for a while."""
+        subscription = RenewedSubscription(
+            await self._open(queue, prefetch), lambda: self._open(queue, prefetch)
+        )
+        renewing = asyncio.create_task(subscription.renew(self._random.uniform(*IDLE_SECONDS)))
         try:
             yield subscription
         finally:
             renewing.cancel()
-            subscription.end()
-            with contextlib.suppress(BrokerUnavailable):
-                async with broker_errors("closing a channel", CALL_SECONDS):
-                    await channel.close()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+            await subscription.close()
+            raise_if_cancelled()
+
+    async def _open(self, queue: str, prefetch: int) -> "RabbitSubscription":
+        """A consumer of its own. The topology is declared first, since the queue may have been deleted."""
+        connection = await self._link.connection()
+        subscription = RabbitSubscription(queue)
+        try:
+            async with broker_errors(f"consuming {queue}", CALL_SECONDS):
+                await subscription.start(await open_channel(connection, publishes=False), prefetch)
+        except BrokerUnavailable as error:
+            await subscription.close()
+            self._link.condemn(str(error))
+            raise SubscriptionLost(str(error)) from error
+        return subscription
 
 
 class RabbitSubscription:
@@ -249,19 +259,20 @@ class RabbitSubscription:
         self._cancelled = True
         self._changed.set()
 
-    async def cancel_when_idle(self, idle_seconds: float) -> None:
-        """Cancels once nothing has come for that long and all is acked, for the router to subscribe anew.
-
-        A consumer cannot know whether its queue still knows it. Measured on 3.10, where a queue was deleted
-        and declared anew at a bad moment: once it had no consumer and told nobody, once it had handed twenty
-        messages to a channel that took them for old ones. Either way nothing came any more.
-        """
+    async def idle(self, seconds: float) -> None:
+        """See Renewable."""
         seen = -1
         while seen != self._received or self._received != self._acked or self._withholding:
             seen = self._received
-            await asyncio.sleep(idle_seconds)
-        with contextlib.suppress(SubscriptionLost):
-            await self.cancel()
+            await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """See Renewable."""
+        self.end()
+        if self._channel is not None:
+            with contextlib.suppress(BrokerUnavailable):
+                async with broker_errors("closing a channel", CALL_SECONDS):
+                    await self._channel.close()
 
     async def _until_nothing_is_under_way(self) -> None:
         loop = asyncio.get_running_loop()
@@ -271,7 +282,8 @@ class RabbitSubscription:
             now = loop.time()
             if received != self._received:
                 received, quiet_since = self._received, now
-            if now - quiet_since > QUIET_SECONDS or now - began > LONGEST_WITHHOLDING_SECONDS:
+            patience = 1 - (now - began) / LONGEST_WITHHOLDING_SECONDS
+            if now - quiet_since > QUIET_SECONDS * patience:
                 return
             await asyncio.sleep(POLL_SECONDS)
 

@@ -7,8 +7,10 @@ import pytest
 
 from shared.infrastructure import ClusterInfrastructure
 from shared.messaging.ports import OutgoingMessage
+from shared.messaging.renewal import RenewedSubscription
 from shared.pipeline import NOTIFIER
 from tests.harness.running import Pipeline, settings_of
+from tests.harness.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
@@ -29,23 +31,26 @@ async def test_a_supervisor_cancelled_at_any_moment_ends(running_pipeline: Pipel
         assert ended, f"still running after a cancellation in moment {moment}"
 
 
-async def test_an_idle_consumer_ends_by_itself_and_nothing_is_delivered_twice(
-    running_pipeline: Pipeline,
-) -> None:
-    """Its successor is known to the queue for certain; one that was forgotten would never learn of it."""
+async def test_a_consumer_that_is_renewed_while_idle_gets_everything_once(running_pipeline: Pipeline) -> None:
+    """Each of its lives is known to the queue for certain; one that was forgotten would never learn of it."""
     infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster), random.Random(1))
     publisher = infrastructure.publisher("idle", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("idle")
     queue = NOTIFIER.dead_queue
+    seen: list[tuple[bytes, bool]] = []
+    bodies = [str(number).encode() for number in range(4)]
     supervising = [asyncio.create_task(each.run()) for each in (publisher, subscriber)]
     await publisher.wait_ready()
-    seen: list[tuple[bytes, bool]] = []
-    for body in (b"1", b"2"):
-        async with subscriber.subscribe(queue, prefetch=10) as subscription:
+    async with subscriber.subscribe(queue, prefetch=10) as subscription:
+        assert isinstance(subscription, RenewedSubscription)
+        for body in bodies:
+            receiving = asyncio.create_task(subscription.receive(10))
+            already = subscription.renewals
+            await wait_until(lambda already=already: subscription.renewals > already, what="a renewal")
             await publisher.publish(OutgoingMessage(exchange="", routing_key=queue, body=body))
-            while deliveries := await subscription.receive(10):
-                seen += [(delivery.body, delivery.redelivered) for delivery in deliveries]
-                await subscription.ack(deliveries[-1])
+            (delivery,) = await receiving
+            seen.append((delivery.body, delivery.redelivered))
+            await subscription.ack(delivery)
     for task in supervising:
         task.cancel()
-    assert seen == [(b"1", False), (b"2", False)]
+    assert seen == [(body, False) for body in bodies]

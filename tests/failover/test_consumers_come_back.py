@@ -1,9 +1,11 @@
 """Whatever ends a consumer, it is consuming again within seconds."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
-from tests.harness.brokers import delete_queue, frozen_part, management, rabbitmqctl
+from tests.harness.brokers import delete_queue, frozen, frozen_part, management, rabbitmqctl
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 from tests.harness.trial import trial
@@ -69,9 +71,11 @@ async def test_an_ack_timeout_of_the_broker_closes_the_channel_and_loses_nothing
     try:
         await pipeline.stop("order_processor")
         await pipeline.start("order_processor")
-        async with trial(pipeline, orders=100, concurrency=10) as run:
-            await run.reached(0.3)
+        async with AsyncExitStack() as processor, trial(pipeline, orders=100, concurrency=10) as run:
+            await processor.enter_async_context(frozen(pipeline.services.pid("order_processor")))
+            await run.reached(1.0)
             async with frozen_part(pipeline, "redis"):
+                await processor.aclose()
                 await wait_until(
                     lambda: any(ACK_TIMED_OUT in pipeline.cluster.log_text(node) for node in NODES),
                     what="the broker to close a channel",
