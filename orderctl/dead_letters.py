@@ -50,6 +50,13 @@ def dashboard_url(url: str | None, data_dir: Path | None) -> str:
     return (chosen or current_system(data_dir).service_url("dashboard")).rstrip("/")
 
 
+def dashboard_token(url: str | None, data_dir: Path | None) -> str | None:
+    """What the system of this machine made up for its own dashboard; None for anybody else's."""
+    if url or os.environ.get(URL_VARIABLE):
+        return None
+    return current_system(data_dir).dashboard_token()
+
+
 class DeadLetterClient:
     """One session with the dashboard; made by `connect`. Every method raises OrderctlError."""
 
@@ -122,10 +129,11 @@ def _failure(status: int, content: bytes) -> Exception:
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[DeadLetterClient]:
-    """A client for as long as the block runs."""
-    token = _DashboardAccess().token
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+async def connect(url: str, token: str | None = None) -> AsyncIterator[DeadLetterClient]:
+    """A client for as long as the block runs; the operator's own token goes before `token`."""
+    chosen = _DashboardAccess().token
+    token = chosen.get_secret_value() if chosen else token
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=None, connect=5.0, sock_read=SILENCE_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
         yield DeadLetterClient(session, url)

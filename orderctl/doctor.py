@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from rich.text import Text
 
+from orderctl.docker import engine
 from orderctl.embedded import MODE as EMBEDDED, PROCESS as EMBEDDED_PROCESS
 from orderctl.management import short_queues
 from orderctl.native import packages, processes, redis
@@ -19,6 +19,7 @@ from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, NODE_NAMES
 from orderctl.native.services import SERVICES
 from orderctl.native.supervisor import NAME as SUPERVISOR
+from orderctl.native.system import MODE as NATIVE
 from orderctl.system import SystemStatus
 
 LEAST_FREE_BYTES = 500 * 1024 * 1024
@@ -60,7 +61,8 @@ def examine(status: SystemStatus) -> list[Finding]:
     if status.anything_runs and status.mode == EMBEDDED:
         findings += [*_services(status), _remark(status.warning)]
     elif status.anything_runs:
-        findings += [*_nodes(status), *_services(status), *_supervision(status)]
+        findings += [*_nodes(status), *_services(status)]
+        findings += _supervision(status) if status.mode == NATIVE else []
         findings += [*_queues(status), *_durability(status)]
     else:
         findings.append(_remark("nothing runs", "start it with: orderctl up"))
@@ -74,7 +76,7 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
         _fine(f"Python {version}") if supported else _fault(f"Python {version}", "3.11 to 3.13 are supported")
     )
     absent = packages.missing()
-    if absent and status.mode == EMBEDDED:
+    if absent and status.mode != NATIVE:
         yield _fine(f"not installed, and not needed here: {', '.join(absent)}")
     elif absent:
         yield _absent(absent, needed=status.anything_runs)
@@ -103,36 +105,35 @@ def _absent(names: list[str], *, needed: bool) -> Finding:
 
 
 def _docker() -> Finding:
-    command = ["docker", "info", "--format", "{{.ServerVersion}}"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return _fine("no Docker engine; native mode needs none")
-    if answer.returncode or not answer.stdout.strip():
-        return _fine("no Docker engine answers; native mode needs none")
-    return _fine(f"Docker engine {answer.stdout.strip()} answers")
+    version = engine.engine_version()
+    if version is None:
+        return _fine("no Docker engine answers; only docker mode needs one")
+    compose = engine.compose_version()
+    return _fine(
+        f"Docker engine {version} answers, " + (f"compose {compose}" if compose else "without compose")
+    )
 
 
 def _nodes(status: SystemStatus) -> Iterator[Finding]:
     for node in status.rabbitmq:
-        if node.pid is None:
+        if node.running:
+            yield _fine(f"{node.node} serves{_with_pid(node.pid)}")
+        elif node.pid is None:
             yield _fault(f"{node.node} does not run", f"orderctl start {node.node}, or orderctl up")
-        elif not node.running:
-            yield _fault(f"{node.node} runs but does not serve", "it may wait for the others: orderctl up")
         else:
-            yield _fine(f"{node.node} serves, pid {node.pid}")
+            yield _fault(f"{node.node} runs but does not serve", "it may wait for the others: orderctl up")
 
 
 def _services(status: SystemStatus) -> Iterator[Finding]:
     for service in status.services:
-        if service.pid is None:
+        if service.ready:
+            yield _fine(f"{service.name} is ready{_with_pid(service.pid)}")
+        elif service.pid is None:
             yield _fault(
                 f"{service.name} does not run", f"orderctl start {service.name}; orderctl logs {service.name}"
             )
-        elif not service.ready:
-            yield _fault(f"{service.name} is not ready: {service.reason}", f"orderctl logs {service.name}")
         else:
-            yield _fine(f"{service.name} is ready, pid {service.pid}")
+            yield _fault(f"{service.name} is not ready: {service.reason}", f"orderctl logs {service.name}")
 
 
 def _supervision(status: SystemStatus) -> Iterator[Finding]:
@@ -166,7 +167,7 @@ def _durability(status: SystemStatus) -> Iterator[Finding]:
             f"Redis may lose what it acknowledged: {', '.join(faults)}", "orderctl stop redis; orderctl up"
         )
     else:
-        yield _fine(f"Redis keeps what it acknowledges, pid {status.redis.pid}")
+        yield _fine(f"Redis keeps what it acknowledges{_with_pid(status.redis.pid)}")
 
 
 def _strangers(layout: Layout) -> Iterator[Finding]:
@@ -181,6 +182,11 @@ def _strangers(layout: Layout) -> Iterator[Finding]:
             yield _remark(
                 f"{owned.program} ({owned.record.pid}) is ours but not recorded", "orderctl down ends it"
             )
+
+
+def _with_pid(pid: int | None) -> str:
+    """Where a process cannot be seen from here, it may run all the same."""
+    return f", pid {pid}" if pid else ""
 
 
 def _fine(what: str) -> Finding:

@@ -5,13 +5,16 @@ by its entry in `_WAYS`, which stand in the order in which `auto` prefers them.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from orderctl.docker import provision
+from orderctl.docker.compose import PORT_VARIABLES
+from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
 from orderctl.errors import ModeUnavailableError, OrderctlError
 from orderctl.native import packages
@@ -40,6 +43,15 @@ class _Way:
 
 
 _WAYS: Mapping[Mode, _Way] = {
+    Mode.DOCKER: _Way(
+        build=lambda folder: DockerSystem(
+            folder,
+            chosen_ports=chosen_ports(PORT_VARIABLES),
+            is_default=folder == project_root() / ".data" / Mode.DOCKER,
+        ),
+        is_offered=provision.is_offered,
+        keeps_data=True,
+    ),
     Mode.NATIVE: _Way(
         build=lambda folder: NativeSystem(folder, chosen_ports=chosen_ports()),
         is_offered=lambda: not packages.missing() or packages.installable(),
@@ -52,6 +64,7 @@ _WAYS: Mapping[Mode, _Way] = {
     ),
 }
 _RECORD = "mode"
+SERVICE_PORTS = tuple(setting for spec in SERVICES.values() for setting in spec.ports)
 
 
 def system_for(mode: Mode, data_dir: Path | None) -> System:
@@ -138,10 +151,9 @@ def _write_down(mode: Mode, data_dir: Path | None) -> None:
         raise OrderctlError(f"the data folder cannot be made: {error}", advice=advice) from error
 
 
-def chosen_ports() -> dict[str, int]:
-    """The service ports that the operator set, by environment or `.env`, keyed by the setting's name."""
+def chosen_ports(settings: Iterable[str] = SERVICE_PORTS) -> dict[str, int]:
+    """The ports that the operator set, by environment or `.env`, keyed by the setting's name."""
     values = {**dotenv_values(project_root() / ".env"), **os.environ}
-    settings = [setting for spec in SERVICES.values() for setting in spec.ports]
     return {setting: _port(setting, value) for setting in settings if (value := values.get(setting))}
 
 

@@ -55,9 +55,10 @@ class SystemStatus:
 
     @property
     def anything_runs(self) -> bool:
-        """True if any part has a process."""
+        """True if any part has a process, or does its work where its process cannot be seen."""
+        works = [service.ready for service in self.services] + [node.running for node in self.rabbitmq]
         pids = [service.pid for service in self.services] + [node.pid for node in self.rabbitmq]
-        return any(pid is not None for pid in (*pids, self.redis.pid))
+        return any((*works, self.redis.ready)) or any(pid is not None for pid in (*pids, self.redis.pid))
 
     def service(self, name: str) -> ServiceStatus:
         """One service by its name."""
@@ -96,6 +97,9 @@ class System(Protocol):
 
     def service_url(self, name: str) -> str:
         """Where clients reach a service, whether it runs or not; raises OrderctlError if they do not."""
+
+    def dashboard_token(self) -> str | None:
+        """What the dashboard wants before it shows dead letters; None where it wants nothing of us."""
 
     def kill(self, name: str) -> str:
         """End a part as a crash would; the answer says what that means."""

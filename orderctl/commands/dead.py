@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir
-from orderctl.dead_letters import DeadLetterClient, connect, dashboard_url
+from orderctl.dead_letters import DeadLetterClient, connect, dashboard_token, dashboard_url
 from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
 from orderctl.errors import OrderctlError
 from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, err, out, print_json, readable_errors
@@ -191,10 +191,10 @@ def _act(
 def _ask(
     url: str | None, data_dir: Path | None, question: Callable[[DeadLetterClient], Awaitable[Result]]
 ) -> Result:
-    address = dashboard_url(url, data_dir)
+    address, token = dashboard_url(url, data_dir), dashboard_token(url, data_dir)
 
     async def conversation() -> Result:
-        async with connect(address) as client:
+        async with connect(address, token) as client:
             return await question(client)
 
     return asyncio.run(conversation())

@@ -2,6 +2,7 @@
 
 import time
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
@@ -12,6 +13,7 @@ from orderctl.modes import Mode, current_system, forget, keeps_data, system_to_b
 from orderctl.system import SystemStatus
 from orderctl.terminal import command_name, out, readable_errors
 
+DEFAULT_PASSWORDS = ("guest", "pipeline")
 EXAMPLE_ORDER = '{"id":"order123","sku":"mag-safe-phone-case","qty":2}'
 
 
@@ -59,7 +61,7 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
     rows += [("dashboard", f"{dashboard.url}/"), ("its metrics", f"{dashboard.url}/metrics")]
     rows += [(f"{service.name} metrics", f"{service.ops_url}/metrics") for service in status.services[:-1]]
     rows += [
-        ("RabbitMQ management", f"{node.management_url.replace('guest:guest@', '')}/  (guest, guest)")
+        ("RabbitMQ management", _without_credentials(node.management_url))
         for node in status.rabbitmq[:1]
         if node.management_url
     ]
@@ -74,3 +76,10 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
         )
     )
     out.print(Text(f"  curl '{dashboard.url}/metrics?sku=mag-safe-phone-case&order_id=order123'\n"))
+
+
+def _without_credentials(url: str) -> str:
+    """The address, and who may enter; a password that somebody chose is not shown."""
+    parts = urlsplit(url)
+    known = parts.password if parts.password in DEFAULT_PASSWORDS else "the password that you chose"
+    return f"{parts.scheme}://{parts.hostname}:{parts.port}/  ({parts.username}, {known})"

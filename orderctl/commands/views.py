@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from orderctl.commands.options import DataDir
+from orderctl.docker.system import DockerSystem
 from orderctl.doctor import examine
 from orderctl.errors import UnknownPartError
 from orderctl.follow import follow, show_tail
@@ -34,7 +35,11 @@ def logs(
 ) -> None:
     """Show the end of the logs, each line under the name of its part."""
     with readable_errors():
-        files = current_system(data_dir).logs()
+        system = current_system(data_dir)
+        if following and isinstance(system, DockerSystem):
+            system.follow_logs(service, lines)
+            return
+        files = system.logs()
         if service is not None:
             if service not in files:
                 raise UnknownPartError(f"{service} has no log; there are: {', '.join(files) or 'none yet'}")

@@ -35,3 +35,8 @@ def _ask(command: Sequence[str]) -> str | None:
         return None
     said = answer.stdout.strip()
     return said if answer.returncode == 0 and said else None
+
+
+def can_be_pulled(name: str) -> bool:
+    """Whether a registry has the image, which is asked without fetching it."""
+    return _ask(["docker", "manifest", "inspect", name]) is not None

@@ -7,7 +7,9 @@ from functools import cache
 
 from orderctl.native.layout import project_root
 
-_DEFAULT = re.compile(r"^ *image: \$\{(\w+):-([^}]+)\}$", re.MULTILINE)
+PIPELINE_IMAGE = "PIPELINE_IMAGE"
+
+_DEFAULT = re.compile(r"\$\{(\w+_IMAGE):-([^}]+)\}")
 
 
 def image(variable: str) -> str:

@@ -93,6 +93,10 @@ class EmbeddedSystem:
             raise UnknownPartError(f"{name} has no port for clients")
         return url
 
+    def dashboard_token(self) -> str | None:
+        """See `System`: on loopback nobody is asked for one, and a chosen one is the operator's."""
+        return None
+
     def logs(self) -> dict[str, Path]:
         """The log of each service, and of the process around them."""
         names = (*SERVICES, PROCESS)

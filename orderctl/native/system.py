@@ -79,6 +79,10 @@ class NativeSystem:
             raise UnknownPartError(f"{name} has no port for clients")
         return url
 
+    def dashboard_token(self) -> str | None:
+        """See `System`: on loopback nobody is asked for one, and a chosen one is the operator's."""
+        return None
+
     def logs(self) -> dict[str, Path]:
         """The log of each part that has one."""
         names = (*SERVICES, *PARTS, supervisor.NAME, "epmd", "packages")

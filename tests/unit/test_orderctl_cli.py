@@ -11,13 +11,13 @@ from orderctl.cli import app
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("mode", ["docker"])
-def test_a_mode_that_comes_later_says_so(mode: str, tmp_path: Path) -> None:
-    """An unavailable mode is one line and status 2, and starts nothing."""
-    result = runner.invoke(app, ["up", "--mode", mode, "--data-dir", str(tmp_path / "data")])
+def test_a_mode_that_cannot_be_had_here_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An unavailable mode is one line, another one to take, and status 2."""
+    monkeypatch.setattr("orderctl.docker.engine.engine_version", lambda: None)
+    result = runner.invoke(app, ["up", "--mode", "docker", "--data-dir", str(tmp_path / "data")])
     assert result.exit_code == 2
-    assert f"mode {mode}" in result.output
-    assert not (tmp_path / "data").exists()
+    assert "no Docker engine answers" in result.output
+    assert "orderctl up --mode native" in result.output
 
 
 def test_status_of_nothing_is_complete_json(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from orderctl.docker import engine as docker_engine
+from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
 from orderctl.modes import Mode, current_system, forget, keeps_data, system_for, system_to_bring_up
 from orderctl.native import packages
@@ -17,25 +19,37 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, *, missing: list[str], installable: bool) -> None:
-    """A machine without these packages."""
+def machine(
+    monkeypatch: pytest.MonkeyPatch, *, missing: list[str], installable: bool, engine: bool = False
+) -> None:
+    """A machine without these packages, with an engine that has the images or with none."""
+    monkeypatch.setattr(docker_engine, "engine_version", lambda: "28.0" if engine else None)
+    monkeypatch.setattr(docker_engine, "compose_version", lambda: "2.30")
+    monkeypatch.setattr(docker_engine, "missing_images", lambda names: [])
     monkeypatch.setattr(packages, "missing", lambda: missing)
     monkeypatch.setattr(packages, "installable", lambda: installable)
 
 
 @pytest.mark.parametrize(
-    ("missing", "installable", "expected"),
+    ("engine", "missing", "installable", "expected"),
     [
-        ([], False, NativeSystem),
-        (["rabbitmq-server"], True, NativeSystem),
-        (["rabbitmq-server"], False, EmbeddedSystem),
+        (True, [], False, DockerSystem),
+        (True, ["rabbitmq-server"], False, DockerSystem),
+        (False, [], False, NativeSystem),
+        (False, ["rabbitmq-server"], True, NativeSystem),
+        (False, ["rabbitmq-server"], False, EmbeddedSystem),
     ],
 )
 def test_auto_takes_the_best_that_the_machine_offers(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, missing: list[str], installable: bool, expected: type
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    engine: bool,
+    missing: list[str],
+    installable: bool,
+    expected: type,
 ) -> None:
-    """Real brokers where they are or can be installed; else everything in one process."""
-    machine(monkeypatch, missing=missing, installable=installable)
+    """Containers; else real brokers where they are or can be installed; else everything in one process."""
+    machine(monkeypatch, missing=missing, installable=installable, engine=engine)
     assert isinstance(system_to_bring_up(Mode.AUTO, folder), expected)
 
 
@@ -69,5 +83,6 @@ def test_a_record_that_nobody_can_read_is_none(folder: Path) -> None:
 def test_each_mode_has_a_folder_of_its_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look at one leaves the data of the other alone."""
     monkeypatch.delenv(DATA_DIR_VARIABLE, raising=False)
-    folders = {system_for(mode, None).status().data_dir for mode in (Mode.NATIVE, Mode.EMBEDDED)}
-    assert folders == {project_root() / ".data" / "native", project_root() / ".data" / "embedded"}
+    modes = (Mode.DOCKER, Mode.NATIVE, Mode.EMBEDDED)
+    folders = {system_for(mode, None).status().data_dir for mode in modes}
+    assert folders == {project_root() / ".data" / mode for mode in modes}

@@ -1,0 +1,117 @@
+"""The compose project of one data folder, and the environment in which compose reads its files."""
+
+import hashlib
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from dotenv import dotenv_values
+
+from orderctl.errors import PartFailedError
+from orderctl.native.layout import Layout, project_root
+from orderctl.native.ports import NODE_NAMES, REDIS, Ports
+from orderctl.native.services import SERVICES
+
+FILES = ("docker-compose.yml", "deploy/docker-compose.orderctl.yml")
+PROJECT = "order-pipeline"
+PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
+TOKEN_VARIABLE = "DASHBOARD_TOKEN"  # noqa: S105 - the name of a variable
+ANSWER_SECONDS = 120.0
+
+PORT_VARIABLES: Mapping[str, str] = {
+    **{f"{node.upper()}_PORT": f"{node}.amqp" for node in NODE_NAMES},
+    **{f"{node.upper()}_MANAGEMENT_PORT": f"{node}.management" for node in NODE_NAMES},
+    "REDIS_PORT": REDIS,
+    **{setting: port for spec in SERVICES.values() for setting, port in spec.ports.items()},
+}
+"""Each variable through which compose is told a port, with the name of that port."""
+
+
+def settings() -> dict[str, str]:
+    """What compose would read itself: the environment, then `.env`."""
+    return {
+        name: value
+        for name, value in {**dotenv_values(project_root() / ".env"), **os.environ}.items()
+        if value is not None
+    }
+
+
+def ports_of_part(part: str) -> tuple[str, ...]:
+    """The names of the ports that one part publishes."""
+    return tuple(port for port in PORT_VARIABLES.values() if port.partition(".")[0] == part)
+
+
+class Compose:
+    """Runs `docker compose` for one data folder; a folder of its own means a project of its own."""
+
+    def __init__(self, layout: Layout, ports: Ports, *, is_default: bool) -> None:
+        self._layout = layout
+        self._ports = ports
+        folder = hashlib.sha256(str(layout.data_dir).encode()).hexdigest()[:10]
+        usual = os.environ.get(PROJECT_VARIABLE) or PROJECT
+        self.project = usual if is_default else f"{PROJECT}-{folder}"
+
+    def command(self, *words: str) -> list[str]:
+        """The whole command line."""
+        files = [word for file in FILES for word in ("--file", str(project_root() / file))]
+        return ["docker", "compose", "--project-name", self.project, *files, *words]
+
+    def environment(self) -> dict[str, str]:
+        """What compose reads: the settled ports, and the token, whatever `.env` says of them."""
+        ports = {variable: str(self._ports[port]) for variable, port in PORT_VARIABLES.items()}
+        return {**os.environ, **ports, TOKEN_VARIABLE: self.token() or "", "COMPOSE_PROGRESS": "plain"}
+
+    def run(self, *words: str) -> str:
+        """Run to the end and return what it printed; raises PartFailedError with what it said."""
+        try:
+            answer = subprocess.run(
+                self.command(*words),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=ANSWER_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PartFailedError(f"docker compose {words[0]}: {error}") from error
+        if answer.returncode:
+            last = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
+            raise PartFailedError(f"docker compose {words[0]}: {''.join(last)}")
+        return answer.stdout
+
+    def start(self, log: IO[bytes], *words: str) -> "subprocess.Popen[bytes]":
+        """Run in the background, with everything that it prints in a log."""
+        return subprocess.Popen(
+            self.command(*words),
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def images(self) -> list[str]:
+        """Every image that the project runs."""
+        return sorted(set(self.run("config", "--images").split()))
+
+    # --- the token ---------------------------------------------------------------------------------------
+
+    def token(self) -> str | None:
+        """What the dashboard wants before it shows dead letters: chosen by the operator, or made by us."""
+        chosen = settings().get(TOKEN_VARIABLE)
+        if chosen:
+            return chosen
+        return self._token_file.read_text(encoding="ascii") if self._token_file.is_file() else None
+
+    def ensure_token(self) -> None:
+        """Make a token once per data folder where the operator chose none."""
+        if self.token() is None:
+            self._token_file.touch(mode=0o600)
+            self._token_file.write_text(secrets.token_urlsafe(24), encoding="ascii")
+
+    @property
+    def _token_file(self) -> Path:
+        return self._layout.data_dir / "dashboard-token"

@@ -1,0 +1,271 @@
+"""The whole pipeline in containers: the compose file brought up, looked at, broken and taken down."""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from orderctl.docker import provision
+from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part, settings
+from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
+from orderctl.errors import PartFailedError, UnknownPartError
+from orderctl.management import takes_clients, view
+from orderctl.native import redis
+from orderctl.native.layout import Layout
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
+from orderctl.native.services import SERVICES, Readiness, client_url, operations_url, readiness_of, spec_of
+from orderctl.progress import Progress, Step, StepState
+from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+
+MODE = "docker"
+PARTS = (*NODE_NAMES, REDIS, *SERVICES)
+BROKER_USER = "pipeline"
+UP_SECONDS = 240
+POLL_SECONDS = 0.5
+LOG_LINES = 2_000
+PASSWORD_VARIABLE = "RABBITMQ_PASSWORD"  # noqa: S105 - the name of a variable
+
+
+class DockerSystem:
+    """Everything of one compose project; implements `System`. The data folder holds what we know of it."""
+
+    def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int], is_default: bool) -> None:
+        """`chosen_ports` is keyed by compose's variable, such as GATEWAY_PORT or RABBITMQ1_PORT."""
+        self.layout = Layout(data_dir.resolve())
+        self._ports = Ports(
+            self.layout,
+            chosen={PORT_VARIABLES[name]: port for name, port in chosen_ports.items()},
+            chosen_by={PORT_VARIABLES[name]: name for name in chosen_ports},
+        )
+        self.compose = Compose(self.layout, self._ports, is_default=is_default)
+
+    # --- everything --------------------------------------------------------------------------------------
+
+    def up(self, progress: Progress) -> None:
+        """Start whatever is missing; returns when every container is healthy. Raises OrderctlError."""
+        with self.layout.locked():
+            provision.ensure_engine()
+            self.compose.ensure_token()
+            provision.ensure_images(self.compose, progress, self.layout.log("build"))
+            self._claim_ports(progress)
+            self._up(progress)
+
+    def down(self, *, wipe: bool, progress: Progress) -> None:
+        """Stop and remove the containers, those of a profile too; with `wipe` their volumes as well."""
+        with self.layout.locked():
+            words = ["--profile", "observability", "down", *(["--volumes"] if wipe else [])]
+            self._follow(progress, words, wanted_running=False)
+            if wipe:
+                self.layout.wipe()
+                progress(Step(name="data", state=StepState.DONE, detail="volumes removed"))
+
+    def status(self) -> SystemStatus:
+        """Look at every part now, side by side; an engine that does not answer has nothing running."""
+        found = self._containers()
+        with ThreadPoolExecutor(len(PARTS)) as pool:
+            services = pool.map(lambda name: self._service_status(name, found.get(name)), SERVICES)
+            nodes = pool.map(lambda node: self._node_status(node, found.get(node)), NODE_NAMES)
+            return SystemStatus(
+                mode=MODE,
+                data_dir=self.layout.data_dir,
+                services=tuple(services),
+                rabbitmq=tuple(nodes),
+                redis=self._redis_status(found.get(REDIS)),
+            )
+
+    def service_url(self, name: str) -> str:
+        """Where clients reach a service; raises UnknownPartError for one without a port for them."""
+        url = client_url(spec_of(name), self._ports)
+        if url is None:
+            raise UnknownPartError(f"{name} has no port for clients")
+        return url
+
+    def dashboard_token(self) -> str | None:
+        """See `System`."""
+        return self.compose.token()
+
+    # --- logs --------------------------------------------------------------------------------------------
+
+    def logs(self) -> dict[str, Path]:
+        """The end of each container's output, copied into a file now."""
+        for name, container in self._containers().items():
+            write_log(container, self.layout.log(name), LOG_LINES)
+        names = (*PARTS, "compose", "build")
+        return {name: self.layout.log(name) for name in names if self.layout.log(name).exists()}
+
+    def follow_logs(self, name: str | None, lines: int) -> None:
+        """Print what the containers write, until interrupted."""
+        if name is not None:
+            _known(name)
+        words = ["logs", "--follow", "--tail", str(lines), *([name] if name else [])]
+        subprocess.run(self.compose.command(*words), env=self.compose.environment(), check=False)
+
+    # --- one part ----------------------------------------------------------------------------------------
+
+    def kill(self, name: str) -> str:
+        """SIGKILL: inside its container for a service, which comes back; else to the container."""
+        container = self._running(name)
+        if container is None:
+            return f"{name} was not running"
+        if name in SERVICES:
+            kill_inside(container)
+            return f"{name} killed; its restart policy starts it again"
+        docker("kill", container.id)
+        return f"{name} killed; bring it back with: orderctl start {name}"
+
+    def stop(self, name: str) -> str:
+        """Stop one part gracefully; it stays down until it is started."""
+        if self._running(name) is None:
+            return f"{name} was not running"
+        self.compose.run("stop", name)
+        return f"{name} stopped; bring it back with: orderctl start {name}"
+
+    def start(self, name: str) -> str:
+        """Start one part; returns once its process runs."""
+        running = self._running(name)
+        if running is not None:
+            return f"{name} runs already{_with_pid(running)}"
+        self.compose.run("up", "--detach", "--no-deps", "--no-recreate", "--no-build", name)
+        found = self._containers()
+        if name not in found or not found[name].running:
+            raise self._failure(name, "ended at once")
+        peers = [peer for peer in NODE_NAMES if peer != name and not _runs(found.get(peer))]
+        waits = f"; it may wait for {' and '.join(peers)} before it serves" if peers else ""
+        return f"{name} started{_with_pid(found[name])}{waits if name in NODE_NAMES else ''}"
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _containers(self) -> dict[str, Container]:
+        try:
+            return containers_of(self.compose.project)
+        except PartFailedError:
+            return {}
+
+    def _running(self, name: str) -> Container | None:
+        container = containers_of(self.compose.project).get(_known(name))
+        return container if _runs(container) else None
+
+    def _claim_ports(self, progress: Progress) -> None:
+        """Settle the ports that no running container of ours publishes yet."""
+        found = self._containers()
+        published = {port for each in found.values() if each.running for port in each.published}
+        wanted = [port for part in PARTS for port in ports_of_part(part)]
+        self._ports.claim([port for port in wanted if self._ports[port] not in published], progress)
+
+    def _up(self, progress: Progress) -> None:
+        words = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", str(UP_SECONDS)]
+        fault = self._follow(progress, words, wanted_running=True)
+        found = self._containers()
+        ill = [name for name in PARTS if name not in found or not found[name].healthy]
+        if ill or fault:
+            name = next(
+                (name for name in ill if name in found and found[name].restarts), (*ill, "compose")[0]
+            )
+            raise self._failure(name, _state(found.get(name)) if ill else fault)
+
+    def _follow(self, progress: Progress, words: list[str], *, wanted_running: bool) -> str:
+        """Run compose, showing each part's state meanwhile; the answer is what it failed with, or nothing."""
+        log = self.layout.log("compose")
+        with log.open("wb") as output:
+            process = self.compose.start(output, *words)
+            try:
+                while process.poll() is None:
+                    self._report(progress, wanted_running=wanted_running)
+                    time.sleep(POLL_SECONDS)
+            finally:
+                process.terminate()
+                process.wait()
+        self._report(progress, wanted_running=wanted_running)
+        if not process.returncode:
+            return ""
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        if not wanted_running:
+            raise PartFailedError(f"docker compose {words[-1]}: {''.join(last)}", log=log)
+        return "".join(last) or f"docker compose ended with {process.returncode}"
+
+    def _report(self, progress: Progress, *, wanted_running: bool) -> None:
+        found = self._containers()
+        for name in PARTS:
+            container = found.get(name)
+            if wanted_running:
+                done = container is not None and container.healthy
+                detail = self._address(name) if done else _state(container)
+            else:
+                done, detail = not _runs(container), "stopped" if not _runs(container) else "draining"
+            progress(Step(name=name, state=StepState.DONE if done else StepState.WORKING, detail=detail))
+
+    def _failure(self, name: str, what: str) -> PartFailedError:
+        container = self._containers().get(name)
+        if container is not None:
+            write_log(container, self.layout.log(name), LOG_LINES)
+        return PartFailedError(f"{name}: {what}", log=self.layout.log(name if container else "compose"))
+
+    # --- status ------------------------------------------------------------------------------------------
+
+    def _address(self, name: str) -> str:
+        if name in SERVICES:
+            return client_url(spec_of(name), self._ports) or operations_url(spec_of(name), self._ports)
+        return f"{LOOPBACK}:{self._ports[ports_of_part(name)[0]]}"
+
+    def _service_status(self, name: str, container: Container | None) -> ServiceStatus:
+        spec = spec_of(name)
+        answer = Readiness(ready=False, reason="not running")
+        if container is not None and container.running:
+            if self._ports[spec.operations_port] in container.published:
+                answer = readiness_of(spec, self._ports)
+            else:
+                answer = Readiness(ready=container.healthy, reason=container.health)
+        return ServiceStatus(
+            name=name,
+            url=client_url(spec, self._ports),
+            ops_url=operations_url(spec, self._ports),
+            pid=container.pid() if container else None,
+            ready=answer.ready,
+            reason=answer.reason,
+        )
+
+    def _node_status(self, node: str, container: Container | None) -> NodeStatus:
+        password = settings().get(PASSWORD_VARIABLE) or BROKER_USER
+        credentials = f"{BROKER_USER}:{password}"
+        amqp, management = self._ports[f"{node}.amqp"], self._ports[f"{node}.management"]
+        management_url = f"http://{credentials}@{LOOPBACK}:{management}"
+        seen = view(management_url) if _runs(container) and takes_clients(amqp) else None
+        return NodeStatus(
+            node=node,
+            amqp_url=f"amqp://{credentials}@{LOOPBACK}:{amqp}/",
+            management_url=management_url,
+            pid=container.pid() if container else None,
+            running=seen is not None and node in seen.running,
+        )
+
+    def _redis_status(self, container: Container | None) -> RedisStatus:
+        port = self._ports[REDIS]
+        return RedisStatus(
+            url=f"redis://{LOOPBACK}:{port}/0",
+            pid=container.pid() if container else None,
+            ready=_runs(container) and redis.ready(port),
+        )
+
+
+def _runs(container: Container | None) -> bool:
+    return container is not None and container.running
+
+
+def _state(container: Container | None) -> str:
+    if container is None:
+        return "waiting"
+    if container.restarts and not container.healthy:
+        return f"ended {container.restarts} times"
+    return (container.health or "running") if container.running else "not running"
+
+
+def _with_pid(container: Container) -> str:
+    pid = container.pid()
+    return f", pid {pid}" if pid else ""
+
+
+def _known(name: str) -> str:
+    if name not in PARTS:
+        raise UnknownPartError(f"{name} is none of {', '.join(PARTS)}")
+    return name
