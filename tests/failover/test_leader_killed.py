@@ -17,9 +17,9 @@ async def test_no_order_is_lost_or_doubled_when_the_leader_of_the_queue_is_kille
     pipeline: Pipeline, record_property: Callable[[str, object], None]
 ) -> None:
     """2,000 orders under load, SIGKILL of the leader in the middle: lost 0, doubled 0, oversold 0."""
+    leader = await leader_of(pipeline, ORDER_PROCESSOR.queue)
     async with trial(pipeline, orders=2_000, concurrency=50) as run:
         await run.reached(0.25)
-        leader = await leader_of(pipeline, ORDER_PROCESSOR.queue)
         await asyncio.to_thread(pipeline.cluster.kill, leader)
         verdict = await run.finish()
         available = await run.client.stock(run.sku)

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 
 
@@ -28,8 +29,15 @@ async def management(pipeline: Pipeline, path: str, method: str = "GET") -> Any:
 
 
 async def leader_of(pipeline: Pipeline, queue: str) -> str:
-    """The name under which we know the node that leads a queue."""
-    return str((await management(pipeline, f"queues/%2F/{queue}"))["leader"]).partition("@")[0]
+    """The name under which we know the node that leads a queue, by the word of the queue's own members.
+
+    What the management interfaces say may be from before the last election, for as long as nothing changes.
+    """
+    cluster = pipeline.cluster
+    question = f"{{ok, _, {{_, Leader}}}} = ra:members({{'%2F_{queue}', node()}}), Leader."
+    asked = next(node for node in NODES if cluster.seen_by(node))
+    said = await asyncio.to_thread(cluster.rabbitmqctl, asked, "eval", question)
+    return next(node for node in NODES if said.strip() == cluster.erlang_name(node))
 
 
 async def delete_queue(pipeline: Pipeline, queue: str) -> None:
