@@ -6,12 +6,13 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := $(VENV)/.bench
 LOG := $(VENV)/install.log
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test chaos check lint types architecture format lock clean
+.PHONY: help up down test test-containers chaos bench check lint types architecture format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,10 +27,17 @@ test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k orde
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
+test-containers: $(READY) ## what needs brokers, on containers of RabbitMQ 4 and Redis 8 (ARGS="tests/failover")
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cluster containers -m '(broker or failover or docker) and not native' $(ARGS)
+
 chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report in reports/ (ARGS="--seed 7 --faults 60")
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m tests.simulator --seeds 0-9999
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: $(BENCH) ## ratios to what this machine can do at most, with a report in reports/ (ARGS="--quick")
+	@$(BIN)/python -m orderctl.native
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails
 	@$(MAKE) --no-print-directory --keep-going lint types architecture
@@ -48,10 +56,11 @@ format: $(READY) ## let ruff write the formatting and the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-lock: $(READY) ## write both lock files anew (UPGRADE=1 takes the newest versions)
+lock: $(READY) ## write the lock files anew (UPGRADE=1 takes the newest versions)
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	@echo 'requirements.lock and requirements-dev.lock are written; the next target installs from them'
+	@$(COMPILE) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	@echo 'requirements.lock, requirements-dev.lock and requirements-bench.lock are written; the next target installs from them'
 
 clean: ## remove .venv, caches and build results; the pipeline's data stays
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -71,3 +80,8 @@ $(READY): requirements-dev.lock pyproject.toml
 		&& '$(BIN)/python' -m pip install --no-deps --no-build-isolation -e .; } >'$(LOG)' 2>&1 \
 		|| { tail -n 20 '$(LOG)' >&2; echo '$(VENV) could not be made; the whole log is in $(LOG)' >&2; exit 1; }
 	@touch '$(READY)'
+
+$(BENCH): $(READY) requirements-bench.lock
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
+		'$(BIN)/python' -m pip install --quiet --require-hashes -r requirements-bench.lock
+	@touch '$(BENCH)'

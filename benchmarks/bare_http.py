@@ -1,0 +1,40 @@
+"""The HTTP ceiling: aiohttp on the same route with nothing behind it."""
+
+import argparse
+import asyncio
+import signal
+
+import orjson
+import uvloop
+from aiohttp import web
+
+
+async def place(request: web.Request) -> web.Response:
+    """Reads the order and answers as if it had been accepted."""
+    order_id = orjson.loads(await request.read())["id"]
+    body = orjson.dumps({"id": order_id, "status": "accepted", "message": f"Order received: {order_id}"})
+    return web.Response(status=202, body=body, headers={"Content-Type": "application/json"})
+
+
+async def run(port: int) -> None:
+    """Serves until SIGTERM."""
+    app = web.Application()
+    app.router.add_post("/orders", place)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    await runner.cleanup()
+
+
+def main() -> None:
+    """Reads the port and runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    uvloop.run(run(parser.parse_args().port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""How speed and memory change as things grow, and how long clients wait when the leader dies. Once each."""
+
+import threading
+import time
+from typing import Any, Final
+
+from benchmarks.contestants import CLIENTS, WARM_UP_ORDERS, saturated
+from benchmarks.stage import Stage
+from orderctl import management
+from orderctl.native import processes
+from shared import keyspace
+from shared.pipeline import ORDER_PROCESSOR
+
+BACKLOGS: Final = (1_000, 10_000, 100_000)
+REPLICAS: Final = (1, 2, 4)
+ITEMS: Final = (1, 10, 100)
+PAST_ORDERS: Final = 1_000_000
+ORDERS: Final = 3_000
+FILL_CHUNK: Final = 5_000
+DRAIN_SECONDS: Final = 600.0
+RECOVERY_RATE: Final = 100
+RECOVERY_SECONDS: Final = 15
+
+
+def measure(stage: Stage, *, quick: bool) -> dict[str, Any]:
+    """Each row on the same cluster; a quick run leaves the long ones out."""
+    return {
+        "items": {str(items): _at_items(stage, items) for items in ITEMS},
+        "replicas": {str(count): _at_replicas(stage, count) for count in REPLICAS},
+        "backlog": {str(size): _drained(stage, size) for size in (BACKLOGS[:1] if quick else BACKLOGS)},
+        "past_orders": {} if quick else _with_past_orders(stage),
+    }
+
+
+def _at_items(stage: Stage, items: int) -> dict[str, float]:
+    with stage.pipeline() as pids:
+        return saturated(stage, pids, max(300, ORDERS // max(1, items // 5)), items=items)
+
+
+def _at_replicas(stage: Stage, count: int) -> dict[str, float]:
+    with stage.pipeline(processors=count) as pids:
+        return saturated(stage, pids, ORDERS)
+
+
+def _drained(stage: Stage, backlog: int) -> dict[str, float]:
+    """How fast ``backlog`` orders that wait are decided and notified, and what memory that takes."""
+    with stage.pipeline() as pids:
+        stage.load(orders=WARM_UP_ORDERS, concurrency=CLIENTS)
+        stage.services.stop("order_processor")
+        url = stage.cluster.rabbitmq_urls[0]
+        stage.run("bare_amqp", url=url, orders=backlog, fill=f"w{backlog}-", in_flight=CLIENTS)
+        sent = _sent(stage)
+        began = time.monotonic()
+        pids["order_processor"] = stage.services.start("order_processor").pid
+        done = processes.wait_until(lambda: _sent(stage) >= sent + backlog, DRAIN_SECONDS, 0.05)
+        if not done:
+            raise TimeoutError(f"{backlog} waiting orders were not drained in {DRAIN_SECONDS:g} s")
+        rate = backlog / (time.monotonic() - began)
+        use = stage.use(pids)
+    return {"per_second": rate, **{f"rss_mib {name}": use[name].resident_bytes / 2**20 for name in pids}}
+
+
+def _sent(stage: Stage) -> int:
+    return int(stage.store.hget(keyspace.NOTIFICATION_COUNTS, "sent") or 0)
+
+
+def _with_past_orders(stage: Stage) -> dict[str, Any]:
+    """The rate as it is, and after a million decided orders were put into the store. Interleaving is not
+    possible here, so each is the better of two."""
+    before = _best(stage)
+    _fill(stage, PAST_ORDERS)
+    return {"few": before, str(PAST_ORDERS): _best(stage)}
+
+
+def _best(stage: Stage) -> dict[str, float]:
+    with stage.pipeline() as pids:
+        runs = [saturated(stage, pids, ORDERS) for _ in range(2)]
+    return max(runs, key=lambda run: run["per_second"])
+
+
+def _fill(stage: Stage, orders: int) -> None:
+    """Copies of one decided order's keys, written without the pipeline."""
+    decided = str(stage.store.zrange(keyspace.orders_by_status(keyspace.OrderStatus.CREATED), 0, 0)[0])
+    record: Any = stage.store.hgetall(keyspace.order(decided))
+    notified: Any = stage.store.hgetall(keyspace.notifications(decided))
+    for first in range(0, orders, FILL_CHUNK):
+        pipeline = stage.store.pipeline(transaction=False)
+        for number in range(first, min(first + FILL_CHUNK, orders)):
+            order_id = f"past-{number}"
+            pipeline.hset(keyspace.order(order_id), mapping={**record, "id": order_id})
+            pipeline.hset(keyspace.notifications(order_id), mapping=notified)
+            pipeline.set(keyspace.claim(order_id), "past")
+            pipeline.zadd(
+                keyspace.orders_by_status(keyspace.OrderStatus.CREATED),
+                {order_id: int(record["accepted_at"])},
+            )
+        pipeline.execute(raise_on_error=True)
+
+
+def leader_killed(stage: Stage) -> dict[str, Any]:
+    """The longest time between two 202s, from before the kill of the queue's leader until well after."""
+    with stage.pipeline():
+        stage.load(orders=WARM_UP_ORDERS, concurrency=CLIENTS)
+        leader = _leader(stage)
+        killer = threading.Timer(RECOVERY_SECONDS / 3, stage.cluster.kill, [leader])
+        killer.start()
+        seen = stage.load(orders=RECOVERY_RATE * RECOVERY_SECONDS, rate=RECOVERY_RATE)
+        killer.join()
+    stage.cluster.start_part(leader)
+    stage.cluster.wait_running()
+    return {
+        "killed": leader,
+        "longest_gap_seconds": seen["longest_gap_seconds"],
+        "refused": seen["refused"],
+        "accept_ms": seen["accept_ms"],
+    }
+
+
+def _leader(stage: Stage) -> str:
+    page = f"/api/queues/%2F/{ORDER_PROCESSOR.queue}?columns=leader"
+    answer = management.ask_management(stage.cluster.rabbitmq_management_urls[0], page, 10.0)
+    return str(answer["leader"]).partition("@")[0]
