@@ -34,6 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what needs brokers where there are none, and what is about one kind of cluster where it is not."""
+    in_docker = [item for item in items if item.get_closest_marker("docker")]
+    if in_docker and (reason := _no_docker()):
+        for item in in_docker:
+            item.add_marker(pytest.mark.skip(reason=reason))
     needing = [item for item in items if any(map(item.get_closest_marker, _NEEDS_BROKERS))]
     if not needing:
         return
@@ -89,6 +93,12 @@ def _no_containers() -> str:
         return "no Docker engine answers"
     absent = engine.missing_images(map(image, _ENGINE_IMAGES))
     return f"images are missing (deploy/offline/build makes them): {', '.join(absent)}" if absent else ""
+
+
+def _no_docker() -> str:
+    if reason := _no_containers():
+        return reason
+    return "" if engine.compose_version() else "`docker compose` is not there"
 
 
 def _reason(report: pytest.TestReport) -> str:
