@@ -21,8 +21,9 @@ from shared import keyspace
 from shared.keyspace import OrderStatus
 from shared.messages import content_fingerprint, encode_order
 from shared.redis.client import Redis, store_deadline
+from shared.redis.coalescing import CoalescedScript
 from shared.redis.records import OrderRecord, fetch_records
-from shared.redis.scripts import Script
+from shared.redis.scripts import Script, ScriptCall
 
 Places = list[tuple[int, str]]
 """Orders by time of acceptance: microseconds since the epoch, then the id."""
@@ -51,7 +52,8 @@ class RedisOrderStore:
         self._timeout_seconds = timeout_seconds
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
-        self._accept = Script.load("api_gateway", "accept")
+        script = Script.load("api_gateway", "accept")
+        self._accept = CoalescedScript(script, redis, timeout_seconds=timeout_seconds)
 
     async def accept(self, placement: Placement) -> Acceptance:
         """Claims the id, writes the record and the outbox entry, or none of them. Raises OutboxFull."""
@@ -78,8 +80,7 @@ class RedisOrderStore:
             placement.media_type,
             placement.idempotency_key or "",
         ]
-        async with store_deadline(self._timeout_seconds):
-            answer = await self._accept.run(self._redis, keys, arguments)
+        answer = await self._accept.run(ScriptCall(keys, arguments))
         return _acceptance(answer, order.id, fingerprint)
 
     async def get(self, order_id: str) -> OrderRecord | None:
