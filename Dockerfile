@@ -31,3 +31,6 @@ STOPSIGNAL SIGTERM
 # `ready` asks the service in this container, on its operations port, which READY_PORT names; without it there is nothing to ask.
 HEALTHCHECK --interval=3s --timeout=3s --start-period=30s --retries=3 CMD ["ready"]
 CMD ["orderctl", "--help"]
+# What it was built from, so that `orderctl up` can tell an image of other sources.
+ARG SOURCE_DIGEST
+LABEL order-pipeline.source=${SOURCE_DIGEST}

@@ -10,6 +10,7 @@ from typing import IO
 
 from dotenv import dotenv_values
 
+from orderctl.docker.images import source_digest
 from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, REDIS, Ports
@@ -62,7 +63,14 @@ class Compose:
     def environment(self) -> dict[str, str]:
         """What compose reads: the settled ports, and the token, whatever `.env` says of them."""
         ports = {variable: str(self._ports[port]) for variable, port in PORT_VARIABLES.items()}
-        return {**os.environ, **ports, TOKEN_VARIABLE: self.token() or "", "COMPOSE_PROGRESS": "plain"}
+        source = {"SOURCE_DIGEST": source_digest(project_root())}
+        return {
+            **os.environ,
+            **ports,
+            **source,
+            TOKEN_VARIABLE: self.token() or "",
+            "COMPOSE_PROGRESS": "plain",
+        }
 
     def run(self, *words: str) -> str:
         """Run to the end and return what it printed; raises PartFailedError with what it said."""

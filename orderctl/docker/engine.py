@@ -21,6 +21,11 @@ def missing_images(names: Iterable[str]) -> list[str]:
     return [name for name in names if _ask(["docker", "image", "inspect", "--format", "ok", name]) is None]
 
 
+def label_of(image: str, label: str) -> str | None:
+    """What an image that the engine holds is labelled with; None without the label or the image."""
+    return _ask(["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{label}"}}}}', image])
+
+
 def _ask(command: Sequence[str]) -> str | None:
     try:
         answer = subprocess.run(

@@ -1,12 +1,14 @@
 """What containers need before they can run: an engine, compose, and images, some of which are made here."""
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from orderctl.docker import engine
 from orderctl.docker.compose import Compose, settings
-from orderctl.docker.images import PIPELINE_IMAGE, pinned_images
+from orderctl.docker.images import PIPELINE_IMAGE, pinned_images, source_digest
 from orderctl.errors import ModeUnavailableError, OrderctlError, PartFailedError
+from orderctl.native.layout import project_root
 from orderctl.progress import Progress, Step, StepState
 
 BUILD_SECONDS = 1_200.0
@@ -14,6 +16,7 @@ PULL_SECONDS = 600.0
 OFFLINE_ADVICE = "pull them, or build them from Debian packages as root: deploy/offline/build"
 _OPTIONAL = ("PROMETHEUS_IMAGE", "GRAFANA_IMAGE")  # of a profile that nobody has to use
 _ONLY_TO_BUILD = "PYTHON_IMAGE"
+SOURCE_LABEL = "order-pipeline.source"
 
 
 def is_offered() -> bool:
@@ -36,39 +39,72 @@ def ensure_engine() -> None:
 
 
 def ensure_images(compose: Compose, progress: Progress, log: Path) -> None:
-    """Build our own image where it is missing, and pull the others; raises OrderctlError."""
-    missing = engine.missing_images(compose.images())
-    if not missing:
-        return
+    """Build our own image unless it is there and of these sources, pull the others; raises OrderctlError."""
     ours = _image(PIPELINE_IMAGE)
-    needed = [name for name in missing if name != ours]
-    if ours in missing:
+    is_to_be_built = _is_to_be_built()
+    needed = [name for name in engine.missing_images(compose.images()) if name != ours]
+    if is_to_be_built:
         needed += engine.missing_images([_image(_ONLY_TO_BUILD)])
     for name in needed:
         _run(["docker", "pull", "--quiet", name], name, "pulling", progress, log)
-    if ours in missing:
-        _run(compose.command("build", "api_gateway"), ours, "building", progress, log)
+    if is_to_be_built:
+        _build(compose, ours, progress, log)
+
+
+def _is_to_be_built() -> bool:
+    """Whether our own image is missing or of other sources; one that somebody named is taken as it is."""
+    ours = _image(PIPELINE_IMAGE)
+    if settings().get(PIPELINE_IMAGE):
+        return bool(engine.missing_images([ours]))
+    return engine.label_of(ours, SOURCE_LABEL) != source_digest(project_root())
+
+
+def _build(compose: Compose, ours: str, progress: Progress, log: Path) -> None:
+    """Build from a package index or, where containers reach none, from wheels that pip fetches here."""
+    build = compose.command("build", "api_gateway")
+    if not (project_root() / "wheels").is_dir():
+        progress(Step(name=ours, state=StepState.WORKING, detail="building"))
+        if _succeeds(build, compose.environment(), BUILD_SECONDS, log):
+            progress(Step(name=ours, state=StepState.DONE, detail="building done"))
+            return
+    _run([str(project_root() / "deploy/offline/wheels")], "wheels", "fetching", progress, log)
+    _run(build, ours, "building", progress, log, compose.environment())
 
 
 def _needed() -> list[str]:
     """What must be there already or be pulled: without our own image, what it is built from."""
     not_run = (*_OPTIONAL, _ONLY_TO_BUILD, PIPELINE_IMAGE)
     names = [_image(name) for name in pinned_images() if name not in not_run]
-    has_ours = not engine.missing_images([_image(PIPELINE_IMAGE)])
-    return names if has_ours else [*names, _image(_ONLY_TO_BUILD)]
+    return [*names, _image(_ONLY_TO_BUILD)] if _is_to_be_built() else names
 
 
 def _image(variable: str) -> str:
     return settings().get(variable) or pinned_images()[variable]
 
 
-def _run(command: list[str], name: str, doing: str, progress: Progress, log: Path) -> None:
+def _run(
+    command: list[str],
+    name: str,
+    doing: str,
+    progress: Progress,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     progress(Step(name=name, state=StepState.WORKING, detail=doing))
-    seconds = BUILD_SECONDS if doing == "building" else PULL_SECONDS
+    seconds = PULL_SECONDS if doing == "pulling" else BUILD_SECONDS
+    if not _succeeds(command, environment, seconds, log):
+        progress(Step(name=name, state=StepState.FAILED, detail=doing))
+        advice = OFFLINE_ADVICE if doing == "pulling" else None
+        raise PartFailedError(f"{doing} {name} failed", log=log, advice=advice)
+    progress(Step(name=name, state=StepState.DONE, detail=f"{doing} done"))
+
+
+def _succeeds(command: list[str], environment: Mapping[str, str] | None, seconds: float, log: Path) -> bool:
     with log.open("ab") as output:
         try:
             result = subprocess.run(
                 command,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -76,9 +112,5 @@ def _run(command: list[str], name: str, doing: str, progress: Progress, log: Pat
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise OrderctlError(f"{doing} {name}: {error}", log=log) from error
-    if result.returncode:
-        progress(Step(name=name, state=StepState.FAILED, detail=doing))
-        advice = OFFLINE_ADVICE if doing == "pulling" else None
-        raise PartFailedError(f"{doing} {name} failed", log=log, advice=advice)
-    progress(Step(name=name, state=StepState.DONE, detail=f"{doing} done"))
+            raise OrderctlError(f"{command[0]}: {error}", log=log) from error
+    return result.returncode == 0

@@ -10,7 +10,7 @@ import yaml
 
 from orderctl.docker import containers, engine, provision
 from orderctl.docker.compose import FILES, PORT_VARIABLES, Compose, ports_of_part
-from orderctl.docker.images import pinned_images
+from orderctl.docker.images import pinned_images, source_digest
 from orderctl.docker.system import PARTS, DockerSystem
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import Ports
@@ -136,6 +136,8 @@ def offers(monkeypatch: pytest.MonkeyPatch, *, absent: set[str], registry: bool)
     monkeypatch.setattr(engine, "engine_version", lambda: "28.0")
     monkeypatch.setattr(engine, "compose_version", lambda: "2.30")
     monkeypatch.setattr(engine, "missing_images", lambda names: [each for each in names if each in absent])
+    current = source_digest(project_root())
+    monkeypatch.setattr(engine, "label_of", lambda image, _: None if image in absent else current)
     monkeypatch.setattr(engine, "can_be_pulled", lambda name: registry)
 
 
@@ -165,3 +167,29 @@ def test_an_engine_without_compose_is_not_enough(monkeypatch: pytest.MonkeyPatch
     offers(monkeypatch, absent=set(), registry=False)
     monkeypatch.setattr(engine, "compose_version", lambda: None)
     assert not provision.is_offered()
+
+
+def test_an_image_of_other_sources_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise whoever fetches a new version would go on running the old one."""
+    for variable in pinned_images():
+        monkeypatch.delenv(variable, raising=False)
+    offers(monkeypatch, absent={pinned_images()["PYTHON_IMAGE"]}, registry=False)
+    assert provision.is_offered()
+    monkeypatch.setattr(engine, "label_of", lambda *_: "of yesterday")
+    assert not provision.is_offered()
+    monkeypatch.setenv("PIPELINE_IMAGE", "registry.example/orders:7")
+    assert provision.is_offered()
+
+
+def test_sources_are_told_apart_by_all_that_the_image_is_built_from(tmp_path: Path) -> None:
+    """And by nothing else."""
+    (tmp_path / ".dockerignore").write_text("*\n!shared/\n!wheels/\n**/*.pyc\n")
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/code.py").write_text("1")
+    before = source_digest(tmp_path)
+    (tmp_path / "README.md").write_text("other")
+    (tmp_path / "shared/code.pyc").write_text("other")
+    assert source_digest(tmp_path) == before
+    (tmp_path / "shared/code.py").write_text("2")
+    assert source_digest(tmp_path) != before
