@@ -48,6 +48,13 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last_steps],
         )
     )
+    if as_json:  # our own lines need nothing of the standard library's, which costs more than all the rest
+        structlog.configure(
+            processors=[*shared_steps, structlog.processors.format_exc_info, renderer],
+            logger_factory=structlog.WriteLoggerFactory(stream),
+            wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+            cache_logger_on_first_use=False,  # a logger that is kept would keep a stream that may be closed
+        )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
