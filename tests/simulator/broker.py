@@ -13,11 +13,11 @@ from typing import Final
 
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messages import Event, decode
-from shared.messaging.memory import MemoryBroker
+from shared.messaging.memory import MemoryBroker, MemorySubscription
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.pipeline import CONSUMPTIONS, RETRY_TIERS_SECONDS
 from tests.simulator.network import Network
-from tests.simulator.processes import Process
+from tests.simulator.processes import Process, current
 from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
 
@@ -41,7 +41,9 @@ class SimulatedBroker:
         self.trace = trace
 
     def is_idle(self) -> bool:
-        """Whether no message is left but dead letters."""
+        """Whether no message is left but dead letters, and nobody looks at those."""
+        if any(self.queues.unacked(consumption.dead_queue) for consumption in CONSUMPTIONS):
+            return False
         names = [
             name
             for consumption in CONSUMPTIONS
@@ -87,6 +89,7 @@ class SimulatedPublisher:
             raise BrokerUnavailable("not connected")
         passage = self._broker.weather.to_broker()
         self._broker.trace.note(f"publish -> {message.routing_key} {passage.cut.name.lower()}")
+        _tell(message.routing_key)
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self._broker.network.ask(
@@ -98,6 +101,12 @@ class SimulatedPublisher:
     def is_known_down(self) -> bool:
         """Whether there is nobody to ask."""
         return self._broker.queues.unready_reason() is not None
+
+
+def _tell(request: str) -> None:
+    process = current()
+    if process is not None:
+        process.asks(request)
 
 
 class SimulatedSubscriber:
@@ -127,12 +136,12 @@ class Session:
         self.queue = queue
         self._broker = broker
         self._prefetch = prefetch
-        self._inner: Subscription | None = None
+        self._inner: MemorySubscription | None = None
         self._closed = asyncio.Event()
 
     async def open(self) -> None:
         """Begins at the broker, even if nobody waits for it any more. Raises SubscriptionLost."""
-        opened: asyncio.Future[Subscription] = asyncio.get_running_loop().create_future()
+        opened: asyncio.Future[MemorySubscription] = asyncio.get_running_loop().create_future()
         self._broker.network.spawn(self._serve(opened))
         self._inner = await opened
 
@@ -159,16 +168,24 @@ class Session:
             lambda: self._live().ack(delivery), passage, lambda: SubscriptionLost("connection lost")
         )
 
+    async def ack_alone(self, delivery: Delivery) -> None:
+        """See LetterSubscription."""
+        self._broker.trace.note(f"ack {delivery.tag} alone on {self.queue}")
+        passage = self._broker.weather.in_order()
+        await self._broker.network.ask(
+            lambda: self._live().ack_alone(delivery), passage, lambda: SubscriptionLost("connection lost")
+        )
+
     async def cancel(self) -> None:
         """See the port."""
         await self._live().cancel()
 
-    def _live(self) -> Subscription:
+    def _live(self) -> MemorySubscription:
         if self._inner is None:
             raise SubscriptionLost("not open")
         return self._inner
 
-    async def _serve(self, opened: "asyncio.Future[Subscription]") -> None:
+    async def _serve(self, opened: "asyncio.Future[MemorySubscription]") -> None:
         try:
             async with self._broker.queues.subscribe(self.queue, prefetch=self._prefetch) as subscription:
                 self._broker.sessions.append(self)

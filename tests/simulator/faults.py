@@ -2,17 +2,39 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from dashboard.dead_letter import DEAD_QUEUES
+from shared import keyspace
+from shared.errors import DependencyUnavailable
 from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import CONSUMPTIONS
+from tests.simulator.processes import Process, Trap
 from tests.simulator.services import Surroundings
 from tests.simulator.store import Condition
 from tests.simulator.supervision import Place, Supervisor
+from tests.simulator.weather import BROKEN_SKU, REPAIRED_PIECES
 
 MOST_STEPS_TO_DEATH: Final = 80
 """A process dies within so many of its callbacks, so that every await comes up."""
+REQUESTS: Final[Mapping[str, Sequence[str]]] = {
+    "gateway": (keyspace.OUTBOX, keyspace.order(""), keyspace.claim(""), "order."),
+    "processor": (keyspace.order(""), "orders.retry", "orders.dead", "order."),
+    "notifier": (keyspace.notification_claim(""), "notifier.retry", "notifier.dead"),
+    "dashboard": (
+        keyspace.DEAD_LETTERS_LEASE,
+        keyspace.order(""),
+        "orders.queue",
+        "notifier.queue",
+        "order.",
+    ),
+}
+"""What a process may die of, by its job: how the key or the routing key of a request begins."""
+DROPS: Final = 0.2
+"""How often the operator gives letters up instead of sending them back."""
+DEATHS_AT_WORK: Final = 0.5
+"""How often a dashboard dies of what it was asked to do; by chance alone it would be idle when it dies."""
 POISON: Final = (b"", b"{", b'{"type": "order.placed.v1"}', b'{"type": "order.created.v1", "id": 1}', b"\xff")
 
 
@@ -36,6 +58,7 @@ class Faults:
             "store_full": lambda: self._store(Condition.FULL),
             "mail": self._mail,
             "poison": self._poison,
+            "operator": self._operator,
         }
 
     async def run(self) -> None:
@@ -44,6 +67,8 @@ class Faults:
         breaking = [
             self._around.network.spawn(self._repeat(kind, mean)) for kind, mean in plan.pauses.items()
         ]
+        if plan.repaired_at is not None:
+            self._around.network.spawn(self._repair(plan.repaired_at))
         await asyncio.sleep(plan.seconds)
         for task in breaking:
             task.cancel()
@@ -52,7 +77,7 @@ class Faults:
         self._around.store.become(Condition.WELL)
         self._around.customers.is_away = False
         for place in self._supervisor.places:
-            place.process.dies_after = None
+            place.process.dies_after = place.process.trap = None
             place.process.resume()
         self._around.trace.fault("no more faults")
 
@@ -66,8 +91,16 @@ class Faults:
 
     async def _crash(self) -> None:
         process = self._victim().process
-        process.dies_after = self._dice.randint(1, MOST_STEPS_TO_DEATH)
-        self._around.trace.fault(f"{process.name} will die after {process.dies_after} steps")
+        if self._dice.random() < 0.5:
+            process.dies_after = self._dice.randint(1, MOST_STEPS_TO_DEATH)
+            self._around.trace.fault(f"{process.name} will die after {process.dies_after} steps")
+        else:
+            self._set_trap(process)
+
+    def _set_trap(self, process: Process) -> None:
+        job = next(job for job in REQUESTS if process.name.startswith(job))
+        process.trap = Trap(request=self._dice.choice(REQUESTS[job]), steps=self._dice.randint(1, 20))
+        self._around.trace.fault(f"{process.name} will die of {process.trap}")
 
     async def _stall(self) -> None:
         process, seconds = self._victim().process, self._dice.uniform(0.5, 20.0)
@@ -114,6 +147,31 @@ class Faults:
             self.poisoned.append((consumption.dead_queue, body))
             message = OutgoingMessage(exchange="", routing_key=consumption.queue, body=body)
             await self._around.broker.queues.publish(message)
+
+    async def _operator(self) -> None:
+        if not (dashboards := self._supervisor.dashboards()):
+            return
+        process, dashboard = self._dice.choice(dashboards)
+        limit = self._dice.choice((None, None, 1, 2))
+        queues = self._dice.sample(DEAD_QUEUES, self._dice.randint(1, len(DEAD_QUEUES)))
+        act = dashboard.drop if self._dice.random() < DROPS else dashboard.redrive
+        self._around.trace.fault(f"{process.name} is to {act.__name__} {limit or 'all'} of {queues}")
+        if "crash" in self._around.plan.pauses and self._dice.random() < DEATHS_AT_WORK:
+            self._set_trap(process)
+        process.start(self._note_outage(lambda: act(limit, queues)))
+
+    async def _note_outage(self, errand: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await errand()
+        except DependencyUnavailable as error:
+            self._around.trace.note(f"the operator is told: {error}")
+        except Exception as error:  # noqa: BLE001 - what the HTTP layer would answer 500 to
+            self._supervisor.faults.append(f"500 for the operator: {error!r}")
+
+    async def _repair(self, at: float) -> None:
+        await asyncio.sleep(at)
+        self._around.trace.fault(f"{BROKEN_SKU} is repaired")
+        self._around.store.server.carry_out("SET", keyspace.inventory(BROKEN_SKU), REPAIRED_PIECES)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._dice.choice((0.1, 1.0, 3.0, 8.0)) * self._dice.random())

@@ -16,6 +16,9 @@ from tests.simulator.clients import Ledger
 from tests.simulator.services import Surroundings
 from tests.simulator.store import StoreServer
 
+Records = Mapping[str, OrderRecord | str]
+"""Orders by id, or what is wrong with them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -29,7 +32,7 @@ class Scene:
 
 def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
     """Everything that is wrong, in words, and the oracle's verdict."""
-    records = dict(_records(scene.around.store.server))
+    records = read_orders(scene.around.store.server)
     verdict = judge(_evidence(scene, records))
     found = [
         f"{kind}: {who}: {verdict.why.get(who, '')}"
@@ -41,18 +44,39 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
     return found, verdict
 
 
-def _records(server: StoreServer) -> Iterator[tuple[str, OrderRecord | str]]:
+def read_orders(server: StoreServer) -> Records:
     """Every order's record by id; what is wrong with it instead, where it cannot be read."""
+    records: dict[str, OrderRecord | str] = {}
     for key in sorted(server.carry_out("KEYS", keyspace.order("*"))):
         order_id = key.removeprefix(keyspace.order(""))
         try:
-            yield order_id, read_record(server.carry_out("HGETALL", key))
+            records[order_id] = read_record(server.carry_out("HGETALL", key))
         except DecodeError as error:
-            yield order_id, str(error)
+            records[order_id] = str(error)
+    return records
 
 
-def _evidence(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Evidence:
-    ledger, server, customers = scene.ledger, scene.around.store.server, scene.around.customers
+def _evidence(scene: Scene, records: Records) -> Evidence:
+    ledger, customers = scene.ledger, scene.around.customers
+    contents = {
+        order_id: items
+        for order_id, items in ledger.contents.items()
+        if order_id not in ledger.contested or ledger.accepted[order_id]
+    }
+    return Evidence(
+        stock=stock_of(scene),
+        attempted=ledger.attempted,
+        acknowledged=ledger.acknowledged,
+        contents=contents,
+        orders=sightings(scene.around.store.server, records),
+        notified={event_id: customers.told(event_id) for event_id in customers.arrivals},
+        events=scene.around.broker.bodies.keys(),
+        is_whole=True,
+    )
+
+
+def sightings(server: StoreServer, records: Records) -> list[Sighting]:
+    """Every order that a record or an index names."""
     listed = _listings(server)
     orders = [_sighting(server, order_id, found, listed) for order_id, found in records.items()]
     orders += [
@@ -60,21 +84,7 @@ def _evidence(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Evidenc
         for order_id, statuses in listed.items()
         if order_id not in records
     ]
-    contents = {
-        order_id: items
-        for order_id, items in ledger.contents.items()
-        if order_id not in ledger.contested or ledger.accepted[order_id]
-    }
-    return Evidence(
-        stock=_stock(scene),
-        attempted=ledger.attempted,
-        acknowledged=ledger.acknowledged,
-        contents=contents,
-        orders=orders,
-        notified={event_id: customers.told(event_id) for event_id in customers.arrivals},
-        events=scene.around.broker.bodies.keys(),
-        is_whole=True,
-    )
+    return orders
 
 
 def _listings(server: StoreServer) -> dict[str, list[OrderStatus]]:
@@ -98,18 +108,23 @@ def _sighting(
     return replace(state, undeliverable=note.get("status") == NotificationStatus.FAILED)
 
 
-def _stock(scene: Scene) -> StockState:
-    server, plan = scene.around.store.server, scene.around.plan
+def stock_of(
+    scene: Scene, *, archived: Mapping[str, int] | None = None, archived_orders: int = 0
+) -> StockState:
+    """The stock as it is, and what somebody read of the archive."""
+    server, supplied = scene.around.store.server, scene.around.plan.supplied
     reserved = server.carry_out("HGETALL", keyspace.RESERVED)
     return StockState(
         decided=int(server.carry_out("GET", keyspace.PROCESSED_COUNT) or 0),
-        available={sku: int(server.carry_out("GET", keyspace.inventory(sku))) for sku in plan.stock},
+        available={sku: int(server.carry_out("GET", keyspace.inventory(sku))) for sku in supplied},
         reserved={sku: int(pieces) for sku, pieces in reserved.items()},
-        supplied=plan.stock,
+        supplied=supplied,
+        archived=archived or {},
+        archived_orders=archived_orders,
     )
 
 
-def _of_keys(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Iterator[str]:
+def _of_keys(scene: Scene, records: Records) -> Iterator[str]:
     """One ``Idempotency-Key``, one order."""
     orders = [found for found in records.values() if isinstance(found, OrderRecord)]
     for key, count in Counter(found.idempotency_key for found in orders if found.idempotency_key).items():
@@ -128,7 +143,7 @@ def _of_answers(ledger: Ledger) -> Iterator[str]:
             yield f"{order_id} was accepted {count} times"
 
 
-def _of_dead_letters(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Iterator[str]:
+def _of_dead_letters(scene: Scene, records: Records) -> Iterator[str]:
     """A dead order lies where an operator finds it, and so does poison."""
     lying = {
         event.subject
@@ -139,7 +154,7 @@ def _of_dead_letters(scene: Scene, records: Mapping[str, OrderRecord | str]) -> 
         if isinstance(found, OrderRecord) and found.status is OrderStatus.DEAD and order_id not in lying:
             yield f"{order_id} is dead, and lies in no queue"
     for queue, body in scene.poisoned:
-        if body not in scene.dead_letters[queue]:
+        if body not in scene.dead_letters[queue] and (queue, body) not in scene.around.dropped:
             yield f"poison {body!r} is not in {queue}"
 
 
@@ -157,7 +172,7 @@ def _of_messages(scene: Scene) -> Iterator[str]:
             yield f"{event_id} was published with different contents: {sorted(bodies)}"
 
 
-def _of_notifications(scene: Scene, records: Mapping[str, OrderRecord | str]) -> Iterator[str]:
+def _of_notifications(scene: Scene, records: Records) -> Iterator[str]:
     """What the store says of notifications agrees with what arrived, and its sums with its parts."""
     server = scene.around.store.server
     statuses: Counter[str] = Counter()
@@ -184,6 +199,7 @@ def _of_notification(scene: Scene, found: OrderRecord, note: Mapping[str, str]) 
         yield f"the notification of {order_id} is sent, and nothing arrived"
     if status == NotificationStatus.FAILED:
         event_id = note.get("event_id", "")
-        bodies = (_event_in(body) for body in scene.dead_letters[NOTIFIER.dead_queue])
+        dropped = [body for queue, body in scene.around.dropped if queue == NOTIFIER.dead_queue]
+        bodies = (_event_in(body) for body in [*scene.dead_letters[NOTIFIER.dead_queue], *dropped])
         if event_id not in {event.id for event in bodies if event is not None}:
             yield f"the notification of {order_id} has failed, and lies in no queue"

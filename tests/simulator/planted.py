@@ -11,6 +11,8 @@ from unittest import mock
 import order_processor.handlers
 from api_gateway.intake import OrderIntake, placed_message
 from api_gateway.relay import Relay
+from dashboard.dead_actions import Acted, Drop, Outcome as Sent, Redrive
+from dashboard.dead_letter import Letter
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt
 from notifier.store import RedisNotificationStore
@@ -23,7 +25,6 @@ from shared.messaging.router import Router
 from shared.messaging.settlement import Settlement
 from shared.redis.client import Redis
 from shared.redis.scripts import Script, ScriptCall
-from tests.simulator.weather import Odds, Plan
 
 Planting = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -162,6 +163,21 @@ async def _drop_what_is_held(self: Any, attempt: Attempt, claim: object, outage:
 _CONCLUDE: Final = NotificationHandler._conclude
 
 
+# --- the dashboard ----------------------------------------------------------------------------------------
+
+
+async def _send_back_and_hope(self: Any, letter: Letter) -> Acted:
+    acted: Acted = await _PUBLISH_LETTER(self, letter)
+    return replace(acted, outcome=Sent.REDRIVEN, fault=None)
+
+
+async def _drop_silently(self: Any, letter: Letter, decision: object) -> Acted:
+    return Acted(letter=letter, outcome=Sent.DROPPED)
+
+
+_PUBLISH_LETTER: Final = Redrive._publish
+
+
 # --- the scripts ------------------------------------------------------------------------------------------
 
 
@@ -249,22 +265,15 @@ BUGS: Final[Mapping[str, Planting]] = {
         ("local ours = held == 'sending:' .. ARGV[1]", "local ours = held and held ~= 'sent'"),
     ),
     "a script is loaded before it is run": replaced(Script, "_pipeline", _load_then_run),
-}
-
-CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
-    "a dead order begins to retry": lambda plan: replace(
-        plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)
+    "a letter goes though it was not sent back": replaced(Redrive, "_publish", _send_back_and_hope),
+    "a redrive overwrites what came of it": rewritten(
+        "dashboard", "revive", (" or #(known[3] or '') ~= tonumber(ARGV[2])", "")
     ),
-    "anybody's release frees the claim": lambda plan: replace(
-        plan,
-        unknown_mailboxes=0.0,
-        notifiers=2,
-        sends_at_once=3,
-        odds=Odds(send_slow=0.8, copied=1.0, send_refused=0.6, store_late=0.4),
-        pauses={},
+    "a drop decides again": rewritten(
+        "dashboard", "drop", ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then")
     ),
-    "a script is loaded before it is run": lambda plan: replace(
-        plan, odds=replace(plan.odds, slow=0.5), pauses={**plan.pauses, "store_away": 0.3}
+    "a drop is not announced": replaced(Drop, "_end", _drop_silently),
+    "the sweep forgets the sums": rewritten(
+        "order_processor", "sweep", ("'sku:' .. ARGV[i], ARGV[i + 1])", "'sku:' .. ARGV[i], 0)")
     ),
 }
-"""Weather for the bugs that show once in a thousand seeds or less, so that they show in a hundred."""

@@ -6,12 +6,25 @@ could notice, and what they have sent is on its way all the same.
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+import gc
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from types import AsyncGeneratorType, CoroutineType
 from typing import Any, TypeVar
 
 from tests.simulator.loop import MEMBER, SimulatedLoop, Turn
 
 Result = TypeVar("Result")
+Spot = tuple[str, int]
+"""A file and a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trap:
+    """Death within so many callbacks of the next request that begins like this."""
+
+    request: str
+    steps: int
 
 
 class Process:
@@ -22,6 +35,7 @@ class Process:
         self.clock_skew = clock_skew
         self.is_alive = True
         self.dies_after: int | None = None
+        self.trap: Trap | None = None
         self._loop = loop
         self._is_stalled = False
         self._parked: list[Turn] = []
@@ -58,6 +72,11 @@ class Process:
         for turn in parked:
             self._loop.admit(turn)
 
+    def asks(self, request: str) -> None:
+        """It is about to send a request."""
+        if self.trap is not None and request.startswith(self.trap.request):
+            self.dies_after, self.trap = self.trap.steps, None
+
     def admits(self, turn: Turn) -> bool:
         """See Member. A callback may be the one before which the process dies."""
         if not self.is_alive:
@@ -79,11 +98,31 @@ class Process:
         """Where its tasks stand, for the trace: the innermost line of each that is under way."""
         return [_place(task.get_coro()) for task in self._tasks if not task.done()]
 
+    def spots(self) -> Iterator[Spot]:
+        """Every await at which one of its tasks stands, the outer ones included."""
+        for task in self._tasks:
+            inner: Any = None if task.done() else task.get_coro()
+            while inner is not None:
+                frame = getattr(inner, "cr_frame", None) or getattr(inner, "ag_frame", None)
+                if frame is not None:
+                    yield frame.f_code.co_filename, frame.f_lineno
+                inner = _awaited(inner)
+
 
 def current() -> Process | None:
     """The process in which this is called, or None outside of all."""
     member = MEMBER.get()
     return member if isinstance(member, Process) else None
+
+
+def _awaited(awaiting: Any) -> Any:
+    """What a coroutine or an asynchronous generator waits for, if that is another one."""
+    if isinstance(awaiting, CoroutineType):
+        return awaiting.cr_await
+    if isinstance(awaiting, AsyncGeneratorType):
+        return awaiting.ag_await
+    # The step of an asynchronous generator, as in ``async with``, does not say to which it belongs.
+    return next((each for each in gc.get_referents(awaiting) if isinstance(each, AsyncGeneratorType)), None)
 
 
 def _place(coroutine: Any) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from api_gateway.breaker import Breaker
@@ -36,6 +36,7 @@ from tests.simulator.weather import Plan, Weather
 STORE_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 5.0
 DAY_SECONDS: Final = 86_400
+RETENTION_DAYS: Final = 30
 RELAY_PAUSE_SECONDS: Final = 1.0
 
 
@@ -51,6 +52,8 @@ class Surroundings:
     store: SimulatedStore
     broker: SimulatedBroker
     customers: Customers
+    dropped: set[tuple[str, bytes]] = field(default_factory=set)
+    """Letters that the operator gave up, by dead-letter queue and body."""
 
 
 class Service(Protocol):
@@ -170,9 +173,11 @@ class FlakyHandler:
 
 
 def processor(around: Surroundings, process: Process, random_: random.Random) -> Worker:
-    """The order processor, without its sweep: no order grows old enough."""
+    """The order processor, without its sweep, see aging."""
     store = RedisDecisionStore(
-        around.store.client(), timeout_seconds=STORE_SECONDS, oldest_recreated_seconds=15 * DAY_SECONDS
+        around.store.client(),
+        timeout_seconds=STORE_SECONDS,
+        oldest_recreated_seconds=RETENTION_DAYS * DAY_SECONDS / 2,
     )
     handlers: dict[type[EventData], BatchHandler] = {OrderPlaced: OrderPlacedHandler(store)}
     return Worker(around, process, random_, ORDER_PROCESSOR, handlers, store)
@@ -184,7 +189,7 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
         around.store.client(),
         timeout_seconds=STORE_SECONDS,
         lease_seconds=LEASE_SECONDS,
-        retention_seconds=30 * DAY_SECONDS,
+        retention_seconds=RETENTION_DAYS * DAY_SECONDS,
     )
     handler = NotificationHandler(
         store=store,

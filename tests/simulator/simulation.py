@@ -6,16 +6,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from dashboard.dead_desk import Tally
 from shared import keyspace
+from shared.errors import DependencyUnavailable
 from shared.pipeline import CONSUMPTIONS
 from tests.harness.routing import messages_in
+from tests.simulator.aging import faults_after_sweep, sweep_all
 from tests.simulator.broker import SimulatedBroker
 from tests.simulator.clients import Clients, wishes
 from tests.simulator.customers import Customers
 from tests.simulator.faults import Faults
-from tests.simulator.judging import Scene, faults_at
+from tests.simulator.judging import Scene, faults_at, stock_of
 from tests.simulator.loop import Endless, SimulatedLoop
 from tests.simulator.network import Network
+from tests.simulator.processes import Spot
 from tests.simulator.services import Surroundings
 from tests.simulator.store import SimulatedStore, StoreServer
 from tests.simulator.substitutes import VirtualTime, substituted
@@ -23,9 +27,11 @@ from tests.simulator.supervision import Supervisor
 from tests.simulator.trace import Trace
 from tests.simulator.weather import BROKEN_SKU, Plan, Weather, draw
 
-CALM_SECONDS: Final = 120.0
-"""So long after the last fault all is settled: longer than a lease and the tiers that can be reached."""
+CALM_SECONDS: Final = 900.0
+"""So long after the last fault all is settled: many leases, since copies of one notification that cannot be
+delivered wait for one another, a lease at a time."""
 POLL_SECONDS: Final = 0.5
+ERRAND_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +43,8 @@ class Outcome:
     schedule: list[str]
     trace: list[str]
     counts: Counter[str] = field(default_factory=Counter)
+    died_at: set[Spot] = field(default_factory=set)
+    """Every await at which a crash has struck."""
     calm_at: float = 0.0
     settled_at: float = 0.0
 
@@ -94,6 +102,7 @@ class _Run:
         self._supervisor = Supervisor(self._around, loop, random.Random(f"supervisor {seed}"))
         self._faults = Faults(self._around, self._supervisor, random.Random(f"faults {seed}"))
         self._clients = Clients(self._supervisor.request, random.Random(f"clients {seed}"), trace)
+        self._sweeping = random.Random(f"sweeping {seed}")
         self._wanted = wishes(plan, random.Random(f"wishes {seed}"))
 
     async def play(self) -> None:
@@ -107,8 +116,29 @@ class _Run:
         await self._faults.run()
         self._outcome.calm_at = self._loop.time()
         is_settled = await self._settles(placing)
+        if is_settled and self._around.plan.dashboards:
+            await self._redrive_all()
+            is_settled = await self._settles(placing)
         self._outcome.settled_at = self._loop.time()
-        await self._judge(is_settled)
+        scene = await self._judge(is_settled)
+        if self._around.plan.is_swept and not self._outcome.faults:
+            await self._age(scene)
+
+    async def _age(self, scene: Scene) -> None:
+        before = stock_of(scene)
+        self._supervisor.dismiss_all()
+        await sweep_all(self._around, self._supervisor, self._sweeping)
+        self._outcome.faults += [*self._supervisor.faults, *faults_after_sweep(scene, before)]
+
+    async def _redrive_all(self) -> None:
+        """Once all is well the operator sends everything back, and it arrives."""
+        is_over = False
+        while not is_over:
+            await asyncio.sleep(POLL_SECONDS)
+            for process, dashboard in self._supervisor.dashboards()[:1]:
+                errand = process.start(dashboard.redrive(None))
+                await asyncio.wait({errand}, timeout=ERRAND_SECONDS)  # it may have been told to stop
+                is_over = errand.done() and _is_over(errand)
 
     async def _settles(self, placing: "asyncio.Task[None]") -> bool:
         while self._loop.time() < self._outcome.calm_at + CALM_SECONDS:
@@ -123,7 +153,7 @@ class _Run:
             return False
         return not around.store.server.carry_out("ZCARD", keyspace.OUTBOX)
 
-    async def _judge(self, is_settled: bool) -> None:
+    async def _judge(self, is_settled: bool) -> Scene:
         outcome, around = self._outcome, self._around
         if not is_settled:
             outcome.faults.append(f"not settled {CALM_SECONDS:.0f} s after the last fault")
@@ -138,6 +168,7 @@ class _Run:
         )
         found, verdict = faults_at(scene)
         outcome.faults += [*self._supervisor.faults, *found]
+        self._supervisor.faults.clear()
         arrivals = around.customers.arrivals.values()
         outcome.counts.update(
             orders=verdict.orders,
@@ -149,4 +180,17 @@ class _Run:
             deaths=self._supervisor.deaths,
             extra_notifications=sum(len(each) - 1 for each in arrivals),
             poison=len(self._faults.poisoned),
+            dropped=len(around.dropped),
         )
+        outcome.died_at = self._supervisor.died_at
+        if self._around.plan.repaired_at is not None and verdict.dead:
+            outcome.faults.append(f"{verdict.dead} were sent back, and are dead though all is repaired")
+        return scene
+
+
+def _is_over(errand: "asyncio.Task[Tally]") -> bool:
+    try:
+        tally = errand.result()
+    except DependencyUnavailable:
+        return False
+    return tally.fault is None and tally.complete

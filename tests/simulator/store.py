@@ -135,6 +135,8 @@ class SimulatedStore:
 
         process = current()
         by = process.name if process else ""
+        if process is not None:
+            process.asks(_key(commands[0][0]))
 
         def serve() -> Awaitable[list[Any]]:
             return self._serve(commands[:served], by)
@@ -219,6 +221,12 @@ class SimulatedPipeline(Pipeline):
 def _brief(commands: Sequence[Command]) -> str:
     """The first command's name and key, for the trace; of scripts the key says which."""
     arguments, _ = commands[0]
-    key = arguments[3] if arguments[0] in SCRIPTS and len(arguments) > 3 else str(arguments[1:2])
+    key = _key(arguments)
     more = f" +{len(commands) - 1}" if len(commands) > 1 else ""
     return f"{arguments[0]} {key:.40}{more}"
+
+
+def _key(arguments: tuple[Any, ...]) -> str:
+    """The first key."""
+    at = 3 if arguments[0] in SCRIPTS else 1
+    return str(arguments[at]) if len(arguments) > at else ""

@@ -22,6 +22,7 @@ import api_gateway.orders
 import api_gateway.relay
 import notifier.handlers
 import notifier.store
+import order_processor.sweep
 import shared.messaging.router
 import shared.redis.lease
 from tests.harness.examples import AT
@@ -31,8 +32,9 @@ from tests.simulator.trace import Trace
 
 EPOCH_SECONDS: Final = AT / 1_000_000
 """When every simulation begins, by the store's clock."""
-RELAY_BATCH: Final = 2
-"""So that the relay pages, with the few orders there are."""
+BATCH: Final = 2
+"""So that relay and sweep page, with the few orders there are."""
+_BATCHES: Final = ((api_gateway.relay, "RELAY_BATCH"), (order_processor.sweep, "SWEEP_BATCH"))
 _TIMED: Final[Sequence[ModuleType]] = (
     fakeredis._helpers,
     fakeredis._socket._base,
@@ -82,8 +84,9 @@ def substituted(loop: SimulatedLoop, random_: random.Random, trace: Trace) -> It
         _put(module, "time", virtual)
     for module in _SECRETIVE:
         _put(module, "secrets", seeded)
-    relay_batch = api_gateway.relay.RELAY_BATCH
-    _put(api_gateway.relay, "RELAY_BATCH", RELAY_BATCH)
+    batches = [(module, name, getattr(module, name)) for module, name in _BATCHES]
+    for module, name, _ in batches:
+        _put(module, name, BATCH)
     checks_globals = fakeredis_scripting._check_for_lua_globals
     # That scripts leave no globals behind shows in other tests; looking at each call costs a tenth of a run.
     fakeredis_scripting._check_for_lua_globals = lambda *_: None
@@ -97,7 +100,8 @@ def substituted(loop: SimulatedLoop, random_: random.Random, trace: Trace) -> It
         yield virtual
     finally:
         structlog.configure(**logging)
-        _put(api_gateway.relay, "RELAY_BATCH", relay_batch)
+        for module, name, size in batches:
+            _put(module, name, size)
         fakeredis_scripting._check_for_lua_globals = checks_globals
         for module in _TIMED:
             _put(module, "time", time)

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from api_gateway.ports import Placement, PlacementResult
 from tests.simulator.clients import REFUSALS, NoAnswer
+from tests.simulator.desk import Dashboard
 from tests.simulator.loop import SimulatedLoop
-from tests.simulator.processes import Process
+from tests.simulator.processes import Process, Spot
 from tests.simulator.services import Gateway, Service, Surroundings, notifier, processor
 
 LONGEST_RESTART_SECONDS: Final = 2.0
@@ -37,6 +38,9 @@ class Supervisor:
         self.places: list[Place] = []
         self.faults: list[str] = []
         self.deaths = 0
+        self.died_at: set[Spot] = set()
+        """Where crashes have struck."""
+        self._keeping: list[asyncio.Task[None]] = []
         self._around = around
         self._loop = loop
         self._dice = dice
@@ -48,10 +52,24 @@ class Supervisor:
             ("gateway", Gateway, plan.gateways),
             ("processor", processor, plan.processors),
             ("notifier", notifier, plan.notifiers),
+            ("dashboard", Dashboard, plan.dashboards),
         ]
         for job, build, count in jobs:
-            for number in range(count):
-                self._around.network.spawn(self._keep(f"{job}{number}", build))
+            self.employ(job, build, count)
+
+    def employ(self, job: str, build: Build, count: int) -> None:
+        """Starts more processes, and keeps them running."""
+        for number in range(count):
+            self._keeping.append(self._around.network.spawn(self._keep(f"{job}{number}", build)))
+
+    def dismiss_all(self) -> None:
+        """Ends every process for good."""
+        for keeping in self._keeping:
+            keeping.cancel()
+        for place in self.places:
+            place.process.kill()
+        self._keeping.clear()
+        self.places.clear()
 
     async def _keep(self, name: str, build: Build) -> None:
         place = self._begin(name, build)
@@ -84,6 +102,8 @@ class Supervisor:
 
     def _mourn(self, process: Process) -> None:
         self.deaths += 1
+        if process.dies_after is not None:
+            self.died_at.update(process.spots())
         self._around.trace.fault(
             f"{process.name} ends" + "".join(f"\n{'':27}{at}" for at in process.places())
         )
@@ -131,6 +151,14 @@ class Supervisor:
         else:
             if not answer.done():
                 answer.set_result(result)
+
+    def dashboards(self) -> list[tuple[Process, Dashboard]]:
+        """Those that an operator can ask at present."""
+        return [
+            (place.process, place.service)
+            for place in self.places
+            if isinstance(place.service, Dashboard) and place.process.is_alive
+        ]
 
 
 def _fail(answer: "asyncio.Future[Any]", error: Exception) -> None:

@@ -1,18 +1,59 @@
 """A thousand worlds, each with faults of its own: in none of them is anything lost, doubled or oversold."""
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import api_gateway.intake
+import api_gateway.relay
+import dashboard.dead_actions
+import dashboard.dead_desk
+import dashboard.dead_store
+import notifier.handlers
+import notifier.store
+import order_processor.handlers
+import order_processor.store
+import shared.messaging.dead_letters
+import shared.messaging.router
+import shared.messaging.settlement
+import shared.messaging.waiting
+import shared.redis.lease
+import shared.redis.scripts
 from tests.simulator.__main__ import main
-from tests.simulator.planted import BUGS, CLIMATES
+from tests.simulator.climates import CLIMATES, with_operator
+from tests.simulator.planted import BUGS
+from tests.simulator.processes import Spot
 from tests.simulator.searching import report, run_all, simulator
 from tests.simulator.weather import MEAN_PAUSES, Plan, draw
 
 CHUNKS, SEEDS_PER_CHUNK = 20, 50
-SEEDS_PER_BUG = 150
+SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 20
+SPARED_SHARE = 0.33
+"""Some awaits never wait, some only while somebody lists orders or a crash point is armed."""
+MORTAL = (
+    api_gateway.intake,
+    api_gateway.relay,
+    dashboard.dead_actions,
+    dashboard.dead_desk,
+    dashboard.dead_store,
+    notifier.handlers,
+    notifier.store,
+    order_processor.handlers,
+    order_processor.store,
+    shared.messaging.dead_letters,
+    shared.messaging.router,
+    shared.messaging.settlement,
+    shared.messaging.waiting,
+    shared.redis.lease,
+    shared.redis.scripts,
+)
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -40,7 +81,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
 @pytest.mark.parametrize("name", CLIMATES)
 def test_its_weather_alone_is_no_bug(name: str) -> None:
     """What is found under rough weather is the bug, and not the weather."""
-    for seed in range(SEEDS_PER_CHUNK):
+    for seed in range(SEEDS_PER_CLIMATE):
         outcome = simulator().run(seed, plan=CLIMATES[name](draw(seed)))
         assert not outcome.faults, report(outcome, with_trace=False)
 
@@ -66,6 +107,29 @@ def test_every_kind_of_fault_comes_up() -> None:
         found.counts[kind] for kind in ("created", "rejected", "dead", "undelivered", "deaths", "poison")
     )
     assert found.counts["extra_notifications"]
+
+
+@pytest.mark.timeout(600)  # the longest of them: ten seconds of CPU, on machines that have little to spare
+def test_crashes_strike_at_nearly_every_await() -> None:
+    """What is proven about crashes is proven for the awaits at which one has happened."""
+    struck: set[Spot] = set()
+    for seed in range(2 * SEEDS_PER_CHUNK):
+        plan = with_operator(draw(seed))
+        outcome = simulator().run(seed, plan=replace(plan, pauses={**plan.pauses, "crash": 0.4}))
+        assert not outcome.faults, report(outcome, with_trace=False)
+        struck |= outcome.died_at
+    awaits = [spot for module in MORTAL for spot in _awaits(module)]
+    spared = [
+        f"{path}:{min(lines)}" for path, lines in awaits if not any((path, at) in struck for at in lines)
+    ]
+    assert len(spared) < SPARED_SHARE * len(awaits), spared
+
+
+def _awaits(module: ModuleType) -> Iterator[tuple[str, range]]:
+    path = str(module.__file__)
+    for node in ast.walk(ast.parse(Path(path).read_text())):
+        if isinstance(node, ast.Await):
+            yield path, range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def test_the_same_seed_is_the_same_run() -> None:

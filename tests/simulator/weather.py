@@ -14,6 +14,8 @@ from tests.simulator.network import Cut, Passage
 SKUS: Final = ("cable", "case", "plug")
 BROKEN_SKU: Final = "broken"
 """Its stock entry is no number, as an operator may leave it: orders for it are dead-lettered."""
+REPAIRED_PIECES: Final = 12
+"""What an operator sets it to."""
 UNKNOWN_SKU: Final = "unheard-of"
 PROMPT_SECONDS: Final = 0.004
 """A way of the wire takes so long at most while all is well."""
@@ -66,6 +68,7 @@ MEAN_PAUSES: Final = {
     "store_full": (3.0, 12.0),
     "mail": (3.0, 12.0),
     "poison": (2.0, 8.0),
+    "operator": (1.0, 6.0),
 }
 """Seconds between two faults of a kind, on average: from the roughest seed to the mildest."""
 
@@ -89,8 +92,16 @@ class Plan:
     clock_skew: float
     unknown_mailboxes: float
     broken_skus: float
+    dashboards: int
+    repaired_at: float | None
+    is_swept: bool
     odds: Odds
     pauses: Mapping[str, float]
+
+    @property
+    def supplied(self) -> Mapping[str, int]:
+        """All stock that is ever put in."""
+        return {**self.stock, BROKEN_SKU: REPAIRED_PIECES} if self.repaired_at is not None else self.stock
 
     @property
     def leases_may_end(self) -> bool:
@@ -107,7 +118,8 @@ class Plan:
             f"{self.gateways} gateways, {self.processors} processors, {self.notifiers} notifiers, "
             f"prefetch {self.prefetch}, batch {self.batch_limit}, sends at once {self.sends_at_once}, "
             f"outbox bound {self.outbox_limit}, {'durable' if self.is_durable else 'weak'} store, "
-            f"clocks wrong by {self.clock_skew:.0f} s\n"
+            f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
+            f"{BROKEN_SKU} repaired at {self.repaired_at}, {'swept' if self.is_swept else 'not swept'}\n"
             f"odds: {likely or 'none'}\nfaults: {pauses or 'none'}"
         )
 
@@ -129,9 +141,10 @@ def draw(seed: int) -> Plan:
         for kind, bounds in MEAN_PAUSES.items()
         if dice.random() < (2 * share if kind == "crash" else share)
     }
+    seconds, has_operator = dice.uniform(4.0, 16.0), "operator" in pauses
     return Plan(
         seed=seed,
-        seconds=dice.uniform(4.0, 16.0),
+        seconds=seconds,
         orders=dice.randint(3, 8),
         stock={sku: dice.choice((0, 5, 10, 20, 40)) for sku in SKUS[: dice.randint(1, 3)]},
         gateways=dice.choice((1, 1, 2)),
@@ -145,6 +158,9 @@ def draw(seed: int) -> Plan:
         clock_skew=dice.choice((0.0, 0.0, 3600.0)),
         unknown_mailboxes=dice.choice((0.0, 0.1, 0.4)),
         broken_skus=dice.choice((0.0, 0.0, 0.05, 0.3)),
+        dashboards=dice.choice((1, 1, 2)) if has_operator else 0,
+        repaired_at=dice.random() * seconds if has_operator and dice.random() < 0.6 else None,
+        is_swept=dice.random() < 0.2,
         odds=odds,
         pauses=pauses,
     )
@@ -160,6 +176,10 @@ class Weather:
     def clear_up(self) -> None:
         """Nothing goes wrong any more."""
         self._odds = CALM
+
+    def come_back(self, odds: Odds) -> None:
+        """Things go wrong again."""
+        self._odds = odds
 
     def happens(self, name: str) -> bool:
         """Whether something of the odds comes to pass."""

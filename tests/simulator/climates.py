@@ -1,0 +1,51 @@
+"""Weather for the bugs that show once in a thousand seeds or less, so that they show in a hundred."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from tests.simulator.weather import Odds, Plan
+
+
+def with_operator(plan: Plan, **odds: float) -> Plan:
+    """The same with much that dies, and somebody who deals with it all the time."""
+    return replace(
+        plan,
+        broken_skus=0.5,
+        dashboards=2,
+        repaired_at=plan.seconds / 2,
+        odds=replace(plan.odds, **odds),
+        pauses={**plan.pauses, "operator": 0.7},
+    )
+
+
+CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
+    "a dead order begins to retry": lambda plan: replace(
+        plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)
+    ),
+    "anybody's release frees the claim": lambda plan: replace(
+        plan,
+        unknown_mailboxes=0.0,
+        notifiers=2,
+        sends_at_once=3,
+        odds=Odds(send_slow=0.8, copied=1.0, send_refused=0.6, store_late=0.4),
+        pauses={},
+    ),
+    "a script is loaded before it is run": lambda plan: replace(
+        plan, odds=replace(plan.odds, slow=0.5), pauses={**plan.pauses, "store_away": 0.3}
+    ),
+    "a late claim reopens what failed": lambda plan: replace(
+        plan,
+        unknown_mailboxes=0.7,
+        notifiers=2,
+        odds=replace(plan.odds, store_late=0.4, copied=0.5),
+        pauses={**plan.pauses, "crash": 1.0},
+    ),
+    "a letter goes though it was not sent back": lambda plan: with_operator(plan, publish_cut=0.5),
+    "a redrive overwrites what came of it": lambda plan: replace(
+        with_operator(plan, slow=0.5), repaired_at=None
+    ),
+    "a drop decides again": lambda plan: with_operator(plan, copied=1.0),
+    "a drop is not announced": with_operator,
+}
+"""By the name of the bug."""
