@@ -2,7 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.simulator.loop import Endless, SimulatedLoop
 from tests.simulator.network import Cut, Network, Passage
-from tests.simulator.processes import Process
+from tests.simulator.processes import Process, Trap
 from tests.simulator.searching import simulator
 from tests.simulator.store import StoreServer
 from tests.simulator.substitutes import EPOCH_SECONDS, substituted
@@ -94,6 +96,50 @@ def test_a_process_can_die_before_any_of_its_callbacks(loop: SimulatedLoop) -> N
 
     assert loop.run(main()) is False
     assert steps == [0, 1, 2]
+
+
+def test_a_process_can_die_of_what_it_asks_for(loop: SimulatedLoop) -> None:
+    """A trap waits for the request that it is set for, however long that takes, and is counted from there."""
+    asked: list[str] = []
+
+    async def work(process: Process) -> None:
+        for request in ("lease", "order:1", "order:2"):
+            process.asks(request)
+            asked.append(request)
+            await asyncio.sleep(HOUR)
+
+    async def main() -> bool:
+        process = Process(loop, "victim")
+        process.trap = Trap(request="order:", steps=1)
+        process.start(work(process))
+        await asyncio.sleep(10 * HOUR)
+        return process.is_alive
+
+    assert loop.run(main()) is False
+    assert asked == ["lease", "order:1"]
+
+
+def test_where_a_process_stands_is_known_down_to_the_last_await(loop: SimulatedLoop) -> None:
+    """Also within what ``async with`` enters."""
+
+    @asynccontextmanager
+    async def entered() -> AsyncIterator[None]:
+        await asyncio.sleep(HOUR)
+        yield
+
+    async def work() -> None:
+        async with entered():
+            pass
+
+    async def main() -> set[int]:
+        process = Process(loop, "victim")
+        process.start(work())
+        await asyncio.sleep(1.0)
+        return {line for path, line in process.spots() if path == __file__}
+
+    lines = Path(__file__).read_text().splitlines()
+    stood = {lines[number - 1].strip() for number in loop.run(main())}
+    assert stood == {"async with entered():", "await asyncio.sleep(HOUR)"}
 
 
 def test_a_stalled_process_is_late_for_its_timers(loop: SimulatedLoop) -> None:
