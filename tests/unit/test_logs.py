@@ -1,7 +1,9 @@
 """Log lines: JSON for machines, and each knows what it is about."""
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -25,6 +27,13 @@ def restored() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+class FullDisk(StringIO):
+    """Takes nothing any more."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def lines(stream: StringIO) -> list[dict[str, Any]]:
@@ -82,6 +91,16 @@ def test_a_traceback_is_part_of_its_line() -> None:
     get_logger("test").error("failed", exc_info=ValueError("broken"))
     (line,) = lines(stream)
     assert "ValueError: broken" in line["exception"]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_line_that_cannot_be_written_ends_nobodys_work(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk under the log is no reason to refuse an order that is stored already."""
+    configure_logs("api_gateway", "INFO", form, FullDisk())
+    get_logger("test").info("order accepted")
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def test_the_form_follows_the_stream_unless_it_is_told() -> None:
