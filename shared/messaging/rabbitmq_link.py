@@ -22,6 +22,7 @@ from yarl import URL
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
+from shared.messaging.rabbitmq_frames import deliver_unreadable_properties
 from shared.messaging.waiting import backoff_seconds
 
 LONGEST_BACKOFF_SECONDS: Final = 3.0
@@ -110,6 +111,7 @@ class Link:
 
     async def run(self) -> None:
         """Connects, waits for the loss of the connection, and connects again, until cancelled."""
+        deliver_unreadable_properties()
         failures = 0
         while True:
             url = self._urls[self._turn % len(self._urls)]
