@@ -54,6 +54,11 @@ class _OwnName:
     node: str
 
 
+@dataclass(frozen=True, slots=True)
+class _User:
+    name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """What one endpoint said of itself: the node it belongs to, or why there was no answer."""
@@ -79,9 +84,11 @@ class Observation:
 Answer = TypeVar("Answer")
 Row = TypeVar("Row")
 _OWN_NAME: Final = TypeAdapter(_OwnName)
+_WHO_AM_I: Final = TypeAdapter(_User)
 _NODES: Final = TypeAdapter(tuple[NodeRow, ...])
 _QUEUES: Final = TypeAdapter(tuple[QueueRow, ...])
 _OWN_NAME_PATH: Final = "/api/overview?disable_stats=true&columns=node"
+_WHO_AM_I_PATH: Final = "/api/whoami"
 _NODES_PATH: Final = "/api/nodes?columns=" + ",".join(NodeRow.__dataclass_fields__)
 _QUEUES_COLUMNS: Final = ",".join(QueueRow.__dataclass_fields__)
 
@@ -125,11 +132,23 @@ class ManagementClient:
         return Observation(probes=probes, nodes=nodes.result(), queues=queues.result())
 
     async def _probe(self, endpoint: _Endpoint) -> Probe:
+        """Its name and whether it lives are two questions: on 4.x the first hangs while any peer is frozen."""
+        lives = asyncio.create_task(self._lives(endpoint))
         try:
             answer = await self._get(endpoint, _OWN_NAME_PATH, _OWN_NAME)
         except _NoAnswer as error:
-            return Probe(endpoint=endpoint.name, node=None, fault=str(error))
+            return Probe(endpoint=endpoint.name, node=None, fault=None if await lives else str(error))
+        finally:
+            lives.cancel()
         return Probe(endpoint=endpoint.name, node=answer.node, fault=None)
+
+    async def _lives(self, endpoint: _Endpoint) -> bool:
+        """Whether it answers a question that it can answer alone."""
+        try:
+            await self._get(endpoint, _WHO_AM_I_PATH, _WHO_AM_I)
+        except _NoAnswer:
+            return False
+        return True
 
     async def _first(
         self, endpoints: Sequence[_Endpoint], path: str, adapter: TypeAdapter[tuple[Row, ...]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,13 @@ async def orderctl(pipeline: Pipeline, *words: str, status: int = 0) -> str:
     command = [sys.executable, "-m", "orderctl", *words]
     environment = ["--data-dir", str(pipeline.cluster.layout.data_dir)]
     result = await asyncio.to_thread(
-        subprocess.run, [*command, *environment], capture_output=True, text=True, timeout=120, check=False
+        subprocess.run,
+        [*command, *environment],
+        env={**os.environ, "ORDERCTL_REDIS_URL": pipeline.cluster.redis_url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert result.returncode == status, result.stdout + result.stderr
     return str(result.stdout)

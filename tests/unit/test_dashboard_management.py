@@ -129,6 +129,15 @@ async def test_an_absent_endpoint_is_passed_over() -> None:
     assert seen.nodes is not None
 
 
+async def test_a_node_that_waits_for_a_frozen_peer_is_no_dead_node() -> None:
+    """From 4.0 on it cannot even tell its name then; that it lives, it can."""
+    stuck = {**dict.fromkeys(WHOLE, hangs), "/api/whoami": says({"name": "guest", "tags": []})}
+    async with serving(stuck) as server, asyncio.timeout(5):
+        seen = await observed(server)
+    (probe,) = seen.probes
+    assert (probe.node, probe.fault, seen.nodes) == (None, None, None)
+
+
 async def test_questions_that_hang_fail_alone() -> None:
     """Each has its own deadline: a node may know its name and its peers, and yet hang on the queues."""
     async with serving({**WHOLE, "/api/queues/{vhost}": hangs}) as server, asyncio.timeout(5):
