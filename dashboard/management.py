@@ -132,7 +132,7 @@ class ManagementClient:
         return Observation(probes=probes, nodes=nodes.result(), queues=queues.result())
 
     async def _probe(self, endpoint: _Endpoint) -> Probe:
-        """Its name and whether it lives are two questions: on 4.x the first hangs while any peer is frozen."""
+        """Its name and whether it lives are two questions: on 4.x the first hangs while a peer is frozen."""
         lives = asyncio.create_task(self._lives(endpoint))
         try:
             answer = await self._get(endpoint, _OWN_NAME_PATH, _OWN_NAME)
