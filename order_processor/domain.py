@@ -9,7 +9,7 @@ __all__ = ["Created", "Decision", "Rejected", "Undecidable", "event_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecidable:
-    """The order cannot be decided by asking again: its record is gone, or a stock entry is broken."""
+    """The order cannot be decided by asking again: its record is gone or another's, or stock is broken."""
 
     reason: str
     detail: str

@@ -1,17 +1,21 @@
 -- Decides an order once: takes all of its stock or none. Running it again returns the stored decision.
+-- A message that asks for something else than the order that was accepted under its id decides nothing: the books
+-- are kept by what the record says.
 --
 -- KEYS  1 order:{id}  2 orders.processed.count  3 stock.reserved  4 stock.skus  5 orders:created
 --       6 orders:rejected  7 orders:accepted  8 orders:retrying  9 orders:dead  10… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent
 --       8… sku, qty for each item
--- Returns {status, decided at, reason, sku at fault}, {'order_unknown'} or {'broken_stock', sku}.
+-- Returns {status, decided at, reason, sku at fault}, {'order_unknown'}, {'other_content'} or {'broken_stock', sku}.
 
 local record, count, reserved, skus = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local order_id = ARGV[1]
 local first_item, first_stock = 8, 10
 
-local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at')
+local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
+  'fingerprint')
+if known[6] and known[6] ~= ARGV[5] then return {'other_content'} end
 if known[1] == 'created' or known[1] == 'rejected' then
   return {known[1], known[2], known[3] or '', known[4] or ''}
 end

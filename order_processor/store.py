@@ -97,5 +97,7 @@ def _decision(answer: Any) -> Decision:
             return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
         case ["broken_stock", sku]:
             return Undecidable(reason="broken_stock", detail=f"the stock entry of {sku} is not an integer")
+        case ["other_content"]:
+            return Undecidable(reason="other_content", detail="another order was accepted under this id")
         case _:
             return Undecidable(reason="order_unknown", detail="no record, and too old to be recreated")

@@ -245,6 +245,27 @@ async def test_a_repaired_entry_lets_the_order_be_decided(redis: Any, store: Red
     assert await redis.get("inventory:case") == "2"
 
 
+# --- another order's message --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["undecided", "decided"])
+async def test_a_message_with_other_content_than_the_order_under_its_id_decides_nothing(
+    redis: Any, store: RedisDecisionStore, decided: bool
+) -> None:
+    """The customer was promised what the record says; taking anything else would not be in the books."""
+    await stocked(redis, cable=10, case=5)
+    event = await accepted(redis, an_order("a", cable=3))
+    if decided:
+        await decide_one(store, event)
+    before = await everything(redis)
+    decision = await decide_one(store, placed(an_order("a", case=2)))
+    assert isinstance(decision, Undecidable)
+    assert decision.reason == "other_content"
+    assert await everything(redis) == before
+    assert isinstance(await decide_one(store, event), Created)
+    assert await redis.mget("inventory:cable", "inventory:case") == ["7", "5"]
+
+
 # --- missing records ----------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from order_processor.domain import Decision
 from order_processor.store import RedisDecisionStore
 from shared import keyspace
 from shared.keyspace import OrderStatus
-from shared.messages import Event, Order, OrderPlaced, encode_order
+from shared.messages import Event, Order, OrderPlaced, content_fingerprint, encode_order
 from shared.redis.client import Redis
 from shared.redis.records import OrderRecord, read_record
 from tests.harness.examples import AT, TRACE, placed
@@ -33,6 +33,7 @@ async def accepted(redis: Any, order: Order, at: int = AT) -> Event[OrderPlaced]
             "id": order.id,
             "status": "accepted",
             "order": encode_order(order),
+            "fingerprint": content_fingerprint(order),
             "accepted_at": at,
             "correlation_id": TRACE.correlation_id,
             "timeline": f"{at}\taccepted\t\t",
