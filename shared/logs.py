@@ -4,11 +4,9 @@ A line carries whatever ``structlog.contextvars`` holds, such as the correlation
 ids of the message at hand.
 """
 
-import contextlib
 import logging
 import sys
-from collections.abc import Iterator
-from typing import TextIO, cast
+from typing import TextIO
 
 import structlog
 
@@ -50,13 +48,6 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last_steps],
         )
     )
-    if as_json:  # our own lines need nothing of the standard library's, which costs more than all the rest
-        structlog.configure(
-            processors=[*shared_steps, structlog.processors.format_exc_info, renderer],
-            logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _ToleratedStream(stream))),
-            wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-            cache_logger_on_first_use=False,  # a logger that is kept would keep a stream that may be closed
-        )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -71,28 +62,3 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger whose lines name the module that wrote them."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
-
-
-class _ToleratedStream:
-    """A stream that may be full or closed: a line that cannot be written ends nobody's work."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Writes, or says on stderr that it could not."""
-        with self._tolerance():
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        """Flushes, or says on stderr that it could not."""
-        with self._tolerance():
-            self._stream.flush()
-
-    @contextlib.contextmanager
-    def _tolerance(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:  # a closed stream raises ValueError
-            with contextlib.suppress(OSError, ValueError):
-                sys.stderr.write(f"a log line could not be written: {error}\n")

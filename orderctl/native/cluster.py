@@ -25,6 +25,7 @@ FORM_SECONDS = 90.0
 STOP_GRACE_SECONDS = 25.0
 HEAD_START_SECONDS = 20.0
 POLL_SECONDS = 0.2
+LISTED_SECONDS = 30.0
 
 
 class NativeCluster:
@@ -141,7 +142,18 @@ class NativeCluster:
 
     def grow_queues(self) -> list[str]:
         """Give every quorum queue a member on each node; returns the queues that were short of members."""
-        short = management.short_queues(self.management_url(NODE_NAMES[0]))
+        short: dict[str, frozenset[str]] = {}
+
+        def counted() -> bool:
+            nonlocal short
+            try:
+                short = management.short_queues(self.management_url(NODE_NAMES[0]))
+            except OSError:  # 500 while queues that have just come up are not listed yet
+                return False
+            return True
+
+        if not self._until(counted, LISTED_SECONDS):
+            raise self.failure(NODE_NAMES[0], f"its queues are not listed after {LISTED_SECONDS:.0f} s")
         for node in NODE_NAMES:
             if any(node not in members for members in short.values()):
                 self._progress(Step(name="queues", state=StepState.WORKING, detail=f"growing onto {node}"))
