@@ -21,9 +21,8 @@ from shared import keyspace
 from shared.keyspace import OrderStatus
 from shared.messages import content_fingerprint, encode_order
 from shared.redis.client import Redis, store_deadline
-from shared.redis.coalescing import CoalescedScript
 from shared.redis.records import OrderRecord, fetch_records
-from shared.redis.scripts import Script, ScriptCall
+from shared.redis.scripts import Script
 
 Places = list[tuple[int, str]]
 """Orders by time of acceptance: microseconds since the epoch, then the id."""
@@ -52,8 +51,7 @@ class RedisOrderStore:
         self._timeout_seconds = timeout_seconds
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
-        script = Script.load("api_gateway", "accept")
-        self._accept = CoalescedScript(script, redis, timeout_seconds=timeout_seconds)
+        self._accept = Script.load("api_gateway", "accept")
 
     async def accept(self, placement: Placement) -> Acceptance:
         """Claims the id, writes the record and the outbox entry, or none of them. Raises OutboxFull."""
@@ -80,7 +78,8 @@ class RedisOrderStore:
             placement.media_type,
             placement.idempotency_key or "",
         ]
-        answer = await self._accept.run(ScriptCall(keys, arguments))
+        async with store_deadline(self._timeout_seconds):
+            answer = await self._accept.run(self._redis, keys, arguments)
         return _acceptance(answer, order.id, fingerprint)
 
     async def get(self, order_id: str) -> OrderRecord | None:
