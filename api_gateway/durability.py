@@ -1,7 +1,8 @@
 """Whether Redis keeps what it acknowledges. Only then may the gateway accept orders while no broker is up.
 
 Measured: with ``appendfsync everysec`` thousands of acknowledged writes were lost while fsync stalled.
-``appendfsync always`` is reported even while ``appendonly`` is ``no``, so both are read.
+``appendfsync always`` is reported even while ``appendonly`` is ``no``, so both are read. It is
+reported too while ``no-appendfsync-on-rewrite`` lets Redis acknowledge without fsync during a rewrite.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from shared.logs import get_logger
 from shared.redis.client import Redis, store_deadline
 
 NEEDED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+FORBIDDEN: Final = {"no-appendfsync-on-rewrite": "yes"}
 UNKNOWN: Final = "weak (not checked yet)"
 DURABLE: Final = "durable"
 
@@ -64,7 +66,7 @@ class DurabilityWatch:
         try:
             async with store_deadline(self._timeout_seconds):
                 await self._redis.ping()
-                settings = await self._redis.config_get(*NEEDED)
+                settings = await self._redis.config_get(*NEEDED, *FORBIDDEN)
                 clients = await self._redis.client_list()
         except ResponseError as error:
             return f"weak (the store does not show its settings: {error})"
@@ -73,6 +75,7 @@ class DurabilityWatch:
         wrong = [
             f"{name} is {settings.get(name)}" for name, value in NEEDED.items() if settings.get(name) != value
         ]
+        wrong += [f"{name} is {value}" for name, value in FORBIDDEN.items() if settings.get(name) == value]
         if any(str(client.get("name", "")).startswith("sentinel-") for client in clients):
             wrong.append("a Sentinel failover may lose acknowledged writes")
         return f"weak ({', '.join(wrong)})" if wrong else DURABLE

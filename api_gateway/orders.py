@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from redis.exceptions import ResponseError
+
 from api_gateway.ports import (
     Accepted,
     Cursor,
@@ -18,9 +20,10 @@ from api_gateway.ports import (
     Replayed,
 )
 from shared import keyspace
+from shared.errors import StoreUnavailable
 from shared.keyspace import OrderStatus
 from shared.messages import content_fingerprint, encode_order
-from shared.redis.client import Redis, store_deadline
+from shared.redis.client import Redis, store_answer, store_deadline
 from shared.redis.records import OrderRecord, fetch_records
 from shared.redis.scripts import Script
 
@@ -78,8 +81,11 @@ class RedisOrderStore:
             placement.media_type,
             placement.idempotency_key or "",
         ]
-        async with store_deadline(self._timeout_seconds):
-            answer = await self._accept.run(self._redis, keys, arguments)
+        try:
+            async with store_deadline(self._timeout_seconds):
+                answer = await self._accept.run(self._redis, keys, arguments)
+        except ResponseError as error:  # a key of another type than ours, before anything was written
+            raise StoreUnavailable(f"Redis cannot accept the order: {error}") from error
         return _acceptance(answer, order.id, fingerprint)
 
     async def get(self, order_id: str) -> OrderRecord | None:
@@ -98,7 +104,7 @@ class RedisOrderStore:
         places: Places = []
         offset = 0
         while len(places) < limit:
-            async with store_deadline(self._timeout_seconds):
+            async with store_answer(self._timeout_seconds):
                 chunk = await self._redis.zrange(
                     keyspace.orders_by_status(status),
                     bound,
@@ -144,19 +150,19 @@ class RedisOutbox:
 
     async def size(self) -> int:
         """How many orders wait."""
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             return int(await self._redis.zcard(keyspace.OUTBOX))
 
     async def remove(self, order_ids: Sequence[str]) -> None:
         """Drops orders whose message has been confirmed."""
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             await self._redis.zrem(keyspace.OUTBOX, *order_ids)
 
     async def older_than(
         self, age_seconds: float, after_microseconds: int, limit: int
     ) -> list[tuple[str, int]]:
         """Up to ``limit`` entries (id, time) accepted after that time and ``age_seconds`` ago or earlier."""
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
             until = seconds * 1_000_000 + microseconds - round(age_seconds * 1_000_000)
             found = await self._redis.zrange(

@@ -6,7 +6,8 @@ request that wrote them; should one be published twice all the same, its decisio
 
 import asyncio
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,10 +67,13 @@ class OutboxRemovals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayTimes:
-    """In seconds: how old an entry must be, and how long to rest between rounds."""
+    """In seconds: how old an entry must be, how long to rest between rounds, and how long to leave entries
+    alone whose records cannot be read: they may be repaired, or be a newer gateway's.
+    """
 
     minimum_age: float = 4.0
     pause: float = 0.5
+    unreadable: float = 60.0
 
 
 class Relay:
@@ -84,6 +88,7 @@ class Relay:
         publisher: Publisher,
         breaker: Breaker,
         times: RelayTimes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._outbox = outbox
@@ -91,6 +96,9 @@ class Relay:
         self._breaker = breaker
         self._times = times
         self._lease = lease
+        self._clock = clock
+        self._unreadable: set[str] = set()
+        self._read_again_at = 0.0
 
     async def run(self) -> None:
         """Relays in rounds until cancelled."""
@@ -107,10 +115,14 @@ class Relay:
 
         Raises BrokerUnavailable, StoreUnavailable.
         """
+        if self._clock() >= self._read_again_at:
+            self._unreadable.clear()
+            self._read_again_at = self._clock() + self._times.unreadable
         relayed, after = 0, 0
         while entries := await self._outbox.older_than(self._times.minimum_age, after, RELAY_BATCH):
             after = entries[-1][1]
-            relayed += await self._relay([order_id for order_id, _ in entries])
+            order_ids = [order_id for order_id, _ in entries if order_id not in self._unreadable]
+            relayed += await self._relay(order_ids)
             if not await self._lease.hold(LEASE_SECONDS):
                 break
         if relayed:
@@ -122,6 +134,7 @@ class Relay:
         known = [record for record in records if record is not None]
         for order_id, record in zip(order_ids, records, strict=True):
             if record is None:
+                self._unreadable.add(order_id)
                 log.error("the outbox names an order that has no readable record", order_id=order_id)
         results = await asyncio.gather(
             *(

@@ -14,7 +14,7 @@ from shared.errors import StoreUnavailable
 from shared.keyspace import OrderStatus
 from shared.logs import get_logger
 from shared.messages import epoch_microseconds
-from shared.redis.client import Redis, store_deadline
+from shared.redis.client import Redis, store_answer
 from shared.redis.lease import Lease
 from shared.redis.records import OrderRecord, fetch_records
 from shared.redis.scripts import Script, ScriptCall
@@ -51,7 +51,7 @@ class Sweep:
 
     async def sweep_once(self) -> int:
         """Removes every decided order whose retention is over; returns how many. Raises StoreUnavailable."""
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
         cutoff = seconds * 1_000_000 + microseconds - self._retention
         removed = 0
@@ -71,7 +71,7 @@ class Sweep:
         return removed
 
     async def _oldest(self, status: OrderStatus, after: str, cutoff: int) -> list[tuple[str, float]]:
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             places: list[tuple[str, float]] = await self._redis.zrange(
                 keyspace.orders_by_status(status),
                 after,
@@ -84,7 +84,7 @@ class Sweep:
         return places
 
     async def _remove(self, status: OrderStatus, order_ids: list[str], cutoff: int) -> int:
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             records = await fetch_records(self._redis, order_ids)
         calls = [
             _removal(status, record)
@@ -93,7 +93,7 @@ class Sweep:
         ]
         if not calls:
             return 0
-        async with store_deadline(self._timeout_seconds):
+        async with store_answer(self._timeout_seconds):
             results = await self._script.run_many(self._redis, calls)
         return sum(result for result in results if not isinstance(result, ResponseError))
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 Check = Callable[[], str | None]
 """Returns None when the dependency is usable, else one line that says why it is not."""
 
+PROCESS_HEADER = "X-Process-Id"
+"""Names the process behind an answer: the port of a service that died may be another's by now."""
+
 DRAINING = "draining: finishing what was begun, taking nothing new"
 
 

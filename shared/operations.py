@@ -4,6 +4,7 @@ It opens first and closes last, so that a service which waits for its broker, or
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,13 +12,16 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from shared.health import Health
+from shared.health import PROCESS_HEADER, Health
 
 OPEN_CONNECTION_GRACE_SECONDS = 2.0
 
 
 def add_operations_routes(app: web.Application, health: Health, registry: CollectorRegistry | None) -> None:
-    """Adds ``/livez``, ``/readyz`` and ``/healthz``, and ``/metrics`` where a registry is given."""
+    """Adds ``/livez``, ``/readyz`` and ``/healthz``, and ``/metrics`` where a registry is given.
+
+    ``/readyz`` names the process that answers.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -39,7 +43,11 @@ def _readiness(health: Health, verbose: bool) -> web.Response:
         lines += [f"{name}: {note}" for name, note in health.notes().items()]
     else:
         lines = [f"{name}: {reason}" for name, reason in failures.items()] or ["ok"]
-    return web.Response(text="\n".join(lines) + "\n", status=503 if failures else 200)
+    return web.Response(
+        text="\n".join(lines) + "\n",
+        status=503 if failures else 200,
+        headers={PROCESS_HEADER: str(os.getpid())},
+    )
 
 
 @asynccontextmanager

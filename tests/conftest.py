@@ -1,11 +1,18 @@
 """What holds for every test, and the one cluster for all that need a real broker."""
 
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.harness.clusters import Cluster, ClusterKind
 from tests.harness.running import Pipeline
+from tests.harness.workers import worker_number
+
+LOGS_VARIABLE = "TEST_LOGS"
+"""Names a folder in which the logs of the services, and of native brokers, are kept."""
 
 pytest_plugins = ["tests.availability", "tests.sharing"]
 
@@ -30,6 +37,8 @@ def running_pipeline(cluster: Cluster) -> Iterator[Pipeline]:
     pipeline = Pipeline(cluster)
     yield pipeline
     pipeline.stop_all()
+    if kept := os.environ.get(LOGS_VARIABLE):
+        shutil.copytree(cluster.layout.data_dir / "logs", Path(kept) / f"worker{worker_number()}")
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ class EmbeddedSystem:
         waiting = list(SERVICES)
         while waiting:
             for name in list(waiting):
-                answer = readiness_of(spec_of(name), self._ports)
+                answer = readiness_of(spec_of(name), self._ports, pid=record.pid)
                 state, detail = StepState.WORKING, answer.reason
                 if answer.ready:
                     waiting.remove(name)
@@ -161,7 +161,11 @@ class EmbeddedSystem:
 
     def _service_status(self, name: str, record: processes.ProcessRecord | None) -> ServiceStatus:
         spec = spec_of(name)
-        answer = readiness_of(spec, self._ports) if record else Readiness(ready=False, reason="not running")
+        answer = (
+            readiness_of(spec, self._ports, pid=record.pid)
+            if record
+            else Readiness(ready=False, reason="not running")
+        )
         return ServiceStatus(
             name=name,
             url=client_url(spec, self._ports),

@@ -2,13 +2,19 @@
 
 A port that is taken is no error where nobody chose it. What was found is remembered in the data folder, so
 that a system keeps its addresses over `down` and `up`; a remembered port is given up only when somebody else
-has it.
+has it. Between settling on a port and listening there lie seconds in which another system may start: a port
+is reserved, across processes, for as long as the process lives that settled on it.
 """
 
+import fcntl
 import json
+import os
 import socket
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -19,6 +25,7 @@ from orderctl.progress import Progress, note, silent
 
 GIVEN_BACK_SECONDS = 1.0  # a port of a process that was killed just now may still be on its way back
 LOOPBACK = "127.0.0.1"
+_reserved: dict[int, TextIO] = {}  # the locks of this process, each held until it ends
 NODE_NAMES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 REDIS = "redis"
 EPMD = "epmd"
@@ -73,7 +80,7 @@ class Ports:
         wanted = {name: self.chosen.get(name) or remembered.get(name, self.preferred[name]) for name in names}
         others = {port for name, port in remembered.items() if name not in wanted}
         processes.wait_until(lambda: all(is_free(port) for port in wanted.values()), GIVEN_BACK_SECONDS)
-        settled = {name: port for name, port in wanted.items() if port not in others and is_free(port)}
+        settled = {name: port for name, port in wanted.items() if port not in others and reserve(port)}
         for name in wanted.keys() - settled.keys():
             if name in self.chosen:
                 raise PortTakenError(
@@ -113,6 +120,24 @@ def is_free(port: int) -> bool:
     return True
 
 
+def reserve(port: int) -> bool:
+    """True if the port is free and no other process of this user has settled on it; none will from now on."""
+    return is_free(port) and (port in _reserved or _lock(port))
+
+
+def _lock(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"order-pipeline-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = (folder / f"{port}.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _reserved[port] = lock
+    return True
+
+
 def answers(port: int, timeout_seconds: float = 0.5) -> bool:
     """True if something accepts connections there."""
     try:
@@ -124,7 +149,7 @@ def answers(port: int, timeout_seconds: float = 0.5) -> bool:
 
 def _next_free(port: int, avoid: set[int]) -> int:
     for candidate in range(port + 1, 65_536):
-        if candidate not in avoid and is_free(candidate):
+        if candidate not in avoid and reserve(candidate):
             return candidate
     raise PortTakenError(f"no port above {port} is free")
 

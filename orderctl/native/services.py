@@ -18,6 +18,7 @@ from orderctl.native import processes
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
+from shared.health import PROCESS_HEADER
 
 DRAIN_GRACE_SECONDS = 25.0
 READY_SECONDS = 45.0
@@ -137,9 +138,10 @@ class NativeServices:
 
     def readiness(self, name: str, timeout_seconds: float = 2.0) -> Readiness:
         """Ask the service whether it can do its work, and see whether it listens; never raises."""
-        if self.running(name) is None:
+        record = self.running(name)
+        if record is None:
             return Readiness(ready=False, reason="not running")
-        return readiness_of(spec_of(name), self._cluster.ports, timeout_seconds)
+        return readiness_of(spec_of(name), self._cluster.ports, timeout_seconds, pid=record.pid)
 
     def wait_ready(self, names: Iterable[str] = SERVICES, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until each of these is ready; raises PartFailedError with the reason of one that is not."""
@@ -193,8 +195,10 @@ def operations_url(spec: ServiceSpec, ports: Ports) -> str:
     return f"http://{LOOPBACK}:{ports[spec.operations_port]}"
 
 
-def readiness_of(spec: ServiceSpec, ports: Ports, timeout_seconds: float = 2.0) -> Readiness:
-    """Ask a service that runs on these ports; never raises."""
+def readiness_of(
+    spec: ServiceSpec, ports: Ports, timeout_seconds: float = 2.0, *, pid: int | None = None
+) -> Readiness:
+    """Ask a service that runs on these ports, as this process if one is given; never raises."""
     connection = http.client.HTTPConnection(LOOPBACK, ports[spec.operations_port], timeout=timeout_seconds)
     try:
         connection.request("GET", "/readyz")
@@ -204,6 +208,11 @@ def readiness_of(spec: ServiceSpec, ports: Ports, timeout_seconds: float = 2.0) 
         return Readiness(ready=False, reason=f"runs, no answer yet ({type(error).__name__})")
     finally:
         connection.close()
+    answered_by = answer.getheader(PROCESS_HEADER)
+    if pid is not None and answered_by != str(pid):
+        return Readiness(
+            ready=False, reason=f"another process answers on its port ({answered_by or 'unknown'})"
+        )
     if answer.status != 200:
         return Readiness(ready=False, reason="; ".join(text.splitlines())[:300])
     if spec.serves_clients and not answers(ports[f"{spec.name}.http"]):

@@ -85,6 +85,19 @@ async def store_deadline(timeout_seconds: float) -> AsyncIterator[None]:
         raise
 
 
+@asynccontextmanager
+async def store_answer(timeout_seconds: float) -> AsyncIterator[None]:
+    """As :func:`store_deadline`, for keys that only we write: one of another type is a fault of the store.
+
+    It is no fault of whoever asked, and goes away when an operator has mended it, so it is waited out too.
+    """
+    try:
+        async with store_deadline(timeout_seconds):
+            yield
+    except ResponseError as error:
+        raise StoreUnavailable(f"Redis cannot do what was asked: {error}") from error
+
+
 def is_away(error: RedisError) -> bool:
     """Whether the error speaks of the whole store rather than of one command."""
     if isinstance(error, _AWAY):

@@ -8,7 +8,7 @@ import pytest
 from api_gateway.orders import Acceptance, RedisOrderStore
 from api_gateway.ports import Accepted, Cursor, Duplicate, KeyReused, OrderPage, OutboxFull, Replayed
 from shared import keyspace
-from shared.errors import DecodeError
+from shared.errors import DecodeError, StoreUnavailable
 from shared.keyspace import OrderStatus
 from shared.messages import content_fingerprint, encode_order
 from shared.redis.client import Redis
@@ -138,7 +138,7 @@ async def test_a_key_of_the_wrong_type_accepts_nothing_and_writes_nothing(
 ) -> None:
     """Redis does not roll a script back, so every key is looked at before the first is written."""
     await redis.rpush(key, "what?")
-    with pytest.raises(Exception, match="WRONGTYPE"):
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
         await store.accept(a_placement(an_order("a"), key="k"))
     assert await redis.keys("*") == [key]
 

@@ -1,12 +1,15 @@
 """The outbox and its relay: confirmed orders leave it, forgotten ones are published, on both stores."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 
 from api_gateway.breaker import Breaker
 from api_gateway.orders import RedisOutbox
-from api_gateway.relay import LEASE_SECONDS, RELAY_BATCH, Relay, RelayTimes
+from api_gateway.relay import LEASE_SECONDS, RELAY_BATCH, OutboxRemovals, Relay, RelayTimes
 from shared.errors import BrokerUnavailable
 from shared.lifecycle import running
 from shared.messages import Event, EventData
@@ -15,7 +18,7 @@ from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order
-from tests.harness.gateway import a_placement, age, order_store, outbox_of, relay_lease
+from tests.harness.gateway import a_placement, age, order_store, outbox_of, relay_lease, seeded
 from tests.harness.routing import InterruptiblePublisher, event_of, messages_in
 from tests.harness.waiting import wait_until
 
@@ -29,7 +32,13 @@ def outbox(redis: Redis) -> RedisOutbox:
     return outbox_of(redis)
 
 
-def a_relay(redis: Redis, publisher: InterruptiblePublisher, *, lease: Lease | None = None) -> Relay:
+def a_relay(
+    redis: Redis,
+    publisher: InterruptiblePublisher,
+    *,
+    lease: Lease | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Relay:
     """A relay of a gateway of its own, for entries older than four seconds."""
     return Relay(
         store=order_store(redis),
@@ -38,6 +47,7 @@ def a_relay(redis: Redis, publisher: InterruptiblePublisher, *, lease: Lease | N
         publisher=publisher,
         breaker=Breaker(known_down=lambda: False),
         times=RelayTimes(minimum_age=4.0, pause=0.01),
+        clock=clock,
     )
 
 
@@ -121,6 +131,48 @@ async def test_records_that_cannot_be_read_are_passed_by_and_kept(redis: Any, ou
     assert await a_relay(redis, InterruptiblePublisher(broker)).relay_once() == 1
     assert [event.subject for event in await placed_events(broker)] == ["good"]
     assert await outbox.size() == len(broken)
+
+
+async def test_records_that_cannot_be_read_are_looked_at_once_a_minute(
+    redis: Any, outbox: RedisOutbox
+) -> None:
+    """Not twice a second, each time with a line in the log; one that was repaired is relayed then."""
+    await waiting(redis, "broken")
+    order = await redis.hget("order:broken", "order")
+    await redis.hset("order:broken", "order", "{")
+    clock, publisher = [1000.0], InterruptiblePublisher(MemoryBroker())
+    relay = a_relay(redis, publisher, clock=lambda: clock[0])
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            assert await relay.relay_once() == 0
+    assert [line["event"] for line in lines].count(
+        "the outbox names an order that has no readable record"
+    ) == 1
+    await redis.hset("order:broken", "order", order)
+    assert await relay.relay_once() == 0
+    clock[0] += 60.0
+    assert await relay.relay_once() == 1
+    assert await outbox.size() == 0
+
+
+async def test_a_running_relay_outlives_keys_of_another_type(redis: Any, outbox: RedisOutbox) -> None:
+    """Its gateway goes on answering, and the backlog leaves once an operator has mended them."""
+    await waiting(redis, "a")
+    await redis.rename("outbox", "kept")
+    await redis.set("outbox", "of the wrong type")
+    await redis.rpush("outbox:lease", "of the wrong type")
+    removals = OutboxRemovals(outbox, seeded())
+    removals.add("b")
+    with structlog.testing.capture_logs() as lines:
+        async with running(a_relay(redis, InterruptiblePublisher(MemoryBroker())).run(), removals.run()):
+            await wait_until(lambda: any("WRONGTYPE" in str(line) for line in lines))
+            await redis.delete("outbox:lease")
+            await redis.rename("kept", "outbox")
+
+            async def is_empty() -> bool:
+                return await outbox.size() == 0
+
+            await wait_until(is_empty)
 
 
 async def test_without_a_broker_everything_stays(redis: Redis, outbox: RedisOutbox) -> None:

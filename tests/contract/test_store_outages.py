@@ -178,12 +178,13 @@ async def test_the_watch_follows_the_store(redis_server: RedisServer) -> None:
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec", "always"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
+        ("no-appendfsync-on-rewrite", "yes", "no"),
     ],
 )
 async def test_each_setting_that_can_lose_an_acknowledged_write_makes_the_store_weak(
     redis_server: RedisServer, setting: str, value: str, kept: str
 ) -> None:
-    """All three are asked for, and the wrong one is named; put right, the store is durable again."""
+    """All of them are asked for, and the wrong one is named; put right, the store is durable again."""
     async with client_of(redis_server) as redis:
         watch = DurabilityWatch(redis, timeout_seconds=5.0)
         assert not watch.is_durable()

@@ -8,6 +8,7 @@ from order_processor.domain import Created, Rejected, Undecidable
 from order_processor.store import RedisDecisionStore
 from order_processor.sweep import LEASE_SECONDS, SWEEP_BATCH, Sweep
 from shared import keyspace
+from shared.errors import StoreUnavailable
 from shared.messages import Order
 from shared.messaging.retry import Bury, History
 from shared.redis.client import Redis
@@ -134,6 +135,13 @@ async def test_a_broken_sum_keeps_the_order_instead_of_half_of_it(redis: Any, br
         assert await sweep_of(redis).sweep_once() == 0
     assert await archive(redis) == {broken: "many"}
     assert await redis.exists("order:a") == 1
+
+
+async def test_an_index_of_another_type_stops_the_sweep_and_not_its_service(redis: Any) -> None:
+    """It is waited out like a store that is away, and said in the log."""
+    await redis.set("orders:created", "of the wrong type")
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        await sweep_of(redis).sweep_once()
 
 
 async def test_a_message_of_a_swept_order_is_not_decided_again(redis: Any) -> None:

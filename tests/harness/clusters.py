@@ -1,12 +1,11 @@
 """What tests do to three brokers and a Redis, whichever way those run on this machine."""
 
-import socket
 from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
 
 from orderctl.native.layout import Layout
-from orderctl.native.ports import Ports
+from orderctl.native.ports import Ports, reserve
 from tests.harness.workers import worker_number
 
 NODES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
@@ -94,18 +93,11 @@ class Cluster(Protocol):
 
 
 def free_port_base(first: int) -> int:
-    """The first of ``PORTS_NEEDED`` ports that nobody listens on; workers begin far apart."""
+    """The first of ``PORTS_NEEDED`` ports that nobody listens on; workers begin far apart.
+
+    They stay reserved for this process: another test run may look at the same moment.
+    """
     for base in range(first + 500 * worker_number(), 60_000, 100):
-        if all(_is_free(base + offset) for offset in range(PORTS_NEEDED)):
+        if all(reserve(base + offset) for offset in range(PORTS_NEEDED)):
             return base
     raise RuntimeError("no free range of ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from docker.errors import APIError  # type: ignore[import-untyped]  # no types of its own
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
@@ -37,6 +39,7 @@ START_SECONDS: Final = 90.0
 STOP_GRACE_SECONDS: Final = 25
 RESTARTS_PER_NODE: Final = 3
 POLL_SECONDS: Final = 0.2
+PAUSE_ATTEMPTS: Final = 10
 # As docker-compose.yml has it; +Q bounds a table that Erlang sizes by an engine's limit on open files.
 ERLANG_ARGUMENTS: Final = "+sbwt none +sbwtdcpu none +sbwtdio short +Q 16384"
 
@@ -175,7 +178,7 @@ class ContainerCluster:
 
     def freeze(self, name: str) -> None:
         """See ``Cluster``."""
-        self._container(name).pause()
+        pause(self._container(name))
 
     def thaw(self, name: str) -> None:
         """See ``Cluster``."""
@@ -274,6 +277,19 @@ def redis_container(data: Path, port: int, *, network: Network | None = None) ->
     return container
 
 
+def pause(container: Any) -> None:
+    """Freezes a container, which a busy machine may refuse at first."""
+    for attempt in range(PAUSE_ATTEMPTS):
+        try:
+            container.pause()
+        except APIError:
+            if attempt == PAUSE_ATTEMPTS - 1:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
 def publish(container: DockerContainer, inside: int, outside: int) -> None:
     """Makes a port of the container reachable from this machine alone, whatever testcontainers' types say."""
     ports: dict[str, Any] = container.ports
@@ -304,7 +320,7 @@ def container_redis_server() -> Iterator[RedisServer]:
             container.start()
             assert processes.wait_until(lambda: native_redis.ready(port), START_SECONDS), "Redis is not up"
             running: Any = container.get_wrapped_container()
-            yield RedisServer(port=port, freeze=running.pause, thaw=running.unpause)
+            yield RedisServer(port=port, freeze=partial(pause, running), thaw=running.unpause)
         finally:
             container.stop()
 

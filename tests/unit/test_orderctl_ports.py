@@ -1,6 +1,8 @@
 """Ports are the well-known ones where they are free, remembered, and never taken from anybody."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from orderctl.errors import PortTakenError
 from orderctl.native.layout import Layout
-from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, is_free, ports_from
+from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, is_free, ports_from, reserve
 from orderctl.progress import Step
 from tests.harness.workers import worker_number
 
@@ -81,6 +83,21 @@ def test_a_chosen_port_wins_over_the_remembered_one(layout: Layout, free: int) -
     chosen = Ports(layout, chosen={"a": free + 1}, chosen_by={"a": "GATEWAY_PORT"})
     chosen.claim(["a"])
     assert chosen["a"] == free + 1
+
+
+def test_a_port_that_another_system_has_settled_on_is_not_free(layout: Layout) -> None:
+    """Two systems that start at the same moment get different ports; once the other has ended it is over."""
+    free = next(port for port in range(FIRST + 500, 32_000) if is_free(port) and is_free(port + 1))
+    script = f"from orderctl.native.ports import reserve; print(reserve({free}), flush=True); input()"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        ports = Ports(layout, preferred={"a": free})
+        ports.claim(["a"])
+        assert ports["a"] == free + 1
+        other.communicate("\n", timeout=10)
+    assert reserve(free)
 
 
 def test_a_second_system_has_distinct_ports() -> None:
