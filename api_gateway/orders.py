@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.exceptions import ResponseError
-
 from api_gateway.ports import (
     Accepted,
     Cursor,
@@ -20,12 +18,12 @@ from api_gateway.ports import (
     Replayed,
 )
 from shared import keyspace
-from shared.errors import StoreUnavailable
 from shared.keyspace import OrderStatus
 from shared.messages import content_fingerprint, encode_order
 from shared.redis.client import Redis, store_answer, store_deadline
+from shared.redis.coalescing import CoalescedScript
 from shared.redis.records import OrderRecord, fetch_records
-from shared.redis.scripts import Script
+from shared.redis.scripts import Script, ScriptCall
 
 Places = list[tuple[int, str]]
 """Orders by time of acceptance: microseconds since the epoch, then the id."""
@@ -54,7 +52,9 @@ class RedisOrderStore:
         self._timeout_seconds = timeout_seconds
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
-        self._accept = Script.load("api_gateway", "accept")
+        self._accept = CoalescedScript(
+            Script.load("api_gateway", "accept"), redis, timeout_seconds=timeout_seconds
+        )
 
     async def accept(self, placement: Placement) -> Acceptance:
         """Claims the id, writes the record and the outbox entry, or none of them. Raises OutboxFull."""
@@ -81,11 +81,8 @@ class RedisOrderStore:
             placement.media_type,
             placement.idempotency_key or "",
         ]
-        try:
-            async with store_deadline(self._timeout_seconds):
-                answer = await self._accept.run(self._redis, keys, arguments)
-        except ResponseError as error:  # a key of another type than ours, before anything was written
-            raise StoreUnavailable(f"Redis cannot accept the order: {error}") from error
+        async with store_answer(self._timeout_seconds):  # every key is looked at before the first is written
+            answer = await self._accept.run(ScriptCall(keys, arguments))
         return _acceptance(answer, order.id, fingerprint)
 
     async def get(self, order_id: str) -> OrderRecord | None:

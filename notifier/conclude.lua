@@ -1,5 +1,6 @@
 -- Records how a sending ended. A notification that went out is 'sent' whoever holds the claim by now; who gives
--- back what is not theirs any more comes too late to say anything.
+-- back what is not theirs any more comes too late to say anything. Nobody ends another's claim, and a record that
+-- is about another event by now is left alone.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the claim is given back), or untried (the same,
@@ -23,9 +24,10 @@ if status == 'untried' then
 end
 if status == 'sent' then
   redis.call('SET', claim, 'sent', 'EX', ARGV[5])
-elseif ours or status == 'failed' then
+elseif ours then
   redis.call('DEL', claim)
 end
+if known[1] and known[1] ~= ARGV[2] then return 1 end
 redis.call('HSET', record, 'event_id', ARGV[2], 'status', status)
 if status == 'sent' then
   redis.call('HDEL', record, 'last_error')

@@ -122,7 +122,7 @@ class NotificationHandler:
         except SenderUnavailable:
             raise
         except PermanentError as error:
-            return Dead(reason="undeliverable", error=str(error))
+            return await self._released(attempt, Dead(reason="undeliverable", error=str(error)))
         except (RetryableError, TimeoutError) as error:
             text = str(error) or f"no answer within {self._send_timeout_seconds:g} s"
             return await self._released(attempt, Retry(reason="send_failed", error=text))

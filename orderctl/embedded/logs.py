@@ -8,6 +8,7 @@ from logging.handlers import RotatingFileHandler
 from structlog.contextvars import get_contextvars
 
 from orderctl.native.layout import LOG_ROTATE_BYTES, Layout
+from shared.logs import log_through_handlers
 
 OLDER_LOGS = 1
 
@@ -41,6 +42,7 @@ def logs_by_service(layout: Layout, services: Sequence[str]) -> Iterator[None]:
             log.setFormatter(before.formatter)
             logs[name] = stack.enter_context(closing(log))
         root.handlers[:] = [_ByService(logs, before)]
+        log_through_handlers()
         try:
             yield
         finally:

@@ -41,6 +41,7 @@ _AWAY = (
     MaxConnectionsError,
     AuthenticationError,
 )
+WRONG_TYPE = "WRONGTYPE"
 _REFUSING = ("OOM ", "MISCONF ", "LOADING ", "READONLY ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "NOAUTH ")
 """What Redis answers when it cannot take writes from anybody, as opposed to a fault of this command."""
 
@@ -95,7 +96,9 @@ async def store_answer(timeout_seconds: float) -> AsyncIterator[None]:
         async with store_deadline(timeout_seconds):
             yield
     except ResponseError as error:
-        raise StoreUnavailable(f"Redis cannot do what was asked: {error}") from error
+        if WRONG_TYPE not in str(error):
+            raise
+        raise StoreUnavailable(f"a key of another type is in the way: {error}") from error
 
 
 def is_away(error: RedisError) -> bool:

@@ -213,8 +213,9 @@ async def test_the_error_is_forgotten_once_it_was_sent(redis: Any, store: RedisN
 async def test_a_dead_lettered_notification_is_shown_as_failed_and_can_be_redriven(
     redis: Any, store: RedisNotificationStore
 ) -> None:
-    """The claim does not stand in the way of an operator who sends it back."""
+    """What was tried last is given back before it is dead-lettered, so nothing is in the operator's way."""
     await store.claim([attempt("one")])
+    await store.release(attempt("one"), "mailbox gone")
     await store.buried(event_a(), buried("mailbox gone"))
     record = await record_of(redis)
     assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
@@ -229,12 +230,24 @@ async def test_a_claim_or_release_that_comes_too_late_leaves_what_failed_as_it_i
 ) -> None:
     """Nobody waits for its answer any more, so nobody would ever say how it ended."""
     await store.claim([attempt("one")])
+    await store.release(attempt("one"), "mailbox gone")
     await store.buried(event_a(), buried("mailbox gone"))
     await store.claim([attempt("late")])
     await store.release(attempt("later"), "timed out")
     record = await record_of(redis)
     assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
     assert await counts(redis) == {"failed": 1}
+
+
+async def test_a_copy_that_is_dead_lettered_leaves_the_claim_of_who_is_sending(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Were it ended, a third could send at the same time."""
+    await store.claim([attempt("sender")])
+    await store.buried(event_a(), buried("delivered 10 times without an ack"))
+    assert isinstance(await claim_one(store, attempt("third")), HeldByAnother)
+    await store.mark_sent([attempt("sender")])
+    assert await counts(redis) == {"sent": 1}
 
 
 async def test_what_was_dead_lettered_unhandled_has_a_record_too(
@@ -271,6 +284,20 @@ async def test_the_record_is_of_the_latest_event_alone(redis: Any, store: RedisN
         "1",
     )
     assert "sent_at" not in record
+    assert await counts(redis) == {"sending": 1}
+
+
+async def test_a_late_end_of_an_older_event_leaves_the_newer_record_alone(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """The older one is never sent again, and the order is shown by what it is being told now."""
+    first, second = attempt("one"), attempt("two", rejected(an_order("a")))
+    await store.claim([first])
+    await store.claim([second])
+    newer = await record_of(redis)
+    await store.mark_sent([first])
+    assert await record_of(redis) == newer
+    assert await claim_one(store, attempt("three")) == AlreadySent()
     assert await counts(redis) == {"sending": 1}
 
 

@@ -9,6 +9,7 @@ import redis as blocking_redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from orderctl.native.services import SERVICES, NativeServices
+from shared import keyspace
 from shared.settings import CommonSettings
 from tests.harness.clusters import PARTS, Cluster
 
@@ -68,9 +69,10 @@ class Pipeline:
             self.services.stop(name)
 
     def empty_store(self) -> None:
-        """Forgets all orders; the settings stay."""
+        """Forgets all orders; the settings stay, and what the gateway knows of the brokers."""
         with blocking_redis.Redis.from_url(self.cluster.redis_url) as client:
             client.flushall()
+            client.set(keyspace.TOPOLOGY_DECLARED, "1")
 
 
 async def metric_of(pipeline: Pipeline, service: str, name: str, **labels: str) -> float:
