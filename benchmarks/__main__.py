@@ -46,7 +46,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help="interleaved rounds (5, or 2 with --quick)")
     parser.add_argument("--orders", type=int, default=0, help="orders per run (5,000, or 1,500 with --quick)")
     parser.add_argument("--only", default="", help="contestants to run, separated by commas")
-    parser.add_argument("--port-base", type=int, default=33_000)
+    parser.add_argument("--port-base", type=int, default=26_000)
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
