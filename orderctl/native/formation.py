@@ -2,7 +2,8 @@
 
 Nothing may be declared before all three run together: a queue declared earlier keeps one member for ever.
 A node that ends meanwhile is started again, a few times. Two nodes that came up as clusters of their own,
-which a first start side by side can bring about, hold no data yet: all but the first start over.
+which a first start side by side can bring about, hold no data yet: all but the first start over. A node that
+was frozen or cut off for long may wait for ever for peers that went on without it: it is started again.
 """
 
 import shutil
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 RESTARTS_PER_NODE = 3
 SPLIT_SECONDS = 5.0
+LEFT_OUT_SECONDS = 45.0
 
 Views = Mapping[str, frozenset[str]]
 
@@ -32,6 +34,7 @@ class Formation:
         self._progress = progress
         self._restarts: Counter[str] = Counter()
         self._split_since: float | None = None
+        self._left_out_since: dict[str, float] = {}
         self._done: set[str] = set()
 
     def wait(self, timeout_seconds: float) -> None:
@@ -45,6 +48,7 @@ class Formation:
                 return
             self._restart_ended()
             self._join_split(views)
+            self._restart_left_out(views)
             if time.monotonic() >= deadline:
                 slowest = min(NODE_NAMES, key=lambda node: len(views[node]))
                 raise self._cluster.failure(slowest, f"not in the cluster after {timeout_seconds:.0f} s")
@@ -89,3 +93,19 @@ class Formation:
             self._cluster.stop_part(node)
             shutil.rmtree(self._cluster.layout.part(node) / "data", ignore_errors=True)
             self._cluster.start_part(node)
+
+    def _restart_left_out(self, views: Views) -> None:
+        """Start a node again that the two others have been running without for long."""
+        together = [node for node, view in views.items() if len(view) == len(NODE_NAMES) - 1]
+        left_out = set(NODE_NAMES) - set(together) if len(together) == len(NODE_NAMES) - 1 else set()
+        self._left_out_since = {
+            node: self._left_out_since.get(node, time.monotonic())
+            for node in left_out
+            if self._cluster.layout.formed.exists()
+        }
+        for node, since in list(self._left_out_since.items()):
+            if time.monotonic() - since >= LEFT_OUT_SECONDS:
+                del self._left_out_since[node]
+                self._progress(Step(name=node, state=StepState.WORKING, detail="does not rejoin: again"))
+                self._cluster.kill(node)
+                self._cluster.start_part(node)

@@ -11,8 +11,10 @@ that somebody had cancelled, and a service waited for them for ever.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import redis.asyncio as redis_asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -46,6 +48,41 @@ _REFUSING = ("OOM ", "MISCONF ", "LOADING ", "READONLY ", "MASTERDOWN ", "NOREPL
 """What Redis answers when it cannot take writes from anybody, as opposed to a fault of this command."""
 
 
+class BoundedPool(redis_asyncio.ConnectionPool):
+    """Connections up to ``max_connections``; who finds none free waits for as long as its deadline lets it.
+
+    The library's ``BlockingConnectionPool`` waits too, but takes a condition and a timer for every command,
+    free connection or not: a third of the whole command's cost.
+    """
+
+    def __init__(self, *, max_connections: int, **options: Any) -> None:
+        super().__init__(max_connections=max_connections, **options)
+        self._free = asyncio.Semaphore(max_connections)
+        self._handed_out: set[AbstractConnection] = set()
+
+    async def get_connection(
+        self, command_name: str | None = None, *keys: Any, **options: Any
+    ) -> AbstractConnection:
+        """A connected one. Raises what connecting raises."""
+        await self._free.acquire()
+        try:
+            connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]  # the library's
+        except BaseException:
+            self._free.release()
+            raise
+        self._handed_out.add(connection)
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Takes one back. The library calls it too for one that it could not connect and never handed out."""
+        try:
+            await super().release(connection)
+        finally:
+            if connection in self._handed_out:
+                self._handed_out.remove(connection)
+                self._free.release()
+
+
 @asynccontextmanager
 async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) -> AsyncIterator[Redis]:
     """A client that connects within ``timeout_seconds`` or fails, closed after the block.
@@ -53,10 +90,9 @@ async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) 
     It connects at the first command, so a store that is down does not keep a service from starting. How
     long a command may take says :func:`store_deadline`, in which every use of the client stands.
     """
-    pool = redis_asyncio.BlockingConnectionPool.from_url(
+    pool = BoundedPool.from_url(
         url,
         max_connections=max_connections,
-        timeout=timeout_seconds,
         socket_timeout=None,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),

@@ -1,0 +1,77 @@
+"""What is done about nodes that do not come together."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from orderctl.native import formation
+from orderctl.native.cluster import NativeCluster
+from orderctl.native.formation import Formation
+from orderctl.native.layout import Layout
+from orderctl.native.ports import NODE_NAMES, Ports
+from orderctl.progress import silent
+
+ALL = frozenset(NODE_NAMES)
+TWO = frozenset(NODE_NAMES[:2])
+LAST = NODE_NAMES[2]
+
+
+class PlayedCluster:
+    """Three nodes of which the last is left out until it has been started again."""
+
+    def __init__(self, folder: Path, view_of_last: frozenset[str]) -> None:
+        self.layout = Layout(folder)
+        self.ports = Ports(self.layout)
+        self.done: list[tuple[str, str]] = []
+        self._view_of_last = view_of_last
+
+    def node_pid(self, _: str) -> int:
+        return 1
+
+    def seen_by(self, node: str) -> frozenset[str]:
+        if ("start", LAST) in self.done:
+            return ALL
+        return self._view_of_last if node == LAST else TWO
+
+    def kill(self, node: str) -> None:
+        self.done.append(("kill", node))
+
+    def start_part(self, node: str) -> None:
+        self.done.append(("start", node))
+
+    def failure(self, node: str, what: str) -> Exception:
+        return TimeoutError(f"{node} {what}")
+
+
+@pytest.fixture(params=[frozenset(), frozenset({LAST})], ids=["it takes no clients", "it sees itself alone"])
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> PlayedCluster:
+    """A cluster that had formed before."""
+    cluster = PlayedCluster(tmp_path, request.param)
+    cluster.layout.create()
+    cluster.layout.formed.touch()
+    return cluster
+
+
+@pytest.fixture
+def waits(cluster: PlayedCluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """The wait for that cluster, with short times."""
+    monkeypatch.setattr(formation, "POLL_SECONDS", 0.001)
+    return Formation(cast(NativeCluster, cluster), silent).wait
+
+
+def test_a_node_that_the_others_go_on_without_is_started_again(
+    cluster: PlayedCluster, waits: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen or cut off for long, a broker may never rejoin by itself; an operator would restart it."""
+    monkeypatch.setattr(formation, "LEFT_OUT_SECONDS", 0.01)
+    waits(10.0)
+    assert cluster.done == [("kill", LAST), ("start", LAST)]
+
+
+def test_a_node_that_boots_is_left_alone(cluster: PlayedCluster, waits: Callable[[float], None]) -> None:
+    """It has its time before anybody calls it left out."""
+    with pytest.raises(TimeoutError, match=LAST):
+        waits(0.05)
+    assert cluster.done == []
