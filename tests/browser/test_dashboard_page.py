@@ -1,6 +1,5 @@
 """The dashboard's page in a real browser: with JavaScript and without, light and dark, wide and narrow."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,20 +11,7 @@ from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nod
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_MILLISECONDS = 20_000
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Any]:
-    """A headless Chromium."""
-    async with playwright.async_playwright() as driver:
-        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        await launched.close()
 
 
 @pytest.fixture
