@@ -1,7 +1,7 @@
 """How speed and memory change as things grow, and how long clients wait when the leader dies. Once each."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from benchmarks.contestants import CLIENTS, WARM_UP_ORDERS, saturated
@@ -20,6 +20,7 @@ FILL_CHUNK: Final = 5_000
 DRAIN_SECONDS: Final = 600.0
 RECOVERY_RATE: Final = 100
 RECOVERY_SECONDS: Final = 15
+RECOVERY_WAIT_SECONDS: Final = 60.0
 
 
 def measure(stage: Stage, *, quick: bool) -> dict[str, Any]:
@@ -102,10 +103,19 @@ def leader_killed(stage: Stage) -> dict[str, Any]:
     with stage.pipeline():
         stage.load(orders=WARM_UP_ORDERS, concurrency=CLIENTS)
         leader = _leader(stage)
-        killer = threading.Timer(RECOVERY_SECONDS / 3, stage.cluster.kill, [leader])
-        killer.start()
-        seen = stage.load(orders=RECOVERY_RATE * RECOVERY_SECONDS, rate=RECOVERY_RATE)
-        killer.join()
+        orders = RECOVERY_RATE * RECOVERY_SECONDS
+        a_third = _sent(stage) + orders // 3
+
+        def kill_when_a_third_is_told() -> bool:
+            return processes.wait_until(lambda: _sent(stage) >= a_third, RECOVERY_WAIT_SECONDS, 0.01) and (
+                stage.cluster.kill(leader)
+            )
+
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(kill_when_a_third_is_told)
+            seen = stage.load(orders=orders, rate=RECOVERY_RATE)
+            if not killed.result():
+                raise RuntimeError(f"{leader} was not killed under load")
     stage.cluster.start_part(leader)
     stage.cluster.wait_running()
     return {
