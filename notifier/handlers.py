@@ -3,7 +3,8 @@
 A crash between send and mark is the one moment in which a notification can go out twice, so each is marked
 before the turn passes on: one turn, the default, means one extra notification at most per crash. While the
 way to the customers is shut for all of them, the batch is given back unsent and waits; nobody's attempts are
-spent.
+spent. While the store is silent the same attempts ask again: it may have granted what nobody heard, and
+others would wait for that lease to end.
 """
 
 import asyncio
@@ -66,7 +67,7 @@ class NotificationHandler:
         Raises SenderUnavailable once everything that could be sent is marked and the rest is given back.
         """
         attempts = [self._attempt_at(incoming.event) for incoming in batch]
-        claims = await self._store.claim(attempts)
+        claims = await waiting_out(lambda: self._store.claim(attempts), self._random)
         outage = _Outage()
         outcomes = await asyncio.gather(
             *(self._conclude(attempt, claim, outage) for attempt, claim in zip(attempts, claims, strict=True))

@@ -17,7 +17,7 @@ from shared import failpoints
 EXIT_WRONG_SETTING = 2
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 365)]
 UrlList = Annotated[tuple[str, ...], NoDecode]
 

@@ -8,9 +8,10 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from prometheus_client import CollectorRegistry
+from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from shared.health import Check, Health
@@ -34,7 +35,7 @@ class WorkerSettings(BaseSettings):
 
     ops_host: str = "127.0.0.1"
     ops_port: Port
-    prefetch: Count = 200
+    prefetch: Annotated[int, Field(ge=1, le=65_535)] = 200
     batch_limit: Count = 100
     publish_timeout_seconds: Seconds = 2.0
     store_timeout_seconds: Seconds = 1.0

@@ -10,6 +10,7 @@ from fakeredis import FakeServer
 
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
+from notifier.ports import Attempt, Claim
 from notifier.store import RedisNotificationStore
 from order_processor.handlers import OrderPlacedHandler
 from order_processor.store import RedisDecisionStore
@@ -232,9 +233,32 @@ async def test_a_mark_is_repeated_while_the_store_is_away_and_nothing_is_sent_ag
 
 
 async def test_without_the_store_nothing_is_sent(redis: Any, server: FakeServer) -> None:
-    """Nobody is told twice because the claim could not be asked for."""
+    """Nobody is told twice because the claim could not be asked for; all are told once it can."""
     customers = Customers()
     server.connected = False
-    with pytest.raises(StoreUnavailable):
-        await notifying(redis, customers)(incoming(*creations("a")))
+    handling = asyncio.ensure_future(notifying(redis, customers)(incoming(*creations("a"))))
+    done, _ = await asyncio.wait({handling}, timeout=0.05)
+    assert not done
     assert customers.told == []
+    server.connected = True
+    assert list(await handling) == [Done()]
+    assert customers.told == ["a"]
+
+
+async def test_a_claim_that_was_granted_unheard_delays_nobody(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen store carries out later what nobody waits for any more; the attempt that asked owns it."""
+    granted = RedisNotificationStore.claim
+
+    async def unheard(self: RedisNotificationStore, attempts: Sequence[Attempt]) -> Sequence[Claim]:
+        await granted(self, attempts)
+        monkeypatch.undo()
+        raise StoreUnavailable("Redis did not answer")
+
+    monkeypatch.setattr(RedisNotificationStore, "claim", unheard)
+    customers = Customers()
+    outcomes = await notifying(redis, customers)(incoming(*creations("a", "b")))
+    assert list(outcomes) == [Done(), Done()]
+    assert sorted(customers.told) == ["a", "b"]
+    assert await redis.hget("notifications:a", "attempts") == "1"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from api_gateway.settings import GatewaySettings
 from notifier.settings import NotifierSettings
@@ -27,7 +28,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def refusal(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    settings: type[CommonSettings | GatewaySettings | NotifierSettings],
+    settings: type[BaseSettings],
     **variables: str,
 ) -> str:
     """What is printed when these variables are refused."""
@@ -96,6 +97,24 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(
     said = refusal(monkeypatch, capsys, CommonSettings, **{variable: value})
     assert said.startswith(f"{variable}: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable", "value"),
+    [
+        (ProcessorSettings, "PROCESSOR_PREFETCH", "65536"),
+        (GatewaySettings, "GATEWAY_CLAIM_TTL_SECONDS", "1000000001"),
+    ],
+)
+def test_a_count_that_no_protocol_carries_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[BaseSettings],
+    variable: str,
+    value: str,
+) -> None:
+    """Better than a channel that the broker closes, or an expiry that Redis refuses, for every order."""
+    assert refusal(monkeypatch, capsys, settings, **{variable: value}).startswith(f"{variable}: ")
 
 
 def test_several_wrong_values_are_a_line_each(
