@@ -215,12 +215,16 @@ async def test_while_its_consumer_is_away_a_redriven_order_is_retrying(
 async def test_concurrent_redrives_of_many_have_their_effect_once(
     pipeline: Pipeline, client: GatewayClient, dashboard: GatewayClient, name: str
 ) -> None:
-    """Five operators press the same button."""
+    """Five operators press the same button.
+
+    A letter may count for two of them, because dead lettering and acks are at least once; its effect is one.
+    """
     sku, orders = f"{name}case", [f"{name}{number}" for number in range(60)]
     await die(pipeline, client, sku, *orders)
     await client.set_stock(sku, 1_000)
     results = await asyncio.gather(*(act(dashboard, "redrive", all=True) for _ in range(5)))
-    assert sum(result["done"] for result in results) == len(orders)
+    assert sum(result["done"] for result in results) >= len(orders)
+    assert await letters(dashboard) == []
     await wait_until_settled(pipeline)
     verdict = await verdict_on(pipeline, client.books, name)
     assert (verdict.faults(), verdict.created, await client.stock(sku)) == ({}, 60, 880)
@@ -237,7 +241,7 @@ async def test_a_dashboard_killed_in_the_middle_is_made_good_by_asking_again(
     await client.place_many([{"id": order_id, "sku": sku, "qty": 1} for order_id in orders], 50)
 
     async def all_dead() -> bool:
-        return len(await letters(dashboard)) == len(orders)
+        return set(await letters(dashboard)) == set(orders)
 
     await wait_until(all_dead, what="all orders dead")
     await client.set_stock(sku, 1_000)
