@@ -18,7 +18,7 @@ from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
 from orderctl.errors import ModeUnavailableError, OrderctlError
 from orderctl.native import packages
-from orderctl.native.layout import DATA_DIR_VARIABLE, chosen_data_dir, default_data_dir, project_root
+from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, chosen_data_dir, default_data_dir, project_root
 from orderctl.native.services import SERVICES
 from orderctl.native.system import NativeSystem
 from orderctl.system import System
@@ -91,7 +91,7 @@ def system_to_bring_up(asked: Mode, data_dir: Path | None) -> System:
     """
     before, mode = _recorded(data_dir), asked
     if asked is Mode.AUTO:
-        mode = before if before and (_goes_on(before) or _runs(before, data_dir)) else _best()
+        mode = before if before and (_goes_on(before, data_dir) or _runs(before, data_dir)) else _best()
     elif before and before is not asked and _runs(before, data_dir):
         raise OrderctlError(
             f"mode {before} runs here already",
@@ -117,8 +117,11 @@ def _best() -> Mode:
     return next(mode for mode, way in _WAYS.items() if way.is_offered())
 
 
-def _goes_on(mode: Mode) -> bool:
-    return _WAYS[mode].keeps_data and _WAYS[mode].is_offered()
+def _goes_on(mode: Mode, data_dir: Path | None) -> bool:
+    """Where it has data it is gone on with, also if the machine does not offer it just now: an engine that is
+    slow to answer must not lead to another, empty system."""
+    has_data = Layout(data_dir or default_data_dir(mode)).ports.exists()
+    return _WAYS[mode].keeps_data and (has_data or _WAYS[mode].is_offered())
 
 
 def _runs(mode: Mode, data_dir: Path | None) -> bool:

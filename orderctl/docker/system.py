@@ -157,6 +157,10 @@ class DockerSystem:
         words = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", str(UP_SECONDS)]
         fault = self._follow(progress, words, wanted_running=True)
         found = self._containers()
+        if fault and any(name in found and found[name].restarts for name in (*NODE_NAMES, REDIS)):
+            # compose gives up on whatever ends while it starts, although its restart policy brings it back
+            fault = self._follow(progress, words, wanted_running=True)
+            found = self._containers()
         ill = [name for name in PARTS if name not in found or not found[name].healthy]
         if ill or fault:
             name = next(

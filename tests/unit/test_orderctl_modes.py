@@ -9,7 +9,7 @@ from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
 from orderctl.modes import Mode, current_system, forget, keeps_data, system_for, system_to_bring_up
 from orderctl.native import packages
-from orderctl.native.layout import DATA_DIR_VARIABLE, project_root
+from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, project_root
 from orderctl.native.system import NativeSystem
 
 
@@ -71,6 +71,18 @@ def test_auto_goes_on_with_the_data_that_was_kept(monkeypatch: pytest.MonkeyPatc
     assert isinstance(system_to_bring_up(Mode.AUTO, folder), NativeSystem)
     machine(monkeypatch, missing=["redis-server"], installable=False)
     assert isinstance(system_to_bring_up(Mode.AUTO, folder), EmbeddedSystem)
+
+
+def test_auto_never_turns_from_data_because_an_engine_is_slow(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Whoever sees an empty system where orders were must think that they are lost."""
+    machine(monkeypatch, missing=[], installable=False, engine=True)
+    assert isinstance(system_to_bring_up(Mode.AUTO, folder), DockerSystem)
+    Layout(folder).ports.write_text("{}", encoding="utf-8")  # as a start leaves it
+    machine(monkeypatch, missing=[], installable=False, engine=False)
+    assert isinstance(system_to_bring_up(Mode.AUTO, folder), DockerSystem)
+    assert isinstance(system_to_bring_up(Mode.NATIVE, folder), NativeSystem)
 
 
 def test_a_record_that_nobody_can_read_is_none(folder: Path) -> None:
