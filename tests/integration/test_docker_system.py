@@ -21,7 +21,7 @@ from orderctl.native.ports import Ports, is_free
 from tests.harness.terminal import Operator
 from tests.harness.workers import worker_number
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(400), pytest.mark.xdist_group("docker")]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
 IMAGE = "order-pipeline:test"
 FIRST_PORT = 23_000

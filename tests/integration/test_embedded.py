@@ -18,7 +18,7 @@ from orderctl.native.services import SERVICES
 from tests.harness.terminal import Operator
 from tests.harness.workers import worker_number
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("embedded")]
+pytestmark = pytest.mark.timeout(240)
 
 SKU = "mag-safe-phone-case"
 DECIDED_SECONDS = 30.0
