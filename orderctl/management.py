@@ -4,6 +4,8 @@ import base64
 import http.client
 import json
 import socket
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +16,11 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """What one node says about the cluster; the names are ours, without the host."""
+    """What one node says about the cluster; the names are ours, without the host.
+
+    ``running`` are the nodes that run together: one that the others noted as partitioned off is none of
+    them, although it runs, until it has been started again.
+    """
 
     running: frozenset[str]
 
@@ -44,18 +50,38 @@ def ask_management(url: str, path: str, timeout_seconds: float = 2.0) -> Any:
 def view(url: str, timeout_seconds: float = 2.0) -> NodeView | None:
     """The cluster as one node sees it; None while the node does not serve."""
     try:
-        nodes = ask_management(url, "/api/nodes?columns=name,running", timeout_seconds)
+        nodes = ask_management(url, "/api/nodes?columns=name,running,partitions", timeout_seconds)
     except OSError:
         return None
-    running = (node["name"].partition("@")[0] for node in nodes if node.get("running"))
-    return NodeView(running=frozenset(running))
+    running = frozenset(_short(node["name"]) for node in nodes if node.get("running"))
+    noted = {_short(node["name"]): map(_short, node.get("partitions") or ()) for node in nodes}
+    return NodeView(running=running - partitioned_off(noted))
+
+
+def partitioned_off(noted: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """The fewest nodes that explain the partitions that each of the named nodes has noted.
+
+    A broker forgets a partition only when the other side has been started again.
+    """
+    pairs = {frozenset((node, peer)) for node, peers in noted.items() for peer in peers}
+    off: set[str] = set()
+    while pairs:
+        counts = Counter(node for pair in pairs for node in pair)
+        worst = max(sorted(counts, reverse=True), key=counts.__getitem__)
+        off.add(worst)
+        pairs = {pair for pair in pairs if worst not in pair}
+    return frozenset(off)
+
+
+def _short(erlang_name: str) -> str:
+    return erlang_name.partition("@")[0]
 
 
 def short_queues(url: str) -> dict[str, frozenset[str]]:
     """The quorum queues with fewer than three members, each with the nodes that hold it; raises OSError."""
     queues = ask_management(url, "/api/queues?columns=name,type,members", timeout_seconds=10.0)
     members = {
-        queue["name"]: frozenset(member.partition("@")[0] for member in queue.get("members", ()))
+        queue["name"]: frozenset(map(_short, queue.get("members", ())))
         for queue in queues
         if queue.get("type") == "quorum"
     }

@@ -3,7 +3,8 @@
 Nothing may be declared before all three run together: a queue declared earlier keeps one member for ever.
 A node that ends meanwhile is started again, a few times. Two nodes that came up as clusters of their own,
 which a first start side by side can bring about, hold no data yet: all but the first start over. A node that
-was frozen or cut off for long may wait for ever for peers that went on without it: it is started again.
+was frozen or cut off for long may wait for ever for peers that went on without it, or be back with a
+partition noted against it: it is started again.
 """
 
 import shutil
@@ -24,6 +25,12 @@ SPLIT_SECONDS = 5.0
 LEFT_OUT_SECONDS = 45.0
 
 Views = Mapping[str, frozenset[str]]
+
+
+def left_out(views: Views) -> str | None:
+    """The node that the two others run without, or None where that is not how things stand."""
+    together = [node for node, view in views.items() if len(view) == len(views) - 1]
+    return next(iter(views.keys() - together)) if len(together) == len(views) - 1 else None
 
 
 class Formation:
@@ -96,13 +103,8 @@ class Formation:
 
     def _restart_left_out(self, views: Views) -> None:
         """Start a node again that the two others have been running without for long."""
-        together = [node for node, view in views.items() if len(view) == len(NODE_NAMES) - 1]
-        left_out = set(NODE_NAMES) - set(together) if len(together) == len(NODE_NAMES) - 1 else set()
-        self._left_out_since = {
-            node: self._left_out_since.get(node, time.monotonic())
-            for node in left_out
-            if self._cluster.layout.formed.exists()
-        }
+        node = left_out(views) if self._cluster.layout.formed.exists() else None
+        self._left_out_since = {node: self._left_out_since.get(node, time.monotonic())} if node else {}
         for node, since in list(self._left_out_since.items()):
             if time.monotonic() - since >= LEFT_OUT_SECONDS:
                 del self._left_out_since[node]

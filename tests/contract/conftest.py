@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-import aiormq
 import pytest
 
 from shared.infrastructure import (
@@ -18,6 +17,7 @@ from shared.lifecycle import running
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import queues
 from shared.redis.client import Redis, open_redis
+from tests.harness.brokers import purge
 from tests.harness.clusters import ClusterKind
 from tests.harness.running import Pipeline, settings_of
 from tests.harness.stores import RedisServer, native_redis_server, store_in_process
@@ -52,16 +52,8 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[BrokerUnderTes
     async with running(publisher.run(), subscriber.run(), box.run()):
         await publisher.wait_ready()
         await wait_until(lambda: box.unready_reason() is None, what="sight of the dead letters")
-        await _purge(pipeline.cluster.rabbitmq_urls[0])
+        await purge(pipeline.cluster.rabbitmq_urls[0], *(queue.name for queue in queues()))
         yield BrokerUnderTest(publisher=publisher, subscriber=subscriber, dead_letters=box)
-
-
-async def _purge(url: str) -> None:
-    connection = await aiormq.connect(url)
-    channel = await connection.channel()
-    for queue in queues():
-        await channel.queue_purge(queue.name)
-    await connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import aiormq
 
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
@@ -43,6 +44,15 @@ async def leader_of(pipeline: Pipeline, queue: str) -> str:
 async def delete_queue(pipeline: Pipeline, queue: str) -> None:
     """Deletes a queue with everything in it."""
     await management(pipeline, f"queues/%2F/{queue}", "DELETE")
+
+
+async def purge(url: str, *queues: str) -> None:
+    """Takes every message out of these queues that no consumer holds."""
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    for queue in queues:
+        await channel.queue_purge(queue)
+    await connection.close()
 
 
 async def rabbitmqctl(pipeline: Pipeline, node: str, *words: str) -> None:

@@ -27,6 +27,7 @@ from orderctl.docker.images import image
 from orderctl.errors import PartFailedError
 from orderctl.management import takes_clients, view
 from orderctl.native import processes, redis as native_redis
+from orderctl.native.formation import LEFT_OUT_SECONDS, left_out
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, ports_from
 from tests.harness.clusters import NODES, PARTS, RABBITMQ_CONF, free_port_base
@@ -134,16 +135,27 @@ class ContainerCluster:
         self.wait_redis()
         deadline = time.monotonic() + START_SECONDS
         restarts = dict.fromkeys(NODES, 0)
-        while not all(len(self.seen_by(node)) == len(NODES) for node in NODES):
+        restarted_at = time.monotonic()
+        views = self._views()
+        while not all(len(view) == len(NODES) for view in views.values()):
+            outsider = left_out(views)
+            if outsider and time.monotonic() - restarted_at > LEFT_OUT_SECONDS:  # as `orderctl up` does
+                self.kill(outsider)
+                self.start_part(outsider)
+                restarted_at = time.monotonic()
             for node in [node for node in NODES if self.node_pid(node) is None]:
                 restarts[node] += 1
                 if restarts[node] > RESTARTS_PER_NODE:
                     raise self._failure(node, "ended again and again")
                 self.start_part(node)
             if time.monotonic() > deadline:
-                slowest = min(NODES, key=lambda node: len(self.seen_by(node)))
+                slowest = min(NODES, key=lambda node: len(views[node]))
                 raise self._failure(slowest, f"not in the cluster after {START_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)
+            views = self._views()
+
+    def _views(self) -> dict[str, frozenset[str]]:
+        return {node: self.seen_by(node) for node in NODES}
 
     def stop(self) -> None:
         """See ``Cluster``."""

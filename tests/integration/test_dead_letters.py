@@ -13,6 +13,7 @@ import pytest
 from orderctl.native import processes
 from shared import keyspace
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from tests.harness.brokers import purge
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import notifications_in_log, store_of, verdict_on, wait_until_settled
 from tests.harness.running import Pipeline
@@ -48,11 +49,7 @@ def name() -> str:
 
 async def empty(pipeline: Pipeline) -> None:
     """Takes every dead letter away."""
-    connection = await aiormq.connect(pipeline.cluster.rabbitmq_urls[0])
-    channel = await connection.channel()
-    for consumption in (ORDER_PROCESSOR, NOTIFIER):
-        await channel.queue_purge(consumption.dead_queue)
-    await connection.close()
+    await purge(pipeline.cluster.rabbitmq_urls[0], ORDER_PROCESSOR.dead_queue, NOTIFIER.dead_queue)
 
 
 async def bury(pipeline: Pipeline, body: bytes) -> None:

@@ -20,6 +20,7 @@ from orderctl.verification.session import verify
 from orderctl.verification.verification import Patience, Reconciliation
 from shared import keyspace
 from shared.pipeline import ORDER_PROCESSOR
+from tests.harness.brokers import purge
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import store_of, wait_until_settled
 from tests.harness.running import Pipeline
@@ -204,6 +205,7 @@ async def test_brokers_tell_who_leads_a_queue_and_what_it_holds(
 ) -> None:
     """Whichever broker answers; an address that nobody answers at tells nothing."""
     urls: Sequence[str] = pipeline.cluster.rabbitmq_management_urls
+    await purge(pipeline.cluster.rabbitmq_urls[0], ORDER_PROCESSOR.dead_queue)  # letters of other tests
 
     async def told() -> bool:
         return await messages_in(urls, ORDER_PROCESSOR.dead_queue) == 0
