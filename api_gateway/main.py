@@ -20,6 +20,7 @@ from shared.health import Health
 from shared.infrastructure import Infrastructure, SupervisedPublisher
 from shared.lifecycle import drained, running
 from shared.logs import get_logger
+from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
 from shared.operations import serve_operations
 from shared.redis.client import Redis, store_deadline
@@ -85,7 +86,8 @@ async def run(
         app = build_app(intake=intake, orders=store, stock=stock, limits=limits)
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
-        async with running(durability.run(), publisher.run(), removals.run(), relay.run()):
+        remembering = _remember_topology(redis, own, publisher, random_)
+        async with running(durability.run(), publisher.run(), removals.run(), relay.run(), remembering):
             if not await _may_open(redis, own, publisher, durability, stop):
                 return
             async with serve_clients(
@@ -112,12 +114,12 @@ async def _may_open(
     """Waits for the first broker connection, or, where that is safe, for none; False if told to stop.
 
     It is safe once the topology is known to have been declared and the store keeps what it acknowledges:
-    orders then wait in the outbox for the relay.
+    orders then wait in the outbox for the relay. A store that is away is no reason to wait: while it is,
+    clients are told so.
     """
     while not stop.is_set():
         try:
             if publisher.unready_reason() is None:
-                await _remember_topology(redis, own)
                 return True
             if durability.is_durable() and await _topology_is_known(redis, own):
                 log.warning("no broker is up; orders will wait in the outbox")
@@ -128,9 +130,17 @@ async def _may_open(
     return False
 
 
-async def _remember_topology(redis: Redis, own: GatewaySettings) -> None:
-    async with store_deadline(own.store_timeout_seconds):
-        await redis.set(keyspace.TOPOLOGY_DECLARED, "1")
+async def _remember_topology(
+    redis: Redis, own: GatewaySettings, publisher: SupervisedPublisher, random_: random.Random
+) -> None:
+    """Notes in the store that the queues stand, for a gateway that starts while no broker is up."""
+
+    async def note() -> None:
+        async with store_deadline(own.store_timeout_seconds):
+            await redis.set(keyspace.TOPOLOGY_DECLARED, "1")
+
+    await publisher.wait_ready()
+    await waiting_out(note, random_)
 
 
 async def _topology_is_known(redis: Redis, own: GatewaySettings) -> bool:
