@@ -12,10 +12,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from dashboard.dead_letter import Letter
-from dashboard.dead_ports import BrokenRecord, OrderBooks, Step
+from dashboard.dead_ports import BrokenRecord, OrderBooks, OtherOrder, Step
 from shared.decisions import Created, Rejected, event_of
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
+from shared.messages import content_fingerprint
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
@@ -133,7 +134,10 @@ class Drop:
             )
         )
 
-    async def _end(self, letter: Letter, decision: Created | Rejected | BrokenRecord) -> Acted:
+    async def _end(self, letter: Letter, decision: Created | Rejected | OtherOrder | BrokenRecord) -> Acted:
+        if isinstance(decision, OtherOrder):
+            detail = "another order was accepted under its id, and goes its own way"
+            return Acted(letter=letter, outcome=Outcome.DROPPED, detail=detail)
         if isinstance(decision, BrokenRecord) or letter.placed is None:
             detail = decision.detail if isinstance(decision, BrokenRecord) else ""
             return Acted(letter=letter, outcome=Outcome.FAILED, detail=detail)
@@ -164,6 +168,7 @@ def _step(letter: Letter, what: str) -> Step:
     is_placed = letter.placed is not None
     return Step(
         order_id=letter.order_id or "",
+        fingerprint="" if letter.event is None else content_fingerprint(letter.event.data.order),
         step=what if is_placed else f"notification_{what}",
         reason=letter.reason,
         attempts=letter.history.attempts,

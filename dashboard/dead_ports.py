@@ -11,9 +11,13 @@ from shared.messages import Event, OrderPlaced
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What happens to an order because of its letter. ``unless_decided`` leaves decided orders alone."""
+    """What happens to an order because of its letter. ``unless_decided`` leaves decided orders alone.
+
+    ``fingerprint`` tells the order from another one that was accepted under the same id.
+    """
 
     order_id: str
+    fingerprint: str
     step: str
     reason: str
     attempts: int
@@ -23,7 +27,7 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """How the order stood when the step was noted; ``mark`` is what it can be recognised by if nothing has
-    happened to it since. ``status`` is None for an order without a record."""
+    happened to it since. ``status`` is None where there is no record of this order."""
 
     order_id: str
     status: str | None
@@ -37,6 +41,11 @@ class BrokenRecord:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class OtherOrder:
+    """Another order was accepted under the same id: what becomes of it is no matter of this letter."""
+
+
 class OrderBooks(Protocol):
     """The orders behind dead letters. Every method may be repeated, and raises StoreUnavailable."""
 
@@ -46,7 +55,9 @@ class OrderBooks(Protocol):
     async def revive(self, noted: Sequence[Noted]) -> None:
         """Dead orders whose message went back are retrying, unless something has happened to them since."""
 
-    async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Created | Rejected | BrokenRecord]:
+    async def drop(
+        self, placed: Sequence[Event[OrderPlaced]]
+    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
         """Rejects the orders as dropped. Those that are decided keep their decision, which is returned."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from dashboard.dead_ports import BrokenRecord, Noted, Step
+from dashboard.dead_ports import BrokenRecord, Noted, OtherOrder, Step
 from shared import keyspace
 from shared.decisions import DROPPED, Created, Rejected
 from shared.errors import StoreUnavailable
@@ -51,7 +51,7 @@ class RedisOrderBooks:
         calls = [
             ScriptCall(
                 [keyspace.order(step.order_id)],
-                [step.step, step.reason, step.attempts, int(step.unless_decided)],
+                [step.step, step.reason, step.attempts, int(step.unless_decided), step.fingerprint],
             )
             for step in steps
         ]
@@ -70,7 +70,9 @@ class RedisOrderBooks:
             if isinstance(answer, ResponseError):
                 log.error("redrive not noted", error=str(answer))
 
-    async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Created | Rejected | BrokenRecord]:
+    async def drop(
+        self, placed: Sequence[Event[OrderPlaced]]
+    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
         """See the port."""
         return [_decision(answer) for answer in await self._run(self._drop, [_dropping(e) for e in placed])]
 
@@ -111,12 +113,14 @@ def _dropping(event: Event[OrderPlaced]) -> ScriptCall:
     )
 
 
-def _decision(answer: Any) -> Created | Rejected | BrokenRecord:
+def _decision(answer: Any) -> Created | Rejected | OtherOrder | BrokenRecord:
     match answer:
         case ["created", at, _, _]:
             return Created(decided_at=event_time(int(at)))
         case ["rejected", at, reason, sku]:
             return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
+        case ["other_content"]:
+            return OtherOrder()
         case _:
             return BrokenRecord(detail=f"the order's record is broken: {answer}")
 

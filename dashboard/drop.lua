@@ -5,10 +5,13 @@
 --       6 orders:dead
 -- ARGV  1 order id  2 placed at, microseconds  3 order, JSON  4 content fingerprint  5 correlation id
 --       6 traceparent  7 reason
--- Returns {status, decided at, reason, sku at fault} or {'broken', key}.
+-- Returns {status, decided at, reason, sku at fault}, {'other_content'} where another order was accepted under this id,
+-- or {'broken', key}.
 
 local record, count, order_id = KEYS[1], KEYS[2], ARGV[1]
-local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at', 'timeline')
+local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at', 'timeline',
+  'fingerprint')
+if known[7] and known[7] ~= ARGV[4] then return {'other_content'} end
 if known[1] == 'created' or known[1] == 'rejected' then
   return {known[1], known[2], known[3] or '', known[4] or ''}
 end

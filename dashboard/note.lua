@@ -1,12 +1,13 @@
 -- Adds a step to an order's timeline, unless it is the last one there. It changes no status.
 --
 -- KEYS  1 order:{id}
--- ARGV  1 step  2 reason  3 attempts  4 '1' to leave decided orders alone
--- Returns {status or '', length of the timeline}.
+-- ARGV  1 step  2 reason  3 attempts  4 '1' to leave decided orders alone  5 content fingerprint
+-- Returns {status, length of the timeline}, or {'', 0} where the order has no record or is another one that was accepted
+-- under the same id.
 
-local known = redis.call('HMGET', KEYS[1], 'status', 'timeline')
+local known = redis.call('HMGET', KEYS[1], 'status', 'timeline', 'fingerprint')
 local status, timeline = known[1], known[2] or ''
-if not status then return {'', 0} end
+if not status or (known[3] and known[3] ~= ARGV[5]) then return {'', 0} end
 local is_decided = status == 'created' or status == 'rejected'
 if is_decided and ARGV[4] == '1' then return {status, #timeline} end
 

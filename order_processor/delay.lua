@@ -5,10 +5,13 @@
 -- KEYS  1 order:{id}  2 orders:accepted  3 orders:retrying  4 orders:dead
 -- ARGV  1 order id  2 status: retrying or dead  3 reason  4 attempts  5 seconds until the next one ('' if dead)
 --       6 when it failed, microseconds by whichever clock: the same for a note that is repeated
--- Returns 1 if it was recorded, now or before, 0 if the order is decided, dead already or has no record.
+--       7 content fingerprint
+-- Returns 1 if it was recorded, now or before, 0 if the order is decided, dead already, has no record or is another
+-- one that was accepted under the same id.
 
 local record, order_id, status = KEYS[1], ARGV[1], ARGV[2]
-local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted')
+local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted', 'fingerprint')
+if known[5] and known[5] ~= ARGV[7] then return 0 end
 if not known[1] or known[1] == 'created' or known[1] == 'rejected' then return 0 end
 if known[1] == 'dead' and status == 'retrying' then return 0 end
 local noted, note = known[4] or '', status .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. '\n'

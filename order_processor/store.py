@@ -82,6 +82,7 @@ class RedisDecisionStore:
             history.attempts,
             delay,
             history.last_failed_at,
+            content_fingerprint(event.data.order),
         ]
         async with store_deadline(self._timeout_seconds):
             await self._delay.run(self._redis, keys, arguments)

@@ -95,6 +95,6 @@ class _Lines:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger whose lines name the module that wrote them."""
+    """A logger of a module, whose name its lines do not carry: what they say of orders is looked for."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -80,6 +80,11 @@ class NativeCluster:
         record = processes.running(self.layout, _known(name))
         return record.pid if record else None
 
+    def node_age_seconds(self, name: str) -> float:
+        """How long the part has been running; 0 while it does not."""
+        record = processes.running(self.layout, _known(name))
+        return record.age_seconds if record else 0.0
+
     def running_nodes(self) -> frozenset[str]:
         """The nodes that serve, each by its own word."""
         return frozenset(node for node in NODE_NAMES if node in self.seen_by(node))

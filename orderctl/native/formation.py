@@ -23,6 +23,7 @@ POLL_SECONDS = 0.25
 RESTARTS_PER_NODE = 3
 SPLIT_SECONDS = 5.0
 LEFT_OUT_SECONDS = 45.0
+BOOT_SECONDS = 90.0
 
 Views = Mapping[str, frozenset[str]]
 
@@ -102,8 +103,13 @@ class Formation:
             self._cluster.start_part(node)
 
     def _restart_left_out(self, views: Views) -> None:
-        """Start a node again that the two others have been running without for long."""
+        """Start a node again that the two others have been running without for long.
+
+        One that was started lately is recovering its queues and has its time.
+        """
         node = left_out(views) if self._cluster.layout.formed.exists() else None
+        if node and self._cluster.node_age_seconds(node) < BOOT_SECONDS:
+            node = None
         self._left_out_since = {node: self._left_out_since.get(node, time.monotonic())} if node else {}
         for node, since in list(self._left_out_since.items()):
             if time.monotonic() - since >= LEFT_OUT_SECONDS:

@@ -3,7 +3,7 @@
 A port that is taken is no error where nobody chose it. What was found is remembered in the data folder, so
 that a system keeps its addresses over `down` and `up`; a remembered port is given up only when somebody else
 has it. Between settling on a port and listening there lie seconds in which another system may start: a port
-is reserved, across processes, for as long as the process lives that settled on it.
+is reserved for its data folder, across processes, for as long as the process lives that settled on it.
 """
 
 import fcntl
@@ -80,19 +80,23 @@ class Ports:
         wanted = {name: self.chosen.get(name) or remembered.get(name, self.preferred[name]) for name in names}
         others = {port for name, port in remembered.items() if name not in wanted}
         processes.wait_until(lambda: all(is_free(port) for port in wanted.values()), GIVEN_BACK_SECONDS)
-        settled = {name: port for name, port in wanted.items() if port not in others and reserve(port)}
+        owner = str(self.layout.data_dir)
+        settled: dict[str, int] = {}
+        for name in sorted(wanted, key=lambda name: name not in self.chosen):
+            if wanted[name] not in {*others, *settled.values()} and reserve(wanted[name], owner):
+                settled[name] = wanted[name]
         for name in wanted.keys() - settled.keys():
             if name in self.chosen:
                 raise PortTakenError(
-                    f"{self.chosen_by[name]}={wanted[name]}: the port is taken{_holder(wanted[name])}",
+                    f"{self.chosen_by[name]}={wanted[name]}: the port is taken"
+                    + (_part_at(wanted[name], remembered | settled, name) or _holder(wanted[name])),
                     advice=f"free the port, choose another {self.chosen_by[name]}, or leave it unset",
                 )
         for name in [name for name in wanted if name not in settled]:
-            settled[name] = _next_free(wanted[name], others | set(settled.values()) | set(wanted.values()))
-            note(
-                progress,
-                f"port {wanted[name]} is taken{_holder(wanted[name])}: {name} gets {settled[name]}",
-            )
+            avoid = others | set(settled.values()) | set(wanted.values())
+            settled[name] = _next_free(wanted[name], avoid, owner)
+            holder = _part_at(wanted[name], settled, name) or _holder(wanted[name])
+            note(progress, f"port {wanted[name]} is taken{holder}: {name} gets {settled[name]}")
         self._remember({**remembered, **settled})
 
     def _remembered(self) -> dict[str, int]:
@@ -120,20 +124,28 @@ def is_free(port: int) -> bool:
     return True
 
 
-def reserve(port: int) -> bool:
-    """True if the port is free and no other process of this user has settled on it; none will from now on."""
-    return is_free(port) and (port in _reserved or _lock(port))
+def reserve(port: int, owner: str = "") -> bool:
+    """True if the port is free and nobody else among this user's processes has settled on it.
+
+    None will from now on, but for those of the same ``owner``: a part that one process has started may be
+    started again by another, and keeps its port.
+    """
+    return is_free(port) and (port in _reserved or _lock(port, owner))
 
 
-def _lock(port: int) -> bool:
+def _lock(port: int, owner: str) -> bool:
     folder = Path(tempfile.gettempdir()) / f"order-pipeline-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lock = (folder / f"{port}.lock").open("a")
+    lock = (folder / f"{port}.lock").open("a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        lock.close()
-        return False
+        with lock:
+            lock.seek(0)
+            return owner != "" and lock.read() == owner
+    lock.truncate(0)
+    lock.write(owner)
+    lock.flush()
     _reserved[port] = lock
     return True
 
@@ -147,11 +159,16 @@ def answers(port: int, timeout_seconds: float = 0.5) -> bool:
     return True
 
 
-def _next_free(port: int, avoid: set[int]) -> int:
+def _next_free(port: int, avoid: set[int], owner: str) -> int:
     for candidate in range(port + 1, 65_536):
-        if candidate not in avoid and reserve(candidate):
+        if candidate not in avoid and reserve(candidate, owner):
             return candidate
     raise PortTakenError(f"no port above {port} is free")
+
+
+def _part_at(port: int, ports: Mapping[str, int], asking: str) -> str:
+    """Which other part of this system has the port."""
+    return next((f" by {name}" for name, its in ports.items() if its == port and name != asking), "")
 
 
 def _holder(port: int) -> str:

@@ -43,6 +43,14 @@ class ProcessRecord:
         """True while this very process runs; a zombie is dead."""
         return start_of(self.pid) == self.start
 
+    @property
+    def age_seconds(self) -> float:
+        """How long it has been running; 0 if it does not run."""
+        try:
+            return time.time() - psutil.Process(self.pid).create_time() if self.alive else 0.0
+        except psutil.Error:
+            return 0.0
+
 
 def start_of(pid: int) -> str | None:
     """What identifies the process behind a pid beyond its number; None if there is none.

@@ -36,7 +36,7 @@ class CoalescedScript:
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
-        if self._sending < ROUND_TRIPS_AT_ONCE and len(self._waiting) == 1:
+        if self._sending == 0 or (self._sending < ROUND_TRIPS_AT_ONCE and len(self._waiting) == 1):
             self._sending += 1
             sender = asyncio.create_task(self._send_all())
             self._senders.add(sender)

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from dashboard.dead_ports import BrokenRecord, Noted, Step
+from dashboard.dead_ports import BrokenRecord, Noted, OtherOrder, Step
 from dashboard.dead_store import RedisOrderBooks, RedisTurns
 from shared import keyspace
 from shared.decisions import Created, Rejected
 from shared.keyspace import OrderStatus
-from shared.messages import Order, encode_order, event_time
+from shared.messages import Order, content_fingerprint, encode_order, event_time
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.records import OrderRecord, read_record
+from tests.harness.decisions import everything
 from tests.harness.examples import AT, TRACE, an_order, placed
 
 ORDER = an_order("order1", cable=2)
@@ -33,6 +34,7 @@ async def recorded(redis: Any, status: OrderStatus, order: Order = ORDER, **more
         "id": order.id,
         "status": status.value,
         "order": encode_order(order),
+        "fingerprint": content_fingerprint(order),
         "accepted_at": AT,
         "correlation_id": TRACE.correlation_id,
         "timeline": timeline,
@@ -56,15 +58,20 @@ async def indexes_of(redis: Any) -> list[str]:
     ]
 
 
-async def everything(redis: Any) -> list[object]:
-    """Every key with a dump of its value."""
-    return [(key, await redis.dump(key)) for key in sorted(map(str, await redis.keys()))]
-
-
 def a_step(step: str = "redriven", *, unless_decided: bool = True) -> Step:
     """What happens to the order."""
+    return step_of(ORDER, step, unless_decided=unless_decided)
+
+
+def step_of(order: Order, step: str = "redriven", *, unless_decided: bool = True) -> Step:
+    """What happens to one order."""
     return Step(
-        order_id=ORDER.id, step=step, reason="broken_stock", attempts=3, unless_decided=unless_decided
+        order_id=order.id,
+        fingerprint=content_fingerprint(order),
+        step=step,
+        reason="broken_stock",
+        attempts=3,
+        unless_decided=unless_decided,
     )
 
 
@@ -107,7 +114,7 @@ async def test_a_broken_record_is_said_to_be_unknown(books: RedisOrderBooks, red
     """It keeps the neighbours' steps from nothing."""
     await recorded(redis, OrderStatus.DEAD)
     await redis.set(keyspace.order("other"), "somebody else's")
-    other = Step(order_id="other", step="redriven", reason="", attempts=1, unless_decided=True)
+    other = step_of(an_order("other"))
     noted = await books.note([other, a_step()])
     assert [each.status for each in noted] == [None, "dead"]
     (answer,) = await books.drop([placed(an_order("other"))])
@@ -172,6 +179,19 @@ async def test_an_order_without_a_record_is_dropped_from_its_message(
     record = await record_of(redis)
     assert (record.order, record.status, record.sequence) == (ORDER, OrderStatus.REJECTED, 1)
     assert [step.step for step in record.timeline] == ["accepted", "recreated", "rejected"]
+
+
+@pytest.mark.parametrize("status", [OrderStatus.ACCEPTED, OrderStatus.DEAD, OrderStatus.CREATED])
+async def test_a_letter_says_nothing_about_another_order_under_its_id(
+    books: RedisOrderBooks, redis: Redis, status: OrderStatus
+) -> None:
+    """After the store went back to an older copy, the id of an order in the broker may be given once more."""
+    await recorded(redis, status, decided_at=AT + 1)
+    before = await everything(redis)
+    lost = an_order(ORDER.id, cable=7)
+    assert await books.note([step_of(lost)]) == [Noted(order_id=ORDER.id, status=None, mark=0)]
+    assert await books.drop([placed(lost)]) == [OtherOrder()]
+    assert await everything(redis) == before
 
 
 async def test_where_the_books_are_broken_nothing_is_written(books: RedisOrderBooks, redis: Redis) -> None:

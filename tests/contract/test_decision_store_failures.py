@@ -91,6 +91,18 @@ async def test_nothing_overwrites_a_decision(redis: Any, store: RedisDecisionSto
     assert await everything(redis) == before
 
 
+async def test_a_failure_is_noted_on_no_other_order_under_its_id(
+    redis: Any, store: RedisDecisionStore
+) -> None:
+    """After the store went back to an older copy, the id of an order in the broker may be given once more."""
+    await accepted(redis, an_order("a", cable=1))
+    before = await everything(redis)
+    lost = placed(an_order("a", cable=7))
+    await store.waits(lost, waiting())
+    await store.buried(lost, buried("other_content"))
+    assert await everything(redis) == before
+
+
 async def test_an_order_without_a_record_gets_none_by_failing(redis: Any, store: RedisDecisionStore) -> None:
     """Half a record would look like an order that the gateway accepted."""
     await store.buried(placed(an_order("a")), buried("order_unknown"))

@@ -13,7 +13,7 @@ from typing import Any
 from dashboard.dead_actions import Action, Drop, Redrive
 from dashboard.dead_desk import DeadLetterDesk, Errand, Looked, Tally
 from dashboard.dead_letter import Wanted
-from dashboard.dead_ports import BrokenRecord, Noted, Step
+from dashboard.dead_ports import BrokenRecord, Noted, OtherOrder, Step
 from dashboard.dead_store import RedisOrderBooks, RedisTurns
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
@@ -140,7 +140,9 @@ class _CrashingBooks:
         await self._books.revive(noted)
         self._plan.step()
 
-    async def drop(self, events: Sequence[Event[OrderPlaced]]) -> Sequence[Created | Rejected | BrokenRecord]:
+    async def drop(
+        self, events: Sequence[Event[OrderPlaced]]
+    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
         """See the port."""
         decisions = await self._books.drop(events)
         self._plan.step()

@@ -26,9 +26,13 @@ class PlayedCluster:
         self.ports = Ports(self.layout)
         self.done: list[tuple[str, str]] = []
         self._view_of_last = view_of_last
+        self.age_seconds = 3600.0
 
     def node_pid(self, _: str) -> int:
         return 1
+
+    def node_age_seconds(self, _: str) -> float:
+        return self.age_seconds
 
     def seen_by(self, node: str) -> frozenset[str]:
         if ("start", LAST) in self.done:
@@ -70,8 +74,19 @@ def test_a_node_that_the_others_go_on_without_is_started_again(
     assert cluster.done == [("kill", LAST), ("start", LAST)]
 
 
-def test_a_node_that_boots_is_left_alone(cluster: PlayedCluster, waits: Callable[[float], None]) -> None:
+@pytest.mark.parametrize(
+    ("age", "patience"), [(3600.0, 45.0), (10.0, 0.01)], ids=["not long yet", "it boots"]
+)
+def test_a_node_that_may_still_come_is_left_alone(
+    cluster: PlayedCluster,
+    waits: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    age: float,
+    patience: float,
+) -> None:
     """It has its time before anybody calls it left out."""
+    monkeypatch.setattr(formation, "LEFT_OUT_SECONDS", patience)
+    cluster.age_seconds = age
     with pytest.raises(TimeoutError, match=LAST):
         waits(0.05)
     assert cluster.done == []

@@ -4,13 +4,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from orderctl.errors import PortTakenError
 from orderctl.native.layout import Layout
-from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, is_free, ports_from, reserve
+from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, ports_from, reserve
 from orderctl.progress import Step
 from tests.harness.workers import worker_number
 
@@ -27,8 +28,8 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def free() -> int:
-    """A port with three free ones after it."""
-    return next(port for port in range(FIRST, 32_000) if all(is_free(port + step) for step in range(4)))
+    """A port with three free ones after it; another test run may be looking for the same."""
+    return next(port for port in range(FIRST, 32_000) if all(reserve(port + step) for step in range(4)))
 
 
 @pytest.fixture
@@ -85,19 +86,49 @@ def test_a_chosen_port_wins_over_the_remembered_one(layout: Layout, free: int) -
     assert chosen["a"] == free + 1
 
 
-def test_a_port_that_another_system_has_settled_on_is_not_free(layout: Layout) -> None:
-    """Two systems that start at the same moment get different ports; once the other has ended it is over."""
-    free = next(port for port in range(FIRST + 500, 32_000) if is_free(port) and is_free(port + 1))
-    script = f"from orderctl.native.ports import reserve; print(reserve({free}), flush=True); input()"
+@contextmanager
+def settled_elsewhere(owner: Path) -> Iterator[int]:
+    """A port that another process has settled on and does not listen on yet."""
+    look = f"next(port for port in range({FIRST + 500}, 32_000) if reserve(port, {str(owner)!r}))"
+    script = f"from orderctl.native.ports import reserve; print({look}, flush=True); input()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == "True\n"
-        ports = Ports(layout, preferred={"a": free})
-        ports.claim(["a"])
-        assert ports["a"] == free + 1
+        yield int(other.stdout.readline())
         other.communicate("\n", timeout=10)
-    assert reserve(free)
+
+
+def test_a_port_that_another_system_has_settled_on_is_not_free(layout: Layout) -> None:
+    """Two systems that start at the same moment get different ports; once the other has ended it is over."""
+    with settled_elsewhere(layout.data_dir / "another") as port:
+        ports = Ports(layout, preferred={"a": port})
+        ports.claim(["a"])
+        assert ports["a"] != port
+    assert reserve(port)
+
+
+def test_a_part_keeps_its_port_whichever_process_of_its_system_starts_it(layout: Layout) -> None:
+    """The supervisor lives on with what it reserved; `orderctl start` must not move the part for that."""
+    with settled_elsewhere(layout.data_dir) as port:
+        ports = Ports(layout, preferred={"a": port})
+        ports.claim(["a"])
+        assert ports["a"] == port
+
+
+def test_a_chosen_port_that_another_part_prefers_is_left_to_who_chose_it(layout: Layout, free: int) -> None:
+    """The other gets the next one, and is not told that it has the same."""
+    remarks: list[Step] = []
+    ports = Ports(layout, preferred={"b": free}, chosen={"a": free}, chosen_by={"a": "GATEWAY_PORT"})
+    ports.claim(["b", "a"], remarks.append)
+    assert (ports["a"], ports["b"]) == (free, free + 1)
+    assert f"port {free} is taken by a: b gets {free + 1}" in remarks[0].detail
+
+
+def test_a_port_that_was_chosen_twice_is_an_error(layout: Layout, free: int) -> None:
+    """It says which part has it."""
+    chosen, by = {"a": free, "b": free}, {"a": "GATEWAY_PORT", "b": "DASHBOARD_PORT"}
+    with pytest.raises(PortTakenError, match=f"DASHBOARD_PORT={free}: the port is taken by a"):
+        Ports(layout, chosen=chosen, chosen_by=by).claim(["a", "b"])
 
 
 def test_a_second_system_has_distinct_ports() -> None:
