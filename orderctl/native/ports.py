@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 
@@ -25,7 +24,7 @@ from orderctl.progress import Progress, note, silent
 
 GIVEN_BACK_SECONDS = 1.0  # a port of a process that was killed just now may still be on its way back
 LOOPBACK = "127.0.0.1"
-_reserved: dict[int, TextIO] = {}  # the locks of this process, each held until it ends
+_reserved: dict[int, int] = {}  # the locks of this process by port, as file descriptors: held until it ends
 NODE_NAMES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 REDIS = "redis"
 EPMD = "epmd"
@@ -136,16 +135,14 @@ def reserve(port: int, owner: str = "") -> bool:
 def _lock(port: int, owner: str) -> bool:
     folder = Path(tempfile.gettempdir()) / f"order-pipeline-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lock = (folder / f"{port}.lock").open("a+", encoding="utf-8")
+    path = folder / f"{port}.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        with lock:
-            lock.seek(0)
-            return owner != "" and lock.read() == owner
-    lock.truncate(0)
-    lock.write(owner)
-    lock.flush()
+        os.close(lock)
+        return owner != "" and path.read_text(encoding="utf-8") == owner
+    path.write_text(owner, encoding="utf-8")
     _reserved[port] = lock
     return True
 

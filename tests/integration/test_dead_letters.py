@@ -79,12 +79,21 @@ async def wait_for(client: GatewayClient, order_id: str, *statuses: str) -> Mapp
 
 
 async def die(pipeline: Pipeline, client: GatewayClient, sku: str, *order_ids: str) -> None:
-    """Places orders that cannot be decided, and waits until they are dead."""
+    """Places orders that cannot be decided, and waits until they are dead and their letters lie there.
+
+    An order is said to be dead a moment before its message is moved.
+    """
     await break_stock(pipeline, sku)
     for order_id in order_ids:
         assert (await client.place({"id": order_id, "sku": sku, "qty": 2})).status == 202
     for order_id in order_ids:
         await wait_for(client, order_id, "dead")
+    async with gateway_client(pipeline.dashboard_url) as dashboard:
+
+        async def moved() -> bool:
+            return set(order_ids) <= set(await letters(dashboard))
+
+        await wait_until(moved, what="the letters in their queue")
 
 
 async def act(dashboard: GatewayClient, action: str, **body: Any) -> Mapping[str, Any]:
