@@ -23,7 +23,6 @@ POLL_SECONDS = 0.25
 RESTARTS_PER_NODE = 3
 SPLIT_SECONDS = 5.0
 LEFT_OUT_SECONDS = 45.0
-BOOT_SECONDS = 90.0
 
 Views = Mapping[str, frozenset[str]]
 
@@ -43,6 +42,7 @@ class Formation:
         self._restarts: Counter[str] = Counter()
         self._split_since: float | None = None
         self._left_out_since: dict[str, float] = {}
+        self._restarted: set[str] = set()
         self._done: set[str] = set()
 
     def wait(self, timeout_seconds: float) -> None:
@@ -56,7 +56,8 @@ class Formation:
                 return
             self._restart_ended()
             self._join_split(views)
-            self._restart_left_out(views)
+            if self._restart_left_out(views):
+                deadline = time.monotonic() + timeout_seconds
             if time.monotonic() >= deadline:
                 slowest = min(NODE_NAMES, key=lambda node: len(views[node]))
                 raise self._cluster.failure(slowest, f"not in the cluster after {timeout_seconds:.0f} s")
@@ -102,18 +103,20 @@ class Formation:
             shutil.rmtree(self._cluster.layout.part(node) / "data", ignore_errors=True)
             self._cluster.start_part(node)
 
-    def _restart_left_out(self, views: Views) -> None:
-        """Start a node again that the two others have been running without for long.
+    def _restart_left_out(self, views: Views) -> bool:
+        """Start a node again, once, that the two others have been running without for long; True if it was.
 
-        One that was started lately is recovering its queues and has its time.
+        Its time begins with its process: one that was started lately may be recovering its queues.
         """
         node = left_out(views) if self._cluster.layout.formed.exists() else None
-        if node and self._cluster.node_age_seconds(node) < BOOT_SECONDS:
-            node = None
         self._left_out_since = {node: self._left_out_since.get(node, time.monotonic())} if node else {}
-        for node, since in list(self._left_out_since.items()):
-            if time.monotonic() - since >= LEFT_OUT_SECONDS:
-                del self._left_out_since[node]
-                self._progress(Step(name=node, state=StepState.WORKING, detail="does not rejoin: again"))
-                self._cluster.kill(node)
-                self._cluster.start_part(node)
+        if node is None or node in self._restarted:
+            return False
+        waited = time.monotonic() - self._left_out_since[node]
+        if min(waited, self._cluster.node_age_seconds(node)) < LEFT_OUT_SECONDS:
+            return False
+        self._restarted.add(node)
+        self._progress(Step(name=node, state=StepState.WORKING, detail="does not rejoin: again"))
+        self._cluster.kill(node)
+        self._cluster.start_part(node)
+        return True

@@ -20,7 +20,7 @@ REACHED_ONCE_PER_BATCH = ("after_reserve", "before_ack")
 
 async def die_and_return(pipeline: Pipeline, service: str, failpoint: str) -> None:
     """Lets a service run into its failpoint, as often as wanted, and at last run without one."""
-    await pipeline.stop(service)
+    await pipeline.stop(service)  # where it has been stopped before, nothing
     for death in range(DEATHS):
         hits = 1 if failpoint in REACHED_ONCE_PER_BATCH else MOST_HITS * (death + 1) // DEATHS
         await asyncio.to_thread(pipeline.services.start, service, {"FAILPOINT": f"{failpoint}:{hits}"})
@@ -40,6 +40,10 @@ async def test_dying_at_a_crash_point_loses_and_doubles_nothing(
     pipeline: Pipeline, service: str, failpoint: str
 ) -> None:
     """Lost 0, double effects 0, oversold 0; one extra notification per death between send and mark."""
+    if (
+        service != "api_gateway"
+    ):  # clients of a stopped gateway wait for it; a worker could be done before it is stopped
+        await pipeline.stop(service)
     async with trial(pipeline, orders=400, concurrency=20) as run:
         await die_and_return(pipeline, service, failpoint)
         verdict = await run.finish()
