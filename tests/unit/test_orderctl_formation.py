@@ -74,9 +74,7 @@ def test_a_node_that_the_others_go_on_without_is_started_again(
     assert cluster.done == [("kill", LAST), ("start", LAST)]
 
 
-@pytest.mark.parametrize(
-    ("age", "patience"), [(3600.0, 45.0), (0.0, 0.01)], ids=["not long yet", "it boots"]
-)
+@pytest.mark.parametrize(("age", "patience"), [(3600.0, 45.0), (0.0, 0.01)], ids=["not long yet", "it boots"])
 def test_a_node_that_may_still_come_is_left_alone(
     cluster: PlayedCluster,
     waits: Callable[[float], None],
