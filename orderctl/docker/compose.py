@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -70,6 +71,7 @@ class Compose:
             **source,
             TOKEN_VARIABLE: self.token() or "",
             "COMPOSE_PROGRESS": "plain",
+            "COMPOSE_ANSI": "auto" if sys.stdout.isatty() else "never",
         }
 
     def run(self, *words: str) -> str:

@@ -173,6 +173,9 @@ class RabbitSubscriber:
             await subscription.close()
             self._link.condemn(str(error))
             raise SubscriptionLost(str(error)) from error
+        except asyncio.CancelledError:
+            await subscription.close()  # or its deliveries would lie on a channel that nobody reads
+            raise
         return subscription
 
 
@@ -185,6 +188,7 @@ class RabbitSubscription:
         self._received = 0
         self._acked = 0
         self._prefetch = 0
+        self._cancelling = asyncio.Lock()
         self._withholding = False
         self._last_settled: Delivery | None = None
         self._changed = asyncio.Event()
@@ -192,6 +196,7 @@ class RabbitSubscription:
         self._cancelled = False
         self._consumer_tag = ""
         self._channel: Channel | None = None
+        self._closing: asyncio.Future[None] | None = None
 
     async def start(self, channel: Channel, prefetch: int) -> None:
         """Declares, sets the prefetch and consumes. Raises what the library raises."""
@@ -238,18 +243,21 @@ class RabbitSubscription:
             raise SubscriptionLost(str(error)) from error
 
     async def cancel(self) -> None:
-        """See the port.
+        """See Renewable.
 
         A quorum queue takes back, as delivered in vain, whatever is on its way when a consumer cancels. So
         acks are withheld first, until the prefetch is used up or nothing comes: then nothing is on its way.
         """
-        if self._channel is None or self._lost is not None or self._cancelled:
-            return
+        async with self._cancelling:
+            if self._channel is not None and self._lost is None and not self._cancelled:
+                await self._cancel(self._channel)
+
+    async def _cancel(self, channel: Channel) -> None:
         self._withholding = True
         try:
             async with broker_errors("cancelling the consumer", CALL_SECONDS):
                 await self._until_nothing_is_under_way()
-                await self._stop_consuming(self._channel)
+                await self._stop_consuming(channel)
         except BrokerUnavailable as error:
             self._lose(str(error))
             raise SubscriptionLost(str(error)) from error
@@ -267,12 +275,17 @@ class RabbitSubscription:
             await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """See Renewable."""
+        """See Renewable. It goes on when the caller is cancelled: the library, cancelled while it closes a
+        channel, closes it a second time, and the broker ends the whole connection for that."""
         self.end()
         if self._channel is not None:
-            with contextlib.suppress(BrokerUnavailable):
-                async with broker_errors("closing a channel", CALL_SECONDS):
-                    await self._channel.close()
+            self._closing = self._closing or asyncio.ensure_future(self._close(self._channel))
+            await asyncio.shield(self._closing)
+
+    async def _close(self, channel: Channel) -> None:
+        with contextlib.suppress(BrokerUnavailable):
+            async with broker_errors("closing a channel", CALL_SECONDS):
+                await channel.close()
 
     async def _until_nothing_is_under_way(self) -> None:
         loop = asyncio.get_running_loop()

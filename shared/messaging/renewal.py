@@ -20,6 +20,9 @@ class Renewable(Subscription, Protocol):
     async def idle(self, seconds: float) -> None:
         """Returns once nothing has come for that long and everything that came is acked."""
 
+    async def cancel(self) -> None:
+        """See the port. Where it is being cancelled already, this waits for that."""
+
     async def close(self) -> None:
         """Ends it at once; whatever was not acked is delivered again."""
 
@@ -36,8 +39,9 @@ class RenewedSubscription:
         self._current = first
         self._next: Renewable | None = None
         self._open_next = open_next
+        self._opening = asyncio.Lock()
         self._moved = asyncio.Event()
-        self._ending = asyncio.Event()
+        self._ending = False
         self.renewals = 0
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
@@ -54,23 +58,24 @@ class RenewedSubscription:
         await self._current.ack(delivery)
 
     async def cancel(self) -> None:
-        """See the port."""
-        self._ending.set()
-        await self._current.cancel()
-        if self._next is not None:
-            await self._next.cancel()
+        """See the port. The next one, where it is being opened, is waited for: it may have deliveries."""
+        self._ending = True
+        async with self._opening:
+            open_ones = [self._current] if self._next is None else [self._current, self._next]
+        for result in await asyncio.gather(*(one.cancel() for one in open_ones), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def renew(self, idle_seconds: float) -> None:
         """Renews whenever it is idle for that long, until cancelled or lost."""
         with contextlib.suppress(SubscriptionLost):
             while True:
                 await self._current.idle(idle_seconds)
-                if self._ending.is_set():
-                    return
-                self._moved.clear()
-                self._next = await self._open_next()
-                if self._ending.is_set():
-                    await self._next.cancel()
+                async with self._opening:
+                    if self._ending:
+                        return
+                    self._moved.clear()
+                    self._next = await self._open_next()
                 await self._current.cancel()
                 await self._moved.wait()
                 await self._close_last()

@@ -1,4 +1,4 @@
-"""Ending a service while it connects: its supervisor ends when it is told to, at any moment."""
+"""Connections and consumers that end or are renewed, at any moment: nothing hangs, nothing is left behind."""
 
 import asyncio
 import random
@@ -6,7 +6,8 @@ import random
 import pytest
 
 from shared.infrastructure import ClusterInfrastructure
-from shared.messaging.ports import OutgoingMessage
+from shared.messaging import rabbitmq
+from shared.messaging.ports import Delivery, OutgoingMessage, Publisher, Subscriber, Subscription
 from shared.messaging.renewal import RenewedSubscription
 from shared.pipeline import NOTIFIER
 from tests.harness.running import Pipeline, settings_of
@@ -15,6 +16,8 @@ from tests.harness.waiting import wait_until
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
 MOMENTS = 40
+DRAINS = 16
+PER_DRAIN = 30
 ROUND_SECONDS = 0.12
 END_SECONDS = 5.0
 
@@ -54,3 +57,56 @@ async def test_a_consumer_that_is_renewed_while_idle_gets_everything_once(runnin
     for task in supervising:
         task.cancel()
     assert seen == [(body, False) for body in bodies]
+
+
+async def test_a_drain_at_any_moment_of_a_renewal_leaves_nothing_behind(
+    running_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured: the next consumer, still being opened, took a whole prefetch along, and all came again."""
+    monkeypatch.setattr(rabbitmq, "IDLE_SECONDS", (0.0, 0.0))
+    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster), random.Random(1))
+    publisher = infrastructure.publisher("drained", timeout_seconds=5.0)
+    subscriber = infrastructure.subscriber("drained")
+    supervising = [asyncio.create_task(each.run()) for each in (publisher, subscriber)]
+    await publisher.wait_ready()
+    deliveries: list[Delivery] = []
+    for number in range(DRAINS):
+        bodies = [f"{number}-{position}".encode() for position in range(PER_DRAIN)]
+        await _drained_while_fed(publisher, subscriber, bodies, ROUND_SECONDS * number / DRAINS, deliveries)
+    async with subscriber.subscribe(NOTIFIER.dead_queue, prefetch=10) as subscription:
+        receiving = asyncio.create_task(_receive_all(subscription, deliveries))
+        await wait_until(lambda: len(deliveries) >= DRAINS * PER_DRAIN, what="the rest to arrive")
+        await subscription.cancel()
+        await receiving
+    for task in supervising:
+        task.cancel()
+    assert [delivery.body for delivery in deliveries if delivery.redelivered] == []
+    assert len({delivery.body for delivery in deliveries}) == len(deliveries) == DRAINS * PER_DRAIN
+
+
+async def _drained_while_fed(
+    publisher: Publisher,
+    subscriber: Subscriber,
+    bodies: list[bytes],
+    drained_after_seconds: float,
+    deliveries: list[Delivery],
+) -> None:
+    queue = NOTIFIER.dead_queue
+    async with subscriber.subscribe(queue, prefetch=10) as subscription:
+        receiving = asyncio.create_task(_receive_all(subscription, deliveries))
+        feeding = asyncio.gather(
+            *(
+                publisher.publish(OutgoingMessage(exchange="", routing_key=queue, body=body))
+                for body in bodies
+            )
+        )
+        await asyncio.wait({receiving}, timeout=drained_after_seconds)
+        await subscription.cancel()
+        await receiving
+    await feeding
+
+
+async def _receive_all(subscription: Subscription, deliveries: list[Delivery]) -> None:
+    while some := await subscription.receive(10):
+        deliveries.extend(some)
+        await subscription.ack(some[-1])
