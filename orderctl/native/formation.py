@@ -28,8 +28,12 @@ Views = Mapping[str, frozenset[str]]
 
 
 def left_out(views: Views) -> str | None:
-    """The node that the two others run without, or None where that is not how things stand."""
-    together = [node for node, view in views.items() if len(view) == len(views) - 1]
+    """The node that the two others run without, or None where that is not how things stand.
+
+    Two run together where each sees the other: one that hangs while it boots may be seen as running.
+    """
+    mutual = {node: {peer for peer in view if node in views[peer]} for node, view in views.items()}
+    together = [node for node, peers in mutual.items() if len(peers) == len(views) - 1]
     return next(iter(views.keys() - together)) if len(together) == len(views) - 1 else None
 
 

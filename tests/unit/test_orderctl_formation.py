@@ -21,11 +21,14 @@ LAST = NODE_NAMES[2]
 class PlayedCluster:
     """Three nodes of which the last is left out until it has been started again."""
 
-    def __init__(self, folder: Path, view_of_last: frozenset[str]) -> None:
+    def __init__(
+        self, folder: Path, view_of_last: frozenset[str], view_of_others: frozenset[str] = TWO
+    ) -> None:
         self.layout = Layout(folder)
         self.ports = Ports(self.layout)
         self.done: list[tuple[str, str]] = []
         self._view_of_last = view_of_last
+        self._view_of_others = view_of_others
         self.age_seconds = 3600.0
 
     def node_pid(self, _: str) -> int:
@@ -37,7 +40,7 @@ class PlayedCluster:
     def seen_by(self, node: str) -> frozenset[str]:
         if ("start", LAST) in self.done:
             return ALL
-        return self._view_of_last if node == LAST else TWO
+        return self._view_of_last if node == LAST else self._view_of_others
 
     def kill(self, node: str) -> None:
         self.done.append(("kill", node))
@@ -49,10 +52,13 @@ class PlayedCluster:
         return TimeoutError(f"{node} {what}")
 
 
-@pytest.fixture(params=[frozenset(), frozenset({LAST})], ids=["it takes no clients", "it sees itself alone"])
+@pytest.fixture(
+    params=[(frozenset(), TWO), (frozenset({LAST}), TWO), (frozenset(), ALL)],
+    ids=["it takes no clients", "it sees itself alone", "it hangs in its boot and is taken for running"],
+)
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> PlayedCluster:
     """A cluster that had formed before."""
-    cluster = PlayedCluster(tmp_path, request.param)
+    cluster = PlayedCluster(tmp_path, *request.param)
     cluster.layout.create()
     cluster.layout.formed.touch()
     return cluster
