@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from notifier.domain import notification_of
 from notifier.ports import (
@@ -25,6 +26,7 @@ from notifier.ports import (
     Sender,
     Unreadable,
 )
+from shared.cancellation import finishing
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
@@ -32,6 +34,9 @@ from shared.messages import Event, EventData
 from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Incoming
 from shared.messaging.waiting import waiting_out
+
+LETTER_IN_HAND_SECONDS: Final = 3.0
+"""What a drain that is out of time grants it: the mail server may have taken it, and nobody have noted it."""
 
 log = get_logger(__name__)
 
@@ -98,7 +103,7 @@ class NotificationHandler:
             if outage.error is not None:
                 return None
             try:
-                return await self._send_and_mark(attempt)
+                return await finishing(self._send_and_mark(attempt), LETTER_IN_HAND_SECONDS)
             except SenderUnavailable as error:
                 outage.error = error
                 return None

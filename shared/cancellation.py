@@ -1,4 +1,4 @@
-"""Cancellations that get lost in libraries, found again.
+"""Cancellations: those that get lost in libraries, found again, and those that must wait for a moment.
 
 ``asyncio.wait_for`` before Python 3.12, and code built like it, may swallow a cancellation that arrives just
 as the awaited thing completes. The task then goes on for ever although it was told to end; measured as a
@@ -6,6 +6,10 @@ supervisor that outlived its service. The task itself still knows that it was as
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 def raise_if_cancelled() -> None:
@@ -13,3 +17,17 @@ def raise_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def finishing(work: Coroutine[Any, Any, Result], grace_seconds: float) -> Result:
+    """Runs ``work``, which a cancellation of the caller ends only after ``grace_seconds`` more."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({task}, timeout=grace_seconds)
+        finally:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -20,7 +20,7 @@ from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
 from shared.health import PROCESS_HEADER
 
-DRAIN_GRACE_SECONDS = 25.0
+DRAIN_GRACE_SECONDS = 30.0
 READY_SECONDS = 45.0
 
 

@@ -8,6 +8,7 @@ new supervisor takes over where another one ended.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -55,9 +56,18 @@ class Restarts:
         self.due = now + PAUSES_SECONDS[self.soon]
         return PAUSES_SECONDS[self.soon]
 
+    def failed(self) -> float:
+        """Note that it could not be looked after; returns the pause in seconds before the next attempt."""
+        self.started()
+        return self.ended()
+
     def is_due(self) -> bool:
         """True when the pause is over."""
         return self.due is not None and self.clock() >= self.due
+
+    def pauses(self) -> bool:
+        """True while nothing is to be done about it."""
+        return self.due is not None and not self.is_due()
 
 
 class Supervisor:
@@ -75,18 +85,32 @@ class Supervisor:
         """Look again and again, until asked to stop or replaced by another supervisor."""
         while not stop.wait(POLL_SECONDS) and self._in_charge():
             self.tick()
-            for name in SERVICES:
-                self._layout.trim_log(name)
 
     def tick(self) -> None:
-        """Start every part that is due."""
+        """Start every part that is due. What goes wrong with one is said, tried again, and harms no other."""
         for name in SERVICES:
-            with self._layout.spawning():
-                if not self._layout.stopped(name).exists():
-                    self._keep(name, self._services.start, self._services.running(name))
+            self._look_after(name, self._look_after_service)
         for node in NODE_NAMES:
-            if rabbitmq.gave_up(self._layout, node):
-                self._keep(node, self._cluster.start_part, None)
+            self._look_after(node, self._look_after_node)
+
+    def _look_after(self, name: str, look: Callable[[str], None]) -> None:
+        if self._restarts[name].pauses():
+            return
+        try:
+            look(name)
+        except (OrderctlError, OSError) as error:
+            pause = self._restarts[name].failed()
+            say(f"{name} cannot be looked after: {error}; trying again in {pause:g} s")
+
+    def _look_after_service(self, name: str) -> None:
+        with self._layout.spawning():
+            if not self._layout.stopped(name).exists():
+                self._keep(name, self._services.start, self._services.running(name))
+        self._layout.trim_log(name)
+
+    def _look_after_node(self, name: str) -> None:
+        if rabbitmq.gave_up(self._layout, name):
+            self._keep(name, self._cluster.start_part, None)
 
     def _keep(self, name: str, start: Callable[[str], ProcessRecord], running: ProcessRecord | None) -> None:
         restarts = self._restarts[name]
@@ -124,9 +148,10 @@ def end(layout: Layout) -> None:
 
 
 def say(text: str) -> None:
-    """One line in the supervisor's log."""
-    sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
-    sys.stdout.flush()
+    """One line in the supervisor's log, where the disk takes it."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
+        sys.stdout.flush()
 
 
 def _how(record: ProcessRecord) -> str:

@@ -38,7 +38,7 @@ IDLE_SECONDS: Final = (2.0, 3.0)
 
 QUIET_SECONDS: Final = 0.5
 """How long nothing must come, while acks are withheld, until nothing counts as being under way."""
-LONGEST_WITHHOLDING_SECONDS: Final = 10.0
+LONGEST_WITHHOLDING_SECONDS: Final = 5.0
 """Under a steady trickle there is no such quiet: an ever shorter one will do, and after this long none."""
 POLL_SECONDS: Final = 0.02
 
@@ -157,9 +157,11 @@ class RabbitSubscriber:
             yield subscription
         finally:
             renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewing
-            await subscription.close()
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await renewing
+            finally:
+                await subscription.close()
             raise_if_cancelled()
 
     async def _open(self, queue: str, prefetch: int) -> "RabbitSubscription":
@@ -173,7 +175,7 @@ class RabbitSubscriber:
             await subscription.close()
             self._link.condemn(str(error))
             raise SubscriptionLost(str(error)) from error
-        except asyncio.CancelledError:
+        except BaseException:
             await subscription.close()  # or its deliveries would lie on a channel that nobody reads
             raise
         return subscription
@@ -254,9 +256,9 @@ class RabbitSubscription:
 
     async def _cancel(self, channel: Channel) -> None:
         self._withholding = True
+        await self._until_nothing_is_under_way()
         try:
             async with broker_errors("cancelling the consumer", CALL_SECONDS):
-                await self._until_nothing_is_under_way()
                 await self._stop_consuming(channel)
         except BrokerUnavailable as error:
             self._lose(str(error))

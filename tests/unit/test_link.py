@@ -56,9 +56,18 @@ async def test_a_peer_that_hangs_up_is_no_broker_and_no_crash(answer: bytes, rea
             assert f"connecting to 127.0.0.1:{port}" in str(link.unready_reason())
 
 
-@pytest.mark.parametrize("error", [StopAsyncIteration(), EOFError("nothing more"), ConnectionResetError()])
+@pytest.mark.parametrize(
+    "error", [StopAsyncIteration(), EOFError("nothing more"), ConnectionResetError(), Exception()], ids=repr
+)
 async def test_what_the_library_raises_when_a_peer_hangs_up_means_no_broker(error: Exception) -> None:
     """Which of them it is depends on when the end of the stream was noticed."""
     with pytest.raises(BrokerUnavailable, match="greeting"):
         async with broker_errors("greeting", 1.0):
             raise error
+
+
+async def test_what_has_another_name_is_no_matter_of_the_brokers() -> None:
+    """A bug is not hidden as an outage that would be waited out for ever."""
+    with pytest.raises(KeyError):
+        async with broker_errors("greeting", 1.0):
+            raise KeyError("a bug")

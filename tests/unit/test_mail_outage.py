@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from notifier import handlers
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
 from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother
@@ -204,6 +205,49 @@ async def test_what_went_out_before_an_outage_is_not_sent_again(
     outcomes = await handler(batch("a", "b", "x", "c", "d"))
     assert [type(outcome) for outcome in outcomes] == [Done, Dead, Retry, Done, Done]
     assert sender.tried == ["a", "b", "x", "c", "b", "x", "c", "d"]
+
+
+@dataclass(slots=True)
+class SlowSender(PlayedSender):
+    """Takes a letter at once and says so when it is let."""
+
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    let: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, notification: Notification) -> None:
+        """See the port."""
+        self.tried.append(notification.order_id)
+        self.taken.set()
+        await self.let.wait()
+
+
+async def test_a_letter_in_hand_when_the_drain_is_out_of_time_is_marked(
+    store: RedisNotificationStore, redis: Redis
+) -> None:
+    """Measured: the mail server had taken it, nobody had noted that, and the customer was told twice."""
+    sender = SlowSender()
+    handling_them = asyncio.ensure_future(handling(store, sender)(batch("a", "b")))
+    await sender.taken.wait()
+    handling_them.cancel()
+    sender.let.set()
+    with pytest.raises(asyncio.CancelledError):
+        await handling_them
+    assert sender.tried == ["a"]
+    assert await records(redis, "a", "b") == [("sent", "played", "1"), ("sending", "played", "1")]
+
+
+async def test_a_mail_server_that_never_answers_does_not_hold_a_drain_up(
+    store: RedisNotificationStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether that customer was told is unknown, and the letter goes out again."""
+    monkeypatch.setattr(handlers, "LETTER_IN_HAND_SECONDS", 0.01)
+    sender = SlowSender()
+    handling_them = asyncio.ensure_future(handling(store, sender)(batch("a")))
+    await sender.taken.wait()
+    handling_them.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(handling_them, 5.0)
+    assert await records(redis, "a") == [("sending", "played", "1")]
 
 
 async def test_a_fault_of_the_sender_is_one_messages_fate(store: RedisNotificationStore) -> None:

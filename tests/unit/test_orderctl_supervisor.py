@@ -1,5 +1,6 @@
 """The supervisor starts what should run and does not, and leaves alone what was stopped."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ import pytest
 
 from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
+from orderctl.native.layout import Layout
 from orderctl.native.processes import ProcessRecord
 from orderctl.native.services import SERVICES, NativeServices
 from orderctl.native.supervisor import PAUSES_SECONDS, STEADY_SECONDS, Supervisor
@@ -114,3 +116,55 @@ def test_a_new_supervisor_takes_over_what_runs(
     before = {name: services.pid(name) for name in SERVICES}
     Supervisor(cluster, services).tick()
     assert {name: services.pid(name) for name in SERVICES} == before
+
+
+def test_one_part_that_cannot_be_looked_after_is_tried_again_and_harms_no_other(
+    supervisor: Supervisor,
+    services: NativeServices,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A full disk, or a port that was taken meanwhile: crashing services still come back, this one too."""
+    sick, *others = SERVICES
+    well = services.start
+
+    def start(name: str) -> ProcessRecord:
+        if name == sick:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return well(name)
+
+    monkeypatch.setattr(services, "start", start)
+    for _ in range(3):
+        supervisor.tick()
+    assert [name for name in SERVICES if services.running(name)] == others
+    assert capsys.readouterr().out.count("No space left on device; trying again in 0.5 s") == 1
+    monkeypatch.undo()
+    supervisor.tick()
+    assert not services.running(sick)
+    clock.now_seconds += PAUSES_SECONDS[1]
+    supervisor.tick()
+    assert services.running(sick)
+
+
+def test_a_log_that_cannot_be_trimmed_does_not_keep_a_service_down(
+    supervisor: Supervisor,
+    services: NativeServices,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Trimming a log needs room for its copy."""
+
+    def trim_log(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Layout, "trim_log", trim_log)
+    supervisor.tick()
+    assert all(services.running(name) for name in SERVICES)
+    for name in SERVICES:
+        services.kill(name)
+    clock.now_seconds += PAUSES_SECONDS[1]
+    supervisor.tick()
+    clock.now_seconds += PAUSES_SECONDS[2]
+    supervisor.tick()
+    assert all(services.running(name) for name in SERVICES)
