@@ -9,6 +9,7 @@ from shared.pipeline import CONSUMPTIONS, queues
 
 OLD_OUTBOX_SECONDS: Final = 30.0
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
+NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
 
 _ABOUT_NODES: Final = {
@@ -93,6 +94,12 @@ def _dead_letters(broker: BrokerState) -> Iterator[str]:
 
 
 def _of_store(store: StoreState) -> Iterator[str]:
+    server = store.server
+    if server is not None and server.memory_bytes > server.memory_limit_bytes * NEARLY_FULL > 0:
+        share = 100 * server.memory_bytes / server.memory_limit_bytes
+        yield f"The store uses {share:.0f} % of its memory; once it is full, no order is accepted"
+    if server is not None and not server.is_writing:
+        yield "The store cannot write to its disk"
     if (store.outbox_oldest_seconds or 0) > OLD_OUTBOX_SECONDS:
         yield f"The outbox holds an order that has waited {store.outbox_oldest_seconds:.0f} s for a broker"
     dead = store.orders.get(OrderStatus.DEAD)

@@ -77,7 +77,7 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
     )
     yield _labelled(
         "pipeline_notifications",
-        "Orders by the status of their latest notification",
+        "Orders, swept ones included, by the status of their latest notification",
         "status",
         store.notifications.items(),
     )

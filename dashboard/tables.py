@@ -41,7 +41,7 @@ def orders(store: StoreState) -> str:
 
 
 def notifications(store: StoreState) -> str:
-    """Orders by the status of their latest notification."""
+    """Orders, swept ones included, by the status of their latest notification."""
     return table(
         row(
             status.value.capitalize(),

@@ -22,11 +22,8 @@ if status == 'untried' then
   if known[1] == ARGV[2] then redis.call('HINCRBY', record, 'attempts', -1) end
   status = 'sending'
 end
-if status == 'sent' then
-  redis.call('SET', claim, 'sent', 'EX', ARGV[5])
-elseif ours then
-  redis.call('DEL', claim)
-end
+if status == 'sent' or ours then redis.call('DEL', claim) end  -- first: a full store lets nothing else be first
+if status == 'sent' then redis.call('SET', claim, 'sent', 'EX', ARGV[5]) end
 if known[1] and known[1] ~= ARGV[2] then return 1 end
 redis.call('HSET', record, 'event_id', ARGV[2], 'status', status)
 if status == 'sent' then

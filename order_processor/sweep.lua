@@ -16,11 +16,11 @@ for _, sum in pairs(redis.call('HMGET', KEYS[3], unpack(fields))) do
   if sum and sum ~= '0' and not string.match(sum, '^-?[1-9]%d*$') then return 0 end
 end
 
+redis.call('ZREM', KEYS[2], ARGV[1])  -- first, since a full store refuses a first write that may need memory
 redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
 if ARGV[2] == 'created' then
   for i = 4, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], 'sku:' .. ARGV[i], ARGV[i + 1]) end
 end
-redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', unpack(KEYS, 4))
 redis.call('DEL', KEYS[1])
 return 1

@@ -43,6 +43,7 @@ mnesia_table_loading_retry_limit = 1000
 loopback_users.guest = true
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.relative = 0.2
+raft.wal_max_size_bytes = 67108864
 collect_statistics_interval = 5000
 log.console = false
 log.file = {log}

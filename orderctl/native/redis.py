@@ -3,9 +3,14 @@
 import socket
 from pathlib import Path
 
+import psutil
+
 from orderctl.native import packages
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK
+
+MEMORY_SHARE = 0.5
+"""Of the machine's memory, at most."""
 
 _CONFIGURATION = """\
 # Written by orderctl at every start; changes here do not last.
@@ -19,6 +24,10 @@ appendonly yes
 appendfsync always
 no-appendfsync-on-rewrite no
 maxmemory-policy noeviction
+# Full means 503; without a limit it would mean that the kernel ends the store.
+maxmemory {memory}
+# An order's record stays one flat piece, a third smaller.
+hash-max-listpack-value 1024
 save ""
 """
 
@@ -28,7 +37,9 @@ def configure(layout: Layout, port: int) -> list[str]:
     folder = layout.part("redis")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "redis.conf"
-    path.write_text(_CONFIGURATION.format(host=LOOPBACK, port=port, folder=folder), encoding="utf-8")
+    memory = round(psutil.virtual_memory().total * MEMORY_SHARE)
+    text = _CONFIGURATION.format(host=LOOPBACK, port=port, folder=folder, memory=memory)
+    path.write_text(text, encoding="utf-8")
     return [str(packages.redis_server()), str(path)]
 
 

@@ -10,6 +10,8 @@ from shared.logs import get_logger
 
 FIRST_BACKOFF_SECONDS: Final = 0.05
 LONGEST_BACKOFF_SECONDS: Final = 2.0
+SAY_EVERY: Final = 30
+"""About twice a minute for each that waits; a whole batch may."""
 
 Result = TypeVar("Result")
 log = get_logger(__name__)
@@ -26,7 +28,8 @@ async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.R
             return await action()
         except DependencyUnavailable as error:
             pause = backoff_seconds(attempt, random_)
-            log.warning("waiting for a dependency", reason=str(error), pause_seconds=round(pause, 3))
+            if attempt % SAY_EVERY == 0:
+                log.warning("waiting for a dependency", reason=str(error), pause_seconds=round(pause, 3))
             attempt += 1
             await asyncio.sleep(pause)
 

@@ -10,6 +10,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from api_gateway.durability import DurabilityWatch
+from notifier.ports import AlreadySent
+from notifier.store import RedisNotificationStore
 from order_processor.domain import Created
 from order_processor.store import RedisDecisionStore
 from shared.errors import StoreUnavailable
@@ -18,6 +20,8 @@ from shared.redis.client import Redis, open_redis, store_deadline
 from shared.redis.records import fetch_records
 from shared.redis.scripts import Script, ScriptCall
 from shared.redis.watch import StoreWatch
+from tests.contract.test_notification_store import attempt
+from tests.contract.test_sweep import archive, decided, lease_of, sweep_of
 from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.stores import RedisServer, free_port
@@ -115,6 +119,39 @@ async def test_a_full_store_is_unavailable_and_takes_no_half_of_an_order(redis_s
             redis_server.ask("CONFIG", "SET", "maxmemory", "0")
         decided = await decisions_of(redis, 5.0).decide(events)
         assert [type(decision) for decision in decided] == [Created, Created]
+
+
+async def test_a_full_store_is_emptied_by_the_sweep(redis_server: RedisServer) -> None:
+    """Measured: the sweep was refused for want of memory that only it could free, and so was its lease."""
+    async with client_of(redis_server) as redis:
+        async with store_deadline(5.0):
+            await redis.set("inventory:cable", 10)
+            await decided(redis, *(an_order(name, cable=1) for name in "abc"))
+        redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+        try:
+            lease = lease_of(redis)
+            assert await lease.hold(10.0)
+            assert await lease.hold(10.0)
+            assert await sweep_of(redis, lease).sweep_once() == 3
+        finally:
+            redis_server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert await archive(redis) == {"created": "3", "sku:cable": "3"}
+
+
+async def test_a_letter_that_went_out_is_marked_in_a_full_store(redis_server: RedisServer) -> None:
+    """Or a notifier that is started again would send it again."""
+    async with client_of(redis_server) as redis:
+        notifications = RedisNotificationStore(
+            redis, timeout_seconds=5.0, lease_seconds=15.0, retention_seconds=600.0
+        )
+        mine = attempt()
+        await notifications.claim([mine])
+        redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+        try:
+            await notifications.mark_sent([mine])
+        finally:
+            redis_server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert await notifications.claim([mine]) == [AlreadySent()]
 
 
 async def test_a_store_that_is_not_there_is_unavailable() -> None:

@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from dashboard.attention import attention
-from dashboard.state import BrokerState, NodeState, NodeStatus, PipelineState, QueueState, StoreState
+from dashboard.state import (
+    BrokerState,
+    NodeState,
+    NodeStatus,
+    PipelineState,
+    QueueState,
+    StoreServer,
+    StoreState,
+)
 from shared.keyspace import OrderStatus
 from tests.harness.dashboard import NODES, STORE, whole_brokers, with_nodes, with_queue
 
@@ -24,6 +32,25 @@ def test_a_whole_pipeline_needs_none() -> None:
 def test_an_absent_store_is_said() -> None:
     """With its reason."""
     assert said(store=None) == ["The store is away: Redis did not answer"]
+
+
+@pytest.mark.parametrize(
+    ("server", "sentence"),
+    [
+        (
+            StoreServer(memory_bytes=85, memory_limit_bytes=100, clients=1, commands=1, is_writing=True),
+            "The store uses 85 % of its memory; once it is full, no order is accepted",
+        ),
+        (
+            StoreServer(memory_bytes=85, memory_limit_bytes=0, clients=1, commands=1, is_writing=False),
+            "The store cannot write to its disk",
+        ),
+    ],
+    ids=["nearly full", "its disk is full"],
+)
+def test_a_store_in_trouble_is_said(server: StoreServer, sentence: str) -> None:
+    """Before it refuses orders."""
+    assert said(store=replace(STORE, server=server)) == [sentence]
 
 
 @pytest.mark.parametrize(
