@@ -43,8 +43,11 @@ _DESCRIPTION: Final = """\
 Takes orders, reserves stock for all of an order or for none of it, and never loses or repeats one.
 
 Every answer carries `X-Correlation-ID`: the caller's, if it sent a sane one, else a new one. Every error is
-`application/problem+json`. Any answer to `POST /orders` but 202 means "unknown or not accepted": ask again
-with the same id, that converges. `GET` routes answer `HEAD` too.
+`application/problem+json`, except a duplicate, which is the line `Duplicate order` for those who prefer
+`text/plain`. After no answer to `POST /orders`, or 408 or 5xx, whether the order was accepted is unknown:
+ask again with the same id, that converges. 202 says that it is accepted; 409 with `same_content` true, that it was
+before. Other 4xx have changed nothing, and the same request gets the same answer again. `GET` routes answer
+`HEAD` too.
 """
 
 
@@ -112,6 +115,7 @@ def _place_order() -> Json:
     )
     conflict = described["responses"]["409"]
     conflict["headers"]["Location"] = header("Location")
+    described["responses"]["422"]["headers"]["Location"] = header("Location")
     conflict["content"]["text/plain"] = {"schema": {"type": "string"}, "example": "Duplicate order"}
     described["parameters"] += [
         {
