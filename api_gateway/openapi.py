@@ -42,12 +42,12 @@ _BODY_PROBLEMS: Final = (
 _DESCRIPTION: Final = """\
 Takes orders, reserves stock for all of an order or for none of it, and never loses or repeats one.
 
-Every answer carries `X-Correlation-ID`: the caller's, if it sent a sane one, else a new one. Every error is
-`application/problem+json`, except a duplicate, which is the line `Duplicate order` for those who prefer
-`text/plain`. After no answer to `POST /orders`, or 408 or 5xx, whether the order was accepted is unknown:
-ask again with the same id, that converges. 202 says that it is accepted; 409 with `same_content` true, that
-it was before. Other 4xx have changed nothing, and the same request gets the same answer again. `GET` routes answer
-`HEAD` too.
+Every answer carries `X-Correlation-ID`: the caller's, if it sent a sane one, else a new one. Every
+error is `application/problem+json`, except a duplicate, which is the line `Duplicate order` for those
+who prefer `text/plain`. After no answer to `POST /orders`, or 408 or 5xx, whether the order was
+accepted is unknown: ask again with the same id, that converges. 202 says that it is accepted; 409 with
+`same_content` true, that it was before. Other 4xx have changed nothing, and the same request gets the
+same answer again. `GET` routes answer `HEAD` too.
 """
 
 
