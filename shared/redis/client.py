@@ -28,6 +28,7 @@ from redis.exceptions import (
     ResponseError,
     TimeoutError as RedisTimeoutError,
 )
+from redis.maint_notifications import MaintNotificationsConfig
 
 from shared.cancellation import raise_if_cancelled
 from shared.errors import StoreUnavailable
@@ -96,6 +97,8 @@ async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) 
         socket_timeout=None,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
+        # with them, which is the default, it hands out connections that the server has closed
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
         decode_responses=True,
         encoding_errors="replace",
     )

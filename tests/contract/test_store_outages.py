@@ -99,6 +99,19 @@ async def test_what_a_frozen_store_did_after_all_is_found_by_asking_again(redis_
             assert await redis.get("orders.processed.count") == "1"
 
 
+async def test_connections_that_the_store_has_closed_fail_nobody(redis_server: RedisServer) -> None:
+    """Measured: after a restart every second one did, and a client was told 503 minutes later."""
+    async with client_of(redis_server) as redis, client_of(redis_server) as other, store_deadline(10.0):
+        await asyncio.gather(*(redis.ping() for _ in range(8)))
+        await other.client_kill_filter(_type="normal", skipme=True)
+
+        async def alone() -> bool:
+            return len(await other.client_list()) == 1
+
+        await wait_until(alone, what="the connections to be closed")
+        assert await asyncio.gather(*(redis.ping() for _ in range(8))) == [True] * 8
+
+
 async def test_a_full_store_is_unavailable_and_takes_no_half_of_an_order(redis_server: RedisServer) -> None:
     """No room is nobody's fault: the order waits, and is decided when there is room."""
     async with client_of(redis_server) as redis:
