@@ -38,7 +38,7 @@ IDLE_SECONDS: Final = (2.0, 3.0)
 
 QUIET_SECONDS: Final = 0.5
 """How long nothing must come, while acks are withheld, until nothing counts as being under way."""
-LONGEST_WITHHOLDING_SECONDS: Final = 5.0
+LONGEST_WITHHOLDING_SECONDS: Final = 10.0
 """Under a steady trickle there is no such quiet: an ever shorter one will do, and after this long none."""
 POLL_SECONDS: Final = 0.02
 
