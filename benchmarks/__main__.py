@@ -44,7 +44,7 @@ def _options() -> argparse.Namespace:
         "--quick", action="store_true", help="under three minutes: rounds and latency, briefly"
     )
     parser.add_argument("--rounds", type=int, default=0, help="interleaved rounds (5, or 2 with --quick)")
-    parser.add_argument("--orders", type=int, default=0, help="orders per run (5,000, or 1,500 with --quick)")
+    parser.add_argument("--orders", type=int, default=0, help="orders per run (3,000, or 1,500 with --quick)")
     parser.add_argument("--only", default="", help="contestants to run, separated by commas")
     parser.add_argument("--port-base", type=int, default=26_000)
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
@@ -53,7 +53,7 @@ def _options() -> argparse.Namespace:
         parser.error(f"there is no part {', '.join(unknown)}")
     options.parts = options.parts or (["rounds", "latency"] if options.quick else list(PARTS))
     options.rounds = options.rounds or (2 if options.quick else 5)
-    options.orders = options.orders or (1_500 if options.quick else 5_000)
+    options.orders = options.orders or (1_500 if options.quick else 3_000)
     return options
 
 
