@@ -115,7 +115,7 @@ class Supervisor:
     def _keep(self, name: str, start: Callable[[str], ProcessRecord], running: ProcessRecord | None) -> None:
         restarts = self._restarts[name]
         if running:
-            if restarts.started_at is None:
+            if restarts.started_at is None or restarts.due is not None:
                 restarts.started()
             return
         if restarts.due is None:

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
+from orderctl.native import packages, redis
+from orderctl.native.layout import Layout
 from shared.pipeline import QUORUM_SIZE
 from tests.unit.test_documentation import SETTINGS, variables
 
@@ -19,6 +22,7 @@ OURS = ("api_gateway", "order_processor", "notifier", "dashboard")
 WORKERS = ("order_processor", "notifier")
 BROKERS = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 DRAIN_SECONDS = 20
+LOG_MEGABYTES = 60
 FOR_COMPOSE_ALONE = {"READY_PORT"}
 
 
@@ -90,6 +94,27 @@ def test_the_store_keeps_what_it_acknowledges() -> None:
     """Otherwise the gateway would not store and forward."""
     lines = (ROOT / "deploy" / "redis" / "redis.conf").read_text().splitlines()
     assert {"appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_log_fills_the_disk(name: str) -> None:
+    """An engine keeps whatever a container says, for ever, unless it is told otherwise."""
+    options = SERVICES[name]["logging"]["options"]
+    assert int(options["max-size"].removesuffix("m")) * int(options["max-file"]) == LOG_MEGABYTES
+
+
+def test_the_store_is_bounded_wherever_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full means 503; without a bound it means that the kernel ends the store."""
+    monkeypatch.setattr(packages, "redis_server", lambda: Path("redis-server"))
+    layout = Layout(tmp_path)
+    redis.configure(layout, port=6379)
+    native = redis.configuration_file(layout).read_text().splitlines()
+    contained = (ROOT / "deploy" / "redis" / "redis.conf").read_text().splitlines()
+    for lines in (native, contained):
+        assert "hash-max-listpack-value 1024" in lines
+        assert sum(line.startswith("maxmemory ") for line in lines) == 1
+    (bound,) = (int(line.split()[1]) for line in native if line.startswith("maxmemory "))
+    assert 0 < bound < psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(
