@@ -28,8 +28,8 @@ from shared.messages import (
     encode,
     event_time,
 )
-from shared.messaging.rabbitmq import CONTENT_TYPE, PERSISTENT
 from shared.messaging.rabbitmq_link import open_channel
+from shared.messaging.rabbitmq_publishing import CONTENT_TYPE, PERSISTENT
 from shared.messaging.topology import declare_topology
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, ROUTES
 

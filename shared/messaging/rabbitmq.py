@@ -1,35 +1,30 @@
 """The broker port over a RabbitMQ cluster.
 
 Publishing and consuming use separate connections: an alarm stalls every publisher of a cluster, and must
-not keep the consumers from their acks. Publishes go through aiormq's channel directly; aio-pika's own
-message objects cost more than the publish itself.
+not keep the consumers from their acks.
 """
 
 import asyncio
 import contextlib
 import random
-import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import Any, Final, cast
 
 from aio_pika.abc import AbstractConnection
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
-from aiormq.exceptions import PublishError
 
 from shared.cancellation import raise_if_cancelled
-from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
+from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
 from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors, open_channel
+from shared.messaging.rabbitmq_publishing import ConfirmedPublishing
 from shared.messaging.renewal import RenewedSubscription
 from shared.messaging.topology import declare_topology
 
-CONTENT_TYPE: Final = "application/cloudevents+json"
-PERSISTENT: Final = 2
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
 
@@ -57,8 +52,7 @@ class RabbitPublisher:
     ) -> None:
         self._link = Link(urls, name=f"{name} publish", on_open=self._on_open, random_=random_, times=times)
         self._timeout_seconds = timeout_seconds
-        self._channel: Channel | None = None
-        self._message_ids = (f"{prefix}-{number}" for prefix in [secrets.token_hex(8)] for number in count())
+        self._publishing: ConfirmedPublishing | None = None
 
     @property
     def node(self) -> str | None:
@@ -79,53 +73,29 @@ class RabbitPublisher:
 
     async def publish(self, message: OutgoingMessage) -> None:
         """See the port. A publish without a confirm in time condemns the connection that it went over."""
-        channel = self._channel
-        if channel is None or self._link.unready_reason() is not None:
+        publishing = self._publishing
+        if publishing is None or self._link.unready_reason() is not None:
             raise BrokerUnavailable(f"no broker: {self._link.unready_reason()}")
         try:
-            async with broker_errors("publishing", self._timeout_seconds):
-                await self._publish_on(channel, message)
+            await publishing.publish(message)
         except BrokerUnavailable as error:
-            if channel is self._channel:
+            if publishing is self._publishing:
                 self._link.condemn(str(error))
             raise
 
-    async def _publish_on(self, channel: Channel, message: OutgoingMessage) -> None:
-        try:
-            await channel.basic_publish(
-                message.body,
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                mandatory=True,
-                properties=self._properties(message),
-                wait=False,
-            )
-        except PublishError as error:
-            raise Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}") from error
-
-    def _properties(self, message: OutgoingMessage) -> spec.Basic.Properties:
-        expiration = message.expiration_seconds
-        return spec.Basic.Properties(
-            content_type=CONTENT_TYPE,
-            delivery_mode=PERSISTENT,
-            correlation_id=message.correlation_id or None,
-            message_id=next(self._message_ids),
-            headers=dict(message.headers),
-            expiration=None if expiration is None else str(max(1, round(expiration * 1000))),
-        )
-
     async def _on_open(self, connection: AbstractConnection) -> None:
         """Declares the topology on a channel of its own: a refusal must not take the publisher's along."""
-        self._channel = None
+        self._publishing = None
         declaring = await open_channel(connection, publishes=False)
         await declare_topology(declaring, CALL_SECONDS)
         await declaring.close()
-        publishing = await open_channel(connection, publishes=True)
-        publishing.closing.add_done_callback(lambda _: self._on_channel_closed(publishing))
-        self._channel = publishing
+        channel = await open_channel(connection, publishes=True)
+        publishing = ConfirmedPublishing(channel, timeout_seconds=self._timeout_seconds)
+        channel.closing.add_done_callback(lambda _: self._on_channel_closed(publishing))
+        self._publishing = publishing
 
-    def _on_channel_closed(self, channel: Channel) -> None:
-        if channel is self._channel:
+    def _on_channel_closed(self, publishing: ConfirmedPublishing) -> None:
+        if publishing is self._publishing:
             self._link.condemn("the broker closed the publish channel")
 
 
