@@ -1,5 +1,5 @@
 -- Claims the sending of one event's notification for a limited time.
--- What has failed stays failed until it is sent or given back: a claim that nobody waits for any more may arrive
+-- What has failed stays failed until it is sent: a claim that nobody waits for any more may arrive
 -- after the message was dead-lettered, and nobody would ever conclude it.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts

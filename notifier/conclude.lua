@@ -1,6 +1,7 @@
 -- Records how a sending ended. A notification that went out is 'sent' whoever holds the claim by now; who gives
 -- back what is not theirs any more comes too late to say anything. Nobody ends another's claim, and a record that
--- is about another event by now is left alone.
+-- is about another event by now is left alone. What has failed stays failed until it is sent: a claim and its end
+-- may both arrive after the message was dead-lettered, and nobody would ever conclude it.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the claim is given back), or untried (the same,
@@ -25,6 +26,7 @@ end
 if status == 'sent' or ours then redis.call('DEL', claim) end  -- first: a full store lets nothing else be first
 if status == 'sent' then redis.call('SET', claim, 'sent', 'EX', ARGV[5]) end
 if known[1] and known[1] ~= ARGV[2] then return 1 end
+if status == 'sending' and known[2] == 'failed' then return 1 end
 redis.call('HSET', record, 'event_id', ARGV[2], 'status', status)
 if status == 'sent' then
   redis.call('HDEL', record, 'last_error')

@@ -27,6 +27,7 @@ from notifier.ports import (
     Unreadable,
 )
 from shared.cancellation import finishing
+from shared.deadlines import within
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
@@ -42,10 +43,15 @@ log = get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Outage:
-    """What the first message of a batch that finds the way shut leaves to those behind it."""
+class _Batch:
+    """What a message of a batch leaves to those behind it: that the way is shut, or that nobody waits."""
 
-    error: SenderUnavailable | None = None
+    outage: SenderUnavailable | None = None
+    is_given_up: bool = False
+
+    def give_up(self) -> None:
+        """No further message is to be begun."""
+        self.is_given_up = True
 
 
 class NotificationHandler:
@@ -64,6 +70,7 @@ class NotificationHandler:
         self._sender = sender
         self._send_timeout_seconds = send_timeout_seconds
         self._random = random_
+        self._sends_at_once = sends_at_once
         self._turns = asyncio.Semaphore(sends_at_once)
 
     async def __call__(self, batch: Sequence[Incoming]) -> Sequence[Outcome]:
@@ -73,20 +80,20 @@ class NotificationHandler:
         """
         attempts = [self._attempt_at(incoming.event) for incoming in batch]
         claims = await waiting_out(lambda: self._store.claim(attempts), self._random)
-        outage = _Outage()
-        outcomes = await asyncio.gather(
-            *(self._conclude(attempt, claim, outage) for attempt, claim in zip(attempts, claims, strict=True))
+        together = _Batch()
+        outcomes = await finishing(
+            self._conclude_all(attempts, claims, together), LETTER_IN_HAND_SECONDS, together.give_up
         )
         mine = [
             (attempt, outcome)
             for attempt, claim, outcome in zip(attempts, claims, outcomes, strict=True)
             if isinstance(claim, Claimed)
         ]
-        if outage.error is not None:
+        if together.outage is not None:
             unsent = [attempt for attempt, outcome in mine if not isinstance(outcome, Done | Retry)]
-            text = str(outage.error)
+            text = str(together.outage)
             await waiting_out(lambda: self._store.give_back(unsent, text), self._random)
-            raise outage.error
+            raise together.outage
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _attempt_at(self, event: Event[EventData]) -> Attempt:
@@ -94,18 +101,32 @@ class NotificationHandler:
         channel = self._sender.channel_for(notification)
         return Attempt(notification=notification, owner=secrets.token_hex(8), channel=channel)
 
-    async def _conclude(self, attempt: Attempt, claim: Claim, outage: _Outage) -> Outcome | None:
-        """What became of one message; None where the way was shut."""
+    async def _conclude_all(
+        self, attempts: Sequence[Attempt], claims: Sequence[Claim], together: _Batch
+    ) -> list[Outcome | None]:
+        """One outcome each, in order; None where the way was shut, or nobody waits any more."""
+        outcomes: list[Outcome | None] = [None] * len(attempts)
+        numbered = iter(enumerate(zip(attempts, claims, strict=True)))
+
+        async def in_turn() -> None:
+            for number, (attempt, claim) in numbered:
+                outcomes[number] = await self._conclude(attempt, claim, together)
+
+        await asyncio.gather(*(in_turn() for _ in range(self._sends_at_once)))
+        return outcomes
+
+    async def _conclude(self, attempt: Attempt, claim: Claim, together: _Batch) -> Outcome | None:
+        """What became of one message."""
         async with self._turns:
             claim = await self._renewed(attempt, claim)
             if not isinstance(claim, Claimed):
                 return _without_sending(claim)
-            if outage.error is not None:
+            if together.outage is not None or together.is_given_up:
                 return None
             try:
-                return await finishing(self._send_and_mark(attempt), LETTER_IN_HAND_SECONDS)
+                return await self._send_and_mark(attempt)
             except SenderUnavailable as error:
-                outage.error = error
+                together.outage = error
                 return None
 
     async def _send_and_mark(self, attempt: Attempt) -> Outcome:
@@ -123,7 +144,7 @@ class NotificationHandler:
 
     async def _send(self, attempt: Attempt) -> Outcome:
         try:
-            async with asyncio.timeout(self._send_timeout_seconds):
+            async with within(self._send_timeout_seconds):
                 await self._sender.send(attempt.notification)
         except SenderUnavailable:
             raise

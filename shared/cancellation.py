@@ -6,7 +6,7 @@ supervisor that outlived its service. The task itself still knows that it was as
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -19,12 +19,15 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def finishing(work: Coroutine[Any, Any, Result], grace_seconds: float) -> Result:
-    """Runs ``work``, which a cancellation of the caller ends only after ``grace_seconds`` more."""
+async def finishing(
+    work: Coroutine[Any, Any, Result], grace_seconds: float, ask_to_end: Callable[[], None]
+) -> Result:
+    """Runs ``work``. A cancellation of the caller asks it to end, and ends it ``grace_seconds`` later."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        ask_to_end()
         try:
             await asyncio.wait({task}, timeout=grace_seconds)
         finally:

@@ -16,15 +16,19 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16
 
 def trace_of(correlation_id: str | None, traceparent: str | None) -> Trace:
     """The caller's ids where they are sane, new ones otherwise."""
+    digits = secrets.token_hex(40)  # asked for once: each time is a system call
     if not correlation_id or not _SANE_CORRELATION_ID.fullmatch(correlation_id):
-        correlation_id = secrets.token_hex(16)
+        correlation_id = digits[:32]
     if not traceparent or not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        traceparent = f"00-{digits[32:64]}-{digits[64:]}-01"
     return Trace(correlation_id=correlation_id, traceparent=traceparent)
 
 
 @contextmanager
 def logging_about(**fields: str) -> Iterator[None]:
     """Every log line of the block carries ``fields``, such as ``order_id`` and ``correlation_id``."""
-    with structlog.contextvars.bound_contextvars(**fields):
+    bound = structlog.contextvars.bind_contextvars(**fields)
+    try:
         yield
+    finally:
+        structlog.contextvars.reset_contextvars(**bound)

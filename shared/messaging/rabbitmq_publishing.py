@@ -19,6 +19,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, PublishError
 from pamqp import constants, encode
 
+from shared.deadlines import line_of
 from shared.errors import BrokerUnavailable, Unroutable
 from shared.messaging.ports import OutgoingMessage
 
@@ -55,8 +56,7 @@ class ConfirmedPublishing:
         self._methods: dict[tuple[str, str], bytes] = {}
         self._unsent: deque[bytes] = deque()
         self._sending: asyncio.Task[None] | None = None
-        self._unconfirmed: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._watch: asyncio.TimerHandle | None = None
+        self._line = line_of(timeout_seconds)
         self._closed: str | None = None
         channel.closing.add_done_callback(self._on_closed)
 
@@ -70,7 +70,7 @@ class ConfirmedPublishing:
         channel.delivery_tag += 1
         confirmation = channel.confirmations[channel.delivery_tag] = self._loop.create_future()
         channel.message_id_delivery_tag[message_id] = channel.delivery_tag
-        self._watch_over(confirmation)
+        self._line.add(_Unconfirmed(confirmation, self._timeout_seconds))
         self._send(frames)
         try:
             await confirmation
@@ -134,34 +134,31 @@ class ConfirmedPublishing:
             await self._channel.write_queue.put(_outgoing(frames))
         self._sending = None
 
-    def _watch_over(self, confirmation: "asyncio.Future[Any]") -> None:
-        """All of them have the same time, so the first in line is always the next to be overdue."""
-        due_at = self._loop.time() + self._timeout_seconds
-        self._unconfirmed.append((due_at, confirmation))
-        if self._watch is None:
-            self._watch = self._loop.call_at(due_at, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        line = self._unconfirmed
-        while line and (line[0][1].done() or line[0][0] <= now):
-            _, confirmation = line.popleft()
-            if not confirmation.done():
-                reason = f"publishing: no answer within {self._timeout_seconds} s"
-                confirmation.set_exception(BrokerUnavailable(reason))
-        self._watch = self._loop.call_at(line[0][0], self._look) if line else None
-
     def _on_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
-        self._closed = f"publishing: the channel was closed: {error!r}" if error else "the channel was closed"
+        self._closed = f"the channel was closed: {error!r}" if error else "the channel was closed"
         if self._sending is not None:
             self._sending.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
-        for _, confirmation in self._unconfirmed:
+        for confirmation in self._channel.confirmations.values():
             if not confirmation.done():
                 confirmation.set_exception(BrokerUnavailable(self._closed))
-        self._unconfirmed.clear()
+
+
+class _Unconfirmed:
+    """A publish in the line of those that wait."""
+
+    __slots__ = ("_confirmation", "_seconds")
+
+    def __init__(self, confirmation: "asyncio.Future[Any]", seconds: float) -> None:
+        self._confirmation = confirmation
+        self._seconds = seconds
+
+    def is_over(self) -> bool:
+        return self._confirmation.done()
+
+    def expire(self) -> None:
+        reason = f"publishing: no answer within {self._seconds:g} s"
+        self._confirmation.set_exception(BrokerUnavailable(reason))
 
 
 def _outgoing(frames: bytes) -> ChannelFrame:

@@ -76,6 +76,10 @@ class _Work:
     incoming: Incoming | None = None
     outcome: Outcome | None = None
 
+    def asks_for_something(self) -> bool:
+        """Whether anything is left to be done before the ack."""
+        return not isinstance(self.outcome, Done) or bool(self.outcome.events)
+
 
 class Router:
     """Consumes one queue until it is told to stop."""
@@ -137,7 +141,7 @@ class Router:
             self._metrics.redelivered(sum(delivery.redelivered for delivery in deliveries))
             works = [self._open(delivery) for delivery in deliveries]
             await self._handle(works)
-            await asyncio.gather(*(self._settle(work) for work in works))
+            await asyncio.gather(*(self._settle(work) for work in works if work.asks_for_something()))
             failpoint("before_ack")
             await subscription.ack(deliveries[-1])
             self._metrics.batch(len(works), time.monotonic() - began)

@@ -1,6 +1,5 @@
 """Carrying out outcomes: events out, retries into their tier, dead letters into their queue."""
 
-import asyncio
 import random
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -52,7 +51,8 @@ class Settlement:
     async def carry_out(self, outcome: Outcome, delivery: Delivery, event: Event[Any] | None) -> None:
         """Carries out one delivery's outcome and waits for every confirm, however long that takes."""
         if isinstance(outcome, Done):
-            await asyncio.gather(*(self._publish(message_of(event)) for event in outcome.events))
+            for announced in outcome.events:
+                await self._publish(message_of(announced))
             failpoint("after_event_confirm")
         else:
             await self._move(outcome, delivery, event)

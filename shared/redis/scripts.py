@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from shared.errors import StoreUnavailable
-from shared.redis.client import Redis, is_away
+from shared.redis.client import Redis, is_away, round_trip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,5 @@ class Script:
 
     async def _pipeline(self, redis: Redis, calls: Sequence[ScriptCall], *, whole: bool = False) -> list[Any]:
         """``whole`` sends the source along: a script that was loaded first could be forgotten in between."""
-        script = self.source if whole else self.sha
-        if len(calls) == 1:
-            run = redis.eval if whole else redis.evalsha
-            keys, arguments = calls[0].keys, calls[0].arguments
-            try:
-                return [await run(script, len(keys), *keys, *arguments)]
-            except ResponseError as error:
-                return [error]
-        async with redis.pipeline(transaction=False) as pipeline:
-            stage = pipeline.eval if whole else pipeline.evalsha
-            for call in calls:
-                _ = stage(script, len(call.keys), *call.keys, *call.arguments)
-            return list(await pipeline.execute(raise_on_error=False))
+        head = ("EVAL", self.source) if whole else ("EVALSHA", self.sha)
+        return await round_trip(redis, [(*head, len(c.keys), *c.keys, *c.arguments) for c in calls])

@@ -234,6 +234,7 @@ async def test_a_claim_or_release_that_comes_too_late_leaves_what_failed_as_it_i
     await store.buried(event_a(), buried("mailbox gone"))
     await store.claim([attempt("late")])
     await store.release(attempt("later"), "timed out")
+    await store.release(attempt("late"), "timed out")
     record = await record_of(redis)
     assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
     assert await counts(redis) == {"failed": 1}
