@@ -15,6 +15,7 @@ from benchmarks.stage import Stage, stage
 PARTS: Final = ("rounds", "latency", "growth", "recovery")
 CONTESTANTS: Final[dict[str, Callable[[Stage, int], contestants.Numbers]]] = {
     "bare two-hop AMQP": contestants.two_hops,
+    "bare two-hop AMQP, publishing as we do": contestants.two_hops_as_we_do,
     "ours": contestants.ours,
     "ours, batches of one": contestants.ours_one_by_one,
     "FastStream": contestants.peer,

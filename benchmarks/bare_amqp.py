@@ -1,7 +1,8 @@
 """The ceiling: what two hops through the same queues cost a client that does nothing else.
 
 Publish with confirm → consume, publish with confirm, ack → consume, ack; bodies, properties, prefetch and the
-number in flight are the pipeline's own. One process on the libraries' lower half, with uvloop.
+number in flight are the pipeline's own. One process on the library's lower half, with uvloop; or, with
+``--as-we-do``, publishing past it as the pipeline does.
 """
 
 import argparse
@@ -28,14 +29,17 @@ from shared.messages import (
     encode,
     event_time,
 )
+from shared.messaging.ports import OutgoingMessage
 from shared.messaging.rabbitmq_link import open_channel
-from shared.messaging.rabbitmq_publishing import CONTENT_TYPE, PERSISTENT
+from shared.messaging.rabbitmq_publishing import CONTENT_TYPE, PERSISTENT, ConfirmedPublishing
 from shared.messaging.topology import declare_topology
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, ROUTES
 
 PREFETCH = 200
 SECONDS = 30.0
 SOME_TIME = event_time(1_700_000_000_123_456)
+CORRELATION_ID = "0" * 32
+HEADERS = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
 
 
 def body_of(
@@ -46,7 +50,7 @@ def body_of(
 ) -> bytes:
     """An event of the size that the pipeline's own have."""
     order = Order(id=order_id, items=tuple(OrderItem(sku=f"bench-{n}", qty=1) for n in range(items)))
-    trace = Trace(correlation_id="0" * 32, traceparent=f"00-{'1' * 32}-{'2' * 16}-01")
+    trace = Trace(correlation_id=CORRELATION_ID, traceparent=HEADERS["traceparent"])
     event: Event[EventData] = Event(
         source="/api_gateway", time=placed_at, data=data(order=order), trace=trace
     )
@@ -56,8 +60,9 @@ def body_of(
 class TwoHops:
     """Publisher, middle and end of a pipeline without any work in it."""
 
-    def __init__(self, publishing: Channel, consuming: Channel, items: int) -> None:
+    def __init__(self, publishing: Channel, consuming: Channel, items: int, *, as_we_do: bool) -> None:
         self._publishing = publishing
+        self._ours = ConfirmedPublishing(publishing, timeout_seconds=SECONDS) if as_we_do else None
         self._consuming = consuming
         self._placed, self._created = body_of(OrderPlaced, items), body_of(OrderCreated, items)
         self._numbers = 0
@@ -112,18 +117,30 @@ class TwoHops:
             self._all.set()
 
     async def _publish(self, data: type[EventData], body: bytes) -> None:
+        route = ROUTES[data]
+        if self._ours is not None:
+            await self._ours.publish(
+                OutgoingMessage(
+                    exchange=route.exchange,
+                    routing_key=route.routing_key,
+                    body=body,
+                    correlation_id=CORRELATION_ID,
+                    headers=HEADERS,
+                )
+            )
+            return
         self._numbers += 1
         await self._publishing.basic_publish(
             body,
-            exchange=ROUTES[data].exchange,
-            routing_key=ROUTES[data].routing_key,
+            exchange=route.exchange,
+            routing_key=route.routing_key,
             mandatory=True,
             properties=spec.Basic.Properties(
                 content_type=CONTENT_TYPE,
                 delivery_mode=PERSISTENT,
                 message_id=str(self._numbers),
-                correlation_id="0" * 32,
-                headers={"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"},
+                correlation_id=CORRELATION_ID,
+                headers=dict(HEADERS),
             ),
             wait=False,
         )
@@ -135,7 +152,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
     publishing = await open_channel(publishing_connection, publishes=True)
     consuming = await open_channel(consuming_connection, publishes=False)
     await declare_topology(publishing, SECONDS)
-    hops = TwoHops(publishing, consuming, options.items)
+    hops = TwoHops(publishing, consuming, options.items, as_we_do=options.as_we_do)
     if options.fill:
         await hops.fill(options.fill, options.orders, options.in_flight)
         return {"orders": options.orders}
@@ -185,6 +202,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=1)
     parser.add_argument("--fill", default="", help="only fill the processor's queue; ids begin with this")
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument(
+        "--as-we-do", action="store_true", help="publish as the pipeline does, past the library"
+    )
     print(orjson.dumps(uvloop.run(run(parser.parse_args()))).decode())
 
 

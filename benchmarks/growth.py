@@ -1,6 +1,7 @@
 """How speed and memory change as things grow, and how long clients wait when the leader dies. Once each."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -44,26 +45,30 @@ def _at_replicas(stage: Stage, count: int) -> dict[str, float]:
 
 
 def _drained(stage: Stage, backlog: int) -> dict[str, float]:
-    """How fast ``backlog`` orders that wait are decided and notified, from the first of them on, and what
+    """How fast ``backlog`` orders that wait are decided and notified, from the first decision on, and what
     memory that takes."""
     with stage.pipeline() as pids:
         stage.load(orders=WARM_UP_ORDERS, concurrency=CLIENTS)
         stage.services.stop("order_processor")
         url = stage.cluster.rabbitmq_urls[0]
         stage.run("bare_amqp", url=url, orders=backlog, fill=f"w{backlog}-", in_flight=CLIENTS)
-        sent = _sent(stage)
+        decided, sent = _decided(stage), _sent(stage)
         pids["order_processor"] = stage.services.start("order_processor").pid
-        _wait_sent(stage, sent + 1)
-        began, sent_by_then = time.monotonic(), _sent(stage)
-        _wait_sent(stage, sent + backlog)
-        rate = (sent + backlog - sent_by_then) / (time.monotonic() - began)
+        _wait_until(lambda: _decided(stage) > decided, "a decision")
+        began = time.monotonic()
+        _wait_until(lambda: _sent(stage) >= sent + backlog, f"{backlog} notifications")
+        rate = backlog / (time.monotonic() - began)
         use = stage.use(pids)
     return {"per_second": rate, **{f"rss_mib {name}": use[name].resident_bytes / 2**20 for name in pids}}
 
 
-def _wait_sent(stage: Stage, wanted: int) -> None:
-    if not processes.wait_until(lambda: _sent(stage) >= wanted, DRAIN_SECONDS, 0.02):
-        raise TimeoutError(f"{_sent(stage)} of {wanted} notifications after {DRAIN_SECONDS:g} s")
+def _wait_until(is_so: Callable[[], bool], what: str) -> None:
+    if not processes.wait_until(is_so, DRAIN_SECONDS, 0.02):
+        raise TimeoutError(f"no {what} within {DRAIN_SECONDS:g} s")
+
+
+def _decided(stage: Stage) -> int:
+    return int(stage.store.get(keyspace.PROCESSED_COUNT) or 0)
 
 
 def _sent(stage: Stage) -> int:

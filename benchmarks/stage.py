@@ -93,9 +93,9 @@ class Stage:
             cwd=project_root(),
         )
 
-    def run(self, module: str, **options: object) -> dict[str, Any]:
+    def run(self, module: str, *flags: str, **options: object) -> dict[str, Any]:
         """Runs ``python -m benchmarks.MODULE`` to its end; returns what it printed, raises where it fails."""
-        words = [sys.executable, "-m", f"benchmarks.{module}"]
+        words = [sys.executable, "-m", f"benchmarks.{module}", *flags]
         for name, value in options.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         done = subprocess.run(

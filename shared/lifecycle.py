@@ -5,6 +5,7 @@ crashes ends the process with a non-zero status, so that whatever supervises it 
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from shared.settings import CommonSettings
 
 EXIT_CRASHED = 1
 EXIT_SECOND_SIGNAL = 130
+COLLECT_AFTER = (10_000, 20, 50)
+"""Objects until the youngest are looked through for cycles, and how often the older ones are."""
 
 log = get_logger(__name__)
 
@@ -26,6 +29,7 @@ def run_service(name: str, common: CommonSettings, main: Callable[[asyncio.Event
     """Runs ``main`` until it returns, handing it the event that asks it to stop; then ends the process."""
     configure_logs(name, common.log_level, common.log_format)
     failpoints.arm(common.failpoint)
+    _collect_rarely()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(name, main))
@@ -33,6 +37,13 @@ def run_service(name: str, common: CommonSettings, main: Callable[[asyncio.Event
         for leaf in _leaves(error):
             log.error("service crashed", error=f"{type(leaf).__name__}: {leaf}", exc_info=leaf)
         sys.exit(EXIT_CRASHED)
+
+
+def _collect_rarely() -> None:
+    """What was imported is never garbage, and what a batch makes is freed without the collector."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
