@@ -23,8 +23,8 @@ _LOG_READ_BYTES = 1024 * 1024
 # Idle schedulers sleep instead of spinning, so that three nodes leave the processors to others. Those for
 # files may spin for a moment, because handing each tiny file operation over costs more than it does: a start
 # takes 5 s instead of 9.5 s, and a confirmed message 1.1 ms of processor time instead of 1.7 ms (two cores).
-# Three nodes share one machine: each has a third of its cores to schedule on. On two cores, one scheduler each
-# instead of two carried half as many orders again, and the slowest of a hundred answers came twice as soon.
+# Three nodes share one machine, so each schedules on a third of its cores: on two cores, one scheduler each
+# instead of two carried 1.4 times a bare client's messages, and took 0.8 of the processor time per order.
 _ERLANG_ARGUMENTS = (
     "+sbwt none +sbwtdcpu none +sbwtdio short +S {schedulers}:{schedulers}"
     " -kernel inet_dist_use_interface {{127,0,0,1}}"
@@ -114,7 +114,7 @@ def environment(layout: Layout, node: str, ports: Ports) -> dict[str, str]:
 
 
 def _schedulers() -> int:
-    return max(1, len(os.sched_getaffinity(0)) // len(NODE_NAMES))
+    return max(1, (os.cpu_count() or 1) // len(NODE_NAMES))
 
 
 def erlang_environment(layout: Layout, ports: Ports) -> dict[str, str]:

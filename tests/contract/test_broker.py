@@ -46,6 +46,44 @@ async def test_a_message_arrives_whole_in_the_queue_that_its_route_names(broker:
     assert (delivery.redelivered, delivery.delivery_count) == (False, 0)
 
 
+@pytest.mark.parametrize("size", [0, 1, 131_064, 131_065, 400_000])
+async def test_a_message_of_any_size_arrives_whole(broker: BrokerUnderTest, size: int) -> None:
+    """With no body at all, and with one of several frames, which take 131,064 bytes each."""
+    body = bytes(number % 251 for number in range(size))
+    await broker.publisher.publish(order_placed(body))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        (delivery,) = await receive(subscription, 1)
+        await subscription.ack(delivery)
+    assert delivery.body == body
+
+
+async def test_what_is_published_together_arrives_in_that_order(broker: BrokerUnderTest) -> None:
+    """More at once than any buffer on the way takes."""
+    bodies = [b"%d" % number for number in range(500)]
+    await asyncio.gather(*(broker.publisher.publish(order_placed(body)) for body in bodies))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=500) as subscription:
+        deliveries = await receive(subscription, len(bodies))
+        await subscription.ack(deliveries[-1])
+    assert [delivery.body for delivery in deliveries] == bodies
+
+
+async def test_who_gives_up_a_publish_leaves_the_others_theirs(broker: BrokerUnderTest) -> None:
+    """A message that somebody stopped waiting for may arrive; the confirms of the others stay their own."""
+    publishing = [
+        asyncio.create_task(broker.publisher.publish(order_placed(b"%d" % number))) for number in range(60)
+    ]
+    await asyncio.sleep(0)
+    for task in publishing[::3]:
+        task.cancel()
+    results = await asyncio.gather(*publishing, return_exceptions=True)
+    await broker.publisher.publish(order_placed(b"last"))
+    wanted = {b"%d" % number for number in range(60) if results[number] is None} | {b"last"}
+    assert len(wanted) == 41
+    async with broker.subscriber.subscribe(QUEUE, prefetch=100) as subscription, asyncio.timeout(20):
+        while wanted:
+            wanted -= {delivery.body for delivery in await subscription.receive(100)}
+
+
 async def test_the_topic_exchange_hands_every_order_event_to_the_notifier(broker: BrokerUnderTest) -> None:
     """``order.*`` takes created and rejected alike, and what later versions may add."""
     keys = ["order.created", "order.rejected", "order.shipped"]
