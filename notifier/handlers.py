@@ -49,6 +49,10 @@ class _Batch:
     outage: SenderUnavailable | None = None
     is_given_up: bool = False
 
+    def ends_unsent(self) -> bool:
+        """Whether what has not been begun is left."""
+        return self.outage is not None or self.is_given_up
+
     def give_up(self) -> None:
         """No further message is to be begun."""
         self.is_given_up = True
@@ -104,25 +108,34 @@ class NotificationHandler:
     async def _conclude_all(
         self, attempts: Sequence[Attempt], claims: Sequence[Claim], together: _Batch
     ) -> list[Outcome | None]:
-        """One outcome each, in order; None where the way was shut, or nobody waits any more."""
+        """One outcome each, in order; None where the way was shut, or nobody waits any more.
+
+        What goes wrong with one is raised when all have had their turn: what was claimed is not left behind.
+        """
         outcomes: list[Outcome | None] = [None] * len(attempts)
+        faults: list[Exception] = []
         numbered = iter(enumerate(zip(attempts, claims, strict=True)))
 
         async def in_turn() -> None:
             for number, (attempt, claim) in numbered:
-                outcomes[number] = await self._conclude(attempt, claim, together)
+                try:
+                    outcomes[number] = await self._conclude(attempt, claim, together)
+                except Exception as error:  # noqa: BLE001 - raised below, and judged by the router
+                    faults.append(error)
 
         await asyncio.gather(*(in_turn() for _ in range(self._sends_at_once)))
+        if faults:
+            raise faults[0]
         return outcomes
 
     async def _conclude(self, attempt: Attempt, claim: Claim, together: _Batch) -> Outcome | None:
         """What became of one message."""
         async with self._turns:
+            if isinstance(claim, Claimed) and together.ends_unsent():
+                return None
             claim = await self._renewed(attempt, claim)
             if not isinstance(claim, Claimed):
                 return _without_sending(claim)
-            if together.outage is not None or together.is_given_up:
-                return None
             try:
                 return await self._send_and_mark(attempt)
             except SenderUnavailable as error:

@@ -5,6 +5,7 @@ Deadlines of one length come due in the order in which they began, so one timer 
 """
 
 import asyncio
+import contextvars
 import threading
 from collections import deque
 from types import TracebackType
@@ -35,16 +36,22 @@ class Line:
         due_at = self._loop.time() + self._seconds
         self._waiting.append((due_at, bounded))
         if self._timer is None:
-            self._timer = self._loop.call_at(due_at, self._look)
+            self._timer = self._wake_at(due_at)
 
     def _look(self) -> None:
         """Whoever is first now, and not over, is the next to be looked after."""
         now, waiting = self._loop.time(), self._waiting
-        while waiting and (waiting[0][0] <= now or waiting[0][1].is_over()):
-            _, bounded = waiting.popleft()
-            if not bounded.is_over():
-                bounded.expire()
-        self._timer = self._loop.call_at(waiting[0][0], self._look) if waiting else None
+        try:
+            while waiting and (waiting[0][0] <= now or waiting[0][1].is_over()):
+                _, bounded = waiting.popleft()
+                if not bounded.is_over():
+                    bounded.expire()
+        finally:
+            self._timer = self._wake_at(waiting[0][0]) if waiting else None
+
+    def _wake_at(self, when: float) -> asyncio.TimerHandle:
+        """In no context: it is nobody's own, and would keep that of whoever came first."""
+        return self._loop.call_at(when, self._look, context=contextvars.Context())
 
 
 class Deadline:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pamqp.frame
 from aiormq import spec
 from aiormq.abc import ChannelFrame
-from aiormq.channel import Channel
+from aiormq.channel import Channel, Returning
 from aiormq.exceptions import AMQPError, PublishError
 from pamqp import constants, encode
 
@@ -140,7 +140,7 @@ class ConfirmedPublishing:
         if self._sending is not None:
             self._sending.cancel()
         for confirmation in self._channel.confirmations.values():
-            if not confirmation.done():
+            if not confirmation.done() and not isinstance(confirmation, Returning):
                 confirmation.set_exception(BrokerUnavailable(self._closed))
 
 

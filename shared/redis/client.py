@@ -70,6 +70,8 @@ class BoundedPool(redis_asyncio.ConnectionPool):
         await self._free.acquire()
         connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]  # the library's
         try:
+            if _is_reset(connection):
+                await connection.disconnect(nowait=True)
             await self.ensure_connection(connection)
         except BaseException:
             await self.release(connection)
@@ -85,6 +87,12 @@ class BoundedPool(redis_asyncio.ConnectionPool):
             self._in_use_connections.remove(connection)
             self._available_connections.append(connection)
             self._free.release()
+
+
+def _is_reset(connection: AbstractConnection) -> bool:
+    """Whether its socket is gone. The library looks for a proper end alone."""
+    writer = connection._writer
+    return writer is not None and writer.is_closing()
 
 
 @asynccontextmanager
@@ -139,6 +147,8 @@ class StoreDeadline:
             raise StoreUnavailable(f"Redis did not answer within {self._seconds:g} s") from error
         elif isinstance(error, RedisError):
             self._judge(error)
+        elif isinstance(error, RuntimeError):  # so uvloop says that a socket was reset just now
+            raise StoreUnavailable(f"Redis: {error}") from error
 
     def _judge(self, error: RedisError) -> None:
         if is_away(error):

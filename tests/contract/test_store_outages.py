@@ -1,13 +1,17 @@
 """A store that is frozen, full, gone or not there is told apart from a fault of one command, in time."""
 
 import asyncio
+import socket
+import struct
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import uvloop
 from redis.exceptions import ResponseError
+from yarl import URL
 
 from api_gateway.durability import DurabilityWatch
 from notifier.ports import AlreadySent
@@ -110,6 +114,58 @@ async def test_connections_that_the_store_has_closed_fail_nobody(redis_server: R
 
         await wait_until(alone, what="the connections to be closed")
         assert await asyncio.gather(*(redis.ping() for _ in range(8))) == [True] * 8
+
+
+def test_connections_that_were_reset_fail_nobody(redis_server: RedisServer) -> None:
+    """On the services' event loop a write to such a one is a RuntimeError, which ended a whole gateway."""
+    uvloop.run(_over_reset_connections(redis_server.url))
+
+
+async def _over_reset_connections(url: str) -> None:
+    async with (
+        resettable(url) as (near_url, reset),
+        open_redis(near_url, timeout_seconds=DEADLINE, max_connections=8) as redis,
+    ):
+        watch = asyncio.create_task(StoreWatch(redis, timeout_seconds=5.0, pause_seconds=0.01).run())
+        for _ in range(5):
+            async with store_deadline(5.0):
+                assert await asyncio.gather(*(redis.ping() for _ in range(6))) == [True] * 6
+                assert await ECHO.run_many(redis, [ScriptCall([], [7])]) == ["7"]
+            reset()
+            await asyncio.sleep(0.05)  # what a reset does to the other end cannot be waited for
+        assert not watch.done()
+        watch.cancel()
+
+
+@asynccontextmanager
+async def resettable(url: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """The store behind a port of its own, whose connections can be reset instead of ended."""
+    store, near = URL(url), set[asyncio.StreamWriter]()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(store.host, store.port)
+        near.add(writer)
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            with suppress(OSError, RuntimeError):
+                while received := await source.read(65_536):
+                    target.write(received)
+            target.close()
+
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    def reset() -> None:
+        for writer in near:
+            end = writer.get_extra_info("socket")
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        near.clear()
+
+    server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    try:
+        yield str(store.with_port(server.sockets[0].getsockname()[1]).with_host("127.0.0.1")), reset
+    finally:
+        server.close()
 
 
 async def test_a_full_store_is_unavailable_and_takes_no_half_of_an_order(redis_server: RedisServer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from shared.deadlines import within
 from tests.simulator.loop import Endless, SimulatedLoop
 from tests.simulator.network import Cut, Network, Passage
 from tests.simulator.processes import Process, Trap
@@ -76,6 +77,33 @@ def test_a_killed_process_runs_no_cleanup(loop: SimulatedLoop) -> None:
         return list(seen)
 
     assert loop.run(main()) == []
+
+
+@pytest.mark.parametrize("fate", ["lives", "is killed"])
+def test_deadlines_of_one_process_outlive_another(loop: SimulatedLoop, fate: str) -> None:
+    """They share a timer on this one loop, as processes of the pipeline never do."""
+    ended: list[tuple[str, float]] = []
+
+    async def bounded(name: str) -> None:
+        try:
+            async with within(1.0):
+                await asyncio.sleep(HOUR)
+        except TimeoutError:
+            ended.append((name, loop.time()))
+
+    async def main() -> None:
+        first, second = Process(loop, "first"), Process(loop, "second")
+        first.start(bounded("first"))
+        await asyncio.sleep(0.5)
+        second.start(bounded("second"))
+        await asyncio.sleep(0.1)
+        if fate == "is killed":
+            first.kill()
+        await asyncio.sleep(HOUR)
+
+    loop.run(main())
+    assert [name for name, _ in ended] == (["first", "second"] if fate == "lives" else ["second"])
+    assert ended[-1][1] == pytest.approx(1.5)
 
 
 def test_a_process_can_die_before_any_of_its_callbacks(loop: SimulatedLoop) -> None:

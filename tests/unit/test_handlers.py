@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
+from notifier import handlers
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt, Claim
@@ -262,3 +263,46 @@ async def test_a_claim_that_was_granted_unheard_delays_nobody(
     assert list(outcomes) == [Done(), Done()]
     assert sorted(customers.told) == ["a", "b"]
     assert await redis.hget("notifications:a", "attempts") == "1"
+
+
+async def test_a_message_that_cannot_be_marked_holds_up_none_of_its_batch(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are told and marked, so that they find so when the router runs each alone."""
+    mark = RedisNotificationStore.mark_sent
+
+    async def refusing(self: RedisNotificationStore, attempts: Sequence[Attempt]) -> None:
+        if attempts[0].notification.order_id == "b":
+            raise PermanentError("the notification's record is broken")
+        await mark(self, attempts)
+
+    monkeypatch.setattr(RedisNotificationStore, "mark_sent", refusing)
+    customers = Customers()
+    order_ids = [*"abcdefgh"]
+    with pytest.raises(PermanentError):
+        await notifying(redis, customers)(incoming(*creations(*order_ids)))
+    assert sorted(customers.told) == order_ids
+    states = [await redis.hget(keyspace.notifications(order_id), "status") for order_id in order_ids]
+    assert states == ["sent", "sending", *["sent"] * 6]
+
+
+async def test_a_batch_that_is_given_up_takes_no_lease_again(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not begun is delivered again, and whoever gets it need not wait for a lease of the dead."""
+    monkeypatch.setattr(handlers, "LETTER_IN_HAND_SECONDS", 0.05)
+    claimed: list[int] = []
+    claim = RedisNotificationStore.claim
+
+    async def counted(self: RedisNotificationStore, attempts: Sequence[Attempt]) -> Sequence[Claim]:
+        claimed.append(len(attempts))
+        return await claim(self, attempts)
+
+    monkeypatch.setattr(RedisNotificationStore, "claim", counted)
+    handler = notifying(redis, Customers(never_answers=True), send_timeout_seconds=2 * LEASE)
+    handling = asyncio.ensure_future(handler(incoming(*creations(*"abcdefgh"))))
+    await wait_until(lambda: len(claimed) == 1 + 4, what="as many to be renewed as are sent at once")
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    assert claimed == [8, 1, 1, 1, 1]
