@@ -23,12 +23,7 @@ _LOG_READ_BYTES = 1024 * 1024
 # Idle schedulers sleep instead of spinning, so that three nodes leave the processors to others. Those for
 # files may spin for a moment, because handing each tiny file operation over costs more than it does: a start
 # takes 5 s instead of 9.5 s, and a confirmed message 1.1 ms of processor time instead of 1.7 ms (two cores).
-# Three nodes share one machine, so each schedules on a third of its cores: on two cores, one scheduler each
-# instead of two carried 1.4 times a bare client's messages, and took 0.8 of the processor time per order.
-_ERLANG_ARGUMENTS = (
-    "+sbwt none +sbwtdcpu none +sbwtdio short +S {schedulers}:{schedulers}"
-    " -kernel inet_dist_use_interface {{127,0,0,1}}"
-)
+_ERLANG_ARGUMENTS = "+sbwt none +sbwtdcpu none +sbwtdio short -kernel inet_dist_use_interface {127,0,0,1}"
 # A node that falls silent (frozen, or cut off without a word) is given up after 11 to 19 s, not a minute.
 # A node that cannot find the others keeps waiting: after all three were killed, the first one back has to.
 _CONFIGURATION = """\
@@ -109,12 +104,8 @@ def environment(layout: Layout, node: str, ports: Ports) -> dict[str, str]:
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS.format(schedulers=_schedulers()),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
     }
-
-
-def _schedulers() -> int:
-    return max(1, (os.cpu_count() or 1) // len(NODE_NAMES))
 
 
 def erlang_environment(layout: Layout, ports: Ports) -> dict[str, str]:
