@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from notifier.domain import notification_of
@@ -44,17 +44,22 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Batch:
-    """What a message of a batch leaves to those behind it: that the way is shut, or that nobody waits."""
+    """What a message of a batch leaves to those behind it.
 
-    outage: SenderUnavailable | None = None
+    ``trouble`` is why nothing more is begun: the way is shut, or the store could not say how a sending ended.
+    ``unsent`` are claimed, and were not begun or met the shut way.
+    """
+
+    trouble: Exception | None = None
     is_given_up: bool = False
+    unsent: list[Attempt] = field(default_factory=list)
 
-    def ends_unsent(self) -> bool:
-        """Whether what has not been begun is left."""
-        return self.outage is not None or self.is_given_up
+    def has_ended(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self.trouble is not None or self.is_given_up
 
     def give_up(self) -> None:
-        """No further message is to be begun."""
+        """Nobody waits for the rest any more."""
         self.is_given_up = True
 
 
@@ -80,7 +85,8 @@ class NotificationHandler:
     async def __call__(self, batch: Sequence[Incoming]) -> Sequence[Outcome]:
         """See BatchHandler. What was sent before is not sent again.
 
-        Raises SenderUnavailable once everything that could be sent is marked and the rest is given back.
+        Raises SenderUnavailable, or what went wrong with one of them, once everything that was sent is marked
+        and the rest is given back: whoever gets it then need not wait for a lease.
         """
         attempts = [self._attempt_at(incoming.event) for incoming in batch]
         claims = await waiting_out(lambda: self._store.claim(attempts), self._random)
@@ -88,16 +94,11 @@ class NotificationHandler:
         outcomes = await finishing(
             self._conclude_all(attempts, claims, together), LETTER_IN_HAND_SECONDS, together.give_up
         )
-        mine = [
-            (attempt, outcome)
-            for attempt, claim, outcome in zip(attempts, claims, outcomes, strict=True)
-            if isinstance(claim, Claimed)
-        ]
-        if together.outage is not None:
-            unsent = [attempt for attempt, outcome in mine if not isinstance(outcome, Done | Retry)]
-            text = str(together.outage)
-            await waiting_out(lambda: self._store.give_back(unsent, text), self._random)
-            raise together.outage
+        if together.trouble is not None:
+            unsent, text = together.unsent, str(together.trouble)
+            if unsent:
+                await waiting_out(lambda: self._store.give_back(unsent, text), self._random)
+            raise together.trouble
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _attempt_at(self, event: Event[EventData]) -> Attempt:
@@ -108,39 +109,34 @@ class NotificationHandler:
     async def _conclude_all(
         self, attempts: Sequence[Attempt], claims: Sequence[Claim], together: _Batch
     ) -> list[Outcome | None]:
-        """One outcome each, in order; None where the way was shut, or nobody waits any more.
-
-        What goes wrong with one is raised when all have had their turn: what was claimed is not left behind.
-        """
+        """One outcome each, in order; None where there is none."""
         outcomes: list[Outcome | None] = [None] * len(attempts)
-        faults: list[Exception] = []
         numbered = iter(enumerate(zip(attempts, claims, strict=True)))
 
         async def in_turn() -> None:
             for number, (attempt, claim) in numbered:
-                try:
-                    outcomes[number] = await self._conclude(attempt, claim, together)
-                except Exception as error:  # noqa: BLE001 - raised below, and judged by the router
-                    faults.append(error)
+                outcomes[number] = await self._conclude(attempt, claim, together)
 
         await asyncio.gather(*(in_turn() for _ in range(self._sends_at_once)))
-        if faults:
-            raise faults[0]
         return outcomes
 
     async def _conclude(self, attempt: Attempt, claim: Claim, together: _Batch) -> Outcome | None:
-        """What became of one message."""
+        """What became of one message; None where it was left, or where that is unknown."""
         async with self._turns:
-            if isinstance(claim, Claimed) and together.ends_unsent():
-                return None
-            claim = await self._renewed(attempt, claim)
-            if not isinstance(claim, Claimed):
-                return _without_sending(claim)
             try:
-                return await self._send_and_mark(attempt)
+                if not together.has_ended():
+                    claim = await self._renewed(attempt, claim)
+                if not isinstance(claim, Claimed):
+                    return _without_sending(claim)
+                if not together.has_ended():
+                    return await self._send_and_mark(attempt)
+                together.unsent.append(attempt)
             except SenderUnavailable as error:
-                together.outage = error
-                return None
+                together.unsent.append(attempt)
+                together.trouble = error
+            except Exception as error:  # noqa: BLE001 - raised for the whole batch, and judged by the router
+                together.trouble = together.trouble or error
+            return None
 
     async def _send_and_mark(self, attempt: Attempt) -> Outcome:
         outcome = await self._send(attempt)

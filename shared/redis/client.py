@@ -48,6 +48,8 @@ _AWAY = (
     AuthenticationError,
 )
 WRONG_TYPE = "WRONGTYPE"
+RESET = "the handler is closed"
+"""What uvloop says, in a RuntimeError, where a socket was reset just now."""
 _REFUSING = ("OOM ", "MISCONF ", "LOADING ", "READONLY ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "NOAUTH ")
 """What Redis answers when it cannot take writes from anybody, as opposed to a fault of this command."""
 
@@ -147,7 +149,7 @@ class StoreDeadline:
             raise StoreUnavailable(f"Redis did not answer within {self._seconds:g} s") from error
         elif isinstance(error, RedisError):
             self._judge(error)
-        elif isinstance(error, RuntimeError):  # so uvloop says that a socket was reset just now
+        elif isinstance(error, RuntimeError) and RESET in str(error):
             raise StoreUnavailable(f"Redis: {error}") from error
 
     def _judge(self, error: RedisError) -> None:

@@ -132,7 +132,8 @@ async def _over_reset_connections(url: str) -> None:
                 assert await asyncio.gather(*(redis.ping() for _ in range(6))) == [True] * 6
                 assert await ECHO.run_many(redis, [ScriptCall([], [7])]) == ["7"]
             reset()
-            await asyncio.sleep(0.05)  # what a reset does to the other end cannot be waited for
+            for _ in range(5):  # what a reset does to the other end cannot be waited for; each turn looks
+                await asyncio.sleep(0.01)
         assert not watch.done()
         watch.cancel()
 

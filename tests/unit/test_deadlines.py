@@ -34,7 +34,7 @@ async def test_each_of_many_has_its_own_time() -> None:
         await asyncio.sleep(began_after)
         began = time.monotonic()
         try:
-            async with within(0.1):
+            async with within(0.5):
                 await asyncio.sleep(lasts)
         except TimeoutError:
             return "ended", time.monotonic() - began
@@ -44,7 +44,7 @@ async def test_each_of_many_has_its_own_time() -> None:
         *(bounded(0.01 * number, LATE if number % 2 else 0.001) for number in range(20))
     )
     assert [how for how, _ in results] == ["done", "ended"] * 10
-    assert all(seconds >= 0.099 for how, seconds in results if how == "ended")
+    assert all(seconds >= 0.499 for how, seconds in results if how == "ended")
 
 
 async def test_the_inner_of_two_ends_its_own_block_alone() -> None:
@@ -81,6 +81,7 @@ async def test_a_cancellation_by_others_stays_one() -> None:
 
     task = asyncio.create_task(bounded())
     await asyncio.sleep(0)
+    time.sleep(2 * SOON)  # noqa: ASYNC251 - so that the deadline is due in the same turn
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

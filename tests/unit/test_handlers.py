@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
-from notifier import handlers
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt, Claim
@@ -268,7 +267,7 @@ async def test_a_claim_that_was_granted_unheard_delays_nobody(
 async def test_a_message_that_cannot_be_marked_holds_up_none_of_its_batch(
     redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are told and marked, so that they find so when the router runs each alone."""
+    """Nothing more is begun, and what was not is given back: run alone, each is told at once, and once."""
     mark = RedisNotificationStore.mark_sent
 
     async def refusing(self: RedisNotificationStore, attempts: Sequence[Attempt]) -> None:
@@ -278,31 +277,74 @@ async def test_a_message_that_cannot_be_marked_holds_up_none_of_its_batch(
 
     monkeypatch.setattr(RedisNotificationStore, "mark_sent", refusing)
     customers = Customers()
-    order_ids = [*"abcdefgh"]
+    handler, events = notifying(redis, customers), creations(*"abcdefghijkl")
     with pytest.raises(PermanentError):
-        await notifying(redis, customers)(incoming(*creations(*order_ids)))
-    assert sorted(customers.told) == order_ids
-    states = [await redis.hget(keyspace.notifications(order_id), "status") for order_id in order_ids]
-    assert states == ["sent", "sending", *["sent"] * 6]
+        await handler(incoming(*events))
+    assert len(customers.told) < len(events)
+    for event in events:
+        if event.subject != "b":
+            assert list(await handler(incoming(event))) == [Done()]
+    assert sorted(customers.told) == [*"abcdefghijkl"]
+
+
+@dataclass(slots=True)
+class Drained:
+    """A handler whose store is watched, cancelled in the middle of a batch by a drain that is out of time."""
+
+    handling: "asyncio.Future[Sequence[Outcome]]"
+    claimed: list[int]
+    may_answer: asyncio.Event
+
+    async def ends(self) -> None:
+        """The drain gives up; only then do sender and store go on."""
+        self.handling.cancel()
+        await asyncio.sleep(0)
+        self.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await self.handling
+
+
+def draining(redis: Any, monkeypatch: pytest.MonkeyPatch, customers: Customers, *, stuck: str) -> Drained:
+    """Eight messages whose leases are too short to wait in, and the ``stuck`` part of the way waits."""
+    may_answer, claimed = asyncio.Event(), list[int]()
+    claim, send = RedisNotificationStore.claim, Customers.send
+
+    async def counted(self: RedisNotificationStore, attempts: Sequence[Attempt]) -> Sequence[Claim]:
+        claimed.append(len(attempts))
+        if stuck == "store" and len(claimed) > 1:
+            await may_answer.wait()
+        return await claim(self, attempts)
+
+    async def held(self: Customers, notification: Notification) -> None:
+        if stuck == "sender":
+            await may_answer.wait()
+        await send(self, notification)
+
+    monkeypatch.setattr(RedisNotificationStore, "claim", counted)
+    monkeypatch.setattr(Customers, "send", held)
+    handler = notifying(redis, customers, send_timeout_seconds=2 * LEASE)
+    handling = asyncio.ensure_future(handler(incoming(*creations(*"abcdefgh"))))
+    return Drained(handling, claimed, may_answer)
 
 
 async def test_a_batch_that_is_given_up_takes_no_lease_again(
     redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was not begun is delivered again, and whoever gets it need not wait for a lease of the dead."""
-    monkeypatch.setattr(handlers, "LETTER_IN_HAND_SECONDS", 0.05)
-    claimed: list[int] = []
-    claim = RedisNotificationStore.claim
+    customers = Customers()
+    drained = draining(redis, monkeypatch, customers, stuck="sender")
+    await wait_until(lambda: len(drained.claimed) == 1 + 4, what="as many leases as are sent at once")
+    await drained.ends()
+    assert sorted(customers.told) == [*"abcd"]
+    assert drained.claimed == [8, 1, 1, 1, 1]
 
-    async def counted(self: RedisNotificationStore, attempts: Sequence[Attempt]) -> Sequence[Claim]:
-        claimed.append(len(attempts))
-        return await claim(self, attempts)
 
-    monkeypatch.setattr(RedisNotificationStore, "claim", counted)
-    handler = notifying(redis, Customers(never_answers=True), send_timeout_seconds=2 * LEASE)
-    handling = asyncio.ensure_future(handler(incoming(*creations(*"abcdefgh"))))
-    await wait_until(lambda: len(claimed) == 1 + 4, what="as many to be renewed as are sent at once")
-    handling.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await handling
-    assert claimed == [8, 1, 1, 1, 1]
+async def test_a_batch_that_is_given_up_begins_no_sending(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited for a lease gets it too late: a sending begun now might be cut off in the middle."""
+    customers = Customers()
+    drained = draining(redis, monkeypatch, customers, stuck="store")
+    await wait_until(lambda: len(drained.claimed) == 1 + 4, what="as many to wait for leases")
+    await drained.ends()
+    assert customers.told == []
