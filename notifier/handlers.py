@@ -80,7 +80,6 @@ class NotificationHandler:
         self._send_timeout_seconds = send_timeout_seconds
         self._random = random_
         self._sends_at_once = sends_at_once
-        self._turns = asyncio.Semaphore(sends_at_once)
 
     async def __call__(self, batch: Sequence[Incoming]) -> Sequence[Outcome]:
         """See BatchHandler. What was sent before is not sent again.
@@ -122,21 +121,20 @@ class NotificationHandler:
 
     async def _conclude(self, attempt: Attempt, claim: Claim, together: _Batch) -> Outcome | None:
         """What became of one message; None where it was left, or where that is unknown."""
-        async with self._turns:
-            try:
-                if not together.has_ended():
-                    claim = await self._renewed(attempt, claim)
-                if not isinstance(claim, Claimed):
-                    return _without_sending(claim)
-                if not together.has_ended():
-                    return await self._send_and_mark(attempt)
-                together.unsent.append(attempt)
-            except SenderUnavailable as error:
-                together.unsent.append(attempt)
-                together.trouble = error
-            except Exception as error:  # noqa: BLE001 - raised for the whole batch, and judged by the router
-                together.trouble = together.trouble or error
-            return None
+        try:
+            if not together.has_ended():
+                claim = await self._renewed(attempt, claim)
+            if not isinstance(claim, Claimed):
+                return _without_sending(claim)
+            if not together.has_ended():
+                return await self._send_and_mark(attempt)
+            together.unsent.append(attempt)
+        except SenderUnavailable as error:
+            together.unsent.append(attempt)
+            together.trouble = error
+        except Exception as error:  # noqa: BLE001 - raised for the whole batch, and judged by the router
+            together.trouble = together.trouble or error
+        return None
 
     async def _send_and_mark(self, attempt: Attempt) -> Outcome:
         outcome = await self._send(attempt)

@@ -131,9 +131,12 @@ async def _over_reset_connections(url: str) -> None:
             async with store_deadline(5.0):
                 assert await asyncio.gather(*(redis.ping() for _ in range(6))) == [True] * 6
                 assert await ECHO.run_many(redis, [ScriptCall([], [7])]) == ["7"]
+            idle = [each._writer for each in redis.connection_pool._available_connections]
             reset()
-            for _ in range(5):  # what a reset does to the other end cannot be waited for; each turn looks
-                await asyncio.sleep(0.01)
+            await wait_until(
+                lambda idle=idle: all(writer is None or writer.is_closing() for writer in idle),
+                what="the resets to arrive",
+            )
         assert not watch.done()
         watch.cancel()
 
