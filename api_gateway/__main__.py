@@ -4,8 +4,8 @@ import random
 
 from api_gateway.main import run
 from api_gateway.settings import GatewaySettings
-from shared.infrastructure import ClusterInfrastructure
-from shared.lifecycle import run_service
+from shared.service.infrastructure import ClusterInfrastructure
+from shared.service.lifecycle import run_service
 from shared.settings import CommonSettings, load
 
 

@@ -13,7 +13,7 @@ from api_gateway.connection import Connections
 from api_gateway.edge import Edge
 from api_gateway.http_metrics import HttpMetrics
 from api_gateway.limits import HttpLimits
-from shared.lifecycle import running
+from shared.service.lifecycle import running
 
 BACKLOG: Final = 1_024
 OWN_FILES: Final = 512

@@ -17,14 +17,14 @@ from api_gateway.stock import RedisStockStore
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.health import Health
-from shared.infrastructure import Infrastructure, SupervisedPublisher
-from shared.lifecycle import drained, running
 from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
-from shared.operations import serve_operations
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
+from shared.service.infrastructure import Infrastructure, SupervisedPublisher
+from shared.service.lifecycle import drained, running
+from shared.service.operations import serve_operations
 from shared.settings import CommonSettings
 
 NAME = "api_gateway"

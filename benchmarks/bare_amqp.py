@@ -30,9 +30,9 @@ from shared.messages import (
     event_time,
 )
 from shared.messaging.ports import OutgoingMessage
-from shared.messaging.rabbitmq_link import open_channel
-from shared.messaging.rabbitmq_publishing import CONTENT_TYPE, PERSISTENT, ConfirmedPublishing
-from shared.messaging.topology import declare_topology
+from shared.messaging.rabbitmq.connection import open_channel
+from shared.messaging.rabbitmq.publishing import CONTENT_TYPE, PERSISTENT, ConfirmedPublishing
+from shared.messaging.rabbitmq.topology import declare_topology
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, ROUTES
 
 PREFETCH = 200

@@ -4,8 +4,8 @@ import random
 
 from dashboard.main import run
 from dashboard.settings import DashboardSettings
-from shared.infrastructure import ClusterInfrastructure
-from shared.lifecycle import run_service
+from shared.service.infrastructure import ClusterInfrastructure
+from shared.service.lifecycle import run_service
 from shared.settings import CommonSettings, load
 
 

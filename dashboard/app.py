@@ -6,14 +6,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from dashboard.page import Page
-from dashboard.ports import BrokerObserver, StoreReader
+from dashboard.overview.page import Page
+from dashboard.overview.ports import BrokerObserver, StoreReader
 from dashboard.routes import DashboardRoutes
 from shared.context import logging_about, trace_of
 from shared.errors import StoreUnavailable
 from shared.health import Health
 from shared.logs import get_logger
-from shared.operations import add_operations_routes
 from shared.problems import (
     CORRELATION_HEADER,
     INTERNAL,
@@ -23,6 +22,7 @@ from shared.problems import (
     Problem,
     problem_response,
 )
+from shared.service.operations import add_operations_routes
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (

@@ -6,28 +6,28 @@ import time
 import aiohttp
 
 from dashboard.app import build_app
-from dashboard.attention import node_faults, queue_faults
-from dashboard.dead_access import Access
-from dashboard.dead_actions import Drop, Redrive
-from dashboard.dead_desk import DeadLetterDesk
-from dashboard.dead_routes import DeadLetterRoutes
-from dashboard.dead_store import RedisOrderBooks, RedisTurns
-from dashboard.management import ManagementClient, vhost_of
+from dashboard.dead_letters.access import Access
+from dashboard.dead_letters.actions import Drop, Redrive
+from dashboard.dead_letters.desk import DeadLetterDesk
+from dashboard.dead_letters.routes import DeadLetterRoutes
+from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
+from dashboard.overview.attention import node_faults, queue_faults
+from dashboard.overview.management import ManagementClient, vhost_of
+from dashboard.overview.store import RedisStoreReader
+from dashboard.overview.watch import BrokerWatch, Management
 from dashboard.settings import DashboardSettings
-from dashboard.store import RedisStoreReader
-from dashboard.watch import BrokerWatch, Management
 from shared import keyspace
 from shared.health import Health
-from shared.infrastructure import Infrastructure
-from shared.lifecycle import running
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher
 from shared.metrics import new_registry
-from shared.operations import serve
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.stock import StockReader
 from shared.redis.watch import StoreWatch
+from shared.service.infrastructure import Infrastructure
+from shared.service.lifecycle import running
+from shared.service.operations import serve
 from shared.settings import CommonSettings
 
 NAME = "dashboard"

@@ -6,11 +6,11 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from dashboard.document import document
-from dashboard.exposition import expose, wants_exposition
-from dashboard.page import Page, View
-from dashboard.ports import BrokerObserver, StoreReader
-from dashboard.state import Answer, PipelineState, Question
+from dashboard.overview.document import document
+from dashboard.overview.exposition import expose, wants_exposition
+from dashboard.overview.page import Page, View
+from dashboard.overview.ports import BrokerObserver, StoreReader
+from dashboard.overview.state import Answer, PipelineState, Question
 from shared.errors import StoreUnavailable
 
 _NOT_STORED: Final = {"Cache-Control": "no-store"}

@@ -4,8 +4,8 @@ import random
 
 from notifier.main import run
 from notifier.settings import NotifierSettings
-from shared.infrastructure import ClusterInfrastructure
-from shared.lifecycle import run_service
+from shared.service.infrastructure import ClusterInfrastructure
+from shared.service.lifecycle import run_service
 from shared.settings import CommonSettings, load
 
 

@@ -20,12 +20,12 @@ from notifier.senders.smtp_connections import MailServer, SmtpConnections
 from notifier.settings import NotifierSettings
 from notifier.store import RedisNotificationStore
 from shared.health import Check
-from shared.infrastructure import Infrastructure
 from shared.messages import OrderCreated, OrderRejected
 from shared.pipeline import NOTIFIER
 from shared.redis.client import Redis
+from shared.service.infrastructure import Infrastructure
+from shared.service.worker import UseCases, run_worker
 from shared.settings import CommonSettings
-from shared.worker import UseCases, run_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

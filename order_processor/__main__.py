@@ -4,8 +4,8 @@ import random
 
 from order_processor.main import run
 from order_processor.settings import ProcessorSettings
-from shared.infrastructure import ClusterInfrastructure
-from shared.lifecycle import run_service
+from shared.service.infrastructure import ClusterInfrastructure
+from shared.service.lifecycle import run_service
 from shared.settings import CommonSettings, load
 
 

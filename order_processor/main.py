@@ -10,13 +10,13 @@ from order_processor.settings import ProcessorSettings
 from order_processor.store import RedisDecisionStore
 from order_processor.sweep import Sweep
 from shared import keyspace
-from shared.infrastructure import Infrastructure
 from shared.messages import OrderPlaced
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
+from shared.service.infrastructure import Infrastructure
+from shared.service.worker import UseCases, run_worker
 from shared.settings import CommonSettings
-from shared.worker import UseCases, run_worker
 
 
 async def run(

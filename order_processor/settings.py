@@ -1,7 +1,7 @@
 """The processor's settings: variables that begin with ``PROCESSOR_``."""
 
+from shared.service.worker import WorkerSettings
 from shared.settings import Port, settings_config
-from shared.worker import WorkerSettings
 
 
 class ProcessorSettings(WorkerSettings):

@@ -5,7 +5,7 @@ from typing import Final
 
 import aiohttp
 
-from dashboard.management import ManagementClient, QueueRow
+from dashboard.overview.management import ManagementClient, QueueRow
 from orderctl.system import SystemStatus
 
 ANSWER_SECONDS: Final = 3.0

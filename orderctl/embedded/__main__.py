@@ -13,7 +13,7 @@ from orderctl.embedded.logs import logs_by_service
 from orderctl.embedded.process import EmbeddedSettings, run
 from orderctl.native.layout import Layout
 from orderctl.native.services import SERVICES
-from shared.lifecycle import run_service
+from shared.service.lifecycle import run_service
 from shared.settings import CommonSettings, load
 
 

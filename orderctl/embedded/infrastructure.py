@@ -7,9 +7,9 @@ from typing import Any, Final
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import BlockingConnectionPool
 
-from shared.infrastructure import SupervisedDeadLetterBox, SupervisedPublisher, SupervisedSubscriber
 from shared.messaging.memory import MemoryBroker
 from shared.redis.client import Redis
+from shared.service.infrastructure import SupervisedDeadLetterBox, SupervisedPublisher, SupervisedSubscriber
 
 SETTINGS: Final[Mapping[str, str]] = {
     "appendonly": "no",

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from dashboard.management import NodeRow, Observation, Probe, QueueRow
+from dashboard.overview.management import NodeRow, Observation, Probe, QueueRow
 from orderctl.embedded import NODE
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import queues

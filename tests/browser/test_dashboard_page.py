@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.state import NodeState, NodeStatus
+from dashboard.overview.state import NodeState, NodeStatus
 from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")

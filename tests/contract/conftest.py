@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from shared.infrastructure import (
+from shared.messaging.memory import MemoryBroker
+from shared.pipeline import queues
+from shared.redis.client import Redis, open_redis
+from shared.service.infrastructure import (
     ClusterInfrastructure,
     SupervisedDeadLetterBox,
     SupervisedPublisher,
     SupervisedSubscriber,
 )
-from shared.lifecycle import running
-from shared.messaging.memory import MemoryBroker
-from shared.pipeline import queues
-from shared.redis.client import Redis, open_redis
+from shared.service.lifecycle import running
 from tests.harness.brokers import purge
 from tests.harness.clusters import ClusterKind
 from tests.harness.running import Pipeline, settings_of

@@ -3,8 +3,8 @@
 import pytest
 from redis.exceptions import ResponseError
 
-from dashboard.state import Question
-from dashboard.store import RedisStoreReader
+from dashboard.overview.state import Question
+from dashboard.overview.store import RedisStoreReader
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus, OrderStatus

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.dead_ports import BrokenRecord, Noted, OtherOrder, Step
-from dashboard.dead_store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.ports import BrokenRecord, Noted, OtherOrder, Step
+from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
 from shared import keyspace
 from shared.decisions import Created, Rejected
 from shared.keyspace import OrderStatus
@@ -208,7 +208,7 @@ async def test_where_the_books_are_broken_nothing_is_written(books: RedisOrderBo
 
 async def test_one_at_a_time_has_the_turn(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several dashboards as of several requests; the next one has it as soon as it is free."""
-    monkeypatch.setattr("dashboard.dead_store.TURN_SECONDS", 0.3)
+    monkeypatch.setattr("dashboard.dead_letters.store.TURN_SECONDS", 0.3)
     mine, others = (
         RedisTurns(Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=5.0)) for _ in range(2)
     )

@@ -8,12 +8,12 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractConnection
 
-from shared.infrastructure import ClusterInfrastructure
-from shared.messaging import rabbitmq
 from shared.messaging.ports import Delivery, OutgoingMessage, Publisher, Subscriber, Subscription
-from shared.messaging.rabbitmq_link import open_channel
-from shared.messaging.renewal import RenewedSubscription
+from shared.messaging.rabbitmq import broker as rabbitmq
+from shared.messaging.rabbitmq.connection import open_channel
+from shared.messaging.rabbitmq.renewal import RenewedSubscription
 from shared.pipeline import NOTIFIER
+from shared.service.infrastructure import ClusterInfrastructure
 from tests.harness.running import Pipeline, settings_of
 from tests.harness.waiting import wait_until
 

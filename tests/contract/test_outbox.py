@@ -11,12 +11,12 @@ from api_gateway.breaker import Breaker
 from api_gateway.orders import RedisOutbox
 from api_gateway.relay import LEASE_SECONDS, RELAY_BATCH, OutboxRemovals, Relay, RelayTimes
 from shared.errors import BrokerUnavailable
-from shared.lifecycle import running
 from shared.messages import Event, EventData
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
+from shared.service.lifecycle import running
 from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import a_placement, age, order_store, outbox_of, relay_lease, seeded
 from tests.harness.routing import InterruptiblePublisher, event_of, messages_in

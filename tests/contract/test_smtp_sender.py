@@ -13,7 +13,7 @@ from notifier.ports import Sender
 from notifier.senders.addressed import AddressedSender
 from notifier.senders.log import LogSender
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
-from shared.lifecycle import running
+from shared.service.lifecycle import running
 from tests.harness.mailing import CONNECTIONS, MAIL_FROM, Mailing, mailing_to, told
 from tests.harness.smtp_sink import LOOPBACK, Fault, Security, SmtpSink, Stage, smtp_sink
 from tests.harness.waiting import wait_until

@@ -19,11 +19,11 @@ from notifier.store import RedisNotificationStore
 from order_processor.domain import Created
 from order_processor.store import RedisDecisionStore
 from shared.errors import StoreUnavailable
-from shared.lifecycle import running
 from shared.redis.client import Redis, open_redis, store_deadline
 from shared.redis.records import fetch_records
 from shared.redis.scripts import Script, ScriptCall
 from shared.redis.watch import StoreWatch
+from shared.service.lifecycle import running
 from tests.contract.test_notification_store import attempt
 from tests.contract.test_sweep import archive, decided, lease_of, sweep_of
 from tests.harness.examples import an_order, placed

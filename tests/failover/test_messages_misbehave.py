@@ -7,11 +7,11 @@ import time
 import pytest
 
 from api_gateway.intake import placed_message
-from shared.infrastructure import ClusterInfrastructure
-from shared.lifecycle import running
 from shared.messages import Order, OrderItem, Trace
 from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE
+from shared.service.infrastructure import ClusterInfrastructure
+from shared.service.lifecycle import running
 from tests.harness.brokers import management
 from tests.harness.client import gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled

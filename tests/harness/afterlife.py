@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboard.dead_actions import Action, Drop, Redrive
-from dashboard.dead_desk import DeadLetterDesk, Errand, Looked, Tally
-from dashboard.dead_letter import Wanted
-from dashboard.dead_ports import BrokenRecord, Noted, OtherOrder, Step
-from dashboard.dead_store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.actions import Action, Drop, Redrive
+from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Looked, Tally
+from dashboard.dead_letters.letter import Wanted
+from dashboard.dead_letters.ports import BrokenRecord, Noted, OtherOrder, Step
+from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
 from notifier.store import RedisNotificationStore
@@ -24,7 +24,6 @@ from shared import keyspace
 from shared.decisions import Created, Rejected
 from shared.errors import PermanentError
 from shared.keyspace import OrderStatus
-from shared.lifecycle import running
 from shared.messages import Event, Order, OrderCreated, OrderPlaced, OrderRejected, encode_order
 from shared.messaging.dead_letters import Letters
 from shared.messaging.memory import MemoryBroker
@@ -35,6 +34,7 @@ from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, queues
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.records import OrderRecord, read_record
+from shared.service.lifecycle import running
 from tests.harness.examples import TRACE, placed
 from tests.harness.routing import CountingMetrics, Instant
 from tests.harness.stores import store_in_process

@@ -9,7 +9,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from dashboard.app import build_app
-from dashboard.state import (
+from dashboard.overview.state import (
     Answer,
     BrokerState,
     NodeState,

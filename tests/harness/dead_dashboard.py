@@ -8,12 +8,12 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from dashboard.app import build_app
-from dashboard.dead_access import Access
-from dashboard.dead_routes import DeadLetterRoutes
-from dashboard.state import Answer, BrokerState, Question, StoreState
+from dashboard.dead_letters.access import Access
+from dashboard.dead_letters.routes import DeadLetterRoutes
+from dashboard.overview.state import Answer, BrokerState, Question, StoreState
 from shared.errors import StoreUnavailable
 from shared.health import Health
-from shared.operations import serve
+from shared.service.operations import serve
 from tests.harness.afterlife import Afterlife
 from tests.harness.stores import free_port
 

@@ -10,8 +10,8 @@ from order_processor.sweep import Sweep
 from orderctl.oracle import Evidence, StockState, judge
 from shared import keyspace
 from shared.keyspace import OrderStatus
-from shared.lifecycle import running
 from shared.redis.lease import Lease
+from shared.service.lifecycle import running
 from tests.simulator.judging import Scene, read_orders, sightings, stock_of
 from tests.simulator.processes import Process, Trap
 from tests.simulator.services import DAY_SECONDS, RETENTION_DAYS, STORE_SECONDS, Surroundings

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from dashboard.dead_actions import Acted, Action, Drop, Redrive
-from dashboard.dead_desk import DeadLetterDesk, Errand, Tally
-from dashboard.dead_letter import DEAD_QUEUES, Letter, Wanted
-from dashboard.dead_store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.actions import Acted, Action, Drop, Redrive
+from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
+from dashboard.dead_letters.letter import DEAD_QUEUES, Letter, Wanted
+from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
 from shared import keyspace
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from dashboard.dead_letter import DEAD_QUEUES
+from dashboard.dead_letters.letter import DEAD_QUEUES
 from shared import keyspace
 from shared.errors import DependencyUnavailable
 from shared.messaging.ports import OutgoingMessage

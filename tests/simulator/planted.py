@@ -11,8 +11,8 @@ from unittest import mock
 import order_processor.handlers
 from api_gateway.intake import OrderIntake, placed_message
 from api_gateway.relay import Relay
-from dashboard.dead_actions import Acted, Drop, Outcome as Sent, Redrive
-from dashboard.dead_letter import Letter
+from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
+from dashboard.dead_letters.letter import Letter
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt
 from notifier.store import RedisNotificationStore

@@ -16,13 +16,13 @@ from notifier.store import RedisNotificationStore
 from order_processor.handlers import OrderPlacedHandler
 from order_processor.store import RedisDecisionStore
 from shared import keyspace
-from shared.lifecycle import drained, running
 from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
 from shared.messaging.retry import Outcome
 from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
 from shared.messaging.settlement import FailureListener
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
 from shared.redis.lease import Lease
+from shared.service.lifecycle import drained, running
 from tests.harness.routing import CountingMetrics
 from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPublisher, SimulatedSubscriber
 from tests.simulator.customers import LEASE_SECONDS, SEND_SECONDS, Customers, SimulatedSender

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from dashboard.dead_desk import Tally
+from dashboard.dead_letters.desk import Tally
 from shared import keyspace
 from shared.errors import DependencyUnavailable
 from shared.pipeline import CONSUMPTIONS

@@ -13,9 +13,9 @@ import pytest
 
 import api_gateway.intake
 import api_gateway.relay
-import dashboard.dead_actions
-import dashboard.dead_desk
-import dashboard.dead_store
+import dashboard.dead_letters.actions
+import dashboard.dead_letters.desk
+import dashboard.dead_letters.store
 import notifier.handlers
 import notifier.store
 import order_processor.handlers
@@ -40,9 +40,9 @@ SPARED_SHARE = 0.33
 MORTAL = (
     api_gateway.intake,
     api_gateway.relay,
-    dashboard.dead_actions,
-    dashboard.dead_desk,
-    dashboard.dead_store,
+    dashboard.dead_letters.actions,
+    dashboard.dead_letters.desk,
+    dashboard.dead_letters.store,
     notifier.handlers,
     notifier.store,
     order_processor.handlers,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard.attention import attention
-from dashboard.state import (
+from dashboard.overview.attention import attention
+from dashboard.overview.state import (
     BrokerState,
     NodeState,
     NodeStatus,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dashboard.brokers import Knowledge, judge_nodes
-from dashboard.management import NodeRow, Observation, Probe, QueueRow
-from dashboard.state import NodeStatus
-from dashboard.watch import BrokerWatch
+from dashboard.overview.brokers import Knowledge, judge_nodes
+from dashboard.overview.management import NodeRow, Observation, Probe, QueueRow
+from dashboard.overview.state import NodeStatus
+from dashboard.overview.watch import BrokerWatch
 
 NAMES = ("a@localhost", "b@localhost", "c@localhost")
 RUNNING, NOT_RUNNING = NodeStatus.RUNNING, NodeStatus.NOT_RUNNING

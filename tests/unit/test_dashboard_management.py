@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from dashboard.management import ManagementClient, NodeRow, Observation, QueueRow, vhost_of
+from dashboard.overview.management import ManagementClient, NodeRow, Observation, QueueRow, vhost_of
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TIMEOUT_SECONDS = 0.3

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from dashboard.state import Answer, NodeState, NodeStatus, Question
+from dashboard.overview.state import Answer, NodeState, NodeStatus, Question
 from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
 
 JSON = "application/json"

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard.fragments import amount, duration
-from dashboard.page import Page, View
-from dashboard.state import Answer, NodeState, NodeStatus, PipelineState, Question
+from dashboard.overview.fragments import amount, duration
+from dashboard.overview.page import Page, View
+from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineState, Question
 from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, whole_brokers, with_nodes
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from dashboard.dead_actions import DryRun
-from dashboard.dead_letter import Wanted
-from dashboard.dead_ports import Noted
+from dashboard.dead_letters.actions import DryRun
+from dashboard.dead_letters.letter import Wanted
+from dashboard.dead_letters.ports import Noted
 from shared import keyspace
 from shared.errors import BrokerUnavailable
 from shared.messaging.dead_letters import DeadLettersBusy
@@ -303,7 +303,7 @@ async def test_concurrent_redrives_have_the_effect_of_one(world: Afterlife) -> N
 
 async def test_who_does_not_get_a_turn_is_told_so(world: Afterlife, monkeypatch: pytest.MonkeyPatch) -> None:
     """In time, instead of seeing half of the letters."""
-    monkeypatch.setattr("dashboard.dead_store.TURN_SECONDS", 0.05)
+    monkeypatch.setattr("dashboard.dead_letters.store.TURN_SECONDS", 0.05)
     await world.redis.set(keyspace.DEAD_LETTERS_LEASE, "another dashboard")
     with pytest.raises(DeadLettersBusy):
         await world.letters()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard.dead_letter import Letter, Wanted, read_letter, view
+from dashboard.dead_letters.letter import Letter, Wanted, read_letter, view
 from shared.messaging.ports import Delivery, HeaderValue
 from shared.messaging.redrive import Past, redriven_headers
 from shared.messaging.retry import History

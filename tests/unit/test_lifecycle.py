@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from shared.lifecycle import drained, running
+from shared.service.lifecycle import drained, running
 from tests.harness.stores import free_port
 from tests.harness.waiting import wait_until
 

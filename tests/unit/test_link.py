@@ -9,8 +9,8 @@ import pytest
 from aio_pika.abc import AbstractConnection
 
 from shared.errors import BrokerUnavailable
-from shared.lifecycle import running
-from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors
+from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors
+from shared.service.lifecycle import running
 from tests.harness.waiting import wait_until
 
 CONNECTION_START = bytes.fromhex("01 0000 0000 0010 000a 000a 00 09 00000000 00000000")

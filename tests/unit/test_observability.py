@@ -12,8 +12,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from api_gateway.http_metrics import HttpMetrics
-from dashboard.exposition import expose
-from dashboard.state import PipelineState
+from dashboard.overview.exposition import expose
+from dashboard.overview.state import PipelineState
 from shared.keyspace import OrderStatus
 from shared.metrics import PrometheusRouterMetrics, new_registry
 from shared.pipeline import CONSUMPTIONS, queues

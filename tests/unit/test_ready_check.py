@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.health import Health
-from shared.operations import add_operations_routes
+from shared.service.operations import add_operations_routes
 
 CHECK = Path(__file__).parents[2] / "deploy" / "ready.py"
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from dashboard.state import Answer, BrokerState, Question, StoreState
+from dashboard.overview.state import Answer, BrokerState, Question, StoreState
 
 
 class StoreReader(Protocol):

@@ -9,8 +9,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
 
-from dashboard.dead_letter import DEAD_QUEUES, Wanted
-from dashboard.dead_problems import INVALID, MALFORMED, TIMEOUT, TOO_LARGE, UNSUPPORTED
+from dashboard.dead_letters.letter import DEAD_QUEUES, Wanted
+from dashboard.dead_letters.problems import INVALID, MALFORMED, TIMEOUT, TOO_LARGE, UNSUPPORTED
 from shared.problems import Problem, printable
 
 DEFAULT_LIMIT: Final = 50

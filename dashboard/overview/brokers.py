@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboard.management import NodeRow, Observation, Probe, QueueRow
-from dashboard.state import NodeState, NodeStatus, QueueState
+from dashboard.overview.management import NodeRow, Observation, Probe, QueueRow
+from dashboard.overview.state import NodeState, NodeStatus, QueueState
 from shared.pipeline import QUORUM_SIZE
 
 

@@ -11,9 +11,9 @@ from aiormq.channel import Channel
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
-from shared.messaging.rabbitmq import CALL_SECONDS, RabbitSubscription
-from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors, open_channel
-from shared.messaging.topology import declare_topology
+from shared.messaging.rabbitmq.broker import CALL_SECONDS, RabbitSubscription
+from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors, open_channel
+from shared.messaging.rabbitmq.topology import declare_topology
 
 FREE_SECONDS = 3.0
 """How long to wait for whoever looked before: letters are given back just after their channel has closed."""

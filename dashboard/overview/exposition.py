@@ -8,8 +8,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from dashboard.attention import is_old
-from dashboard.state import BrokerState, NodeStatus, PipelineState, QueueState, StoreServer, StoreState
+from dashboard.overview.attention import is_old
+from dashboard.overview.state import (
+    BrokerState,
+    NodeStatus,
+    PipelineState,
+    QueueState,
+    StoreServer,
+    StoreState,
+)
 from shared.negotiation import preferred
 
 TEXT: Final = "text/plain"

@@ -8,12 +8,12 @@ from aiohttp import web
 from structlog.contextvars import get_contextvars
 
 from dashboard.app import SECURITY_HEADERS
-from dashboard.dead_access import Access
-from dashboard.dead_actions import Acted, Action, DryRun
-from dashboard.dead_desk import DeadLetterDesk, Errand, Tally
-from dashboard.dead_letter import Wanted, view
-from dashboard.dead_problems import BROKER_UNAVAILABLE, problem_of
-from dashboard.dead_requests import read_action, read_query
+from dashboard.dead_letters.access import Access
+from dashboard.dead_letters.actions import Acted, Action, DryRun
+from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
+from dashboard.dead_letters.letter import Wanted, view
+from dashboard.dead_letters.problems import BROKER_UNAVAILABLE, problem_of
+from dashboard.dead_letters.requests import read_action, read_query
 from shared.errors import DependencyUnavailable
 from shared.logs import get_logger
 from shared.negotiation import preferred

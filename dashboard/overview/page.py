@@ -8,10 +8,10 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
-from dashboard import tables
-from dashboard.attention import attention, is_old
-from dashboard.fragments import amount, duration, element, figure
-from dashboard.state import Answer, PipelineState, Question, QueueState, StoreState
+from dashboard.overview import tables
+from dashboard.overview.attention import attention, is_old
+from dashboard.overview.fragments import amount, duration, element, figure
+from dashboard.overview.state import Answer, PipelineState, Question, QueueState, StoreState
 from shared.keyspace import NotificationStatus, OrderStatus
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 

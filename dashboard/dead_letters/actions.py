@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from dashboard.dead_letter import Letter
-from dashboard.dead_ports import BrokenRecord, OrderBooks, OtherOrder, Step
+from dashboard.dead_letters.letter import Letter
+from dashboard.dead_letters.ports import BrokenRecord, OrderBooks, OtherOrder, Step
 from shared.decisions import Created, Rejected, event_of
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger

@@ -23,7 +23,7 @@ from yarl import URL
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
-from shared.messaging.rabbitmq_frames import deliver_unreadable_properties
+from shared.messaging.rabbitmq.frames import deliver_unreadable_properties
 from shared.messaging.waiting import backoff_seconds
 
 LONGEST_BACKOFF_SECONDS: Final = 3.0

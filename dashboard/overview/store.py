@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from dashboard.state import Answer, Question, StoreServer, StoreState
+from dashboard.overview.state import Answer, Question, StoreServer, StoreState
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus, OrderStatus

@@ -2,8 +2,16 @@
 
 from typing import Any
 
-from dashboard.attention import attention
-from dashboard.state import Answer, BrokerState, NodeState, PipelineState, Question, QueueState, StoreState
+from dashboard.overview.attention import attention
+from dashboard.overview.state import (
+    Answer,
+    BrokerState,
+    NodeState,
+    PipelineState,
+    Question,
+    QueueState,
+    StoreState,
+)
 from shared.pipeline import CONSUMPTIONS
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dashboard.state import BrokerState, NodeState, NodeStatus, PipelineState, QueueState, StoreState
+from dashboard.overview.state import BrokerState, NodeState, NodeStatus, PipelineState, QueueState, StoreState
 from shared.keyspace import OrderStatus
 from shared.pipeline import CONSUMPTIONS, queues
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dashboard.dead_actions import Acted, Action, Outcome
-from dashboard.dead_letter import Letter, Wanted, read_letter
-from dashboard.dead_ports import Turns
+from dashboard.dead_letters.actions import Acted, Action, Outcome
+from dashboard.dead_letters.letter import Letter, Wanted, read_letter
+from dashboard.dead_letters.ports import Turns
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetterBox, Letters

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher, Subscriber
-from shared.messaging.rabbitmq import RabbitPublisher, RabbitSubscriber
-from shared.messaging.rabbitmq_dead_letters import RabbitDeadLetterBox
-from shared.messaging.rabbitmq_link import LinkTimes
+from shared.messaging.rabbitmq.broker import RabbitPublisher, RabbitSubscriber
+from shared.messaging.rabbitmq.connection import LinkTimes
+from shared.messaging.rabbitmq.dead_letters import RabbitDeadLetterBox
 from shared.redis.client import Redis, open_redis
 from shared.settings import CommonSettings
 

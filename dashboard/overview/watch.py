@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from dashboard.brokers import Knowledge, judge_nodes, queue_states, silence
-from dashboard.management import Observation
-from dashboard.state import BrokerState
+from dashboard.overview.brokers import Knowledge, judge_nodes, queue_states, silence
+from dashboard.overview.management import Observation
+from dashboard.overview.state import BrokerState
 from shared.logs import get_logger
 
 log = get_logger(__name__)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from dashboard.dead_ports import BrokenRecord, Noted, OtherOrder, Step
+from dashboard.dead_letters.ports import BrokenRecord, Noted, OtherOrder, Step
 from shared import keyspace
 from shared.decisions import DROPPED, Created, Rejected
 from shared.errors import StoreUnavailable

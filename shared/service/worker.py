@@ -15,16 +15,16 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from shared.health import Check, Health
-from shared.infrastructure import Infrastructure
-from shared.lifecycle import drained, running
 from shared.messages import EventData
 from shared.messaging.router import BatchHandler, Consuming, Router
 from shared.messaging.settlement import FailureListener
 from shared.metrics import PrometheusRouterMetrics, new_registry
-from shared.operations import serve_operations
 from shared.pipeline import Consumption
 from shared.redis.client import Redis
 from shared.redis.watch import StoreWatch
+from shared.service.infrastructure import Infrastructure
+from shared.service.lifecycle import drained, running
+from shared.service.operations import serve_operations
 from shared.settings import Count, Port, Seconds
 
 STORE_CONNECTIONS = 40

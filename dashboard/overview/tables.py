@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from dashboard.fragments import (
+from dashboard.overview.fragments import (
     UNKNOWN,
     badge,
     cell,
@@ -16,7 +16,7 @@ from dashboard.fragments import (
     row,
     table,
 )
-from dashboard.state import BrokerState, NodeState, NodeStatus, QueueState, StoreState
+from dashboard.overview.state import BrokerState, NodeState, NodeStatus, QueueState, StoreState
 from shared.keyspace import NotificationStatus, OrderStatus
 from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE, RETRY_TIERS_SECONDS, Consumption
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from pydantic import SecretStr
 
-from dashboard.dead_problems import FORBIDDEN, UNAUTHORIZED
+from dashboard.dead_letters.problems import FORBIDDEN, UNAUTHORIZED
 from shared.problems import Problem
 from shared.settings import is_loopback
 

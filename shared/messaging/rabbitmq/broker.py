@@ -20,10 +20,10 @@ from aiormq.channel import Channel
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
-from shared.messaging.rabbitmq_link import Link, LinkTimes, broker_errors, open_channel
-from shared.messaging.rabbitmq_publishing import ConfirmedPublishing
-from shared.messaging.renewal import RenewedSubscription
-from shared.messaging.topology import declare_topology
+from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors, open_channel
+from shared.messaging.rabbitmq.publishing import ConfirmedPublishing
+from shared.messaging.rabbitmq.renewal import RenewedSubscription
+from shared.messaging.rabbitmq.topology import declare_topology
 
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""

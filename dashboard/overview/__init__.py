@@ -1,0 +1,1 @@
+"""The state of the whole pipeline, as JSON, metrics and a page."""
