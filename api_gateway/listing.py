@@ -9,9 +9,8 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from api_gateway.ports import Cursor
-from api_gateway.problems import INVALID_PARAMETER, FieldError, invalid
+from shared.http.problems import INVALID_PARAMETER, FieldError, invalid, printable
 from shared.keyspace import OrderStatus
-from shared.problems import printable
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200

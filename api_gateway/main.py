@@ -8,8 +8,6 @@ from api_gateway.app import build_app
 from api_gateway.breaker import Breaker
 from api_gateway.durability import DurabilityWatch
 from api_gateway.intake import OrderIntake
-from api_gateway.limits import HttpLimits
-from api_gateway.listener import serve_clients
 from api_gateway.orders import RedisOrderStore, RedisOutbox
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings
@@ -17,6 +15,8 @@ from api_gateway.stock import RedisStockStore
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.health import Health
+from shared.http.limits import HttpLimits
+from shared.http.server import serve_clients
 from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry

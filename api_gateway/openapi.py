@@ -17,8 +17,18 @@ from api_gateway.openapi_parts import (
     query_parameter,
     ref,
 )
+from shared.http.problems import (
+    BODY_TOO_LARGE,
+    CORRELATION_HEADER,
+    INVALID_FIELDS,
+    INVALID_PARAMETER,
+    MALFORMED_JSON,
+    NOT_FOUND,
+    STORE_UNAVAILABLE,
+    TOO_BUSY,
+    UNSUPPORTED_BODY,
+)
 from shared.keyspace import OrderStatus
-from shared.problems import CORRELATION_HEADER, NOT_FOUND, STORE_UNAVAILABLE
 
 _CURSOR_SCHEMA: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 128}
 _EXAMPLE_ORDER: Final = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}
@@ -34,10 +44,10 @@ _EXAMPLE_RECEIPT: Final = {
     "links": {"self": "/orders/order123"},
 }
 _BODY_PROBLEMS: Final = (
-    problems.MALFORMED_JSON,
-    problems.BODY_TOO_LARGE,
-    problems.UNSUPPORTED_BODY,
-    problems.INVALID_FIELDS,
+    MALFORMED_JSON,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_BODY,
+    INVALID_FIELDS,
 )
 _DESCRIPTION: Final = """\
 Takes orders, reserves stock for all of an order or for none of it, and never loses or repeats one.
@@ -110,7 +120,7 @@ def _place_order() -> Json:
             STORE_UNAVAILABLE,
             problems.NOT_DURABLE,
             problems.OUTBOX_FULL,
-            problems.TOO_BUSY,
+            TOO_BUSY,
         ),
     )
     conflict = described["responses"]["409"]
@@ -142,7 +152,7 @@ def _list_orders() -> Json:
         "List orders, newest first",
         "Follow `next_cursor` until it is null.",
         {"200": answer("A page of orders.", schemas.OrderList)},
-        (problems.INVALID_PARAMETER, STORE_UNAVAILABLE, problems.TOO_BUSY),
+        (INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
     )
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
     described["parameters"] += [
@@ -160,7 +170,7 @@ def _show_order() -> Json:
         "Show an order with its timeline",
         "Each step of the timeline has its time, and its reason and attempts where there are any.",
         {"200": answer("The order as it stands.", schemas.OrderView)},
-        (NOT_FOUND, STORE_UNAVAILABLE, problems.TOO_BUSY),
+        (NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY),
     )
 
 

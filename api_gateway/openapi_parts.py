@@ -8,8 +8,19 @@ from pydantic import TypeAdapter
 
 from api_gateway import problems, schemas
 from api_gateway.listing import MAX_LIMIT
+from shared.http.problems import (
+    CORRELATION_HEADER,
+    EXPECTATION_FAILED,
+    INTERNAL,
+    INVALID_FIELDS,
+    INVALID_PARAMETER,
+    MALFORMED_REQUEST,
+    MEDIA_TYPE,
+    REQUEST_TIMEOUT,
+    TOO_MANY_CONNECTIONS,
+    ProblemType,
+)
 from shared.messages import IDENTIFIER_PATTERN
-from shared.problems import CORRELATION_HEADER, INTERNAL, MEDIA_TYPE, ProblemType
 
 Json = dict[str, Any]
 
@@ -25,11 +36,11 @@ ANSWERS: Final = (
     schemas.DuplicateOrderView,
 )
 EVERYWHERE: Final = (
-    problems.MALFORMED_REQUEST,
-    problems.REQUEST_TIMEOUT,
-    problems.EXPECTATION_FAILED,
+    MALFORMED_REQUEST,
+    REQUEST_TIMEOUT,
+    EXPECTATION_FAILED,
     INTERNAL,
-    problems.TOO_MANY_CONNECTIONS,
+    TOO_MANY_CONNECTIONS,
 )
 """What any route may answer, because it concerns the connection or ourselves."""
 _REF: Final = "#/components/schemas/{model}"
@@ -90,7 +101,7 @@ def _problem_answer(status: int, kinds: Sequence[ProblemType]) -> Json:
 
 
 def _view(kind: ProblemType) -> type[schemas.ProblemView]:
-    if kind in (problems.INVALID_FIELDS, problems.INVALID_PARAMETER):
+    if kind in (INVALID_FIELDS, INVALID_PARAMETER):
         return schemas.InvalidFieldsView
     return schemas.DuplicateOrderView if kind is problems.DUPLICATE_ORDER else schemas.ProblemView
 
@@ -104,9 +115,9 @@ def _problem_example(kind: ProblemType) -> Json:
         "instance": "/orders",
         "correlation_id": _EXAMPLE_CORRELATION_ID,
     }
-    if kind is problems.INVALID_FIELDS:
+    if kind is INVALID_FIELDS:
         example["errors"] = [{"field": "items.0.qty", "message": "must be at most 10000"}]
-    elif kind is problems.INVALID_PARAMETER:
+    elif kind is INVALID_PARAMETER:
         example["errors"] = [{"field": "limit", "message": f"must be a whole number from 1 to {MAX_LIMIT}"}]
     elif kind is problems.DUPLICATE_ORDER:
         example |= {"order_status": "created", "same_content": True}

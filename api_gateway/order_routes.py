@@ -6,10 +6,6 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from api_gateway.answers import json_response
-from api_gateway.bodies import parse_json, read_body
-from api_gateway.edge import TRACE
-from api_gateway.limits import Gate, HttpLimits
 from api_gateway.listing import cursor_text, read_query
 from api_gateway.order_ids import new_order_id
 from api_gateway.ports import (
@@ -17,18 +13,24 @@ from api_gateway.ports import (
     Duplicate,
     Intake,
     KeyReused,
+    NotDurable,
     OrderReader,
+    OutboxFull,
     Placement,
     PlacementResult,
     Replayed,
 )
-from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED
+from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_DURABLE, OUTBOX_FULL
 from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_view
 from api_gateway.validation import RequestedOrder, read_order
-from shared import negotiation
+from shared.http import negotiation
+from shared.http.answers import json_response
+from shared.http.bodies import parse_json, read_body
+from shared.http.edge import TRACE
+from shared.http.limits import Gate, HttpLimits
+from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
-from shared.problems import NOT_FOUND, Problem
 
 PLAIN_TEXT: Final = "text/plain"
 MAX_KEY_LENGTH: Final = 255
@@ -55,10 +57,21 @@ class OrderRoutes:
             requested = read_order(parse_json(body), id_required=key is None)
             media_type = _media_type(request)
             placement = _placement(request, requested, key, media_type)
-            result = await self._intake.place(placement)
+            result = await self._taken(placement)
         if isinstance(result, Accepted):
             log.info("order accepted", order_id=result.order_id)
         return _answer(result, media_type)
+
+    async def _taken(self, placement: Placement) -> PlacementResult:
+        try:
+            return await self._intake.place(placement)
+        except OutboxFull as error:
+            detail = "Too many orders wait for a broker. Nothing was accepted: ask later."
+            raise Problem(OUTBOX_FULL, detail) from error
+        except NotDurable as error:
+            log.warning("request refused", reason=str(error))
+            detail = "No broker confirmed the order, and the store may forget it. Ask again with the same id."
+            raise Problem(NOT_DURABLE, detail) from error
 
     async def show(self, request: web.Request) -> web.Response:
         """``GET /orders/{id}``"""

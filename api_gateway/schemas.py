@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api_gateway.problems import FieldError
+from shared.http.problems import FieldError
 from shared.keyspace import OrderStatus
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity
 from shared.redis.records import OrderRecord

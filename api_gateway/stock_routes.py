@@ -5,15 +5,15 @@ from typing import Final
 
 from aiohttp import web
 
-from api_gateway.answers import json_response
-from api_gateway.bodies import parse_json, read_body
-from api_gateway.limits import HttpLimits
 from api_gateway.ports import BrokenStock, StockStore, StockWouldBeNegative, StockWouldOverflow, UnknownSku
-from api_gateway.problems import BROKEN_STOCK, INVALID_FIELDS, STOCK_OUT_OF_BOUNDS, FieldError, invalid
+from api_gateway.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS
 from api_gateway.schemas import MAX_STOCK, StockList, StockView
 from api_gateway.validation import IDENTIFIER_RULE, read_stock, read_stock_change
+from shared.http.answers import json_response
+from shared.http.bodies import parse_json, read_body
+from shared.http.limits import HttpLimits
+from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.messages import IDENTIFIER_PATTERN
-from shared.problems import NOT_FOUND, Problem
 
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 

@@ -7,10 +7,9 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from api_gateway.problems import INVALID_FIELDS, FieldError, invalid
 from api_gateway.schemas import OrderBody, SingleItemBody, StockBody, StockChangeBody
+from shared.http.problems import INVALID_FIELDS, FieldError, invalid, printable
 from shared.messages import OrderItem
-from shared.problems import printable
 
 WHOLE_BODY: Final = "body"
 IDENTIFIER_RULE: Final = (

@@ -12,8 +12,7 @@ from dashboard.routes import DashboardRoutes
 from shared.context import logging_about, trace_of
 from shared.errors import StoreUnavailable
 from shared.health import Health
-from shared.logs import get_logger
-from shared.problems import (
+from shared.http.problems import (
     CORRELATION_HEADER,
     INTERNAL,
     METHOD_NOT_ALLOWED,
@@ -22,6 +21,7 @@ from shared.problems import (
     Problem,
     problem_response,
 )
+from shared.logs import get_logger
 from shared.service.operations import add_operations_routes
 
 SECURITY_HEADERS: Final = {

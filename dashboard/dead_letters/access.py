@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from dashboard.dead_letters.problems import FORBIDDEN, UNAUTHORIZED
-from shared.problems import Problem
+from shared.http.problems import Problem
 from shared.settings import is_loopback
 
 

@@ -3,8 +3,8 @@
 from typing import Final
 
 from shared.errors import BrokerUnavailable, DependencyUnavailable
+from shared.http.problems import Problem, ProblemType
 from shared.messaging.dead_letters import DeadLettersBusy
-from shared.problems import Problem, ProblemType
 
 INVALID: Final = ProblemType(name="invalid-request", status=422, title="Invalid request")
 MALFORMED: Final = ProblemType(name="malformed-request", status=400, title="Malformed request")

@@ -11,7 +11,7 @@ from pydantic.functional_validators import AfterValidator
 
 from dashboard.dead_letters.letter import DEAD_QUEUES, Wanted
 from dashboard.dead_letters.problems import INVALID, MALFORMED, TIMEOUT, TOO_LARGE, UNSUPPORTED
-from shared.problems import Problem, printable
+from shared.http.problems import Problem, printable
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000

@@ -15,9 +15,9 @@ from dashboard.dead_letters.letter import Wanted, view
 from dashboard.dead_letters.problems import BROKER_UNAVAILABLE, problem_of
 from dashboard.dead_letters.requests import read_action, read_query
 from shared.errors import DependencyUnavailable
+from shared.http.negotiation import preferred
+from shared.http.problems import CORRELATION_HEADER, NOT_FOUND, Problem
 from shared.logs import get_logger
-from shared.negotiation import preferred
-from shared.problems import CORRELATION_HEADER, NOT_FOUND, Problem
 
 NOT_STORED: Final = {"Cache-Control": "no-store"}
 LINES: Final = "application/x-ndjson"

@@ -17,7 +17,7 @@ from dashboard.overview.state import (
     StoreServer,
     StoreState,
 )
-from shared.negotiation import preferred
+from shared.http.negotiation import preferred
 
 TEXT: Final = "text/plain"
 OPEN_METRICS: Final = "application/openmetrics-text"

@@ -11,8 +11,6 @@ from aiohttp import ClientResponse, ClientSession
 from prometheus_client import CollectorRegistry
 
 from api_gateway.app import build_app
-from api_gateway.limits import HttpLimits
-from api_gateway.listener import serve_clients
 from api_gateway.ports import (
     Accepted,
     Cursor,
@@ -25,6 +23,8 @@ from api_gateway.ports import (
     StockWouldBeNegative,
     UnknownSku,
 )
+from shared.http.limits import HttpLimits
+from shared.http.server import serve_clients
 from shared.keyspace import OrderStatus
 from shared.messages import Trace, content_fingerprint
 from shared.redis.records import OrderRecord, TimelineStep

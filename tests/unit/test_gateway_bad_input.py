@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api_gateway.limits import HttpLimits
+from shared.http.limits import HttpLimits
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 
 GOOD: dict[str, Any] = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}

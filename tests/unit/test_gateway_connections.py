@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import structlog
 
-from api_gateway.limits import HttpLimits
+from shared.http.limits import HttpLimits
 from tests.harness.http_gateway import Gateway, gateway
 from tests.harness.waiting import wait_until
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api_gateway.limits import HttpLimits
 from api_gateway.ports import NotDurable, OutboxFull
 from shared.errors import StoreUnavailable
+from shared.http.limits import HttpLimits
 from shared.messages import Order, OrderItem
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.waiting import wait_until

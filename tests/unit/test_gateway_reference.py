@@ -10,11 +10,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api_gateway import problems
 from api_gateway.app import build_app
-from api_gateway.limits import HttpLimits
 from api_gateway.openapi import document
 from api_gateway.validation import read_order
 from shared.errors import StoreUnavailable
-from shared.problems import Problem, ProblemType
+from shared.http.limits import HttpLimits
+from shared.http.problems import Problem, ProblemType
 from tests.harness.http_gateway import Gateway, MemoryIntake, MemoryOrders, MemoryStock, gateway
 
 ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'

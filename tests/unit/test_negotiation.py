@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.negotiation import JSON, preferred
+from shared.http.negotiation import JSON, preferred
 
 TEXT = "text/plain"
 

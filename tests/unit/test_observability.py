@@ -11,9 +11,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from api_gateway.http_metrics import HttpMetrics
 from dashboard.overview.exposition import expose
 from dashboard.overview.state import PipelineState
+from shared.http.metrics import HttpMetrics
 from shared.keyspace import OrderStatus
 from shared.metrics import PrometheusRouterMetrics, new_registry
 from shared.pipeline import CONSUMPTIONS, queues

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from api_gateway.strict_json import LARGEST_INTEGER, MAX_DEPTH, SMALLEST_INTEGER, NotStrictJson, parse
+from shared.http.strict_json import LARGEST_INTEGER, MAX_DEPTH, SMALLEST_INTEGER, NotStrictJson, parse
 
 REFUSED = {
     "empty": b"",

@@ -1,7 +1,8 @@
 """Errors over HTTP: ``application/problem+json``, as RFC 9457 has it, with the request's correlation id."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -11,6 +12,7 @@ from shared.messages import Trace
 
 MEDIA_TYPE: Final = "application/problem+json"
 CORRELATION_HEADER: Final = "X-Correlation-ID"
+MAX_ERRORS_SHOWN: Final = 100
 _LONGEST_ECHO: Final = 96
 
 
@@ -29,12 +31,35 @@ class ProblemType:
         return f"/problems/{self.name}"
 
 
+MALFORMED_REQUEST: Final = ProblemType(name="malformed-request", status=400, title="Not an HTTP request")
+MALFORMED_JSON: Final = ProblemType(name="malformed-json", status=400, title="Not strict JSON")
+INVALID_PARAMETER: Final = ProblemType(name="invalid-parameter", status=400, title="Invalid query parameter")
 NOT_FOUND: Final = ProblemType(name="not-found", status=404, title="Not found")
 METHOD_NOT_ALLOWED: Final = ProblemType(name="method-not-allowed", status=405, title="Method not allowed")
+REQUEST_TIMEOUT: Final = ProblemType(name="request-timeout", status=408, title="The request came too slowly")
+BODY_TOO_LARGE: Final = ProblemType(name="body-too-large", status=413, title="Body too large")
+UNSUPPORTED_BODY: Final = ProblemType(name="unsupported-body", status=415, title="Unsupported media type")
+EXPECTATION_FAILED: Final = ProblemType(name="expectation-failed", status=417, title="Expectation failed")
+INVALID_FIELDS: Final = ProblemType(name="invalid-fields", status=422, title="Invalid fields")
 INTERNAL: Final = ProblemType(name="internal", status=500, title="Internal error")
 STORE_UNAVAILABLE: Final = ProblemType(
     name="store-unavailable", status=503, title="The store is unavailable", retry_after_seconds=2
 )
+BROKER_UNAVAILABLE: Final = ProblemType(
+    name="broker-unavailable", status=503, title="No broker is available", retry_after_seconds=2
+)
+TOO_BUSY: Final = ProblemType(name="too-busy", status=503, title="Too many requests", retry_after_seconds=1)
+TOO_MANY_CONNECTIONS: Final = ProblemType(
+    name="too-many-connections", status=503, title="Too many connections", retry_after_seconds=1
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """What is wrong with one field. ``field`` is a dotted path such as ``items.0.qty``."""
+
+    field: str
+    message: str
 
 
 class Problem(Exception):
@@ -91,6 +116,27 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     if problem.kind.retry_after_seconds is not None:
         headers["Retry-After"] = str(problem.kind.retry_after_seconds)
     return headers
+
+
+def invalid(kind: ProblemType, errors: Sequence[FieldError]) -> Problem:
+    """A problem that names each field or parameter at fault."""
+    shown = errors[:MAX_ERRORS_SHOWN]
+    fields = ", ".join(dict.fromkeys(error.field for error in shown[:5]))
+    more = f" and {len(errors) - 5} more" if len(errors) > 5 else ""
+    return Problem(kind, f"Wrong: {fields}{more}.", members={"errors": shown})
+
+
+def raw_problem(problem: Problem, trace: Trace) -> bytes:
+    """The same as bytes, for a connection on which no request has been read."""
+    body = problem_body(problem, "/", trace)
+    status = HTTPStatus(problem.kind.status)
+    headers = problem_headers(problem) | {
+        CORRELATION_HEADER: trace.correlation_id,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode("ascii") + body
 
 
 def printable(text: str) -> str:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from types import TracebackType
 
-from api_gateway.problems import TOO_BUSY
-from shared.problems import Problem
+from shared.http.problems import TOO_BUSY, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,16 +6,16 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from api_gateway.limits import HttpLimits
-from api_gateway.problems import (
+from shared.http.limits import HttpLimits
+from shared.http.problems import (
     BODY_TOO_LARGE,
     MALFORMED_JSON,
     MALFORMED_REQUEST,
     REQUEST_TIMEOUT,
     UNSUPPORTED_BODY,
+    Problem,
 )
-from api_gateway.strict_json import NotStrictJson, parse
-from shared.problems import Problem
+from shared.http.strict_json import NotStrictJson, parse
 
 _JSON: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset=(utf-?8|"utf-?8")[ \t]*)?;?', re.IGNORECASE)
 

@@ -9,12 +9,11 @@ from typing import Final, cast
 
 from aiohttp import StreamReader, web
 
-from api_gateway.edge import Edge
-from api_gateway.http_metrics import HttpMetrics
-from api_gateway.limits import HttpLimits
-from api_gateway.problems import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, raw_problem
 from shared.context import trace_of
-from shared.problems import Problem
+from shared.http.edge import Edge
+from shared.http.limits import HttpLimits
+from shared.http.metrics import HttpMetrics
+from shared.http.problems import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, Problem, raw_problem
 
 LINGER_SECONDS: Final = 2.0
 """How long a connection takes in the rest of a body that was refused, so that the client reads the answer."""

@@ -3,7 +3,7 @@
 import orjson
 from aiohttp import web
 
-from shared.negotiation import JSON
+from shared.http.negotiation import JSON
 
 
 def json_response(value: object) -> web.Response:

@@ -9,10 +9,10 @@ from typing import Final, cast
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api_gateway.connection import Connections
-from api_gateway.edge import Edge
-from api_gateway.http_metrics import HttpMetrics
-from api_gateway.limits import HttpLimits
+from shared.http.connection import Connections
+from shared.http.edge import Edge
+from shared.http.limits import HttpLimits
+from shared.http.metrics import HttpMetrics
 from shared.service.lifecycle import running
 
 BACKLOG: Final = 1_024

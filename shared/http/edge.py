@@ -10,16 +10,14 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from api_gateway.http_metrics import HttpMetrics
-from api_gateway.ports import NotDurable, OutboxFull
-from api_gateway.problems import EXPECTATION_FAILED, MALFORMED_REQUEST, NOT_DURABLE, OUTBOX_FULL
 from shared.context import logging_about, trace_of
 from shared.errors import StoreUnavailable
-from shared.logs import get_logger
-from shared.messages import Trace
-from shared.problems import (
+from shared.http.metrics import HttpMetrics
+from shared.http.problems import (
     CORRELATION_HEADER,
+    EXPECTATION_FAILED,
     INTERNAL,
+    MALFORMED_REQUEST,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     STORE_UNAVAILABLE,
@@ -27,6 +25,8 @@ from shared.problems import (
     printable,
     problem_response,
 )
+from shared.logs import get_logger
+from shared.messages import Trace
 
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"
@@ -68,7 +68,7 @@ class Edge:
             problem = error
         except web.HTTPException as error:
             problem = _routing_problem(error)
-        except (StoreUnavailable, OutboxFull, NotDurable) as error:
+        except StoreUnavailable as error:
             problem = _unavailable(error)
         except ConnectionError:
             problem = Problem(MALFORMED_REQUEST, "The client closed the connection.", closes=True)
@@ -104,15 +104,8 @@ def _routing_problem(error: web.HTTPException) -> Problem:
             return Problem(NOT_FOUND, "There is nothing at this path.")
 
 
-def _unavailable(error: StoreUnavailable | OutboxFull | NotDurable) -> Problem:
-    if isinstance(error, OutboxFull):
-        return Problem(OUTBOX_FULL, "Too many orders wait for a broker. Nothing was accepted: ask later.")
+def _unavailable(error: StoreUnavailable) -> Problem:
     log.warning("request refused", reason=str(error))
-    if isinstance(error, NotDurable):
-        return Problem(
-            NOT_DURABLE,
-            "No broker confirmed the order, and the store may forget it. Ask again with the same id.",
-        )
     return Problem(
         STORE_UNAVAILABLE,
         "The store did not answer in time. Whether anything was done is unknown: "
