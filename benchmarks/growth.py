@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from benchmarks.contestants import CLIENTS, WARM_UP_ORDERS, saturated
 from benchmarks.stage import Stage
-from orderctl import management
 from orderctl.native import processes
 from shared import keyspace
+from shared.messaging.rabbitmq.management import ask_management
 from shared.pipeline import ORDER_PROCESSOR
 
 BACKLOGS: Final = (1_000, 10_000, 100_000)
@@ -138,5 +138,5 @@ def leader_killed(stage: Stage) -> dict[str, Any]:
 
 def _leader(stage: Stage) -> str:
     page = f"/api/queues/%2F/{ORDER_PROCESSOR.queue}?columns=leader"
-    answer = management.ask_management(stage.cluster.rabbitmq_management_urls[0], page, 10.0)
-    return str(answer["leader"]).partition("@")[0]
+    answer = ask_management(stage.cluster.rabbitmq_management_urls[0], page, 10.0)
+    return str(answer["leader"])

@@ -3,8 +3,6 @@
 import asyncio
 import time
 
-import aiohttp
-
 from dashboard.app import build_app
 from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.actions import Drop, Redrive
@@ -12,7 +10,6 @@ from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
 from dashboard.overview.attention import node_faults, queue_faults
-from dashboard.overview.management import ManagementClient, vhost_of
 from dashboard.overview.store import RedisStoreReader
 from dashboard.overview.watch import BrokerWatch, Management
 from dashboard.settings import DashboardSettings
@@ -20,7 +17,9 @@ from shared import keyspace
 from shared.health import Health
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher
+from shared.messaging.rabbitmq.management import ManagementClient, vhost_of
 from shared.metrics import new_registry
+from shared.pipeline import QUORUM_SIZE
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.stock import StockReader
@@ -53,13 +52,12 @@ async def run(
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
-        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         told_by = management or ManagementClient(
-            session,
             common.rabbitmq_management_urls,
             vhost=vhost_of(common.rabbitmq_urls[0]),
             timeout_seconds=own.broker_timeout_seconds,
+            members_needed=QUORUM_SIZE,
         )
         brokers = BrokerWatch(told_by, pause_seconds=own.broker_poll_seconds)
         store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)

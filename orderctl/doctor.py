@@ -12,7 +12,6 @@ from rich.text import Text
 
 from orderctl.docker import engine
 from orderctl.embedded import MODE as EMBEDDED, PROCESS as EMBEDDED_PROCESS
-from orderctl.management import short_queues
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
@@ -21,6 +20,7 @@ from orderctl.native.services import SERVICES
 from orderctl.native.supervisor import NAME as SUPERVISOR
 from orderctl.native.system import MODE as NATIVE
 from orderctl.system import SystemStatus
+from shared.messaging.rabbitmq.management import quorum_queues, short_name
 
 LEAST_FREE_BYTES = 500 * 1024 * 1024
 
@@ -146,15 +146,21 @@ def _queues(status: SystemStatus) -> Iterator[Finding]:
     if not serving:
         return
     try:
-        short = short_queues(serving[0].management_url)
+        queues = quorum_queues(serving[0].management_url)
     except OSError as error:
         yield _fault(f"the queues could not be listed: {error}")
         return
-    for name, members in short.items():
-        held = ", ".join(sorted(members)) or "nobody"
-        yield _fault(f"{name} is held by {held} alone: it may not survive a node", "orderctl up grows it")
-    if not short:
-        yield _fine(f"every quorum queue has {len(NODE_NAMES)} members")
+    short = [queue for queue in queues if len(queue.members) < len(NODE_NAMES)]
+    leaderless = [queue for queue in queues if queue.is_leaderless]
+    for queue in leaderless:
+        yield _fault(f"{queue.name} has no leader: nothing goes in or out", "orderctl up")
+    for queue in short:
+        held = ", ".join(sorted(map(short_name, queue.members))) or "no node"
+        yield _fault(
+            f"{queue.name} is held by {held} alone: it may not survive a node", "orderctl up grows it"
+        )
+    if not short and not leaderless:
+        yield _fine(f"every quorum queue has a leader and {len(NODE_NAMES)} members")
 
 
 def _durability(status: SystemStatus) -> Iterator[Finding]:

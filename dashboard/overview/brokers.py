@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboard.overview.management import NodeRow, Observation, Probe, QueueRow
 from dashboard.overview.state import NodeState, NodeStatus, QueueState
+from shared.messaging.rabbitmq.management import NodeRow, Observation, Probe, QueueRow
 from shared.pipeline import QUORUM_SIZE
 
 

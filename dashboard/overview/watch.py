@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from dashboard.overview.brokers import Knowledge, judge_nodes, queue_states, silence
-from dashboard.overview.management import Observation
 from dashboard.overview.state import BrokerState
 from shared.logs import get_logger
+from shared.messaging.rabbitmq.management import Observation
 
 log = get_logger(__name__)
 

@@ -10,13 +10,13 @@ from orderctl.docker import provision
 from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part, settings
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
 from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.management import takes_clients, view
 from orderctl.native import redis
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
 from orderctl.native.services import SERVICES, Readiness, client_url, operations_url, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from shared.messaging.rabbitmq.management import running_together, takes_clients
 
 MODE = "docker"
 PARTS = (*NODE_NAMES, REDIS, *SERVICES)
@@ -234,13 +234,13 @@ class DockerSystem:
         credentials = f"{BROKER_USER}:{password}"
         amqp, management = self._ports[f"{node}.amqp"], self._ports[f"{node}.management"]
         management_url = f"http://{credentials}@{LOOPBACK}:{management}"
-        seen = view(management_url) if _runs(container) and takes_clients(amqp) else None
+        seen = running_together(management_url) if _runs(container) and takes_clients(amqp) else ()
         return NodeStatus(
             node=node,
             amqp_url=f"amqp://{credentials}@{LOOPBACK}:{amqp}/",
             management_url=management_url,
             pid=container.pid() if container else None,
-            running=seen is not None and node in seen.running,
+            running=node in seen,
         )
 
     def _redis_status(self, container: Container | None) -> RedisStatus:

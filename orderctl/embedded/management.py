@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 
-from dashboard.overview.management import NodeRow, Observation, Probe, QueueRow
 from orderctl.embedded import NODE
 from shared.messaging.memory import MemoryBroker
+from shared.messaging.rabbitmq.management import NodeRow, Observation, Probe, QueueRow
 from shared.pipeline import queues
 
 

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from orderctl import management
 from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.native import packages, processes, rabbitmq, redis
 from orderctl.native.formation import Formation
@@ -18,6 +17,13 @@ from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, REDIS, Ports, answers, node_ports, ports_from
 from orderctl.native.processes import ProcessRecord
 from orderctl.progress import Progress, Step, StepState, silent
+from shared.messaging.rabbitmq.management import (
+    ManagementUnavailable,
+    QueueRow,
+    quorum_queues,
+    running_together,
+    short_name,
+)
 
 PARTS = (*NODE_NAMES, REDIS)
 SERVER_PROGRAMS = ("beam.smp", "redis-server")
@@ -93,8 +99,8 @@ class NativeCluster:
         """The nodes that this one sees running; empty while it does not take clients itself."""
         if self.node_pid(node) is None or not answers(self.ports[f"{node}.amqp"]):
             return frozenset()
-        view = management.view(self.management_url(node))
-        return view.running if view and node in view.running else frozenset()
+        view = running_together(self.management_url(node))
+        return view if node in view else frozenset()
 
     def missing_peers(self, node: str) -> list[str]:
         """The other nodes without a process: a node that was not the last to stop waits for them."""
@@ -147,24 +153,25 @@ class NativeCluster:
 
     def grow_queues(self) -> list[str]:
         """Give every quorum queue a member on each node; returns the queues that were short of members."""
-        short: dict[str, frozenset[str]] = {}
+        short: list[QueueRow] = []
 
         def counted() -> bool:
             nonlocal short
             try:
-                short = management.short_queues(self.management_url(NODE_NAMES[0]))
-            except OSError:  # 500 while queues that have just come up are not listed yet
+                queues = quorum_queues(self.management_url(NODE_NAMES[0]))
+            except ManagementUnavailable:  # 500 while queues that have just come up are not listed yet
                 return False
+            short = [queue for queue in queues if len(queue.members) < len(NODE_NAMES)]
             return True
 
         if not self._until(counted, LISTED_SECONDS):
             raise self.failure(NODE_NAMES[0], f"its queues are not listed after {LISTED_SECONDS:.0f} s")
         for node in NODE_NAMES:
-            if any(node not in members for members in short.values()):
+            if any(node not in map(short_name, queue.members) for queue in short):
                 self._progress(Step(name="queues", state=StepState.WORKING, detail=f"growing onto {node}"))
                 command = ["rabbitmq-queues", "grow", rabbitmq.erlang_name(node), "all"]
                 rabbitmq.run_program(self.layout, node, self.ports, command)
-        return sorted(short)
+        return sorted(queue.name for queue in short)
 
     # --- one part ----------------------------------------------------------------------------------------
 

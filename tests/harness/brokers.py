@@ -8,24 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import aiormq
 
+from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 
 
 async def management(pipeline: Pipeline, path: str, method: str = "GET") -> Any:
     """Asks the first management API that answers."""
-    timeout = aiohttp.ClientTimeout(total=5)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        for url in pipeline.cluster.rabbitmq_management_urls:
-            try:
-                async with session.request(method, f"{url}/api/{path}") as answer:
-                    answer.raise_for_status()
-                    return await answer.json() if answer.content_type.endswith("json") else None
-            except (aiohttp.ClientError, TimeoutError):
-                continue
+    for url in pipeline.cluster.rabbitmq_management_urls:
+        with contextlib.suppress(ManagementUnavailable):
+            return await asyncio.to_thread(ask_management, url, f"/api/{path}", 5.0, method)
     raise AssertionError("no management API answers")
 
 

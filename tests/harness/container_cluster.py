@@ -25,11 +25,11 @@ from testcontainers.core.network import Network
 
 from orderctl.docker.images import image
 from orderctl.errors import PartFailedError
-from orderctl.management import takes_clients, view
 from orderctl.native import processes, redis as native_redis
 from orderctl.native.formation import LEFT_OUT_SECONDS, left_out
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, ports_from
+from shared.messaging.rabbitmq.management import running_together, takes_clients
 from tests.harness.clusters import NODES, PARTS, RABBITMQ_CONF, free_port_base
 from tests.harness.stores import RedisServer, free_port
 
@@ -101,8 +101,8 @@ class ContainerCluster:
         """See ``Cluster``."""
         if not takes_clients(self.ports[f"{node}.amqp"]):
             return frozenset()
-        found = view(self.management_url(node))
-        return found.running if found and node in found.running else frozenset()
+        found = running_together(self.management_url(node))
+        return found if node in found else frozenset()
 
     # --- the whole cluster -------------------------------------------------------------------------------
 

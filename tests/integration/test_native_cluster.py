@@ -1,17 +1,14 @@
 """The private cluster survives whatever is done to its processes, and leaves none behind."""
 
-import http.client
-import json
-from base64 import b64encode
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from orderctl.management import ask_management, short_queues
 from orderctl.native import processes, redis
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.ports import NODE_NAMES
+from shared.messaging.rabbitmq.management import ask_management, list_queues, quorum_queues, short_name
 from tests.harness.native_cluster import native_cluster
 
 pytestmark = [pytest.mark.broker, pytest.mark.native]
@@ -34,19 +31,19 @@ def whole(cluster: NativeCluster) -> None:
 
 def declare_alone(cluster: NativeCluster, name: str) -> None:
     """Declare a quorum queue with one member, as happens before a cluster has formed."""
-    connection = http.client.HTTPConnection("127.0.0.1", cluster.ports["rabbitmq1.management"], timeout=10)
-    credentials = b64encode(b"guest:guest").decode()
-    body = json.dumps({"durable": True, "arguments": ARGUMENTS})
-    connection.request(
-        "PUT", f"/api/queues/%2F/{name}", body=body, headers={"Authorization": f"Basic {credentials}"}
-    )
-    assert connection.getresponse().read() == b""
-    connection.close()
+    url, body = cluster.management_url("rabbitmq1"), {"durable": True, "arguments": ARGUMENTS}
+    assert ask_management(url, f"/api/queues/%2F/{name}", 10.0, "PUT", body) is None
 
 
 def queue_names(cluster: NativeCluster) -> set[str]:
     """The queues that the cluster knows."""
-    return {queue["name"] for queue in ask_management(cluster.management_url("rabbitmq1"), "/api/queues")}
+    return {queue.name for queue in list_queues(cluster.management_url("rabbitmq1"))}
+
+
+def members_of(cluster: NativeCluster, name: str) -> set[str]:
+    """The nodes that hold a queue."""
+    queues = {queue.name: queue for queue in quorum_queues(cluster.management_url("rabbitmq1"))}
+    return set(map(short_name, queues[name].members))
 
 
 def test_recorded_pids_are_the_servers_themselves(cluster: NativeCluster) -> None:
@@ -96,9 +93,9 @@ def test_after_all_were_killed_none_serves_alone(cluster: NativeCluster) -> None
 def test_a_queue_with_one_member_is_grown_to_three(cluster: NativeCluster) -> None:
     """A queue that was declared too early survives the loss of a node after the next start."""
     declare_alone(cluster, "early.bird")
-    assert len(short_queues(cluster.management_url("rabbitmq1"))["early.bird"]) == 1
+    assert members_of(cluster, "early.bird") == {"rabbitmq1"}
     assert cluster.grow_queues() == ["early.bird"]
-    assert short_queues(cluster.management_url("rabbitmq1")) == {}
+    assert members_of(cluster, "early.bird") == set(NODE_NAMES)
 
 
 def test_redis_keeps_what_it_acknowledged(cluster: NativeCluster) -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from dashboard.overview.brokers import Knowledge, judge_nodes
-from dashboard.overview.management import NodeRow, Observation, Probe, QueueRow
 from dashboard.overview.state import NodeStatus
 from dashboard.overview.watch import BrokerWatch
+from shared.messaging.rabbitmq.management import NodeRow, Observation, Probe, QueueRow
 
 NAMES = ("a@localhost", "b@localhost", "c@localhost")
 RUNNING, NOT_RUNNING = NodeStatus.RUNNING, NodeStatus.NOT_RUNNING
@@ -28,6 +28,7 @@ def seen(answering: str, listed: str | None) -> Observation:
         ],
         nodes=None if listed is None else tuple(NodeRow(name, running=name[0] in listed) for name in NAMES),
         queues=None if listed is None else (QueueRow("orders.queue", consumers=1),),
+        members_needed=3,
     )
 
 
@@ -81,7 +82,7 @@ def test_alarms_are_those_of_nodes_that_run() -> None:
         NodeRow("c@localhost", running=False, mem_alarm=True),
     )
     probes = seen("abc", None).probes
-    known = Knowledge.nothing().after(Observation(probes=probes, nodes=rows, queues=()))
+    known = Knowledge.nothing().after(Observation(probes=probes, nodes=rows, queues=(), members_needed=3))
     assert [list(state.alarms) for state in judge_nodes(known)] == [["memory", "disk"], ["partition"], []]
 
 

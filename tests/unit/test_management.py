@@ -1,16 +1,22 @@
 """Asking RabbitMQ's management interface, played by servers that refuse, hang and talk nonsense."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from dashboard.overview.management import ManagementClient, NodeRow, Observation, QueueRow, vhost_of
+from shared.messaging.rabbitmq.management import (
+    ManagementClient,
+    NodeRow,
+    Observation,
+    QueueRow,
+    partitioned_off,
+    vhost_of,
+)
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TIMEOUT_SECONDS = 0.3
@@ -68,9 +74,9 @@ async def serving(answers: Mapping[str, Answer]) -> AsyncIterator[str]:
 
 async def observed(*endpoints: str, vhost: str = "/") -> Observation:
     """One round over these endpoints."""
-    async with aiohttp.ClientSession() as session:
-        urls = [f"http://guest:pass@{endpoint}" for endpoint in endpoints]
-        return await ManagementClient(session, urls, vhost=vhost, timeout_seconds=TIMEOUT_SECONDS).observe()
+    urls = [f"http://guest:pass@{endpoint}" for endpoint in endpoints]
+    client = ManagementClient(urls, vhost=vhost, timeout_seconds=TIMEOUT_SECONDS, members_needed=3)
+    return await client.observe()
 
 
 async def test_a_cluster_tells_of_itself_its_nodes_and_its_queues() -> None:
@@ -168,3 +174,55 @@ async def test_where_nobody_answers_nothing_is_known() -> None:
 def test_the_virtual_host_is_that_of_the_broker_url(url: str, vhost: str) -> None:
     """Decoded; the default one where the URL names none."""
     assert vhost_of(url) == vhost
+
+
+@pytest.mark.parametrize(
+    ("noted", "off"),
+    [
+        ({"one": (), "two": (), "three": ()}, set()),
+        ({"one": ("three",), "two": (), "three": ()}, {"three"}),
+        ({"one": ("three",), "two": (), "three": ("one",)}, {"three"}),
+        ({"one": ("three",), "two": ("three",), "three": ("one", "two")}, {"three"}),
+        ({"one": ("two", "three"), "two": (), "three": ()}, {"one"}),
+        ({"one": ("two",), "two": ("three",), "three": ("one",)}, {"three", "two"}),
+    ],
+    ids=["whole", "one says so", "both say so", "cut off from both", "it says so of both", "all apart"],
+)
+def test_the_fewest_nodes_that_explain_it_are_off(noted: Mapping[str, Sequence[str]], off: set[str]) -> None:
+    """So that as few as can be are started again."""
+    assert partitioned_off(noted) == off
+
+
+@pytest.mark.parametrize(
+    ("queue", "leaderless"),
+    [
+        (QueueRow("q", members=("a", "b", "c"), online=("a", "b"), leader="a", state="running"), False),
+        (QueueRow("q", members=("a", "b", "c"), online=("a",), leader="a", state="running"), True),
+        (QueueRow("q", members=("a", "b", "c"), online=(), leader="a", state="down"), True),
+        (QueueRow("q", members=("a", "b", "c"), online=("a", "b", "c"), leader=None), True),
+        (QueueRow("q", members=("a", "b", "c"), online=("a", "b", "c"), leader="a", state="minority"), True),
+        (QueueRow("q", members=("a",), online=("a",), leader="a"), False),
+        (QueueRow("just declared"), False),
+    ],
+    ids=[
+        "one offline",
+        "two offline",
+        "all dead",
+        "none elected",
+        "by its own word",
+        "one of one",
+        "unknown",
+    ],
+)
+def test_a_queue_leads_only_with_a_majority(queue: QueueRow, leaderless: bool) -> None:
+    """Members that are listed and do not run, as after a full disk, are none."""
+    assert queue.is_leaderless is leaderless
+
+
+@pytest.mark.parametrize("document", [{"error": "x"}, [1], [{"running": True}], "nodes", 5])
+async def test_json_that_is_no_list_of_rows_is_no_answer(document: Any) -> None:
+    """Another program on the port, or another version."""
+    async with serving({**WHOLE, "/api/nodes": says(document)}) as server:
+        seen = await observed(server)
+    assert seen.nodes is None
+    assert seen.queues is not None
