@@ -1,4 +1,4 @@
-# One image for the four services and orderctl:  docker build -t order-pipeline:local .
+# One image for all services and orderctl:  docker build -t order-pipeline:local .
 #
 # Where no package index can be reached from a build, put the wheels into ./wheels first (deploy/offline/wheels fetches them).
 ARG PYTHON_IMAGE=python:3.13.5-slim

@@ -28,6 +28,7 @@ from shared.messages import (
     Trace,
     encode,
     event_time,
+    type_name,
 )
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.rabbitmq.connection import open_channel
@@ -117,7 +118,7 @@ class TwoHops:
             self._all.set()
 
     async def _publish(self, data: type[EventData], body: bytes) -> None:
-        route = ROUTES[data]
+        route = ROUTES[type_name(data)]
         if self._ours is not None:
             await self._ours.publish(
                 OutgoingMessage(

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from shared.services import SERVICES
+
 DASHBOARD: Final = Path(__file__).parent / "grafana" / "dashboards" / "pipeline.json"
-JOBS: Final = {"api_gateway", "order_processor", "notifier", "dashboard", "rabbitmq", "prometheus"}
+JOBS: Final = {*SERVICES, "rabbitmq", "prometheus"}
 PATIENCE_SECONDS: Final = 60.0
 
 

@@ -16,11 +16,11 @@ from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, NODE_NAMES
-from orderctl.native.services import SERVICES
 from orderctl.native.supervisor import NAME as SUPERVISOR
 from orderctl.native.system import MODE as NATIVE
 from orderctl.system import SystemStatus
 from shared.messaging.rabbitmq.management import quorum_queues, short_name
+from shared.services import SERVICES
 
 LEAST_FREE_BYTES = 500 * 1024 * 1024
 

@@ -19,9 +19,9 @@ from orderctl.embedded.system import EmbeddedSystem
 from orderctl.errors import ModeUnavailableError, OrderctlError
 from orderctl.native import packages
 from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, chosen_data_dir, default_data_dir, project_root
-from orderctl.native.services import SERVICES
 from orderctl.native.system import NativeSystem
 from orderctl.system import System
+from shared.services import SERVICES
 
 
 class Mode(StrEnum):

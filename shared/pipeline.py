@@ -15,15 +15,14 @@
            ▼             ▼
        customer     notifier.dead
 
-Topology, routers, documentation and tests derive from the declarations below. Queue arguments can never
-change under the same name on kept data (the broker answers 406), so they are settled here for good.
+A consumer more is a row of CONSUMPTIONS and a package of its name. Topology, routers, the registry of
+services, documentation and tests derive from the declarations below. Queue arguments can never change under
+the same name on kept data (the broker answers 406), so they are settled here for good.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
 
 RETRY_TIERS_SECONDS: Final = (1, 5, 30, 120, 600)
 QUORUM_SIZE: Final = 3
@@ -60,12 +59,33 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumption:
-    """One service's input: its queue, and where its failed messages wait or end."""
+    """One row of the map: a service that consumes, what it gets, and what its queues and settings are called.
+
+    A message of ``exchange`` whose key matches ``routing_key`` reaches it. The names of its queues begin with
+    ``queues``, those of its environment variables with ``settings``.
+    """
 
     service: str
-    queue: str
-    dead_queue: str
-    retry_prefix: str
+    exchange: Exchange
+    routing_key: str
+    queues: str
+    settings: str
+    operations_port: int
+
+    @property
+    def queue(self) -> str:
+        """Where its messages arrive."""
+        return f"{self.queues}.queue"
+
+    @property
+    def dead_queue(self) -> str:
+        """Where those end that cannot succeed."""
+        return f"{self.queues}.dead"
+
+    @property
+    def retry_prefix(self) -> str:
+        """What the names of its retry tiers begin with."""
+        return f"{self.queues}.retry"
 
     def retry_queue(self, tier_seconds: int) -> str:
         """The queue in which a message waits ``tier_seconds`` at the longest before it comes back."""
@@ -84,24 +104,45 @@ ORDERS_EXCHANGE: Final = Exchange(name="orders.direct", type="direct")
 EVENTS_EXCHANGE: Final = Exchange(name="orders.topic", type="topic")
 EXCHANGES: Final = (ORDERS_EXCHANGE, EVENTS_EXCHANGE)
 
-ORDER_PROCESSOR: Final = Consumption(
-    service="order_processor", queue="orders.queue", dead_queue="orders.dead", retry_prefix="orders.retry"
+CONSUMPTIONS: Final = (
+    Consumption(
+        service="order_processor",
+        exchange=ORDERS_EXCHANGE,
+        routing_key="order.placed",
+        queues="orders",
+        settings="PROCESSOR",
+        operations_port=9101,
+    ),
+    Consumption(
+        service="notifier",
+        exchange=EVENTS_EXCHANGE,
+        routing_key="order.*",
+        queues="notifier",
+        settings="NOTIFIER",
+        operations_port=9102,
+    ),
 )
-NOTIFIER: Final = Consumption(
-    service="notifier", queue="notifier.queue", dead_queue="notifier.dead", retry_prefix="notifier.retry"
-)
-CONSUMPTIONS: Final = (ORDER_PROCESSOR, NOTIFIER)
 
-BINDINGS: Final = (
-    Binding(exchange=ORDERS_EXCHANGE.name, queue=ORDER_PROCESSOR.queue, routing_key="order.placed"),
-    Binding(exchange=EVENTS_EXCHANGE.name, queue=NOTIFIER.queue, routing_key="order.*"),
+BINDINGS: Final = tuple(
+    Binding(exchange=each.exchange.name, queue=each.queue, routing_key=each.routing_key)
+    for each in CONSUMPTIONS
 )
 
-ROUTES: Final[Mapping[type[EventData], Route]] = {
-    OrderPlaced: Route(exchange=ORDERS_EXCHANGE.name, routing_key="order.placed"),
-    OrderCreated: Route(exchange=EVENTS_EXCHANGE.name, routing_key="order.created"),
-    OrderRejected: Route(exchange=EVENTS_EXCHANGE.name, routing_key="order.rejected"),
+ROUTES: Final[Mapping[str, Route]] = {
+    "order.placed.v1": Route(exchange=ORDERS_EXCHANGE.name, routing_key="order.placed"),
+    "order.created.v1": Route(exchange=EVENTS_EXCHANGE.name, routing_key="order.created"),
+    "order.rejected.v1": Route(exchange=EVENTS_EXCHANGE.name, routing_key="order.rejected"),
 }
+"""By the type of the event."""
+
+
+def consumption_of(service: str) -> Consumption:
+    """The row of one service."""
+    return next(each for each in CONSUMPTIONS if each.service == service)
+
+
+ORDER_PROCESSOR: Final = consumption_of("order_processor")
+NOTIFIER: Final = consumption_of("notifier")
 
 
 def queues() -> Sequence[Queue]:

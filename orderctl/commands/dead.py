@@ -14,6 +14,7 @@ from orderctl.dead_letters import DeadLetterClient, connect, dashboard_token, da
 from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
 from orderctl.errors import OrderctlError
 from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, err, out, print_json, readable_errors
+from shared.pipeline import CONSUMPTIONS
 
 app = typer.Typer(help="Look into dead letters, send them back, or drop them.", no_args_is_help=True)
 
@@ -40,7 +41,10 @@ OlderThan = Annotated[
 YoungerThan = Annotated[
     str | None, typer.Option(help="Only those that died less long ago.", show_default=False)
 ]
-Queue = Annotated[str | None, typer.Option(help="orders.dead or notifier.dead.", show_default=False)]
+Queue = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(each.dead_queue for each in CONSUMPTIONS)}.", show_default=False),
+]
 
 
 @app.command("list")

@@ -6,13 +6,15 @@ import typer
 
 from orderctl.commands.options import DataDir
 from orderctl.modes import current_system
+from orderctl.native.ports import NODE_NAMES, REDIS
 from orderctl.terminal import out, readable_errors
+from shared.services import SERVICES
 
 Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="rabbitmq1, rabbitmq2, rabbitmq3, redis, api_gateway, order_processor, notifier or dashboard.",
+        help=f"{', '.join((*NODE_NAMES, REDIS, *SERVICES))}.",
         show_default=False,
     ),
 ]

@@ -15,7 +15,7 @@ from orderctl.docker.images import source_digest
 from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, REDIS, Ports
-from orderctl.native.services import SERVICES
+from shared.services import SERVICES
 
 FILES = ("docker-compose.yml", "deploy/docker-compose.orderctl.yml")
 PROJECT = "order-pipeline"

@@ -13,10 +13,11 @@ from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.native import redis
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
-from orderctl.native.services import SERVICES, Readiness, client_url, operations_url, readiness_of, spec_of
+from orderctl.native.services import Readiness, client_url, operations_url, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
 from shared.messaging.rabbitmq.management import running_together, takes_clients
+from shared.services import SERVICES
 
 MODE = "docker"
 PARTS = (*NODE_NAMES, REDIS, *SERVICES)
@@ -216,7 +217,7 @@ class DockerSystem:
         spec = spec_of(name)
         answer = Readiness(ready=False, reason="not running")
         if container is not None and container.running:
-            if self._ports[spec.operations_port] in container.published:
+            if self._ports[spec.operations_port_name] in container.published:
                 answer = readiness_of(spec, self._ports)
             else:
                 answer = Readiness(ready=container.healthy, reason=container.health)

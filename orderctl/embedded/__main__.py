@@ -12,8 +12,8 @@ from orderctl.embedded import MODE
 from orderctl.embedded.logs import logs_by_service
 from orderctl.embedded.process import EmbeddedSettings, run
 from orderctl.native.layout import Layout
-from orderctl.native.services import SERVICES
 from shared.service.lifecycle import run_service
+from shared.services import SERVICES
 from shared.settings import CommonSettings, load
 
 

@@ -18,7 +18,6 @@ from orderctl.native.ports import LOOPBACK, REDIS
 from orderctl.native.services import (
     DRAIN_GRACE_SECONDS,
     READY_SECONDS,
-    SERVICES,
     Readiness,
     client_url,
     operations_url,
@@ -28,6 +27,7 @@ from orderctl.native.services import (
 )
 from orderctl.progress import Progress, Step, StepState, note
 from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from shared.services import SERVICES
 
 POLL_SECONDS: Final = 0.05
 

@@ -21,6 +21,7 @@ from orderctl.errors import PortTakenError
 from orderctl.native import processes
 from orderctl.native.layout import Layout
 from orderctl.progress import Progress, note, silent
+from shared.services import SERVICES
 
 GIVEN_BACK_SECONDS = 1.0  # a port of a process that was killed just now may still be on its way back
 LOOPBACK = "127.0.0.1"
@@ -36,11 +37,7 @@ WELL_KNOWN_PORTS: Mapping[str, int] = {
     **{f"rabbitmq{number}.management": 15671 + number for number in (1, 2, 3)},
     **{f"rabbitmq{number}.prometheus": 15691 + number for number in (1, 2, 3)},
     **{f"rabbitmq{number}.distribution": 25671 + number for number in (1, 2, 3)},
-    "api_gateway.http": 8080,
-    "api_gateway.ops": 9100,
-    "order_processor.ops": 9101,
-    "notifier.ops": 9102,
-    "dashboard.http": 8081,
+    **{name: port for service in SERVICES.values() for name, port in service.default_ports.items()},
 }
 
 

@@ -1,4 +1,4 @@
-"""The four services as processes of this machine: their ports, their environment, their readiness.
+"""The services as processes of this machine: their ports, their environment, their readiness.
 
 `NativeServices` starts a process when it is told to and never by itself; keeping them running is the
 supervisor's work. Tests use it directly, with a failpoint or a shorter drain as an override.
@@ -19,41 +19,10 @@ from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
 from shared.health import PROCESS_HEADER
+from shared.services import SERVICES, Service
 
 DRAIN_GRACE_SECONDS = 30.0
 READY_SECONDS = 45.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSpec:
-    """One service: the module that is run, the prefix of its settings, and which ports it has."""
-
-    name: str
-    prefix: str
-    serves_clients: bool
-    has_operations_port: bool = True
-
-    @property
-    def ports(self) -> Mapping[str, str]:
-        """Each setting that takes a port, with the name of that port."""
-        client = {f"{self.prefix}_PORT": f"{self.name}.http"} if self.serves_clients else {}
-        return client | ({f"{self.prefix}_OPS_PORT": f"{self.name}.ops"} if self.has_operations_port else {})
-
-    @property
-    def operations_port(self) -> str:
-        """The name of the port with `/readyz` and `/metrics`."""
-        return f"{self.name}.ops" if self.has_operations_port else f"{self.name}.http"
-
-
-SERVICES: Mapping[str, ServiceSpec] = {
-    spec.name: spec
-    for spec in (
-        ServiceSpec(name="api_gateway", prefix="GATEWAY", serves_clients=True),
-        ServiceSpec(name="order_processor", prefix="PROCESSOR", serves_clients=False),
-        ServiceSpec(name="notifier", prefix="NOTIFIER", serves_clients=False),
-        ServiceSpec(name="dashboard", prefix="DASHBOARD", serves_clients=True, has_operations_port=False),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,21 +154,23 @@ def ports_of(layout: Layout, chosen: Mapping[str, int]) -> Ports:
     )
 
 
-def client_url(spec: ServiceSpec, ports: Ports) -> str | None:
+def client_url(spec: Service, ports: Ports) -> str | None:
     """Where clients reach a service on these ports; None for one that has none."""
     return f"http://{LOOPBACK}:{ports[f'{spec.name}.http']}" if spec.serves_clients else None
 
 
-def operations_url(spec: ServiceSpec, ports: Ports) -> str:
+def operations_url(spec: Service, ports: Ports) -> str:
     """Where its `/readyz` and `/metrics` are."""
-    return f"http://{LOOPBACK}:{ports[spec.operations_port]}"
+    return f"http://{LOOPBACK}:{ports[spec.operations_port_name]}"
 
 
 def readiness_of(
-    spec: ServiceSpec, ports: Ports, timeout_seconds: float = 2.0, *, pid: int | None = None
+    spec: Service, ports: Ports, timeout_seconds: float = 2.0, *, pid: int | None = None
 ) -> Readiness:
     """Ask a service that runs on these ports, as this process if one is given; never raises."""
-    connection = http.client.HTTPConnection(LOOPBACK, ports[spec.operations_port], timeout=timeout_seconds)
+    connection = http.client.HTTPConnection(
+        LOOPBACK, ports[spec.operations_port_name], timeout=timeout_seconds
+    )
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -220,7 +191,7 @@ def readiness_of(
     return Readiness(ready=True)
 
 
-def spec_of(name: str) -> ServiceSpec:
+def spec_of(name: str) -> Service:
     """The service of this name; raises UnknownPartError."""
     try:
         return SERVICES[name]

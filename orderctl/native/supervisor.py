@@ -25,7 +25,8 @@ from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES
 from orderctl.native.processes import ProcessRecord
-from orderctl.native.services import SERVICES, NativeServices
+from orderctl.native.services import NativeServices
+from shared.services import SERVICES
 
 NAME = "supervisor"
 POLL_SECONDS = 0.2

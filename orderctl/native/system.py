@@ -11,9 +11,10 @@ from orderctl.native import packages, processes, redis, supervisor
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.layout import Layout
 from orderctl.native.ports import NODE_NAMES, REDIS
-from orderctl.native.services import READY_SECONDS, SERVICES, NativeServices, ports_of
+from orderctl.native.services import READY_SECONDS, NativeServices, ports_of
 from orderctl.progress import Progress, Step, StepState, silent
 from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from shared.services import SERVICES
 
 MODE = "native"
 PICK_UP_SECONDS = 12.0

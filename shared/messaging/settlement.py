@@ -94,7 +94,7 @@ class Settlement:
 
 def message_of(event: Event[EventData]) -> OutgoingMessage:
     """The event as a message on its route."""
-    route = ROUTES[type(event.data)]
+    route = ROUTES[event.type]
     headers: dict[str, HeaderValue] = (
         {TRACEPARENT: event.trace.traceparent} if event.trace.traceparent else {}
     )

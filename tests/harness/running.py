@@ -8,8 +8,9 @@ import aiohttp
 import redis as blocking_redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from orderctl.native.services import SERVICES, NativeServices
+from orderctl.native.services import NativeServices
 from shared import keyspace
+from shared.services import SERVICES
 from shared.settings import CommonSettings
 from tests.harness.clusters import NODES, Cluster
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orderctl.embedded import WARNING
 from orderctl.native import processes
 from orderctl.native.ports import is_free
-from orderctl.native.services import SERVICES
+from shared.services import SERVICES
 from tests.harness.terminal import Operator
 from tests.harness.workers import worker_number
 

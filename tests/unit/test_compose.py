@@ -11,15 +11,16 @@ import yaml
 
 from orderctl.native import packages, redis
 from orderctl.native.layout import Layout
-from shared.pipeline import QUORUM_SIZE
-from tests.unit.test_documentation import SETTINGS, variables
+from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE
+from shared.services import SERVICES as REGISTRY
+from shared.settings import CommonSettings
+from tests.harness.settings import settings_of, variables
 
 ROOT = Path(__file__).parents[2]
 SERVICES: Mapping[str, Mapping[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
     "services"
 ]
-OURS = ("api_gateway", "order_processor", "notifier", "dashboard")
-WORKERS = ("order_processor", "notifier")
+WORKERS = tuple(each.service for each in CONSUMPTIONS)
 BROKERS = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 DRAIN_SECONDS = 20
 LOG_MEGABYTES = 60
@@ -52,14 +53,14 @@ def test_a_worker_can_be_scaled(name: str) -> None:
     assert not {"ports", "container_name", "hostname"} & SERVICES[name].keys()
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_a_service_is_given_settings_that_it_reads(name: str) -> None:
     """A name that nobody reads would be a setting that does nothing."""
-    known = {variable for settings in SETTINGS for variable in variables(settings)}
+    known = variables(CommonSettings) | variables(settings_of(REGISTRY[name]))
     assert SERVICES[name]["environment"].keys() - known == FOR_COMPOSE_ALONE
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_a_service_waits_for_the_cluster_and_may_drain(name: str) -> None:
     """It begins when all three brokers and the store are healthy, and has longer to end than it needs."""
     service = SERVICES[name]
@@ -68,14 +69,6 @@ def test_a_service_waits_for_the_cluster_and_may_drain(name: str) -> None:
     }
     assert waits_for == {*BROKERS, "redis"}
     assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_service_is_asked_where_it_answers(name: str) -> None:
-    """The health check's port is the one on which this service is told to serve its readiness."""
-    environment = SERVICES[name]["environment"]
-    served = {value for variable, value in environment.items() if re.fullmatch(r"\w+_OPS_PORT", variable)}
-    assert {environment["READY_PORT"]} == (served or {environment["DASHBOARD_PORT"]})
 
 
 @pytest.mark.parametrize("name", BROKERS)

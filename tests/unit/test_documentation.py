@@ -5,20 +5,12 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from api_gateway.settings import GatewaySettings
-from dashboard.settings import DashboardSettings
-from notifier.settings import NotifierSettings
-from order_processor.settings import ProcessorSettings
+from shared.services import SERVICES
 from shared.settings import CommonSettings
+from tests.harness.settings import settings_of, variables
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = (CommonSettings, GatewaySettings, ProcessorSettings, NotifierSettings, DashboardSettings)
-
-
-def variables(settings: type[BaseSettings]) -> set[str]:
-    """The environment variables that a settings class reads."""
-    prefix = settings.model_config.get("env_prefix", "")
-    return {f"{prefix}{field}".upper() for field in settings.model_fields}
+SETTINGS: tuple[type[BaseSettings], ...] = (CommonSettings, *map(settings_of, SERVICES.values()))
 
 
 @pytest.mark.parametrize("document", [".env.example", "README.md"])
@@ -30,7 +22,7 @@ def test_every_setting_is_documented(document: str, settings: type[BaseSettings]
 
 
 def test_the_example_sets_nothing_that_is_not_read() -> None:
-    """What .env.example offers exists, with the default that it shows."""
+    """What .env.example offers exists."""
     known = {name for settings in SETTINGS for name in variables(settings)}
     lines = (ROOT / ".env.example").read_text().splitlines()
     offered = {
@@ -39,3 +31,13 @@ def test_the_example_sets_nothing_that_is_not_read() -> None:
         if "=" in line and " " not in line.partition("=")[0]
     }
     assert offered - known == set()
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda each: each.__name__)
+def test_the_example_shows_the_defaults(
+    settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied as it is, .env.example changes nothing."""
+    for name in variables(settings):
+        monkeypatch.delenv(name, raising=False)
+    assert settings(_env_file=ROOT / ".env.example") == settings(_env_file=None)

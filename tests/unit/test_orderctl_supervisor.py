@@ -12,8 +12,9 @@ from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout
 from orderctl.native.processes import ProcessRecord
-from orderctl.native.services import SERVICES, NativeServices
+from orderctl.native.services import NativeServices
 from orderctl.native.supervisor import PAUSES_SECONDS, STEADY_SECONDS, Supervisor
+from shared.services import SERVICES
 
 
 class Clock:
