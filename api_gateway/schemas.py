@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.http.problems import FieldError
 from shared.keyspace import OrderStatus
+from shared.mailboxes import mailbox
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity
 from shared.redis.records import OrderRecord
 
@@ -18,7 +19,18 @@ OptionalId = Annotated[
     Identifier | None,
     Field(description="The order's id. May be left out only when an Idempotency-Key header is sent."),
 ]
-OptionalEmail = Annotated[EmailAddress | None, Field(description="Where to send the confirmation.")]
+
+
+def _deliverable(address: str) -> str:
+    """The address as it was sent. Raises ValueError where no letter could ever go there."""
+    mailbox(address)
+    return address
+
+
+OptionalEmail = Annotated[
+    Annotated[EmailAddress, AfterValidator(_deliverable)] | None,
+    Field(description="Where to send the confirmation; an address that needs no quoting."),
+]
 
 
 class _Body(BaseModel):

@@ -118,7 +118,9 @@ def _message(fault: ErrorDetails) -> str:
     kind, location = fault["type"], fault["loc"]
     if kind == "missing" and location == ("items",):
         return "is required (or sku and qty, for an order of one item)"
+    if location == ("email",) and kind in ("string_pattern_mismatch", "value_error"):
+        return "must be an e-mail address that a letter can be sent to"
     if kind == "string_pattern_mismatch":
-        return "must be an e-mail address" if location == ("email",) else IDENTIFIER_RULE
+        return IDENTIFIER_RULE
     template = _MESSAGES.get(kind)
     return template.format(**fault.get("ctx", {})) if template else fault["msg"]

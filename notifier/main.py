@@ -10,7 +10,6 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from notifier.handlers import NotificationHandler
-from notifier.mailboxes import named_mailbox
 from notifier.ports import Sender
 from notifier.senders.addressed import AddressedSender
 from notifier.senders.log import LogSender
@@ -20,6 +19,7 @@ from notifier.senders.smtp_connections import MailServer, SmtpConnections
 from notifier.settings import NotifierSettings
 from notifier.store import RedisNotificationStore
 from shared.health import Check
+from shared.mailboxes import named_mailbox
 from shared.messages import OrderCreated, OrderRejected
 from shared.pipeline import NOTIFIER
 from shared.redis.client import Redis

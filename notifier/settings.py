@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import FilePath, SecretStr, field_validator, model_validator
 
-from notifier.mailboxes import named_mailbox
+from shared.mailboxes import named_mailbox
 from shared.service.worker import WorkerSettings
 from shared.settings import Count, Port, Seconds, is_loopback, settings_config
 

@@ -12,7 +12,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from notifier.domain import Notification
-from notifier.mailboxes import Mailbox
+from shared.mailboxes import Mailbox
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 

@@ -5,10 +5,10 @@ from typing import Final
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
 from notifier.domain import Notification
-from notifier.mailboxes import Mailbox, mailbox
 from notifier.senders.mail import Letters
 from notifier.senders.smtp_connections import SmtpConnections, said
 from shared.errors import PermanentError, PipelineError, RetryableError
+from shared.mailboxes import Mailbox, mailbox
 
 CLOSING: Final = 421
 LOGIN_CODES: Final = frozenset({530, 534, 535, 538})

@@ -16,9 +16,9 @@ from typing import Final, Literal
 
 from aiosmtplib import SMTP, SMTPException
 
-from notifier.mailboxes import Mailbox
 from shared.errors import PermanentError, SenderUnavailable
 from shared.logs import get_logger
+from shared.mailboxes import Mailbox
 
 IDLE_SECONDS: Final = 20.0
 """An unused connection is closed after this long, before servers or firewalls between do so unasked."""

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from notifier.domain import Notification, notification_of
-from notifier.mailboxes import Mailbox, named_mailbox
 from notifier.senders.mail import Letters
 from notifier.senders.smtp import SmtpSender
 from notifier.senders.smtp_connections import MailServer, SmtpConnections
+from shared.mailboxes import Mailbox, named_mailbox
 from tests.harness.examples import an_order, created
 from tests.harness.smtp_sink import LOOPBACK, SmtpSink
 

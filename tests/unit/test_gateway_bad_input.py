@@ -138,6 +138,56 @@ async def test_a_long_unknown_field_is_cut(served: Gateway) -> None:
     assert len(await answer.read()) < 2_000
 
 
+@pytest.mark.parametrize(
+    "email",
+    [
+        "a,b@x.example",
+        "a;b@x.example",
+        '"a b"@x.example',
+        '"a"@x.example',
+        "a(comment)@x.example",
+        "a@x.example(comment)",
+        "Ann<a@x.example>",
+        "a:b@x.example",
+        "a@b@x.example",
+        ".a@x.example",
+        "a.@x.example",
+        "a..b@x.example",
+        "a\\b@x.example",
+        "a@[127.0.0.1]",
+        "a@x.example.",
+        "a@x..example",
+        "a@-x.example",
+        "a@x_y.example",
+        f"{'a' * 65}@x.example",
+        f"{'ä' * 33}@x.example",
+        f"a@{'x' * 64}.example",
+        "a\u202eb@x.example",
+        "a\u200b@x.example",
+        "a\u2028b@x.example",
+        "=?utf-8?q?b=40y.example?=@x.example",
+    ],
+)
+async def test_an_address_that_no_letter_can_reach_is_refused(served: Gateway, email: str) -> None:
+    """Taken, the order would end as a dead letter of the notifier, which judges by the same function."""
+    problem = await problem_of(await served.post(order(email=email)))
+    assert (problem["status"], [error["field"] for error in problem["errors"]]) == (422, ["email"])
+
+
+async def test_addresses_that_letters_can_reach_are_taken() -> None:
+    """As they were sent: the fingerprint and the order keep what the client wrote."""
+    async with gateway() as served:
+        addresses = [
+            "o'neil+tag@sub.x.example",
+            "root@localhost",
+            "a@EXÄMPLE.example",
+            f"{'a' * 64}@x.example",
+        ]
+        for number, email in enumerate(addresses):
+            assert (await served.post(order(id=f"o{number}", email=email))).status == 202
+        assert [placement.order.email for placement in served.intake.placements] == addresses
+
+
 MEDIA_TYPES = ["", "text/plain", "application/json, text/plain", "application/jsonp", "application/*", "json"]
 CHARSETS = ["utf-16", "iso-8859-1", "", '"utf-8', "utf-8; charset=utf-16"]
 

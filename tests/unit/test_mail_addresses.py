@@ -8,7 +8,7 @@ from aiosmtplib.email import parse_address
 from hypothesis import given, settings
 from hypothesis.strategies import characters, text
 
-from notifier.mailboxes import mailbox, named_mailbox
+from shared.mailboxes import mailbox, named_mailbox
 
 
 @pytest.mark.parametrize(

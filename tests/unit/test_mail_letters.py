@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis.strategies import from_regex, sampled_from
 
 from notifier.domain import Notification, notification_of
-from notifier.mailboxes import mailbox, named_mailbox
 from notifier.senders.mail import Letters, message_id
+from shared.mailboxes import mailbox, named_mailbox
 from shared.messages import EVENT_TYPES, IDENTIFIER_PATTERN
 from tests.harness.examples import an_order, created, rejected
 from tests.harness.mailing import WROTE_AT, letters, told

@@ -1,8 +1,8 @@
 """Addresses that mail can be sent to. Imports nothing that can wait.
 
-The gateway takes whatever has an @ and no blanks, because an order is worth more than its address. What goes
-into a header or an SMTP command must be stricter: only the form that needs no quoting, so that nothing in an
-address can be taken for a display name, a comment, a second recipient or a parameter.
+Gateway and notifier judge by it alike: an order whose letter could never be sent is refused when it is
+placed, instead of becoming a dead letter. Only the form that needs no quoting is taken, so that nothing in an
+address can be read as a display name, a comment, a second recipient or a parameter.
 """
 
 import re
