@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from dashboard.overview.page import Page
-from dashboard.overview.ports import BrokerObserver, StoreReader
+from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
 from dashboard.routes import DashboardRoutes
 from shared.context import logging_about, trace_of
 from shared.errors import StoreUnavailable
@@ -47,6 +47,7 @@ def build_app(
     *,
     store: StoreReader,
     brokers: BrokerObserver,
+    services: ServiceObserver,
     health: Health,
     registry: CollectorRegistry,
     refresh_seconds: int,
@@ -56,7 +57,7 @@ def build_app(
     """The whole of what the dashboard's port serves."""
     app = web.Application(middlewares=[answer_every_request])
     add_operations_routes(app, health, None)
-    DashboardRoutes(store, brokers, registry, Page.load(refresh_seconds, notice)).add_to(app)
+    DashboardRoutes(store, brokers, services, registry, Page(refresh_seconds, notice)).add_to(app)
     if dead_letters is not None:
         dead_letters.add_to(app)
     return app

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import aiohttp
+
 from dashboard.app import build_app
 from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.actions import Drop, Redrive
@@ -10,6 +12,7 @@ from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
 from dashboard.overview.attention import node_faults, queue_faults
+from dashboard.overview.services import ServiceWatch
 from dashboard.overview.store import RedisStoreReader
 from dashboard.overview.watch import BrokerWatch, Management
 from dashboard.settings import DashboardSettings
@@ -52,6 +55,7 @@ async def run(
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         told_by = management or ManagementClient(
             common.rabbitmq_management_urls,
@@ -60,6 +64,13 @@ async def run(
             members_needed=QUORUM_SIZE,
         )
         brokers = BrokerWatch(told_by, pause_seconds=own.broker_poll_seconds)
+        services = ServiceWatch(
+            session,
+            own.service_urls,
+            own=(NAME, health),
+            timeout_seconds=own.service_timeout_seconds,
+            pause_seconds=own.broker_poll_seconds,
+        )
         store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
         health.add("redis", store_watch.unready_reason)
         health.add("brokers", brokers.unready_reason)
@@ -75,6 +86,7 @@ async def run(
                 timeout_seconds=own.store_timeout_seconds,
             ),
             brokers=brokers,
+            services=services,
             health=health,
             registry=registry,
             refresh_seconds=own.refresh_seconds,
@@ -83,7 +95,7 @@ async def run(
         )
         async with (
             serve(app, own.host, own.port),
-            running(store_watch.run(), brokers.run(), publisher.run(), box.run()),
+            running(store_watch.run(), brokers.run(), services.run(), publisher.run(), box.run()),
         ):
             await stop.wait()
 

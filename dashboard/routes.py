@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from dashboard.overview.document import document
 from dashboard.overview.exposition import expose, wants_exposition
-from dashboard.overview.page import Page, View
-from dashboard.overview.ports import BrokerObserver, StoreReader
-from dashboard.overview.state import Answer, PipelineState, Question
+from dashboard.overview.page import Page
+from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
+from dashboard.overview.state import Answer, PipelineState, Question, StoreState
 from shared.errors import StoreUnavailable
 
 _NOT_STORED: Final = {"Cache-Control": "no-store"}
@@ -22,10 +22,16 @@ class DashboardRoutes:
     """The routes, over the store and the brokers."""
 
     def __init__(
-        self, store: StoreReader, brokers: BrokerObserver, registry: CollectorRegistry, page: Page
+        self,
+        store: StoreReader,
+        brokers: BrokerObserver,
+        services: ServiceObserver,
+        registry: CollectorRegistry,
+        page: Page,
     ) -> None:
         self._store = store
         self._brokers = brokers
+        self._services = services
         self._registry = registry
         self._page = page
 
@@ -44,7 +50,7 @@ class DashboardRoutes:
         question = _question(request)
         figures = await self._store.read()
         answer = await self._store.answer(question)
-        state = PipelineState(store=figures, store_fault=None, broker=self._brokers.state())
+        state = self._together(figures, None)
         body = orjson.dumps(
             document(state, figures, question, answer),
             option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
@@ -59,7 +65,7 @@ class DashboardRoutes:
         except StoreUnavailable:
             answer = Answer()
         return web.Response(
-            text=self._page.render(View(state=state, question=question, answer=answer)),
+            text=self._page.render(state, question, answer),
             status=200 if state.store is not None else 503,
             content_type="text/html",
             headers=_NOT_STORED,
@@ -81,7 +87,11 @@ class DashboardRoutes:
             store, fault = await self._store.read(), None
         except StoreUnavailable as error:
             store, fault = None, str(error)
-        return PipelineState(store=store, store_fault=fault, broker=self._brokers.state())
+        return self._together(store, fault)
+
+    def _together(self, store: StoreState | None, fault: str | None) -> PipelineState:
+        brokers, services = self._brokers.state(), self._services.states()
+        return PipelineState(store=store, store_fault=fault, broker=brokers, services=services)
 
 
 def _question(request: web.Request) -> Question:

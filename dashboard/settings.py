@@ -1,8 +1,13 @@
 """The dashboard's settings: variables that begin with ``DASHBOARD_``."""
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit
 
+from pydantic import SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from shared.services import SERVICES
 from shared.settings import Count, Port, Seconds, settings_config
 
 
@@ -10,7 +15,8 @@ class DashboardSettings(BaseSettings):
     """Where the dashboard listens, how often it asks the brokers, and its deadlines.
 
     Dead letters are shown, redriven and dropped to whoever has the ``token``; without one, on loopback only.
-    ``notice`` is a sentence that the page shows before anything else.
+    ``notice`` is a sentence that the page shows before anything else. ``service_urls`` say where each service
+    has its ``/readyz``.
     """
 
     model_config = settings_config("DASHBOARD_")
@@ -21,6 +27,21 @@ class DashboardSettings(BaseSettings):
     notice: str = ""
     store_timeout_seconds: Seconds = 1.0
     publish_timeout_seconds: Seconds = 2.0
+    service_urls: Annotated[Mapping[str, str], NoDecode] = {
+        service.name: f"http://127.0.0.1:{service.operations_port}" for service in SERVICES.values()
+    }
+    service_timeout_seconds: Seconds = 1.5
     broker_timeout_seconds: Seconds = 1.5
     broker_poll_seconds: Seconds = 2.0
     refresh_seconds: Count = 3
+
+    @field_validator("service_urls", mode="before")
+    @classmethod
+    def _named_urls(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        named = dict(part.strip().partition("=")[::2] for part in value.split(",") if part.strip())
+        for name, url in named.items():
+            if not name or urlsplit(url).scheme != "http" or not urlsplit(url).hostname:
+                raise ValueError("write NAME=http://HOST:PORT, separated by commas")
+        return named

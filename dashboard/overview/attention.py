@@ -1,30 +1,61 @@
-"""What an operator should look at, in plain sentences."""
+"""What an operator should look at, in plain sentences: one for each cause, not for all that it spoils."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from dashboard.overview.state import BrokerState, NodeState, NodeStatus, PipelineState, QueueState, StoreState
+from dashboard.overview.brokers import INTAKES
+from dashboard.overview.state import (
+    BrokerState,
+    NodeState,
+    NodeStatus,
+    PipelineState,
+    QueueState,
+    ServiceState,
+    StoreState,
+)
 from shared.keyspace import OrderStatus
+from shared.messaging.rabbitmq.management import short_name
 from shared.pipeline import CONSUMPTIONS, queues
 
+ORDERCTL: Final = ".venv/bin/orderctl"
 OLD_OUTBOX_SECONDS: Final = 30.0
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
 NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
-
-_ABOUT_NODES: Final = {
-    NodeStatus.NOT_RUNNING: "does not run",
-    NodeStatus.UNREACHABLE: "does not answer, or its peers do not see it",
-}
+_NEEDS_BROKERS: Final = frozenset({"rabbitmq", "consumer", "brokers"})
 
 
 def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
+    unready = {service.name for service in state.services if not service.is_ready}
+    away = f"Redis: {state.store_fault}. Start it: {ORDERCTL} start redis"
     return [
-        *([f"The store is away: {state.store_fault}"] if state.store_fault else []),
+        *([away] if state.store_fault else []),
+        *service_faults(state),
         *node_faults(state.broker),
-        *queue_faults(state.broker),
+        *queue_faults(state.broker, excused=unready),
         *(_of_store(state.store) if state.store else []),
+        *(_dead_orders(state.store, state.broker) if state.store else []),
+    ]
+
+
+def service_faults(state: PipelineState) -> list[str]:
+    """One sentence per reason for which services cannot work, but for what store and brokers explain."""
+    explained = (frozenset({"redis"}) if state.store_fault else frozenset()) | (
+        frozenset() if _majority_runs(state.broker) else _NEEDS_BROKERS
+    )
+    services: dict[str, list[str]] = {}
+    for service in state.services:
+        for dependency, reason in service.faults.items():
+            if dependency not in explained:
+                services.setdefault(f"{dependency}: {reason}", []).append(_named(service))
+    return [
+        *(
+            f"{service.name}: {service.silence}. Start it: {ORDERCTL} start {service.name}"
+            for service in state.services
+            if service.silence
+        ),
+        *(f"{', '.join(names)}: not ready: {reason}" for reason, names in services.items()),
     ]
 
 
@@ -36,17 +67,23 @@ def node_faults(broker: BrokerState) -> list[str]:
     return [fault for node in broker.nodes for fault in _of_node(node)]
 
 
-def queue_faults(broker: BrokerState) -> list[str]:
-    """One sentence per thing that is wrong with a queue, as far as the brokers have told of late."""
+def queue_faults(broker: BrokerState, *, excused: Collection[str] = ()) -> list[str]:
+    """One sentence per thing that is wrong with queues, as far as the brokers have told of late.
+
+    What a node that is down explains is not said again, nor that an ``excused`` service does not consume.
+    """
     if broker.age_seconds is None:
         return ["The brokers have not told about the queues yet"]
     if is_old(broker):
         return [f"The figures of the queues are {broker.age_seconds:.0f} s old"]
     return [
-        *_missing_queues(broker),
-        *_short_queues(broker),
-        *_unread_queues(broker),
-        *_dead_letters(broker),
+        *_incomplete_queues(broker),
+        *_unread_queues(broker, excused),
+        *(
+            f"Dead letters of {each.service} in {each.dead_queue}: {letters:,}"
+            for each in CONSUMPTIONS
+            if (letters := dead_letters(broker, each.dead_queue))
+        ),
     ]
 
 
@@ -55,56 +92,76 @@ def is_old(broker: BrokerState) -> bool:
     return broker.age_seconds is None or broker.age_seconds > OLD_BROKER_FIGURES_SECONDS
 
 
+def dead_letters(broker: BrokerState, dead_queue: str) -> int | None:
+    """How many lie in a dead-letter queue, those that are being looked at included; None where not known."""
+    queue = broker.queues.get(dead_queue)
+    return None if queue is None else queue.messages
+
+
+def _majority_runs(broker: BrokerState) -> bool:
+    return 2 * sum(node.status is NodeStatus.RUNNING for node in broker.nodes) > len(broker.nodes)
+
+
+def _named(service: ServiceState) -> str:
+    unready = service.replicas - service.ready
+    return service.name if service.replicas == 1 else f"{unready} of {service.replicas} × {service.name}"
+
+
 def _of_node(node: NodeState) -> Iterator[str]:
-    if node.status in _ABOUT_NODES:
-        yield f"Broker node {node.node} {_ABOUT_NODES[node.status]}"
+    if node.status is NodeStatus.NOT_RUNNING:
+        yield f"Broker node {node.node} does not run. Start it: {ORDERCTL} start {_part(node.node)}"
+    if node.status is NodeStatus.UNREACHABLE:
+        yield f"Broker node {node.node} does not answer, or its peers do not see it"
     for alarm in node.alarms:
         yield f"Broker node {node.node} has a {alarm} alarm"
 
 
-def _missing_queues(broker: BrokerState) -> Iterator[str]:
-    for queue in queues():
-        if queue.name not in broker.queues:
-            yield f"Queue {queue.name} does not exist"
+def _part(node: str) -> str:
+    """The name under which orderctl knows a node: of ``rabbitmq1@localhost`` as of ``rabbit@rabbitmq1``."""
+    name = short_name(node)
+    return name if name != "rabbit" else node.partition("@")[2]
 
 
-def _short_queues(broker: BrokerState) -> Iterator[str]:
-    ours = _ours(broker)
-    short = [queue.name for queue in ours if len(queue.members) < broker.members_needed]
-    if short:
-        yield f"Queues with fewer than {broker.members_needed} members: {listed(short)}"
-    offline = [queue.name for queue in ours if len(queue.online) < len(queue.members)]
-    if offline:
-        yield f"Queues with a member offline: {listed(offline)}"
+def _incomplete_queues(broker: BrokerState) -> Iterator[str]:
+    consumed = {consumption.queue for consumption in CONSUMPTIONS}
+    names = sorted((queue.name for queue in queues()), key=lambda name: name not in consumed)
+    found = [broker.queues[name] for name in names if name in broker.queues]
+    down = {node.node for node in broker.nodes if node.status is not NodeStatus.RUNNING}
+    faults = {
+        "Queues that do not exist": [name for name in names if name not in broker.queues],
+        "Queues without a leader, so that nothing goes in or out": [
+            queue.name for queue in found if queue.is_leaderless and 2 * len(down) < len(queue.members)
+        ],
+        f"Queues with fewer than {broker.members_needed} members": [
+            queue.name for queue in found if len(queue.members) < broker.members_needed
+        ],
+        "Queues with a member offline": [
+            queue.name for queue in found if not queue.is_leaderless and _offline(queue) - down
+        ],
+    }
+    return (f"{what}: {listed(names)}" for what, names in faults.items() if names)
 
 
-def _unread_queues(broker: BrokerState) -> Iterator[str]:
+def _offline(queue: QueueState) -> set[str]:
+    return set(queue.members) - set(queue.online)
+
+
+def _unread_queues(broker: BrokerState, excused: Collection[str]) -> Iterator[str]:
     for consumption in CONSUMPTIONS:
         queue = broker.queues.get(consumption.queue)
-        if queue is not None and queue.consumers == 0:
-            yield f"Nobody consumes {queue.name}: is {consumption.service} running?"
-
-
-def _dead_letters(broker: BrokerState) -> Iterator[str]:
-    for consumption in CONSUMPTIONS:
-        queue = broker.queues.get(consumption.dead_queue)
-        letters = (queue.ready or 0) + (queue.unacked or 0) if queue is not None else 0
-        if letters:
-            yield f"Dead letters in {consumption.dead_queue}: {letters:,}"
+        if queue is not None and queue.consumers == 0 and consumption.service not in excused:
+            yield f"Nothing consumes {queue.name}: does {consumption.service} run?"
 
 
 def _of_store(store: StoreState) -> Iterator[str]:
     server = store.server
     if server is not None and server.memory_bytes > server.memory_limit_bytes * NEARLY_FULL > 0:
         share = 100 * server.memory_bytes / server.memory_limit_bytes
-        yield f"The store uses {share:.0f} % of its memory; once it is full, no order is accepted"
+        yield f"Redis uses {share:.0f} % of its memory; once it is full, no order is accepted"
     if server is not None and not server.is_writing:
-        yield "The store cannot write to its disk"
+        yield "Redis cannot write to its disk"
     if (store.outbox_oldest_seconds or 0) > OLD_OUTBOX_SECONDS:
         yield f"The outbox holds an order that has waited {store.outbox_oldest_seconds:.0f} s for a broker"
-    dead = store.orders.get(OrderStatus.DEAD)
-    if dead:
-        yield f"Orders in a dead-letter queue: {dead:,}"
     negative = [sku for sku, available in store.inventory.items() if available is not None and available < 0]
     if negative:
         yield f"Stock below zero: {listed(negative)}"
@@ -113,10 +170,12 @@ def _of_store(store: StoreState) -> Iterator[str]:
         yield f"Stock that is no whole number: {listed(broken)}"
 
 
-def _ours(broker: BrokerState) -> list[QueueState]:
-    consumed = {consumption.queue for consumption in CONSUMPTIONS}
-    names = sorted((queue.name for queue in queues()), key=lambda name: name not in consumed)
-    return [broker.queues[name] for name in names if name in broker.queues]
+def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:
+    """Those that no dead letter accounts for: an order and its letter are one thing."""
+    dead = store.orders.get(OrderStatus.DEAD) or 0
+    letters = 0 if is_old(broker) else sum(dead_letters(broker, each.dead_queue) or 0 for each in INTAKES)
+    if dead > letters:
+        yield f"Dead orders whose dead letter is not in sight: {dead - letters:,}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dashboard.overview.state import NodeState, NodeStatus, QueueState
 from shared.messaging.rabbitmq.management import NodeRow, Observation, Probe, QueueRow
-from shared.pipeline import QUORUM_SIZE
+from shared.pipeline import CONSUMPTIONS, ORDERS_EXCHANGE, QUORUM_SIZE
+
+INTAKES: Final = tuple(each for each in CONSUMPTIONS if each.exchange is ORDERS_EXCHANGE)
+"""Who consumes orders before they are decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,7 @@ def queue_states(known: Knowledge) -> dict[str, QueueState]:
             members=row.members,
             online=row.online,
             leader=row.leader,
+            is_leaderless=row.is_leaderless,
         )
         for row in known.queues
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dashboard.overview.attention import attention
+from dashboard.overview.attention import attention, dead_letters
 from dashboard.overview.state import (
     Answer,
     BrokerState,
@@ -10,6 +10,8 @@ from dashboard.overview.state import (
     PipelineState,
     Question,
     QueueState,
+    ServiceState,
+    StoreServer,
     StoreState,
 )
 from shared.pipeline import CONSUMPTIONS
@@ -20,6 +22,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
     asked = {
         "inventory_level": (question.sku, answer.inventory_level),
         "notification_status": (question.order_id, answer.notification_status),
+        "order_status": (question.order_id, answer.order and answer.order.status),
     }
     return {
         "processed_orders_count": store.processed,
@@ -28,8 +31,12 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
         "notifications": {status.value: count for status, count in store.notifications.items()},
         "outbox": {"size": store.outbox, "oldest_age_seconds": store.outbox_oldest_seconds},
         "queues": {name: _queue(queue) for name, queue in sorted(state.broker.queues.items())},
-        "dead_letters": {each.dead_queue: _letters(state.broker, each.dead_queue) for each in CONSUMPTIONS},
+        "dead_letters": {
+            each.dead_queue: dead_letters(state.broker, each.dead_queue) for each in CONSUMPTIONS
+        },
         "broker_nodes": [_node(node) for node in state.broker.nodes],
+        "store": _server(store.server),
+        "services": {service.name: _service(service) for service in state.services},
         "attention": attention(state),
         "as_of": _as_of(store, state.broker),
         **{name: known for name, (subject, known) in asked.items() if subject is not None},
@@ -39,13 +46,6 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
 def _as_of(store: StoreState, broker: BrokerState) -> dict[str, Any]:
     age = None if broker.age_seconds is None else round(broker.age_seconds, 3)
     return {"store": store.read_at, "brokers": broker.observed_at, "brokers_age_seconds": age}
-
-
-def _letters(broker: BrokerState, dead_queue: str) -> int | None:
-    """Those that somebody looks at just now included."""
-    queue = broker.queues.get(dead_queue)
-    known = [] if queue is None else [count for count in (queue.ready, queue.unacked) if count is not None]
-    return sum(known) if known else None
 
 
 def _queue(queue: QueueState) -> dict[str, Any]:
@@ -66,4 +66,24 @@ def _node(node: NodeState) -> dict[str, Any]:
         "alarms": node.alarms,
         "memory_bytes": node.memory_bytes,
         "uptime_seconds": node.uptime_seconds,
+    }
+
+
+def _server(server: StoreServer | None) -> dict[str, Any]:
+    if server is None:
+        return {"state": "running"}
+    return {
+        "state": "running",
+        "memory_bytes": server.memory_bytes,
+        "memory_limit_bytes": server.memory_limit_bytes,
+        "is_writing": server.is_writing,
+    }
+
+
+def _service(service: ServiceState) -> dict[str, Any]:
+    return {
+        "ready": service.is_ready,
+        "replicas": service.replicas,
+        "replicas_ready": service.ready,
+        "reasons": {"service": service.silence} if service.silence else service.faults,
     }

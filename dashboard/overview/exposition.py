@@ -68,6 +68,12 @@ class _PipelineCollector(Collector):
         if self._state.store is not None:
             yield from _of_store(self._state.store)
         yield from _of_brokers(self._state.broker)
+        yield _labelled(
+            "pipeline_service_ready",
+            "Whether every replica of a service can do its work, by its own word",
+            "service",
+            ((service.name, service.is_ready) for service in self._state.services),
+        )
 
 
 def _of_store(store: StoreState) -> Iterator[Metric]:

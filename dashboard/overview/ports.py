@@ -1,8 +1,9 @@
 """What the dashboard's routes need of the world behind them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from dashboard.overview.state import Answer, BrokerState, Question, StoreState
+from dashboard.overview.state import Answer, BrokerState, Question, ServiceState, StoreState
 
 
 class StoreReader(Protocol):
@@ -19,4 +20,11 @@ class BrokerObserver(Protocol):
     """Knows how the brokers are."""
 
     def state(self) -> BrokerState:
+        """What was seen last; never waits."""
+
+
+class ServiceObserver(Protocol):
+    """Knows how the services are."""
+
+    def states(self) -> Sequence[ServiceState]:
         """What was seen last; never waits."""

@@ -1,12 +1,13 @@
 """The state of the pipeline, as far as the dashboard knows it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from shared.keyspace import NotificationStatus, OrderStatus
 from shared.pipeline import QUORUM_SIZE
+from shared.redis.records import OrderRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,13 @@ class QueueState:
     members: Sequence[str] = ()
     online: Sequence[str] = ()
     leader: str | None = None
+    is_leaderless: bool = False
+
+    @property
+    def messages(self) -> int | None:
+        """All that it holds, delivered ones included."""
+        known = [count for count in (self.ready, self.unacked) if count is not None]
+        return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +105,33 @@ class BrokerState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceState:
+    """What a service said of itself last, by all of its replicas.
+
+    ``faults`` say why those that are not ready are not, by dependency, in the words of their ``/readyz``;
+    ``silence``, why none of them answers. One that has not been asked yet has neither replicas nor silence.
+    """
+
+    name: str
+    replicas: int = 0
+    ready: int = 0
+    faults: Mapping[str, str] = field(default_factory=dict)
+    silence: str | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every replica can do its work."""
+        return self.ready == self.replicas > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineState:
     """Everything together. ``store`` is None while the store is away; then ``store_fault`` says why."""
 
     store: StoreState | None
     store_fault: str | None
     broker: BrokerState
+    services: Sequence[ServiceState] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,4 +147,11 @@ class Answer:
     """What there is to say about the question; None where it was not asked or nothing is known."""
 
     inventory_level: int | None = None
-    notification_status: str | None = None
+    order: OrderRecord | None = None
+    notification: Mapping[str, str] = field(default_factory=dict)
+    """The fields of ``notifications:{order id}``."""
+
+    @property
+    def notification_status(self) -> str | None:
+        """Where the latest notification stands."""
+        return self.notification.get("status")

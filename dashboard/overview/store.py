@@ -11,6 +11,7 @@ from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus, OrderStatus
 from shared.messages import event_time
 from shared.redis.client import Redis, is_away, store_deadline
+from shared.redis.records import fetch_records
 from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000
@@ -50,8 +51,12 @@ class RedisStoreReader:
     async def answer(self, question: Question) -> Answer:
         """See the port."""
         level = None if question.sku is None else await self._stock.get(question.sku)
-        status = None if question.order_id is None else await self._notification_status(question.order_id)
-        return Answer(inventory_level=level, notification_status=status)
+        if question.order_id is None:
+            return Answer(inventory_level=level)
+        async with store_deadline(self._timeout_seconds):
+            (order,) = await fetch_records(self._redis, [question.order_id])
+        told = await self._notification(question.order_id)
+        return Answer(inventory_level=level, order=order, notification=told)
 
     async def _figures(self) -> list[Any]:
         """One transaction, so that an order which is being decided is counted in one status exactly."""
@@ -86,13 +91,13 @@ class RedisStoreReader:
             is_writing=told["aof_last_write_status"] == "ok",
         )
 
-    async def _notification_status(self, order_id: str) -> str | None:
+    async def _notification(self, order_id: str) -> dict[str, str]:
         try:
             async with store_deadline(self._timeout_seconds):
-                status = await self._redis.hget(keyspace.notifications(order_id), "status")
-        except ResponseError:  # somebody wrote something else under this key
-            return None
-        return None if status is None else str(status)
+                told = await self._redis.hgetall(keyspace.notifications(order_id))
+        except ResponseError:  # something else lies under this key
+            return {}
+        return {str(name): str(value) for name, value in told.items()}
 
 
 def _integer(figure: object) -> int | None:

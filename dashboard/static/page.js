@@ -1,8 +1,32 @@
-// Replaces what is live on the page by what the server renders anew. Without this script the page reloads itself.
+// Brings what is live on the page up to what the server renders anew, touching only what differs, so that scroll,
+// focus and selection stay. Without this script the page reloads itself.
 "use strict";
 
 const seconds = Number(document.body.dataset.refreshSeconds);
 const parts = ["live", "answer"];
+
+function update(shown, told) {
+  if (shown.isEqualNode(told)) return;
+  if (shown.nodeName !== told.nodeName) return shown.replaceWith(told);
+  if (shown.nodeType === Node.TEXT_NODE) return void (shown.data = told.data);
+  for (const { name } of [...shown.attributes]) if (!told.hasAttribute(name)) shown.removeAttribute(name);
+  for (const { name, value } of told.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
+  updateChildren(shown, [...shown.childNodes], [...told.childNodes]);
+}
+
+// Children that both have in common at either end stay; between them, one changes into the other.
+function updateChildren(parent, shown, told) {
+  const shorter = Math.min(shown.length, told.length);
+  let head = 0;
+  while (head < shorter && shown[head].isEqualNode(told[head])) head += 1;
+  let tail = 0;
+  while (tail < shorter - head && shown.at(-1 - tail).isEqualNode(told.at(-1 - tail))) tail += 1;
+  const rest = shown[shown.length - tail] ?? null;
+  const old = shown.slice(head, shown.length - tail);
+  const fresh = told.slice(head, told.length - tail);
+  fresh.forEach((child, index) => (index < old.length ? update(old[index], child) : parent.insertBefore(child, rest)));
+  old.slice(fresh.length).forEach((child) => child.remove());
+}
 
 async function renew() {
   const response = await fetch(location.href, {
@@ -13,7 +37,7 @@ async function renew() {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const found = parts.map((id) => page.getElementById(id));
   if (found.includes(null)) throw new Error(`no page in the answer ${response.status}`);
-  parts.forEach((id, index) => document.getElementById(id).replaceChildren(...found[index].childNodes));
+  parts.forEach((id, index) => update(document.getElementById(id), found[index]));
   document.title = page.title;
 }
 

@@ -23,6 +23,7 @@ from orderctl.native.services import (
     operations_url,
     ports_of,
     readiness_of,
+    service_urls,
     spec_of,
 )
 from orderctl.progress import Progress, Step, StepState, note
@@ -133,6 +134,7 @@ class EmbeddedSystem:
                 "LOG_FORMAT": "json",
                 "PYTHONUNBUFFERED": "1",
                 **{setting: str(port) for setting, port in ports.items()},
+                **service_urls(self._ports),
             },
             cwd=project_root(),
         )

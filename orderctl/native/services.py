@@ -132,6 +132,7 @@ class NativeServices:
             "LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
             **ports,
+            **(service_urls(self._cluster.ports) if name == "dashboard" else {}),
         }
 
     def fingerprint(self, name: str) -> str:
@@ -152,6 +153,12 @@ def ports_of(layout: Layout, chosen: Mapping[str, int]) -> Ports:
         chosen={settings[setting]: port for setting, port in chosen.items()},
         chosen_by={settings[setting]: setting for setting in chosen},
     )
+
+
+def service_urls(ports: Ports) -> dict[str, str]:
+    """The setting that tells the dashboard where each service has its `/readyz`."""
+    urls = (f"{name}={operations_url(spec, ports)}" for name, spec in SERVICES.items())
+    return {"DASHBOARD_SERVICE_URLS": ",".join(urls)}
 
 
 def client_url(spec: Service, ports: Ports) -> str | None:

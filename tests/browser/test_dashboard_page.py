@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.overview.state import NodeState, NodeStatus
-from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
+from dashboard.overview.state import NodeState, NodeStatus, ServiceState
+from tests.harness.dashboard import NODES, SERVICES, STORE, Dashboard, dashboard, with_nodes
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 
@@ -77,7 +77,7 @@ async def test_a_store_that_goes_away_does_not_take_the_page_along(browser: Any,
     """It says so in place, and recovers in place."""
     page = await opened(browser, served.url)
     served.store.away = True
-    await shows(page, "The store is away")
+    await shows(page, "Not known while the store is away.")
     served.store.away = False
     await shows(page, "All is well")
 
@@ -102,3 +102,52 @@ async def test_a_look_up_answers_on_the_page(browser: Any, served: Dashboard) ->
     await page.get_by_role("button", name="Look up").click()
     await shows(page, "has no stock entry")
     assert "sku=nope" in page.url
+
+
+async def test_renewing_leaves_alone_what_has_not_changed(browser: Any, served: Dashboard) -> None:
+    """Selection, scroll and the very elements stay, although rows come and figures change around them."""
+    page = await opened(browser, served.url, viewport={"width": 390, "height": 600})
+    await page.evaluate(
+        """() => {
+          window.row = [...document.querySelectorAll("th")].find((head) => head.textContent == "orders.dead");
+          getSelection().selectAllChildren(window.row);
+          scrollTo(0, 500);
+        }"""
+    )
+    served.store.figures = replace(STORE, processed=1_777, inventory={"aaa": 1, **STORE.inventory})
+    await shows(page, "1,777")
+    await shows(page, "aaa")
+    assert await page.evaluate("[getSelection().toString(), scrollY, row.isConnected]") == [
+        "orders.dead",
+        500,
+        True,
+    ]
+    served.store.figures = STORE
+    await playwright.expect(page.get_by_text("aaa")).to_have_count(0, timeout=PATIENCE_MILLISECONDS)
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_is_red_can_be_seen_on_a_phone(browser: Any, served: Dashboard, scheme: str) -> None:
+    """Every cell that alarms lies within the screen's width, as far as it can be scrolled down."""
+    served.services.seen = [ServiceState(name="api_gateway", silence="connection refused"), *SERVICES[1:]]
+    served.brokers.seen = replace(
+        served.brokers.seen,
+        queues={name: replace(queue, online=NODES[:2]) for name, queue in served.brokers.seen.queues.items()},
+    )
+    page = await opened(browser, served.url, color_scheme=scheme, viewport={"width": 360, "height": 700})
+    await shows(page, "api_gateway: connection refused")
+    boxes = await page.evaluate(
+        """[...document.querySelectorAll(".bad")].map((each) => each.getBoundingClientRect())
+             .map((box) => [box.left, box.right])"""
+    )
+    assert len(boxes) > 6
+    assert all(0 <= left < right <= 360 for left, right in boxes)
+
+
+async def test_an_order_can_be_followed(browser: Any, served: Dashboard) -> None:
+    """One that is not known is said to be unknown."""
+    page = await opened(browser, served.url)
+    await page.get_by_role("textbox", name="Order").fill("nope")
+    await page.get_by_role("button", name="Look up").click()
+    await shows(page, "is not known")

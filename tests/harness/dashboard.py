@@ -16,6 +16,7 @@ from dashboard.overview.state import (
     NodeStatus,
     Question,
     QueueState,
+    ServiceState,
     StoreServer,
     StoreState,
 )
@@ -24,6 +25,7 @@ from shared.health import Health
 from shared.keyspace import NotificationStatus, OrderStatus
 from shared.metrics import new_registry
 from shared.pipeline import CONSUMPTIONS, queues
+from shared.services import SERVICES as REGISTRY
 
 NODES = ("rabbitmq1@localhost", "rabbitmq2@localhost", "rabbitmq3@localhost")
 READ_AT = datetime(2025, 11, 21, 8, 30, 5, tzinfo=UTC)
@@ -51,6 +53,9 @@ STORE = StoreState(
     ),
     inventory={"cable": 368, "mag-safe-phone-case": 98},
 )
+
+
+SERVICES = tuple(ServiceState(name=name, replicas=1, ready=1) for name in REGISTRY)
 
 
 def whole_brokers() -> BrokerState:
@@ -118,16 +123,29 @@ class MadeUpBrokers:
         return self.seen
 
 
+@dataclass(slots=True)
+class MadeUpServices:
+    """A service observer that says what it was told to say."""
+
+    seen: Sequence[ServiceState] = SERVICES
+
+    def states(self) -> Sequence[ServiceState]:
+        """What was seen."""
+        return self.seen
+
+
 class Dashboard:
     """The dashboard's application behind a real port, and what it is told."""
 
     def __init__(self) -> None:
         self.store = MadeUpStore()
         self.brokers = MadeUpBrokers()
+        self.services = MadeUpServices()
         self.health = Health()
         app = build_app(
             store=self.store,
             brokers=self.brokers,
+            services=self.services,
             health=self.health,
             registry=new_registry(),
             refresh_seconds=1,

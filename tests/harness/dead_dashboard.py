@@ -15,6 +15,7 @@ from shared.errors import StoreUnavailable
 from shared.health import Health
 from shared.service.operations import serve
 from tests.harness.afterlife import Afterlife
+from tests.harness.dashboard import MadeUpServices
 from tests.harness.stores import free_port
 
 
@@ -45,6 +46,7 @@ def an_app(world: Afterlife, *, token: str | None = None, bound_to: str = "127.0
     return build_app(
         store=NoStore(),
         brokers=NoBrokers(),
+        services=MadeUpServices(),
         health=Health(),
         registry=CollectorRegistry(),
         refresh_seconds=1,

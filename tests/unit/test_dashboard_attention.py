@@ -1,5 +1,6 @@
 """What the dashboard says needs attention."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,17 +12,32 @@ from dashboard.overview.state import (
     NodeStatus,
     PipelineState,
     QueueState,
+    ServiceState,
     StoreServer,
     StoreState,
 )
 from shared.keyspace import OrderStatus
-from tests.harness.dashboard import NODES, STORE, whole_brokers, with_nodes, with_queue
+from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
 
 
-def said(*, store: StoreState | None = STORE, broker: BrokerState | None = None) -> list[str]:
+def said(
+    *,
+    store: StoreState | None = STORE,
+    broker: BrokerState | None = None,
+    services: Sequence[ServiceState] = SERVICES,
+) -> list[str]:
     """The sentences."""
     fault = None if store else "Redis did not answer"
-    return attention(PipelineState(store=store, store_fault=fault, broker=broker or whole_brokers()))
+    broker = broker or whole_brokers()
+    return attention(PipelineState(store=store, store_fault=fault, broker=broker, services=services))
+
+
+def unready(*names: str, **faults: str) -> list[ServiceState]:
+    """All services; these of them are not ready."""
+    return [
+        ServiceState(name=each.name, replicas=1, faults=faults) if each.name in names else each
+        for each in SERVICES
+    ]
 
 
 def test_a_whole_pipeline_needs_none() -> None:
@@ -31,7 +47,7 @@ def test_a_whole_pipeline_needs_none() -> None:
 
 def test_an_absent_store_is_said() -> None:
     """With its reason."""
-    assert said(store=None) == ["The store is away: Redis did not answer"]
+    assert said(store=None) == ["Redis: Redis did not answer. Start it: .venv/bin/orderctl start redis"]
 
 
 @pytest.mark.parametrize(
@@ -39,11 +55,11 @@ def test_an_absent_store_is_said() -> None:
     [
         (
             StoreServer(memory_bytes=85, memory_limit_bytes=100, clients=1, commands=1, is_writing=True),
-            "The store uses 85 % of its memory; once it is full, no order is accepted",
+            "Redis uses 85 % of its memory; once it is full, no order is accepted",
         ),
         (
             StoreServer(memory_bytes=85, memory_limit_bytes=0, clients=1, commands=1, is_writing=False),
-            "The store cannot write to its disk",
+            "Redis cannot write to its disk",
         ),
     ],
     ids=["nearly full", "its disk is full"],
@@ -56,7 +72,10 @@ def test_a_store_in_trouble_is_said(server: StoreServer, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("node", "sentence"),
     [
-        (NodeState(node="a", status=NodeStatus.NOT_RUNNING), "Broker node a does not run"),
+        (
+            NodeState(node="a", status=NodeStatus.NOT_RUNNING),
+            "Broker node a does not run. Start it: .venv/bin/orderctl start a",
+        ),
         (
             NodeState(node="a", status=NodeStatus.UNREACHABLE),
             "Broker node a does not answer, or its peers do not see it",
@@ -94,11 +113,19 @@ def test_silence_of_all_brokers_is_said_once() -> None:
     [
         (
             QueueState(name="orders.dead", ready=2, unacked=1, members=NODES, online=NODES),
-            "Dead letters in orders.dead: 3",
+            "Dead letters of order_processor in orders.dead: 3",
+        ),
+        (
+            QueueState(name="notifier.dead", ready=1, unacked=None, members=NODES, online=NODES),
+            "Dead letters of notifier in notifier.dead: 1",
+        ),
+        (
+            QueueState(name="orders.queue", members=NODES, online=NODES, is_leaderless=True),
+            "Queues without a leader, so that nothing goes in or out: orders.queue",
         ),
         (
             QueueState(name="orders.queue", consumers=0, members=NODES, online=NODES),
-            "Nobody consumes orders.queue: is order_processor running?",
+            "Nothing consumes orders.queue: does order_processor run?",
         ),
         (
             QueueState(name="orders.queue", consumers=1, members=NODES[:1], online=NODES[:1]),
@@ -119,7 +146,7 @@ def test_a_missing_queue_is_said() -> None:
     """A queue of the map that the brokers do not have loses orders."""
     broker = whole_brokers()
     rest = {name: queue for name, queue in broker.queues.items() if name != "orders.queue"}
-    assert said(broker=replace(broker, queues=rest)) == ["Queue orders.queue does not exist"]
+    assert said(broker=replace(broker, queues=rest)) == ["Queues that do not exist: orders.queue"]
 
 
 def test_old_figures_of_queues_are_not_judged() -> None:
@@ -137,7 +164,7 @@ def test_old_figures_of_queues_are_not_judged() -> None:
         ),
         (
             replace(STORE, orders={**STORE.orders, OrderStatus.DEAD: 4}),
-            "Orders in a dead-letter queue: 4",
+            "Dead orders whose dead letter is not in sight: 4",
         ),
         (replace(STORE, inventory={"cable": -1, "case": 0}), "Stock below zero: cable"),
         (replace(STORE, inventory={"cable": None}), "Stock that is no whole number: cable"),
@@ -154,3 +181,72 @@ def test_long_lists_are_cut() -> None:
     assert said(store=replace(STORE, inventory=stock)) == [
         "Stock below zero: sku-0, sku-1, sku-2, sku-3, sku-4 and 3 more"
     ]
+
+
+def test_a_service_that_does_not_run_is_said_with_what_helps() -> None:
+    """The page does not call well what takes no orders."""
+    gone = [ServiceState(name="api_gateway", silence="connection refused"), *SERVICES[1:]]
+    assert said(services=gone) == [
+        "api_gateway: connection refused. Start it: .venv/bin/orderctl start api_gateway"
+    ]
+
+
+def test_a_reason_that_several_services_give_is_one_thing() -> None:
+    """In the words of their /readyz."""
+    reason = "READONLY You can't write against a read only replica"
+    both = unready("api_gateway", "notifier", redis=reason)
+    assert said(services=both) == [f"api_gateway, notifier: not ready: redis: {reason}"]
+
+
+def test_of_several_replicas_those_that_are_not_ready_are_counted() -> None:
+    """Behind one name of a compose file."""
+    two_of_three = ServiceState(name="notifier", replicas=3, ready=1, faults={"rabbitmq": "not connected"})
+    assert said(services=[two_of_three]) == ["2 of 3 × notifier: not ready: rabbitmq: not connected"]
+
+
+def test_an_absent_store_is_one_thing() -> None:
+    """However many services miss it."""
+    assert len(said(store=None, services=unready(*(each.name for each in SERVICES), redis="away"))) == 1
+
+
+def test_a_consumer_that_does_not_run_is_one_thing() -> None:
+    """Its queue that nothing consumes is the same thing."""
+    unread = with_queue(
+        whole_brokers(), QueueState(name="orders.queue", consumers=0, members=NODES, online=NODES)
+    )
+    gone = [SERVICES[0], ServiceState(name="order_processor", silence="connection refused"), *SERVICES[2:]]
+    (sentence,) = said(broker=unread, services=gone)
+    assert sentence.startswith("order_processor: connection refused")
+
+
+@pytest.mark.parametrize("down", [1, 2])
+def test_dead_brokers_are_as_many_things_as_brokers(down: int) -> None:
+    """Not one more for members that are offline with them, leaders lost, or services that miss them."""
+    nodes = [
+        NodeState(node=node, status=NodeStatus.NOT_RUNNING if index < down else NodeStatus.RUNNING)
+        for index, node in enumerate(NODES)
+    ]
+    queues = {
+        name: replace(queue, online=NODES[down:], is_leaderless=down == 2)
+        for name, queue in whole_brokers().queues.items()
+    }
+    services = unready("api_gateway", rabbitmq="no quorum") if down == 2 else SERVICES
+    broker = replace(whole_brokers(), nodes=nodes, queues=queues)
+    assert len(said(broker=broker, services=services)) == down
+
+
+def test_a_member_that_is_offline_on_a_node_that_runs_is_said() -> None:
+    """No dead node explains it."""
+    nodes = [NodeState(node=NODES[0], status=NodeStatus.NOT_RUNNING), *whole_brokers().nodes[1:]]
+    queue = QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2])
+    broker = with_queue(with_nodes(whole_brokers(), nodes), queue)
+    assert said(broker=broker)[1:] == ["Queues with a member offline: orders.queue"]
+
+
+def test_a_dead_order_and_its_letter_are_one_thing() -> None:
+    """A dead order that no letter accounts for is one of its own, and letters of others do not hide it."""
+    dead = replace(STORE, orders={**STORE.orders, OrderStatus.DEAD: 2})
+    letters = QueueState(name="orders.dead", ready=2, members=NODES, online=NODES)
+    others = QueueState(name="notifier.dead", ready=2, members=NODES, online=NODES)
+    assert len(said(store=dead, broker=with_queue(whole_brokers(), letters))) == 1
+    assert len(said(store=dead, broker=with_queue(whole_brokers(), others))) == 2

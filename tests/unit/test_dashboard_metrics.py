@@ -9,8 +9,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from dashboard.overview.state import Answer, NodeState, NodeStatus, Question
-from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, with_nodes
+from dashboard.overview.state import Answer, NodeState, NodeStatus, Question, ServiceState
+from tests.harness.dashboard import NODES, SERVICES, STORE, Dashboard, dashboard, with_nodes
 
 JSON = "application/json"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -92,6 +92,11 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
         "brokers": "2025-11-21T08:30:05Z",
         "brokers_age_seconds": 1.5,
     }
+    assert told["services"] == {
+        service.name: {"ready": True, "replicas": 1, "replicas_ready": 1, "reasons": {}}
+        for service in SERVICES
+    }
+    assert told["store"]["state"] == "running"
     assert told["attention"] == []
     assert "inventory_level" not in told
     assert "notification_status" not in told
@@ -100,12 +105,13 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
 async def test_one_sku_and_one_order_can_be_asked_for(served: Dashboard) -> None:
     """``?sku=`` and ``?order_id=`` add what is known, null where nothing is."""
     asked = Question(sku="cable", order_id="order123")
-    served.store.answers[asked] = Answer(inventory_level=368, notification_status="sent")
+    served.store.answers[asked] = Answer(inventory_level=368, notification={"status": "sent"})
     known = await (await served.get("/metrics?sku=cable&order_id=order123")).json()
     assert (known["inventory_level"], known["notification_status"]) == (368, "sent")
     unknown = await (await served.get("/metrics?sku=nope&order_id=nope")).json()
     assert unknown["inventory_level"] is None
     assert unknown["notification_status"] is None
+    assert unknown["order_status"] is None
 
 
 @pytest.mark.parametrize("accept", ["text/plain", PROMETHEUS_2, PROMETHEUS_3])
@@ -118,7 +124,10 @@ async def test_a_scraper_gets_the_same_figures(served: Dashboard, accept: str) -
             NodeState(node=NODES[1], status=NodeStatus.UNREACHABLE),
         ],
     )
+    served.services.seen = [*SERVICES[1:], ServiceState(name="api_gateway", silence="connection refused")]
     found = _samples(await _families(served, accept))
+    assert found["pipeline_service_ready", "api_gateway"] == 0
+    assert found["pipeline_service_ready", "notifier"] == 1
     assert found["pipeline_orders_processed_total"] == 1601
     assert found["pipeline_orders", "created"] == 1503
     assert found["pipeline_inventory_available", "cable"] == 368

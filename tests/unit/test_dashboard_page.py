@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
-from dashboard.overview.fragments import amount, duration
-from dashboard.overview.page import Page, View
+from dashboard.overview.page import Page, amount, duration
 from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineState, Question
-from tests.harness.dashboard import NODES, STORE, Dashboard, dashboard, whole_brokers, with_nodes
+from shared.keyspace import OrderStatus
+from shared.messages import Order, OrderItem, Trace
+from shared.redis.records import OrderRecord, TimelineStep
+from tests.harness.dashboard import NODES, READ_AT, STORE, Dashboard, dashboard, whole_brokers, with_nodes
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ async def test_without_the_store_the_page_shows_the_rest(served: Dashboard) -> N
     answer = await served.get("/?sku=cable")
     html = await answer.text()
     assert (answer.status, answer.content_type) == (503, "text/html")
-    assert "The store is away: Redis did not answer within 1 s" in html
+    assert "Redis: Redis did not answer within 1 s" in html
     assert "Not known while the store is away." in html
     assert NODES[0] in html
 
@@ -64,19 +67,49 @@ async def test_old_figures_of_queues_are_marked(served: Dashboard) -> None:
 async def test_a_sku_and_an_order_can_be_looked_up(served: Dashboard) -> None:
     """By a form that needs no script either."""
     asked = Question(sku="cable", order_id="order123")
-    served.store.answers[asked] = Answer(inventory_level=368, notification_status="sent")
+    record = OrderRecord(
+        order=Order(id="order123", items=(OrderItem(sku="cable", qty=2),)),
+        status=OrderStatus.REJECTED,
+        accepted_at=READ_AT,
+        decided_at=READ_AT,
+        reason="insufficient_stock",
+        sku_at_fault="cable",
+        sequence=7,
+        next_attempt_at=None,
+        trace=Trace(correlation_id="c"),
+        timeline=[
+            TimelineStep(step="accepted", at=READ_AT),
+            TimelineStep(step="rejected", at=READ_AT, reason="insufficient_stock", attempts=2),
+        ],
+    )
+    told = {"status": "sent", "channel": "mail"}
+    served.store.answers[asked] = Answer(inventory_level=368, order=record, notification=told)
     html = await page(served, "/?sku=cable&order_id=order123")
     assert "<code>cable</code> has 368 available" in html
-    assert "<code>order123</code>: sent" in html
-    assert "<code>nope</code> has no stock entry" in await page(served, "/?sku=nope")
+    assert (
+        '<code>order123</code> <span class="state good">rejected</span> insufficient_stock: <code>cable'
+        in html
+    )
+    assert "08:30:05</time> rejected: insufficient_stock (2 attempts)" in html
+    assert "Notification: sent by mail" in html
+
+
+async def test_what_is_not_known_is_said_to_be_unknown(served: Dashboard) -> None:
+    """An order of no record is not one that waits for its notification."""
+    html = await page(served, "/?sku=nope&order_id=nope")
+    assert "<code>nope</code> has no stock entry" in html
+    assert "Order <code>nope</code> is not known." in html
+    assert "Notification:" not in html
 
 
 async def test_what_comes_from_outside_is_text(served: Dashboard) -> None:
     """Questions, SKUs and reasons of faults cannot become markup."""
-    hostile = '"><script>alert(1)</script>'
+    hostile = '"><script>alert(1)</script>\u202e\x1b[2J'
     served.store.figures = replace(STORE, inventory={hostile: -1})
-    html = await page(served, f"/?sku={hostile}&order_id={hostile}")
+    html = await page(served, f"/?sku={quote(hostile)}&order_id={quote(hostile)}")
     assert "<script>alert" not in html
+    assert "\u202e" not in html
+    assert r"\u202e\x1b[2J" in html
     assert 'value=""' not in html
     assert "&lt;script&gt;alert(1)" in html
 
@@ -84,10 +117,10 @@ async def test_what_comes_from_outside_is_text(served: Dashboard) -> None:
 def test_a_notice_stands_above_everything_else() -> None:
     """As text; a page without one has no place for it."""
     state = PipelineState(store=STORE, store_fault=None, broker=whole_brokers())
-    view = View(state=state, question=Question(), answer=Answer())
-    html = Page.load(1, "for trying only, <not> for selling").render(view)
+    view = state, Question(), Answer()
+    html = Page(1, "for trying only, <not> for selling").render(*view)
     assert html.index("for trying only, &lt;not&gt; for selling") < html.index("<main>")
-    assert "notice" not in Page.load(1).render(view)
+    assert "notice" not in Page(1).render(*view)
 
 
 async def test_a_long_stock_list_is_cut(served: Dashboard) -> None:

@@ -17,7 +17,7 @@ from shared.http.metrics import HttpMetrics
 from shared.keyspace import OrderStatus
 from shared.metrics import PrometheusRouterMetrics, new_registry
 from shared.pipeline import CONSUMPTIONS, queues
-from tests.harness.dashboard import STORE, whole_brokers
+from tests.harness.dashboard import SERVICES, STORE, whole_brokers
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = [
@@ -64,7 +64,10 @@ def exported() -> set[str]:
     HttpMetrics(registry).answered("POST", "/orders", 202, 0.1)
     waiting = dict.fromkeys((OrderStatus.ACCEPTED, OrderStatus.RETRYING), 1.0)
     state = PipelineState(
-        store=replace(STORE, oldest_seconds=waiting), store_fault=None, broker=whole_brokers()
+        store=replace(STORE, oldest_seconds=waiting),
+        store_fault=None,
+        broker=whole_brokers(),
+        services=SERVICES,
     )
     text, _ = expose(state, registry, "text/plain")
     families = text_string_to_metric_families(text.decode())

@@ -87,6 +87,13 @@ def test_compose_starts_first_what_it_needs(service: Service) -> None:
     assert set(compose()[service.name]["depends_on"]) == needed
 
 
+def test_compose_tells_the_dashboard_where_services_say_that_they_are_ready() -> None:
+    """Each of the others by its name, behind which all of its replicas are."""
+    told = compose()["dashboard"]["environment"]["DASHBOARD_SERVICE_URLS"].replace(" ", "")
+    others = [each for each in SERVICES.values() if each.name != "dashboard"]
+    assert told.split(",") == [f"{each.name}=http://{each.name}:{each.operations_port}" for each in others]
+
+
 @EVERY_SERVICE
 def test_docker_mode_publishes_its_operations_port(service: Service) -> None:
     """So that ``status`` and ``verify`` reach it from this machine."""
