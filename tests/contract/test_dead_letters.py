@@ -157,7 +157,7 @@ async def test_a_look_right_after_another_sees_everything(broker: BrokerUnderTes
 @pytest.fixture
 def shallow(monkeypatch: pytest.MonkeyPatch) -> int:
     """Looks that see ten letters deep."""
-    for module in ("dead_letters", "rabbitmq_dead_letters", "memory"):
+    for module in ("dead_letters", "rabbitmq.dead_letters", "memory"):
         monkeypatch.setattr(f"shared.messaging.{module}.LETTERS_PER_LOOK", 10)
     return 10
 
