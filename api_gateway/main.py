@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from typing import Final
 
 from api_gateway.app import build_app
 from api_gateway.breaker import Breaker
@@ -25,6 +26,7 @@ from shared.redis.lease import Lease
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher
 from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
+from shared.service.program import Program
 from shared.settings import CommonSettings
 
 NAME = "api_gateway"
@@ -152,3 +154,6 @@ async def _pause(stop: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STARTUP_POLL_SECONDS):
             await stop.wait()
+
+
+PROGRAM: Final = Program(name=NAME, settings=GatewaySettings, run=run)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Final
 
 import aiohttp
 
@@ -14,15 +15,13 @@ from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
 from dashboard.overview.attention import node_faults, queue_faults
 from dashboard.overview.services import ServiceWatch
 from dashboard.overview.store import RedisStoreReader
-from dashboard.overview.watch import BrokerWatch, Management
+from dashboard.overview.watch import BrokerWatch
 from dashboard.settings import DashboardSettings
 from shared import keyspace
 from shared.health import Health
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher
-from shared.messaging.rabbitmq.management import ManagementClient, vhost_of
 from shared.metrics import new_registry
-from shared.pipeline import QUORUM_SIZE
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.stock import StockReader
@@ -30,6 +29,7 @@ from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import running
 from shared.service.operations import serve
+from shared.service.program import Program
 from shared.settings import CommonSettings
 
 NAME = "dashboard"
@@ -41,12 +41,10 @@ async def run(
     own: DashboardSettings,
     infrastructure: Infrastructure,
     stop: asyncio.Event,
-    management: Management | None = None,
 ) -> None:
     """Shows the state of the pipeline until ``stop`` is set.
 
     Without brokers it still shows what the store knows, so its readiness depends on the store alone.
-    ``management`` tells about the brokers; where none is given, their management interfaces do.
     """
     health, registry = Health(), new_registry()
     publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
@@ -57,13 +55,10 @@ async def run(
         ) as redis,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
-        told_by = management or ManagementClient(
-            common.rabbitmq_management_urls,
-            vhost=vhost_of(common.rabbitmq_urls[0]),
-            timeout_seconds=own.broker_timeout_seconds,
-            members_needed=QUORUM_SIZE,
+        brokers = BrokerWatch(
+            infrastructure.management(timeout_seconds=own.broker_timeout_seconds),
+            pause_seconds=own.broker_poll_seconds,
         )
-        brokers = BrokerWatch(told_by, pause_seconds=own.broker_poll_seconds)
         services = ServiceWatch(
             session,
             own.service_urls,
@@ -115,3 +110,6 @@ def _dead_letters(
 
 def _summary(faults: list[str]) -> str:
     return "; ".join(faults) or "ok"
+
+
+PROGRAM: Final = Program(name=NAME, settings=DashboardSettings, run=run)

@@ -1,13 +1,10 @@
-"""Builds the notifier from its adapters and runs it until it is told to stop."""
+"""Builds the notifier from its adapters."""
 
-import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-from prometheus_client import CollectorRegistry
+from typing import Any, Final
 
 from notifier.handlers import NotificationHandler
 from notifier.ports import Sender
@@ -22,10 +19,7 @@ from shared.health import Check
 from shared.mailboxes import named_mailbox
 from shared.messages import OrderCreated, OrderRejected
 from shared.pipeline import NOTIFIER
-from shared.redis.client import Redis
-from shared.service.infrastructure import Infrastructure
-from shared.service.worker import UseCases, run_worker
-from shared.settings import CommonSettings
+from shared.service.worker import UseCases, Worker, consumer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,34 +31,29 @@ class _Way:
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
-async def run(
-    common: CommonSettings, own: NotifierSettings, infrastructure: Infrastructure, stop: asyncio.Event
-) -> None:
-    """Notifies until ``stop`` is set, then finishes what has arrived."""
+def use_cases(worker: Worker[NotifierSettings]) -> UseCases:
+    """Notifies each customer of each event."""
+    own = worker.own
     way = _mail(own) if own.sender == "smtp" else _Way(sender=LogSender())
-
-    def build(redis: Redis, random_: random.Random, _: CollectorRegistry) -> UseCases:
-        store = RedisNotificationStore(
-            redis,
-            timeout_seconds=own.store_timeout_seconds,
-            lease_seconds=own.lease_seconds,
-            retention_seconds=common.order_retention_seconds,
-        )
-        handler = NotificationHandler(
-            store=store,
-            sender=way.sender,
-            send_timeout_seconds=own.send_timeout_seconds,
-            random_=random_,
-            sends_at_once=own.sends_at_once,
-        )
-        return UseCases(
-            handlers={OrderCreated: handler, OrderRejected: handler},
-            failures=store,
-            jobs=way.jobs,
-            checks=way.checks,
-        )
-
-    await run_worker(NOTIFIER, own, infrastructure, build, stop)
+    store = RedisNotificationStore(
+        worker.redis,
+        timeout_seconds=own.store_timeout_seconds,
+        lease_seconds=own.lease_seconds,
+        retention_seconds=worker.common.order_retention_seconds,
+    )
+    handler = NotificationHandler(
+        store=store,
+        sender=way.sender,
+        send_timeout_seconds=own.send_timeout_seconds,
+        random_=random.Random(),
+        sends_at_once=own.sends_at_once,
+    )
+    return UseCases(
+        handlers={OrderCreated: handler, OrderRejected: handler},
+        failures=store,
+        jobs=way.jobs,
+        checks=way.checks,
+    )
 
 
 def _mail(own: NotifierSettings) -> _Way:
@@ -85,3 +74,6 @@ def _mail(own: NotifierSettings) -> _Way:
         jobs=(connections.run,),
         checks={"smtp": connections.unready_reason},
     )
+
+
+PROGRAM: Final = consumer(NOTIFIER, NotifierSettings, use_cases)

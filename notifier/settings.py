@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import FilePath, SecretStr, field_validator, model_validator
 
 from shared.mailboxes import named_mailbox
+from shared.pipeline import NOTIFIER
 from shared.service.worker import WorkerSettings
 from shared.settings import Count, Port, Seconds, is_loopback, settings_config
 
@@ -12,9 +13,9 @@ from shared.settings import Count, Port, Seconds, is_loopback, settings_config
 class NotifierSettings(WorkerSettings):
     """How much the notifier takes at a time, its deadlines, and its way to the customers."""
 
-    model_config = settings_config("NOTIFIER_")
+    model_config = settings_config(f"{NOTIFIER.settings}_")
 
-    ops_port: Port = 9102
+    ops_port: Port = NOTIFIER.operations_port
     send_timeout_seconds: Seconds = 10.0
     lease_seconds: Seconds = 15.0
     sends_at_once: Count = 1

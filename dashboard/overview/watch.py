@@ -4,21 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 from dashboard.overview.brokers import Knowledge, judge_nodes, queue_states, silence
 from dashboard.overview.state import BrokerState
 from shared.logs import get_logger
-from shared.messaging.rabbitmq.management import Observation
+from shared.messaging.rabbitmq.management import Management
 
 log = get_logger(__name__)
-
-
-class Management(Protocol):
-    """What tells about the brokers."""
-
-    async def observe(self) -> Observation:
-        """One round of questions, within a deadline. Never raises because a broker is away."""
 
 
 class BrokerWatch:

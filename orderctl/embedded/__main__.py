@@ -4,15 +4,12 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from api_gateway.settings import GatewaySettings
-from dashboard.settings import DashboardSettings
-from notifier.settings import NotifierSettings
-from order_processor.settings import ProcessorSettings
 from orderctl.embedded import MODE
 from orderctl.embedded.logs import logs_by_service
-from orderctl.embedded.process import EmbeddedSettings, run
+from orderctl.embedded.process import run
 from orderctl.native.layout import Layout
 from shared.service.lifecycle import run_service
+from shared.service.program import program_of
 from shared.services import SERVICES
 from shared.settings import CommonSettings, load
 
@@ -22,19 +19,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     layout = Layout(parser.parse_args().data_dir)
-    settings = EmbeddedSettings(
-        common=load(CommonSettings),
-        gateway=load(GatewaySettings),
-        processor=load(ProcessorSettings),
-        notifier=load(NotifierSettings),
-        dashboard=load(DashboardSettings),
-    )
+    common = load(CommonSettings)
+    settings = {name: load(program_of(name).settings) for name in SERVICES}
 
     async def everything(stop: asyncio.Event) -> None:
         with logs_by_service(layout, list(SERVICES)):
-            await run(settings, stop)
+            await run(common, settings, stop)
 
-    run_service(MODE, settings.common, everything)
+    run_service(MODE, common, everything)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from typing import Any, Final
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import BlockingConnectionPool
 
+from orderctl.embedded.management import MemoryManagement
 from shared.messaging.memory import MemoryBroker
+from shared.messaging.rabbitmq.management import Management
 from shared.redis.client import Redis
 from shared.service.infrastructure import SupervisedDeadLetterBox, SupervisedPublisher, SupervisedSubscriber
 
@@ -37,20 +39,19 @@ class EmbeddedInfrastructure:
         self._store = store
 
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
-        """See the port."""
         return self._client(timeout_seconds, max_connections)
 
     def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
-        """See the port. A confirm is immediate."""
         return self._broker
 
     def subscriber(self, service: str) -> SupervisedSubscriber:
-        """See the port."""
         return self._broker
 
     def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
-        """See the port."""
         return self._broker
+
+    def management(self, *, timeout_seconds: float) -> Management:
+        return MemoryManagement(self._broker)
 
     @asynccontextmanager
     async def _client(self, timeout_seconds: float, max_connections: int) -> AsyncIterator[Redis]:

@@ -18,7 +18,6 @@ class MemoryManagement:
         self._began = monotonic()
 
     async def observe(self) -> Observation:
-        """See the dashboard's port."""
         uptime = round((self._monotonic() - self._began) * 1000)
         return Observation(
             probes=[Probe(endpoint=NODE, node=NODE, fault=None)],

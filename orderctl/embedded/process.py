@@ -1,30 +1,24 @@
-"""The one process of embedded mode: four services around one broker and one store, drained down the flow."""
+"""The one process of embedded mode: all services around one broker and one store, drained down the flow."""
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
 from fakeredis import FakeServer
+from pydantic_settings import BaseSettings
 
-import api_gateway.main
-import dashboard.main
-import notifier.main
-import order_processor.main
-from api_gateway.settings import GatewaySettings
-from dashboard.settings import DashboardSettings
-from notifier.settings import NotifierSettings
-from order_processor.settings import ProcessorSettings
 from orderctl.embedded import WARNING
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure
-from orderctl.embedded.management import MemoryManagement
 from orderctl.embedded.store import serve_store
 from shared.logs import get_logger
 from shared.messaging.memory import MemoryBroker
-from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from shared.service.program import program_of
+from shared.services import SERVICES
 from shared.settings import CommonSettings
 
 SETTLE_SECONDS: Final = 5.0
@@ -33,64 +27,35 @@ POLL_SECONDS: Final = 0.02
 
 log = get_logger(__name__)
 
-Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedSettings:
-    """The settings of every service. Brokers have none here; the store is served where its URL says."""
-
-    common: CommonSettings
-    gateway: GatewaySettings
-    processor: ProcessorSettings
-    notifier: NotifierSettings
-    dashboard: DashboardSettings
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
     """A service, and the queue that should be empty before it stops."""
 
     name: str
-    run: Service
-    queue: str | None = None
+    run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+    queue: str | None
 
 
-async def run(settings: EmbeddedSettings, stop: asyncio.Event) -> None:
-    """Runs everything until ``stop`` is set, then drains. A service that crashes ends all of them."""
+async def run(common: CommonSettings, settings: Mapping[str, BaseSettings], stop: asyncio.Event) -> None:
+    """Runs everything until ``stop`` is set, then drains. A service that crashes ends all of them.
+
+    ``settings`` are each service's own, by its name. The store is served where its URL says.
+    """
     log.warning(WARNING)
     broker, store = MemoryBroker(), FakeServer()
-    address = urlsplit(settings.common.redis_url)
-    async with serve_store(store, address.hostname or "127.0.0.1", address.port or 6379):
-        await _run_in_stages(_stages(settings, broker, EmbeddedInfrastructure(broker, store)), broker, stop)
-
-
-def _stages(
-    settings: EmbeddedSettings, broker: MemoryBroker, infrastructure: EmbeddedInfrastructure
-) -> list[_Stage]:
-    common = settings.common
-    return [
+    infrastructure = EmbeddedInfrastructure(broker, store)
+    address = urlsplit(common.redis_url)
+    stages = [
         _Stage(
-            name=api_gateway.main.NAME,
-            run=lambda stop: api_gateway.main.run(common, settings.gateway, infrastructure, stop),
-        ),
-        _Stage(
-            name=ORDER_PROCESSOR.service,
-            run=lambda stop: order_processor.main.run(common, settings.processor, infrastructure, stop),
-            queue=ORDER_PROCESSOR.queue,
-        ),
-        _Stage(
-            name=NOTIFIER.service,
-            run=lambda stop: notifier.main.run(common, settings.notifier, infrastructure, stop),
-            queue=NOTIFIER.queue,
-        ),
-        _Stage(
-            name=dashboard.main.NAME,
-            run=lambda stop: dashboard.main.run(
-                common, settings.dashboard, infrastructure, stop, MemoryManagement(broker)
-            ),
-        ),
+            name=service.name,
+            run=partial(program_of(service.name).run, common, settings[service.name], infrastructure),
+            queue=service.consumption.queue if service.consumption else None,
+        )
+        for service in SERVICES.values()
     ]
+    async with serve_store(store, address.hostname or "127.0.0.1", address.port or 6379):
+        await _run_in_stages(stages, broker, stop)
 
 
 async def _run_in_stages(stages: list[_Stage], broker: MemoryBroker, stop: asyncio.Event) -> None:

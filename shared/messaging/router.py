@@ -90,7 +90,7 @@ class Router:
         *,
         publisher: Publisher,
         subscriber: Subscriber,
-        failures: FailureListener,
+        failures: FailureListener | None,
         metrics: RouterMetrics,
         random_: random.Random,
         clock: Callable[[], float] = time.time,

@@ -38,7 +38,7 @@ class Settlement:
         consumption: Consumption,
         *,
         publisher: Publisher,
-        failures: FailureListener,
+        failures: FailureListener | None,
         random_: random.Random,
         clock: Callable[[], float],
     ) -> None:
@@ -60,8 +60,8 @@ class Settlement:
     async def _move(self, outcome: Retry | Dead, delivery: Delivery, event: Event[Any] | None) -> None:
         now = round(self._clock() * 1_000_000)
         fate = decide(outcome, History.read(delivery.headers), now, self._random)
-        if event is not None:
-            await self._tell(event, fate)
+        if event is not None and self._failures is not None:
+            await self._tell(self._failures, event, fate)
         if isinstance(fate, Wait):
             queue, expiration = self._consumption.retry_queue(fate.tier_seconds), fate.expiration_seconds
         else:
@@ -78,13 +78,13 @@ class Settlement:
             )
         )
 
-    async def _tell(self, event: Event[Any], fate: Wait | Bury) -> None:
+    async def _tell(self, failures: FailureListener, event: Event[Any], fate: Wait | Bury) -> None:
         """What the listener cannot note, such as on a broken record, must not keep the message here."""
         try:
             if isinstance(fate, Wait):
-                await waiting_out(lambda: self._failures.waits(event, fate), self._random)
+                await waiting_out(lambda: failures.waits(event, fate), self._random)
             else:
-                await waiting_out(lambda: self._failures.buried(event, fate), self._random)
+                await waiting_out(lambda: failures.buried(event, fate), self._random)
         except Exception:  # it would come again with every redelivery, and stop the neighbours each time
             log.exception("failure not noted", event_id=event.id, order_id=event.subject)
 

@@ -13,6 +13,8 @@ from shared.messaging.ports import Publisher, Subscriber
 from shared.messaging.rabbitmq.broker import RabbitPublisher, RabbitSubscriber
 from shared.messaging.rabbitmq.connection import LinkTimes
 from shared.messaging.rabbitmq.dead_letters import RabbitDeadLetterBox
+from shared.messaging.rabbitmq.management import Management, ManagementClient, vhost_of
+from shared.pipeline import QUORUM_SIZE
 from shared.redis.client import Redis, open_redis
 from shared.settings import CommonSettings
 
@@ -57,6 +59,9 @@ class Infrastructure(Protocol):
     def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
         """Sight of the dead letters, over a connection of its own."""
 
+    def management(self, *, timeout_seconds: float) -> Management:
+        """The brokers' management, with that deadline on every question."""
+
 
 class ClusterInfrastructure:
     """The RabbitMQ cluster and the Redis that the settings name."""
@@ -66,13 +71,11 @@ class ClusterInfrastructure:
         self._random = random_
 
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
-        """See the port."""
         return open_redis(
             self._common.redis_url, timeout_seconds=timeout_seconds, max_connections=max_connections
         )
 
     def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
-        """See the port."""
         return RabbitPublisher(
             self._common.rabbitmq_urls,
             name=service,
@@ -82,13 +85,19 @@ class ClusterInfrastructure:
         )
 
     def subscriber(self, service: str) -> SupervisedSubscriber:
-        """See the port."""
         return RabbitSubscriber(
             self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
         )
 
     def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
-        """See the port."""
         return RabbitDeadLetterBox(
             self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
+        )
+
+    def management(self, *, timeout_seconds: float) -> Management:
+        return ManagementClient(
+            self._common.rabbitmq_management_urls,
+            vhost=vhost_of(self._common.rabbitmq_urls[0]),
+            timeout_seconds=timeout_seconds,
+            members_needed=QUORUM_SIZE,
         )

@@ -8,9 +8,8 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -25,7 +24,8 @@ from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
-from shared.settings import Count, Port, Seconds
+from shared.service.program import Program
+from shared.settings import CommonSettings, Count, Port, Seconds
 
 STORE_CONNECTIONS = 40
 
@@ -42,30 +42,54 @@ class WorkerSettings(BaseSettings):
     drain_seconds: Seconds = 20.0
 
 
+Own = TypeVar("Own", bound=WorkerSettings)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    """What a worker does with its messages, who learns of those that fail, its jobs beside that, and what
-    its readiness depends on because of them.
+    """What a worker does with its messages, its jobs beside that, and what its readiness depends on because
+    of them. ``failures`` learns of events that are put off or given up; the log has them in any case.
     """
 
     handlers: Mapping[type[EventData], BatchHandler]
-    failures: FailureListener
+    failures: FailureListener | None = None
     jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
-BuildUseCases = Callable[[Redis, random.Random, CollectorRegistry], UseCases]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker(Generic[Own]):
+    """What a consumer's use cases are built from: both kinds of settings, and the store."""
+
+    common: CommonSettings
+    own: Own
+    redis: Redis
 
 
-async def run_worker(
+def consumer(
+    consumption: Consumption, settings: type[Own], use_cases: Callable[[Worker[Own]], UseCases]
+) -> Program[Own]:
+    """The program of a service that consumes one row of the map."""
+
+    async def run(
+        common: CommonSettings, own: Own, infrastructure: Infrastructure, stop: asyncio.Event
+    ) -> None:
+        def build(redis: Redis) -> UseCases:
+            return use_cases(Worker(common=common, own=own, redis=redis))
+
+        await _consume(consumption, own, infrastructure, build, stop)
+
+    return Program(name=consumption.service, settings=settings, run=run)
+
+
+async def _consume(
     consumption: Consumption,
     own: WorkerSettings,
     infrastructure: Infrastructure,
-    build: BuildUseCases,
+    build: Callable[[Redis], UseCases],
     stop: asyncio.Event,
 ) -> None:
     """Consumes until ``stop`` is set, then finishes what has arrived."""
-    random_ = random.Random()
     health, registry = Health(), new_registry()
     publisher = infrastructure.publisher(consumption.service, timeout_seconds=own.publish_timeout_seconds)
     subscriber = infrastructure.subscriber(consumption.service)
@@ -75,7 +99,7 @@ async def run_worker(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
     ):
-        use_cases = build(redis, random_, registry)
+        use_cases = build(redis)
         watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
         router = Router(
             Consuming(
@@ -88,7 +112,7 @@ async def run_worker(
             subscriber=subscriber,
             failures=use_cases.failures,
             metrics=PrometheusRouterMetrics(registry, consumption.queue),
-            random_=random_,
+            random_=random.Random(),
         )
         health.add("redis", watch.unready_reason)
         health.add("rabbitmq", publisher.unready_reason)

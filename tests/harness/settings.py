@@ -1,22 +1,15 @@
-"""The settings class of each service in the registry."""
-
-from importlib import import_module
+"""The settings of each service in the registry."""
 
 from pydantic_settings import BaseSettings
 
+from shared.service.program import program_of
 from shared.services import Service
 
 
 def settings_of(service: Service) -> type[BaseSettings]:
-    """The class whose variables begin with the service's prefix."""
-    (found,) = (
-        each
-        for each in vars(import_module(f"{service.name}.settings")).values()
-        if isinstance(each, type)
-        and issubclass(each, BaseSettings)
-        and each.model_config.get("env_prefix") == f"{service.prefix}_"
-    )
-    return found
+    """The class that the service reads its settings with."""
+    settings: type[BaseSettings] = program_of(service.name).settings
+    return settings
 
 
 def variables(settings: type[BaseSettings]) -> set[str]:

@@ -15,7 +15,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
@@ -212,6 +212,13 @@ def short_name(erlang_name: str) -> str:
 def vhost_of(amqp_url: str) -> str:
     """The virtual host that an AMQP URL leads to."""
     return unquote(urlsplit(amqp_url).path.removeprefix("/")) or "/"
+
+
+class Management(Protocol):
+    """What tells about the brokers."""
+
+    async def observe(self) -> Observation:
+        """One round of questions, within a deadline. Never raises because a broker is away."""
 
 
 class ManagementClient:
