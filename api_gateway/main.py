@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from dataclasses import replace
 from typing import Final
 
 from api_gateway.app import build_app
@@ -16,8 +17,8 @@ from api_gateway.stock import RedisStockStore
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.health import Health
-from shared.http.limits import HttpLimits
-from shared.http.server import serve_clients
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
 from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
@@ -45,7 +46,7 @@ async def run(
     health, registry = Health(), new_registry()
     publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
     async with (
-        serve_operations(health, registry, own.ops_host, own.ops_port),
+        serve_operations(health, registry, own),
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
@@ -79,11 +80,7 @@ async def run(
         health.add("rabbitmq", lambda: _broker_reason(publisher, durability))
         health.add_note("store durability", durability.verdict)
         health.drain_on(stop)
-        limits = HttpLimits(
-            max_concurrent_requests=own.max_concurrent_requests,
-            max_connections=own.max_connections,
-            body_timeout_seconds=own.body_timeout_seconds,
-        )
+        limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
         stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds)
         app = build_app(intake=intake, orders=store, stock=stock, limits=limits)
         listening = asyncio.Event()
@@ -92,9 +89,8 @@ async def run(
         async with running(durability.run(), publisher.run(), removals.run(), relay.run(), remembering):
             if not await _may_open(redis, own, publisher, durability, stop):
                 return
-            async with serve_clients(
-                app, own.host, own.port, limits=limits, registry=registry, drain_seconds=own.drain_seconds
-            ) as port:
+            endpoint = own.endpoint(limits, drain_seconds=own.drain_seconds)
+            async with serve(app, endpoint, HttpMetrics(registry)) as port:
                 listening.set()
                 log.info("taking orders", host=own.host, port=port)
                 await stop.wait()

@@ -1,24 +1,19 @@
 """The gateway's settings: variables that begin with ``GATEWAY_``."""
 
-from pydantic_settings import BaseSettings
-
+from shared.http.settings import ClientPortSettings, OperationsSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(ClientPortSettings, OperationsSettings):
     """Where the gateway listens, and its bounds."""
 
     model_config = settings_config("GATEWAY_")
 
-    host: str = "127.0.0.1"
     port: Port = 8080
-    ops_host: str = "127.0.0.1"
     ops_port: Port = 9100
     claim_ttl_seconds: Count = 86_400
     outbox_limit: Count = 100_000
     max_concurrent_requests: Count = 512
-    max_connections: Count = 2_048
-    body_timeout_seconds: Seconds = 5.0
     publish_timeout_seconds: Seconds = 2.0
     store_timeout_seconds: Seconds = 1.0
     drain_seconds: Seconds = 20.0

@@ -6,7 +6,7 @@ from typing import Final
 
 import aiohttp
 
-from dashboard.app import build_app
+from dashboard.app import SECURITY_HEADERS, build_app
 from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.actions import Drop, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
@@ -19,6 +19,8 @@ from dashboard.overview.watch import BrokerWatch
 from dashboard.settings import DashboardSettings
 from shared import keyspace
 from shared.health import Health
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher
 from shared.metrics import new_registry
@@ -28,7 +30,6 @@ from shared.redis.stock import StockReader
 from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import running
-from shared.service.operations import serve
 from shared.service.program import Program
 from shared.settings import CommonSettings
 
@@ -89,7 +90,7 @@ async def run(
             dead_letters=_dead_letters(redis, publisher, box, own),
         )
         async with (
-            serve(app, own.host, own.port),
+            serve(app, own.endpoint(own.http_limits(), headers=SECURITY_HEADERS), HttpMetrics(registry)),
             running(store_watch.run(), brokers.run(), services.run(), publisher.run(), box.run()),
         ):
             await stop.wait()

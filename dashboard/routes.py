@@ -7,14 +7,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from dashboard.overview.document import document
-from dashboard.overview.exposition import expose, wants_exposition
+from dashboard.overview.exposition import expose
 from dashboard.overview.page import Page
 from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
 from dashboard.overview.state import Answer, PipelineState, Question, StoreState
 from shared.errors import StoreUnavailable
+from shared.http.exposition import wants_exposition
 
-_NOT_STORED: Final = {"Cache-Control": "no-store"}
-_NEGOTIATED: Final = _NOT_STORED | {"Vary": "Accept"}
+_NEGOTIATED: Final = {"Vary": "Accept"}
 _STATIC_FILES: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -68,7 +68,6 @@ class DashboardRoutes:
             text=self._page.render(state, question, answer),
             status=200 if state.store is not None else 503,
             content_type="text/html",
-            headers=_NOT_STORED,
         )
 
     async def static(self, request: web.Request) -> web.Response:

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
+from shared.http.settings import ClientPortSettings
 from shared.services import SERVICES
 from shared.settings import Count, Port, Seconds, settings_config
 
 
-class DashboardSettings(BaseSettings):
+class DashboardSettings(ClientPortSettings):
     """Where the dashboard listens, how often it asks the brokers, and its deadlines.
 
     Dead letters are shown, redriven and dropped to whoever has the ``token``; without one, on loopback only.
@@ -21,9 +22,8 @@ class DashboardSettings(BaseSettings):
 
     model_config = settings_config("DASHBOARD_")
 
-    host: str = "127.0.0.1"
     port: Port = 8081
-    token: SecretStr | None = None
+    token: Annotated[SecretStr, Field(min_length=16)] | None = None
     notice: str = ""
     store_timeout_seconds: Seconds = 1.0
     publish_timeout_seconds: Seconds = 2.0

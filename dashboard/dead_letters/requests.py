@@ -1,8 +1,7 @@
 """What can be asked about dead letters, checked where it comes in."""
 
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 from aiohttp import web
@@ -10,13 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from pydantic.functional_validators import AfterValidator
 
 from dashboard.dead_letters.letter import DEAD_QUEUES, Wanted
-from dashboard.dead_letters.problems import INVALID, MALFORMED, TIMEOUT, TOO_LARGE, UNSUPPORTED
-from shared.http.problems import Problem, printable
+from shared.http.bodies import parse_json, read_body
+from shared.http.limits import HttpLimits
+from shared.http.problems import INVALID_FIELDS, FieldError, invalid, printable
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
 MAX_IDS: Final = 1_000
-BODY_SECONDS: Final = 5.0
+_LIMITS: Final = HttpLimits(body_bytes=1_048_576)
 _UNIT_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _AGE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)")
 
@@ -88,51 +88,31 @@ def read_query(request: web.Request) -> ListRequest:
     """Raises Problem with 422 that names each parameter at fault."""
     twice = [name for name in dict.fromkeys(request.query) if len(request.query.getall(name)) > 1]
     if twice:
-        raise _invalid([(name, "stands more than once") for name in twice])
+        raise invalid(
+            INVALID_FIELDS, [FieldError(field=name, message="stands more than once") for name in twice]
+        )
     return _checked(ListRequest, dict(request.query))
 
 
 async def read_action(request: web.Request) -> ActionRequest:
     """Raises Problem with 400, 408, 413, 415 or 422."""
-    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
-        raise Problem(UNSUPPORTED, "The body must be sent as Content-Type: application/json, unencoded.")
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await request.read()
-    except TimeoutError as error:
-        raise Problem(TIMEOUT, f"The body was not complete after {BODY_SECONDS:g} s.", closes=True) from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Problem(TOO_LARGE, "The body is too long.", closes=True) from error
-    except web.RequestPayloadError as error:
-        raise Problem(MALFORMED, "The body breaks off or is framed wrongly.", closes=True) from error
-    return _checked(ActionRequest, body)
+    return _checked(ActionRequest, parse_json(await read_body(request, _LIMITS)))
 
 
-def _checked(model: type[Model], given: bytes | Mapping[str, Any]) -> Model:
+def _checked(model: type[Model], given: Any) -> Model:
     try:
-        if isinstance(given, bytes):
-            return model.model_validate_json(given)
         return model.model_validate(given)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        if faults[0]["type"] == "json_invalid":
-            raise Problem(MALFORMED, "The body is not JSON.") from error
-        raise _invalid(
+        raise invalid(
+            INVALID_FIELDS,
             [
-                (
-                    ".".join(printable(str(part)) for part in fault["loc"]),
-                    fault["msg"].removeprefix("Value error, "),
+                FieldError(
+                    field=".".join(printable(str(part)) for part in fault["loc"]),
+                    message=fault["msg"].removeprefix("Value error, "),
                 )
-                for fault in faults
-            ]
+                for fault in error.errors(include_url=False, include_input=False)
+            ],
         ) from error
-
-
-def _invalid(faults: Sequence[tuple[str, str]]) -> Problem:
-    errors = [{"field": field, "message": message} for field, message in faults]
-    return Problem(
-        INVALID, "; ".join(" ".join(fault).strip() for fault in faults), members={"errors": errors}
-    )
 
 
 def _seconds(age: str | None) -> float | None:

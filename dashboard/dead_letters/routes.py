@@ -5,21 +5,20 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from structlog.contextvars import get_contextvars
 
-from dashboard.app import SECURITY_HEADERS
 from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.actions import Acted, Action, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
-from dashboard.dead_letters.problems import BROKER_UNAVAILABLE, problem_of
+from dashboard.dead_letters.problems import problem_of
 from dashboard.dead_letters.requests import read_action, read_query
 from shared.errors import DependencyUnavailable
+from shared.http.clients import client_of
+from shared.http.edge import begin_answer
 from shared.http.negotiation import preferred
-from shared.http.problems import CORRELATION_HEADER, NOT_FOUND, Problem
+from shared.http.problems import BROKER_UNAVAILABLE, NOT_FOUND, Problem
 from shared.logs import get_logger
 
-NOT_STORED: Final = {"Cache-Control": "no-store"}
 LINES: Final = "application/x-ndjson"
 MOST_RESULTS: Final = 1_000
 """How many letters an answer lists; counts are of all."""
@@ -78,7 +77,7 @@ class DeadLetterRoutes:
 
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
         asked = await read_action(request)
-        client = request.remote or "unknown"
+        client = client_of(request)
         if not asked.dry_run:
             log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
         errand = Errand(
@@ -170,10 +169,7 @@ class _Lines:
 
     async def _write(self, *lines: dict[str, Any]) -> web.StreamResponse:
         if self._response is None:
-            correlation_id = str(get_contextvars().get("correlation_id", ""))
-            headers = {"Content-Type": LINES, CORRELATION_HEADER: correlation_id}
-            self._response = web.StreamResponse(headers={**headers, **NOT_STORED, **SECURITY_HEADERS})
-            await self._response.prepare(self._request)
+            self._response = await begin_answer(self._request, {"Content-Type": LINES})
         await self._response.write(b"".join(orjson.dumps(line, option=_JSON) for line in lines))
         return self._response
 
@@ -210,4 +206,4 @@ def _summary(errand: Errand, tally: Tally, found: set[str]) -> dict[str, Any]:
 
 def _answer(document: dict[str, Any]) -> web.Response:
     body = orjson.dumps(document, option=_JSON | orjson.OPT_INDENT_2)
-    return web.Response(body=body, content_type="application/json", headers=NOT_STORED)
+    return web.Response(body=body, content_type="application/json")

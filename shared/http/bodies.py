@@ -38,6 +38,8 @@ async def read_body(request: web.Request, limits: HttpLimits) -> bytes:
         ) from error
     except web.RequestPayloadError as error:
         raise Problem(MALFORMED_REQUEST, "The body breaks off or is framed wrongly.", closes=True) from error
+    if getattr(request.protocol, "is_truncated", False):
+        raise Problem(MALFORMED_REQUEST, "The body breaks off.", closes=True)
     if len(body) > limits.body_bytes:
         raise _too_large(limits)
     return body

@@ -1,54 +1,68 @@
 """Client connections that cannot be kept open by doing nothing.
 
 aiohttp has no deadline for the head of a request, none for a client that does not take its answer, and no
-cap on connections. A sweep over all connections looks at two timestamps, so that a request costs no timer.
+cap on connections. A sweep over all connections looks at a few timestamps, so that a request costs no timer.
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Final, cast
 
 from aiohttp import StreamReader, web
 
 from shared.context import trace_of
+from shared.http.clients import CLIENT, TrustedProxies, address_of
 from shared.http.edge import Edge
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
-from shared.http.problems import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, Problem, raw_problem
+from shared.http.problems import REQUEST_TIMEOUT, TOO_BUSY, TOO_MANY_CONNECTIONS, Problem, raw_problem
+from shared.http.sparing import SparingLog
+from shared.logs import get_logger
 
 LINGER_SECONDS: Final = 2.0
 """How long a connection takes in the rest of a body that was refused, so that the client reads the answer."""
-MAX_LINGERING_REFUSALS: Final = 256
+MAX_LINGERING_REFUSALS: Final = 64
 SWEEPS_PER_TIMEOUT: Final = 10
+
+log = SparingLog(get_logger(__name__))
 
 
 class ClientConnection(web.RequestHandler):
-    """One client's connection. ``connections`` is the registry that it leaves when it is lost."""
+    """One client's connection. It tells ``connections`` when it becomes busy, idle, and when it is lost."""
 
-    __slots__ = ("_body", "_clock", "_connections", "_edge", "_is_working", "head_began", "stalled_since")
+    __slots__ = (
+        "_body",
+        "_clock",
+        "_connections",
+        "_is_working",
+        "address",
+        "has_ended",
+        "head_began",
+        "is_truncated",
+        "silent_since",
+        "stalled_since",
+    )
 
     def __init__(
-        self,
-        server: web.Server,
-        *,
-        edge: Edge,
-        limits: HttpLimits,
-        connections: "set[ClientConnection]",
-        loop: asyncio.AbstractEventLoop,
+        self, server: web.Server, connections: "Connections", address: str, loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(
             server,
             loop=loop,
-            keepalive_timeout=limits.keep_alive_seconds,
+            keepalive_timeout=connections.limits.keep_alive_seconds,
             access_log=None,  # type: ignore[arg-type]  # documented, and what `AppRunner` itself takes
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
         )
-        self._edge = edge
         self._connections = connections
         self._clock = loop.time
         self._is_working = False
         self._body: StreamReader | None = None
+        self.address = address
+        self.has_ended = False
+        self.is_truncated = False
         self.head_began: float | None = None
+        self.silent_since: float | None = self._clock()
         self.stalled_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -58,7 +72,28 @@ class ClientConnection(web.RequestHandler):
         """
         if data and self.head_began is None and not self._is_busy():
             self.head_began = self._clock()
+            self.silent_since = None
         super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature; aiohttp narrows it
+        """The client sends no more. It may yet read, so what it has asked for in full is answered."""
+        self.has_ended = True
+        if self._body is not None and not self._body.is_eof():
+            self.is_truncated = True
+            self._body.feed_eof()
+        return self.owes_answers()
+
+    def owes_answers(self) -> bool:
+        """Whether a request that came in full has not been answered to its end.
+
+        aiohttp waits for a request while it owes nothing. These two attributes are its own, and
+        `test_http_ports` fails where they mean something else.
+        """
+        return self.silent_since is None and (self._waiter is None or bool(self._messages))
+
+    def is_last(self) -> bool:
+        """Whether no request can follow the one at work."""
+        return self.has_ended and not self._messages
 
     def _is_busy(self) -> bool:
         return self._is_working or (self._body is not None and not self._body.is_eof())
@@ -85,7 +120,7 @@ class ClientConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leaves the registry."""
-        self._connections.discard(self)
+        self._connections.leave(self)
         super().connection_lost(exc)
 
     def handle_error(
@@ -98,12 +133,13 @@ class ClientConnection(web.RequestHandler):
         """What aiohttp's parser refuses: a problem, instead of plain text with the input in it."""
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the answer has been sent already")
-        return self._edge.unparsed()
+        self.head_began = None
+        return self._connections.unparsed(None if status == HTTPStatus.BAD_REQUEST else exc)
 
     def close_stalled(self, answer: bytes | None) -> None:
         """Ends the connection, after ``answer`` where the client is still owed one."""
         transport = self.transport
-        self._connections.discard(self)
+        self._connections.leave(self)
         if transport is None:
             return
         if answer is None:
@@ -113,25 +149,23 @@ class ClientConnection(web.RequestHandler):
             self.force_close()
 
 
-class RefusedConnection(asyncio.Protocol):
-    """A connection past the limit: told so at once, and closed when the client has had time to read it."""
+class Arrival(asyncio.Protocol):
+    """A connection before it is known whose it is. Past the limits it stays one: it is told so at once, and
+    closed when the client has had time to read it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, refused: "set[RefusedConnection]") -> None:
-        self._loop = loop
-        self._refused = refused
+    def __init__(self, connections: "Connections") -> None:
+        self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answers before anything was asked, without waiting for it."""
+        """Hands the connection over, or answers before anything was asked."""
         transport = cast(asyncio.Transport, transport)
-        trace = trace_of(None, None)
-        problem = Problem(TOO_MANY_CONNECTIONS, "Too many connections are open. Nothing was accepted.")
-        transport.write(raw_problem(problem, trace))
-        if len(self._refused) >= MAX_LINGERING_REFUSALS:
-            transport.close()
+        admitted = self._connections.admit(transport)
+        if isinstance(admitted, ClientConnection):
+            transport.set_protocol(admitted)
+            admitted.connection_made(transport)
             return
-        self._refused.add(self)
-        transport.write_eof()
-        self._loop.call_later(LINGER_SECONDS, transport.close)
+        transport.write(raw_problem(admitted, trace_of(None, None)))
+        self._connections.linger(self, transport)
 
     def eof_received(self) -> bool:
         """The client has read what it wanted; the transport closes itself."""
@@ -139,64 +173,162 @@ class RefusedConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives its place among the refused free."""
-        self._refused.discard(self)
+        self._connections.refused.discard(self)
 
 
 class Connections:
-    """Makes the protocol of each new connection, and ends those that stall."""
+    """Makes the protocol of each new connection, bounds their number, and ends those that stall.
 
-    def __init__(self, server: web.Server, edge: Edge, limits: HttpLimits, metrics: HttpMetrics) -> None:
+    Where a limit is reached, the connection that has been idle for longest makes room for the new one: among
+    all of them for the limit of the port, among its own for that of an address.
+    """
+
+    def __init__(
+        self,
+        server: web.Server,
+        edge: Edge,
+        limits: HttpLimits,
+        metrics: HttpMetrics,
+        proxies: TrustedProxies,
+    ) -> None:
         self._server = server
-        self._edge = edge
-        self._limits = limits
+        self._answer = edge
+        self.unparsed = edge.unparsed
+        self.limits = limits
         self._metrics = metrics
+        self._proxies = proxies
         self._loop = asyncio.get_running_loop()
-        self._open: set[ClientConnection] = set()
-        self._refused: set[RefusedConnection] = set()
+        self._open: dict[ClientConnection, None] = {}
+        self._idle: dict[ClientConnection, None] = {}
+        self._of_address: dict[str, int] = {}
+        self._of_forwarded: dict[str, int] = {}
+        self.refused: set[Arrival] = set()
         metrics.connections.set_function(lambda: len(self._open))
+
+    def __call__(self) -> asyncio.Protocol:
+        """The protocol factory."""
+        return Arrival(self)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers a request, and notes on its connection that it is at work meanwhile."""
         connection = cast(ClientConnection, request.protocol)
         connection.work_begins(request.content)
+        self._idle.pop(connection, None)
         try:
-            return await self._edge(request)
+            if connection.address in self._proxies:
+                response = await self._answer_forwarded(request)
+            else:
+                response = await self._answer(request, None)
         finally:
             connection.work_ends()
+            if connection in self._open:
+                self._idle[connection] = None
+        if connection.is_last():
+            response.force_close()
+        return response
 
-    def __call__(self) -> asyncio.Protocol:
-        """The protocol factory."""
-        if len(self._open) >= self._limits.max_connections:
-            self._metrics.connection_refused()
-            return RefusedConnection(self._loop, self._refused)
-        connection = ClientConnection(
-            self._server,
-            edge=self._edge,
-            limits=self._limits,
-            connections=self._open,
-            loop=self._loop,
-        )
-        self._open.add(connection)
+    async def _answer_forwarded(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Requests at once stand for the connections that a client behind a proxy would have."""
+        client = self._proxies.client(request.headers.getall("X-Forwarded-For", ()))
+        request[CLIENT] = client
+        under_way, bound = self._of_forwarded.get(client, 0), self.limits.connections_per_address
+        refusal = None
+        if under_way >= bound:
+            refusal = Problem(
+                TOO_BUSY, f"{bound} requests of this client are under way. Nothing was accepted."
+            )
+        self._of_forwarded[client] = under_way + 1
+        try:
+            return await self._answer(request, refusal)
+        finally:
+            _count_down(self._of_forwarded, client)
+
+    def admit(self, transport: asyncio.Transport) -> "ClientConnection | Problem":
+        """The connection's protocol, or the reason why there is no place for it."""
+        address = address_of(transport.get_extra_info("peername"))
+        bound = self.limits.connections_per_address
+        if (
+            self._of_address.get(address, 0) >= bound
+            and address not in self._proxies
+            and not self._evict(address)
+        ):
+            return self._refusal(f"{bound} connections are open from this address, all at work.", address)
+        if len(self._open) >= self.limits.max_connections and not self._evict(None):
+            return self._refusal("Too many connections are open, all at work.", address)
+        connection = ClientConnection(self._server, self, address, self._loop)
+        self._open[connection] = self._idle[connection] = None
+        self._of_address[address] = self._of_address.get(address, 0) + 1
         return connection
+
+    def _refusal(self, detail: str, address: str) -> Problem:
+        self._metrics.connection_refused()
+        log.warning("connection refused", reason=detail, client=address)
+        return Problem(TOO_MANY_CONNECTIONS, f"{detail} Nothing was accepted.")
+
+    def _evict(self, address: str | None) -> bool:
+        """Ends the connection that has been idle for longest, of ``address`` or of all."""
+        for connection in self._idle:
+            if (address is None or connection.address == address) and not connection.owes_answers():
+                self._metrics.connection_evicted()
+                log.warning(
+                    "connections at their limit: the oldest idle one was closed", client=connection.address
+                )
+                connection.close_stalled(None)
+                return True
+        return False
+
+    def leave(self, connection: ClientConnection) -> None:
+        """The connection is lost, or about to be."""
+        self._idle.pop(connection, None)
+        if connection in self._open:
+            del self._open[connection]
+            _count_down(self._of_address, connection.address)
+
+    def linger(self, arrival: Arrival, transport: asyncio.Transport) -> None:
+        """Closes a refused connection, soon; at once where many wait for that."""
+        if len(self.refused) >= MAX_LINGERING_REFUSALS:
+            transport.close()
+            return
+        self.refused.add(arrival)
+        transport.write_eof()
+        self._loop.call_later(LINGER_SECONDS, transport.close)
 
     async def sweep(self) -> None:
         """Looks for stalled connections, until cancelled."""
-        shortest = min(self._limits.head_timeout_seconds, self._limits.write_timeout_seconds)
+        limits = self.limits
+        shortest = min(
+            limits.first_byte_timeout_seconds, limits.head_timeout_seconds, limits.write_timeout_seconds
+        )
         while True:
             await asyncio.sleep(shortest / SWEEPS_PER_TIMEOUT)
             self._close_stalled(self._loop.time())
 
     def _close_stalled(self, now: float) -> None:
+        limits = self.limits
         for connection in tuple(self._open):
-            began, stalled = connection.head_began, connection.stalled_since
-            if began is not None and now - began > self._limits.head_timeout_seconds:
+            if _is_over(connection.head_began, limits.head_timeout_seconds, now):
                 self._metrics.connection_timed_out()
                 connection.close_stalled(self._slow_head())
-            elif stalled is not None and now - stalled > self._limits.write_timeout_seconds:
+            elif _is_over(connection.stalled_since, limits.write_timeout_seconds, now) or _is_over(
+                connection.silent_since, limits.first_byte_timeout_seconds, now
+            ):
                 self._metrics.connection_timed_out()
                 connection.close_stalled(None)
+            elif connection.has_ended and not connection.owes_answers():
+                connection.force_close()  # the client ended while its last answer was being written
 
     def _slow_head(self) -> bytes:
-        seconds = self._limits.head_timeout_seconds
+        seconds = self.limits.head_timeout_seconds
         problem = Problem(REQUEST_TIMEOUT, f"No complete request came within {seconds:g} s.")
         return raw_problem(problem, trace_of(None, None))
+
+
+def _is_over(since: float | None, seconds: float, now: float) -> bool:
+    return since is not None and now - since > seconds
+
+
+def _count_down(counts: dict[str, int], key: str) -> None:
+    if counts[key] == 1:
+        del counts[key]
+    else:
+        counts[key] -= 1

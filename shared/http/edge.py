@@ -5,85 +5,150 @@ before any middleware runs (``Expect``, and whatever its parser refuses), in pla
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from shared.context import logging_about, trace_of
-from shared.errors import StoreUnavailable
+from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.http.clients import client_of
+from shared.http.hosts import AllowedHosts
 from shared.http.metrics import HttpMetrics
 from shared.http.problems import (
+    BROKER_UNAVAILABLE,
     CORRELATION_HEADER,
     EXPECTATION_FAILED,
     INTERNAL,
     MALFORMED_REQUEST,
     METHOD_NOT_ALLOWED,
+    MISDIRECTED,
     NOT_FOUND,
     STORE_UNAVAILABLE,
     Problem,
     printable,
     problem_response,
 )
+from shared.http.sparing import SparingLog
 from shared.logs import get_logger
 from shared.messages import Trace
 
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"
 UNPARSED: Final = "unparsed"
+INTERNAL_DETAIL: Final = "The request could not be handled. It has been logged."
+STANDARD_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Server": "order-pipeline",
+}
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = get_logger(__name__)
+noise = SparingLog(log)
+
+
+class AnswerHeaders:
+    """What stands in every answer of a port that does not say otherwise."""
+
+    def __init__(self, further: Mapping[str, str]) -> None:
+        self._headers = tuple((STANDARD_HEADERS | dict(further)).items())
+
+    def add_to(self, response: web.StreamResponse, trace: Trace) -> None:
+        """Completes an answer."""
+        headers = response.headers
+        headers[CORRELATION_HEADER] = trace.correlation_id
+        for name, value in self._headers:
+            headers.setdefault(name, value)
+
+
+ANSWER_HEADERS: Final = web.AppKey("answer_headers", AnswerHeaders)
+
+
+async def begin_answer(request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
+    """An answer that is written piece by piece: its headers are on their way."""
+    response = web.StreamResponse(headers=headers)
+    request.app[ANSWER_HEADERS].add_to(response, request[TRACE])
+    await response.prepare(request)
+    return response
 
 
 class Edge:
     """The outermost handler. It answers everything; nothing but a cancellation leaves it."""
 
-    def __init__(self, inner: Handler, metrics: HttpMetrics) -> None:
+    def __init__(
+        self, inner: Handler, metrics: HttpMetrics, hosts: AllowedHosts, headers: AnswerHeaders
+    ) -> None:
         self._inner = inner
         self._metrics = metrics
+        self._hosts = hosts
+        self._headers = headers
 
-    async def __call__(self, base_request: web.BaseRequest) -> web.StreamResponse:
-        """Answers one request."""
+    async def __call__(self, base_request: web.BaseRequest, refusal: Problem | None) -> web.StreamResponse:
+        """Answers one request, with ``refusal`` where there is one."""
         request = cast(web.Request, base_request)
         began = time.perf_counter()
         trace = trace_of(request.headers.get(CORRELATION_HEADER), request.headers.get("traceparent"))
         request[TRACE] = trace
+        refusal = refusal or self._misdirected(request)
         self._metrics.in_flight.inc()
         try:
             with logging_about(correlation_id=trace.correlation_id):
-                response = await self._answer(request, trace)
+                response = await self._answer(request, trace, refusal)
         finally:
             self._metrics.in_flight.dec()
-        response.headers[CORRELATION_HEADER] = trace.correlation_id
+        self._headers.add_to(response, trace)
         seconds = time.perf_counter() - began
-        self._metrics.answered(request.method, _route(request), response.status, seconds)
+        route = UNMATCHED if refusal is not None else _route(request)
+        self._metrics.answered(request.method, route, response.status, seconds)
         return response
 
-    async def _answer(self, request: web.Request, trace: Trace) -> web.StreamResponse:
-        try:
-            return await self._inner(request)
-        except Problem as error:
-            problem = error
-        except web.HTTPException as error:
-            problem = _routing_problem(error)
-        except StoreUnavailable as error:
-            problem = _unavailable(error)
-        except ConnectionError:
-            problem = Problem(MALFORMED_REQUEST, "The client closed the connection.", closes=True)
-        except Exception:
-            log.exception("request failed", method=request.method, route=_route(request))
-            problem = Problem(INTERNAL, "The request could not be handled. It has been logged.")
+    async def _answer(
+        self, request: web.Request, trace: Trace, refusal: Problem | None
+    ) -> web.StreamResponse:
+        problem = refusal
+        if problem is None:
+            try:
+                return await self._inner(request)
+            except Problem as error:
+                problem = error
+            except web.HTTPException as error:
+                problem = _routing_problem(error)
+            except (StoreUnavailable, BrokerUnavailable) as error:
+                problem = _unavailable(error)
+            except ConnectionError:
+                problem = Problem(MALFORMED_REQUEST, "The client closed the connection.", closes=True)
+            except Exception:
+                log.exception("request failed", method=request.method, route=_route(request))
+                problem = Problem(INTERNAL, INTERNAL_DETAIL)
         return problem_response(problem, printable(request.rel_url.raw_path) or "/", trace)
 
-    def unparsed(self) -> web.StreamResponse:
-        """The answer to bytes that are not a request; none of them is shown."""
+    def _misdirected(self, request: web.Request) -> Problem | None:
+        hosts = request.headers.getall("Host", ())
+        if len(hosts) == 1 and hosts[0] in self._hosts:
+            return None
+        if len(hosts) > 1 or (not hosts and request.version >= HttpVersion11):
+            return Problem(MALFORMED_REQUEST, "A request names its host once.", closes=True)
+        if not hosts:  # HTTP/1.0 knows no Host, and no browser speaks it
+            return None
+        noise.warning("asked for under a foreign name", client=client_of(request))
+        return Problem(
+            MISDIRECTED, "This service does not answer under that name: see ALLOWED_HOSTS.", closes=True
+        )
+
+    def unparsed(self, fault: BaseException | None) -> web.StreamResponse:
+        """The answer to bytes that are no request, or that met a ``fault`` of this server; shows neither."""
         trace = trace_of(None, None)
-        log.info("not an HTTP request", correlation_id=trace.correlation_id)
-        problem = Problem(MALFORMED_REQUEST, "What was sent is not a well-formed HTTP request.", closes=True)
+        if fault is None:
+            noise.warning("not an HTTP request", correlation_id=trace.correlation_id)
+            detail = "What was sent is not a well-formed HTTP request."
+            problem = Problem(MALFORMED_REQUEST, detail, closes=True)
+        else:
+            log.error("request failed", correlation_id=trace.correlation_id, exc_info=fault)
+            problem = Problem(INTERNAL, INTERNAL_DETAIL, closes=True)
         response = problem_response(problem, "/", trace)
-        response.headers[CORRELATION_HEADER] = trace.correlation_id
+        self._headers.add_to(response, trace)
         self._metrics.answered(UNPARSED, UNPARSED, response.status, 0.0)
         return response
 
@@ -96,7 +161,7 @@ def _routing_problem(error: web.HTTPException) -> Problem:
             return Problem(
                 METHOD_NOT_ALLOWED,
                 f"This resource takes {methods}.",
-                headers={"Allow": error.headers["Allow"]},
+                headers={"Allow": methods},
             )
         case web.HTTPExpectationFailed():
             return Problem(EXPECTATION_FAILED, "Only Expect: 100-continue is understood.", closes=True)
@@ -104,11 +169,16 @@ def _routing_problem(error: web.HTTPException) -> Problem:
             return Problem(NOT_FOUND, "There is nothing at this path.")
 
 
-def _unavailable(error: StoreUnavailable) -> Problem:
+def _unavailable(error: StoreUnavailable | BrokerUnavailable) -> Problem:
     log.warning("request refused", reason=str(error))
+    kind, what = (
+        (STORE_UNAVAILABLE, "The store")
+        if isinstance(error, StoreUnavailable)
+        else (BROKER_UNAVAILABLE, "No broker")
+    )
     return Problem(
-        STORE_UNAVAILABLE,
-        "The store did not answer in time. Whether anything was done is unknown: "
+        kind,
+        f"{what} did not answer in time. Whether anything was done is unknown: "
         "ask again with the same id, that converges.",
     )
 

@@ -1,4 +1,4 @@
-"""What one client, or all of them together, may take of the gateway."""
+"""What one client, or all of them together, may take of a port."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -8,20 +8,22 @@ from shared.http.problems import TOO_BUSY, Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """Bounds of the HTTP port.
+    """Bounds of one port.
 
-    ``head_timeout_seconds`` is for the request line and headers, ``body_timeout_seconds`` for the body after
-    them, and ``write_timeout_seconds`` for a client that takes none of its answer.
-    ``max_concurrent_requests`` counts requests about orders that are being worked on.
+    ``first_byte_timeout_seconds`` is for a new connection that stays silent, ``head_timeout_seconds`` for the
+    request line and headers, ``body_timeout_seconds`` for the body after them, and ``write_timeout_seconds``
+    for a client that takes none of its answer. ``max_concurrent_requests`` counts requests in a ``Gate``.
     """
 
     body_bytes: int = 65_536
+    first_byte_timeout_seconds: float = 10.0
     head_timeout_seconds: float = 5.0
     body_timeout_seconds: float = 5.0
     write_timeout_seconds: float = 30.0
     keep_alive_seconds: float = 75.0
     max_concurrent_requests: int = 512
     max_connections: int = 2_048
+    connections_per_address: int = 256
 
 
 class Gate:

@@ -10,27 +10,32 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class HttpMetrics:
-    """Counts and times answers. Children are kept, because looking one up by its labels is slow."""
+    """Counts and times a port's answers. Children are kept: looking one up by its labels is slow."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, prefix: str = "http") -> None:
         self._answers = Counter(
-            "http_requests", "Requests answered", ["method", "route", "status"], registry=registry
+            f"{prefix}_requests", "Requests answered", ["method", "route", "status"], registry=registry
         )
         self._seconds = Histogram(
-            "http_request_seconds",
+            f"{prefix}_request_seconds",
             "Time from the head of a request to its answer",
             ["method", "route"],
             buckets=_SECONDS,
             registry=registry,
         )
         self._refused = Counter(
-            "http_connections_refused", "Connections past the limit, turned away", registry=registry
+            f"{prefix}_connections_refused", "Connections past the limit, turned away", registry=registry
+        )
+        self._evicted = Counter(
+            f"{prefix}_connections_evicted", "Idle connections that made room for new ones", registry=registry
         )
         self._timed_out = Counter(
-            "http_connections_timed_out", "Connections closed because they stalled", registry=registry
+            f"{prefix}_connections_timed_out", "Connections closed because they stalled", registry=registry
         )
-        self.in_flight = Gauge("http_requests_in_flight", "Requests being answered now", registry=registry)
-        self.connections = Gauge("http_connections", "Open client connections", registry=registry)
+        self.in_flight = Gauge(
+            f"{prefix}_requests_in_flight", "Requests being answered now", registry=registry
+        )
+        self.connections = Gauge(f"{prefix}_connections", "Open client connections", registry=registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -48,6 +53,10 @@ class HttpMetrics:
     def connection_refused(self) -> None:
         """A connection past the limit was turned away."""
         self._refused.inc()
+
+    def connection_evicted(self) -> None:
+        """An idle connection made room for a new one."""
+        self._evicted.inc()
 
     def connection_timed_out(self) -> None:
         """A connection was closed because it stalled."""

@@ -1,61 +1,84 @@
-"""The port for clients: from an application to a socket that takes a bounded number of connections."""
+"""From an application to a socket that takes a bounded number of connections: every port of every service."""
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
+from shared.http.clients import TrustedProxies
 from shared.http.connection import Connections
-from shared.http.edge import Edge
+from shared.http.edge import ANSWER_HEADERS, AnswerHeaders, Edge
+from shared.http.hosts import AllowedHosts
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
-from shared.service.lifecycle import running
 
 BACKLOG: Final = 1_024
-OWN_FILES: Final = 512
-"""Open files that the service needs besides its clients' connections."""
+WANTED_FILES: Final = 8_192
+"""Open files: the connections of a service's ports, and what it needs besides."""
+FILES_PER_CONNECTION: Final = 2
+"""A port takes half of the open files at most, so that the last of them are never used up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a port is opened, what its clients may take, and under which names it answers.
+
+    Port 0 asks for any that is free. ``headers`` stand in every answer. Requests that were begun have
+    ``drain_seconds`` to finish once the listener is closed.
+    """
+
+    host: str
+    port: int
+    limits: HttpLimits = field(default_factory=HttpLimits)
+    hosts: AllowedHosts
+    proxies: TrustedProxies = field(default_factory=lambda: TrustedProxies(()))
+    headers: Mapping[str, str] = field(default_factory=dict)
+    drain_seconds: float = 2.0
 
 
 @asynccontextmanager
-async def serve_clients(
-    app: web.Application,
-    host: str,
-    port: int,
-    *,
-    limits: HttpLimits,
-    registry: CollectorRegistry,
-    drain_seconds: float,
-) -> AsyncIterator[int]:
-    """Serves ``app`` for as long as the block runs, and gives the port; 0 asks for any that is free.
-
-    After the block the listener closes first; requests that were begun have ``drain_seconds`` to finish.
-    Raises OSError where the port cannot be had.
-    """
-    _allow_open_files(limits.max_connections + OWN_FILES)
-    metrics = HttpMetrics(registry)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=drain_seconds)
+async def serve(app: web.Application, endpoint: Endpoint, metrics: HttpMetrics) -> AsyncIterator[int]:
+    """Serves ``app`` while the block runs, and gives the port. Raises OSError where it cannot be had."""
+    wanted = endpoint.limits.max_connections
+    files = _open_files(FILES_PER_CONNECTION * wanted)
+    limits = replace(endpoint.limits, max_connections=min(wanted, files // FILES_PER_CONNECTION))
+    app[ANSWER_HEADERS] = headers = AnswerHeaders(endpoint.headers)
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, shutdown_timeout=endpoint.drain_seconds
+    )
     await runner.setup()
     try:
         server = cast(web.Server, runner.server)  # there since the runner was set up
-        connections = Connections(server, Edge(server.request_handler, metrics), limits, metrics)
+        edge = Edge(server.request_handler, metrics, endpoint.hosts, headers)
+        connections = Connections(server, edge, limits, metrics, endpoint.proxies)
         server.request_handler = connections.answer
-        listener = await asyncio.get_running_loop().create_server(connections, host, port, backlog=BACKLOG)
+        listener = await asyncio.get_running_loop().create_server(
+            connections, endpoint.host, endpoint.port, backlog=BACKLOG
+        )
         try:
-            async with running(connections.sweep()):
-                yield listener.sockets[0].getsockname()[1]
+            async with asyncio.TaskGroup() as group:
+                sweeping = group.create_task(connections.sweep())
+                try:
+                    yield listener.sockets[0].getsockname()[1]
+                finally:
+                    sweeping.cancel()
         finally:
             listener.close()
     finally:
         await asyncio.shield(runner.cleanup())
 
 
-def _allow_open_files(count: int) -> None:
-    """Raises this process's soft limit as far as the hard one allows; shells often set it to 1,024."""
+def _open_files(count: int) -> int:
+    """How many of ``count`` may be open, after raising the soft limit; shells often set that to 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    wanted = (
+        max(count, WANTED_FILES) if hard == resource.RLIM_INFINITY else min(max(count, WANTED_FILES), hard)
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return count if soft == resource.RLIM_INFINITY else soft

@@ -3,18 +3,18 @@
 It opens first and closes last, so that a service which waits for its broker, or drains, can say so.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from shared.health import PROCESS_HEADER, Health
-
-OPEN_CONNECTION_GRACE_SECONDS = 2.0
+from shared.http.exposition import exposition
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
+from shared.http.settings import OperationsSettings
 
 
 def add_operations_routes(app: web.Application, health: Health, registry: CollectorRegistry | None) -> None:
@@ -33,7 +33,12 @@ def add_operations_routes(app: web.Application, health: Health, registry: Collec
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/healthz", readyz)
     if registry is not None:
-        app.router.add_get("/metrics", make_aiohttp_handler(registry))
+
+        async def metrics(request: web.Request) -> web.Response:
+            body, kind = exposition(registry, ",".join(request.headers.getall("Accept", ())))
+            return web.Response(body=body, headers={"Content-Type": kind, "Vary": "Accept"})
+
+        app.router.add_get("/metrics", metrics)
 
 
 def _readiness(health: Health, verbose: bool) -> web.Response:
@@ -51,30 +56,11 @@ def _readiness(health: Health, verbose: bool) -> web.Response:
 
 
 @asynccontextmanager
-async def serve(
-    app: web.Application, host: str, port: int, *, shutdown_seconds: float = OPEN_CONNECTION_GRACE_SECONDS
-) -> AsyncIterator[web.AppRunner]:
-    """Serves ``app`` for as long as the block runs. Raises OSError where the port cannot be had.
-
-    Our own runner rather than ``web.run_app``, which refuses connections while a service drains.
-    """
-    runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds, keepalive_timeout=75
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-        yield runner
-    finally:
-        await asyncio.shield(runner.cleanup())
-
-
-@asynccontextmanager
 async def serve_operations(
-    health: Health, registry: CollectorRegistry, host: str, port: int
+    health: Health, registry: CollectorRegistry, own: OperationsSettings
 ) -> AsyncIterator[None]:
     """Serves the operations port for as long as the block runs."""
     app = web.Application()
     add_operations_routes(app, health, registry)
-    async with serve(app, host, port):
+    async with serve(app, own.operations_endpoint(), HttpMetrics(registry, "operations_http")):
         yield

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from shared.health import Check, Health
+from shared.http.settings import OperationsSettings
 from shared.messages import EventData
 from shared.messaging.router import BatchHandler, Consuming, Router
 from shared.messaging.settlement import FailureListener
@@ -25,16 +25,14 @@ from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
-from shared.settings import CommonSettings, Count, Port, Seconds
+from shared.settings import CommonSettings, Count, Seconds
 
 STORE_CONNECTIONS = 40
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(OperationsSettings):
     """What every consuming service can be told; subclasses give the prefix and the default port."""
 
-    ops_host: str = "127.0.0.1"
-    ops_port: Port
     prefetch: Annotated[int, Field(ge=1, le=65_535)] = 200
     batch_limit: Count = 100
     publish_timeout_seconds: Seconds = 2.0
@@ -94,7 +92,7 @@ async def _consume(
     publisher = infrastructure.publisher(consumption.service, timeout_seconds=own.publish_timeout_seconds)
     subscriber = infrastructure.subscriber(consumption.service)
     async with (
-        serve_operations(health, registry, own.ops_host, own.ops_port),
+        serve_operations(health, registry, own),
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,

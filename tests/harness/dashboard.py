@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientResponse, ClientSession
+from prometheus_client import CollectorRegistry
 
-from dashboard.app import build_app
+from dashboard.app import SECURITY_HEADERS, build_app
 from dashboard.overview.state import (
     Answer,
     BrokerState,
@@ -22,10 +22,13 @@ from dashboard.overview.state import (
 )
 from shared.errors import StoreUnavailable
 from shared.health import Health
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
 from shared.keyspace import NotificationStatus, OrderStatus
 from shared.metrics import new_registry
 from shared.pipeline import CONSUMPTIONS, queues
 from shared.services import SERVICES as REGISTRY
+from tests.harness.endpoints import an_endpoint
 
 NODES = ("rabbitmq1@localhost", "rabbitmq2@localhost", "rabbitmq3@localhost")
 READ_AT = datetime(2025, 11, 21, 8, 30, 5, tzinfo=UTC)
@@ -142,7 +145,7 @@ class Dashboard:
         self.brokers = MadeUpBrokers()
         self.services = MadeUpServices()
         self.health = Health()
-        app = build_app(
+        self.app = build_app(
             store=self.store,
             brokers=self.brokers,
             services=self.services,
@@ -150,7 +153,8 @@ class Dashboard:
             registry=new_registry(),
             refresh_seconds=1,
         )
-        self.client = TestClient(TestServer(app))
+        self.url = ""
+        self.client: ClientSession
 
     async def get(self, path: str, **headers: str) -> ClientResponse:
         """GET; header names with underscores for hyphens."""
@@ -159,15 +163,13 @@ class Dashboard:
         await response.read()
         return response
 
-    @property
-    def url(self) -> str:
-        """Where a browser finds it."""
-        return str(self.client.make_url("/"))
-
 
 @asynccontextmanager
 async def dashboard() -> AsyncIterator[Dashboard]:
     """Serves a dashboard for the block."""
     served = Dashboard()
-    async with served.client:
-        yield served
+    endpoint = an_endpoint(headers=SECURITY_HEADERS)
+    async with serve(served.app, endpoint, HttpMetrics(CollectorRegistry())) as port:
+        served.url = f"http://127.0.0.1:{port}/"
+        async with ClientSession(served.url) as served.client:
+            yield served

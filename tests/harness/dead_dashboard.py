@@ -7,16 +7,17 @@ from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from dashboard.app import build_app
+from dashboard.app import SECURITY_HEADERS, build_app
 from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.overview.state import Answer, BrokerState, Question, StoreState
 from shared.errors import StoreUnavailable
 from shared.health import Health
-from shared.service.operations import serve
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
 from tests.harness.afterlife import Afterlife
 from tests.harness.dashboard import MadeUpServices
-from tests.harness.stores import free_port
+from tests.harness.endpoints import an_endpoint
 
 
 class NoStore:
@@ -59,10 +60,11 @@ async def serving(
     world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1"
 ) -> AsyncIterator[ClientSession]:
     """A session with a dashboard on loopback that believes to be bound to ``bound_to``."""
-    port = free_port()
     app = an_app(world, token=token, bound_to=bound_to)
     async with (
-        serve(app, "127.0.0.1", port, shutdown_seconds=0.1),
+        serve(
+            app, an_endpoint(headers=SECURITY_HEADERS, drain_seconds=0.1), HttpMetrics(CollectorRegistry())
+        ) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield session

@@ -24,10 +24,12 @@ from api_gateway.ports import (
     UnknownSku,
 )
 from shared.http.limits import HttpLimits
-from shared.http.server import serve_clients
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
 from shared.keyspace import OrderStatus
 from shared.messages import Trace, content_fingerprint
 from shared.redis.records import OrderRecord, TimelineStep
+from tests.harness.endpoints import an_endpoint
 
 ACCEPTED_AT = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
 
@@ -173,8 +175,10 @@ async def gateway(limits: HttpLimits | None = None) -> AsyncIterator[Gateway]:
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
     app = build_app(intake=intake, orders=orders, stock=stock, limits=limits)
-    serving = serve_clients(app, "127.0.0.1", 0, limits=limits, registry=registry, drain_seconds=1.0)
-    async with serving as port, ClientSession(f"http://127.0.0.1:{port}") as session:
+    async with (
+        serve(app, an_endpoint(limits=limits), HttpMetrics(registry)) as port,
+        ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
         yield Gateway(
             port=port, session=session, intake=intake, orders=orders, stock=stock, registry=registry
         )

@@ -12,7 +12,7 @@ from tests.harness.http_gateway import Gateway, gateway, problem_of
 GOOD: dict[str, Any] = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}
 LIMITS = HttpLimits(body_timeout_seconds=0.3, head_timeout_seconds=0.3)
 ITEM = {"sku": "a", "qty": 1}
-HEAD = b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ async def test_another_media_type_is_415(served: Gateway, media_type: str) -> No
 
 async def test_no_media_type_is_415(served: Gateway) -> None:
     """Nothing is guessed."""
-    request = b"POST /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    request = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
     assert (await served.raw(request)).startswith(b"HTTP/1.1 415 ")
 
 
@@ -275,7 +275,7 @@ async def test_a_method_that_is_not_served_is_405(served: Gateway) -> None:
         for method in ("DELETE", "OPTIONS", "TRACE"):
             answer = await served.send(method, path)
             assert answer.status == 405
-            assert set(answer.headers["Allow"].split(",")) == allowed
+            assert set(answer.headers["Allow"].split(", ")) == allowed
             assert (await problem_of(answer))["type"] == "/problems/method-not-allowed"
 
 
@@ -299,7 +299,7 @@ async def test_a_method_that_is_not_served_is_405(served: Gateway) -> None:
 )
 async def test_what_could_not_be_is_404(served: Gateway, path: str) -> None:
     """No store is asked for an id that no order can have."""
-    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     answer = await served.raw(request)
     assert answer.startswith(b"HTTP/1.1 404 ")
     problem = json.loads(answer.partition(b"\r\n\r\n")[2])
@@ -308,19 +308,19 @@ async def test_what_could_not_be_is_404(served: Gateway, path: str) -> None:
 
 NOT_REQUESTS = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00<script>\r\n\r\n",
-    "unknown version": b"GET /<script> HTTP/9.9\r\nHost: x\r\n\r\n",
-    "unknown method": b"<script> /orders HTTP/1.1\r\nHost: x\r\n\r\n",
+    "unknown version": b"GET /<script> HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "unknown method": b"<script> /orders HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "space in a header name": b"GET / HTTP/1.1\r\nHo st<script>: x\r\n\r\n",
     "NUL in a header": b"GET / HTTP/1.1\r\nX: <script>\x00\r\n\r\n",
-    "a line of 9,000 bytes": b"GET /<script>" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a line of 9,000 bytes": b"GET /<script>" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a header of 9,000 bytes": b"GET / HTTP/1.1\r\nX: <script>" + b"a" * 9_000 + b"\r\n\r\n",
     "300 headers": b"GET / HTTP/1.1\r\n" + b"X: <script>\r\n" * 300 + b"\r\n",
     "two lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n<script>",
     "length and chunks": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "negative length": HEAD + b"Content-Length: -5\r\n\r\n",
     "length of 20 digits": HEAD + b"Content-Length: 99999999999999999999\r\n\r\n",
-    "bytes beyond ASCII in the path": b"GET /orders/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-    "no slash": b"GET orders HTTP/1.1\r\nHost: x\r\n\r\n",
+    "bytes beyond ASCII in the path": b"GET /orders/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "no slash": b"GET orders HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -340,7 +340,7 @@ async def test_what_is_no_request_is_400_and_not_echoed(served: Gateway, request
 @pytest.mark.parametrize("path", ["/orders", "/nothing"])
 async def test_an_unknown_expectation_is_417_and_not_echoed(served: Gateway, path: str) -> None:
     """The library answers it before any route, in plain text with the header in it."""
-    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: <script>\r\nContent-Length: 0\r\n\r\n"
+    request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: <script>\r\nContent-Length: 0\r\n\r\n"
     answer = await served.raw(request.encode())
     assert answer.startswith(b"HTTP/1.1 417 ")
     assert b"X-Correlation-ID" in answer

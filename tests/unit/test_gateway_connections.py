@@ -12,7 +12,7 @@ from shared.http.limits import HttpLimits
 from tests.harness.http_gateway import Gateway, gateway
 from tests.harness.waiting import wait_until
 
-GET = b"GET /inventory HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /inventory HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 
 
@@ -31,7 +31,9 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "begun", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"\r\n"], ids=repr
+    "begun",
+    [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"\r\n"],
+    ids=repr,
 )
 async def test_a_head_that_is_never_finished_is_408(begun: bytes) -> None:
     """The connection is closed after an answer that says why."""
@@ -79,7 +81,7 @@ async def test_an_idle_connection_outlives_the_deadline_for_heads() -> None:
     """Waiting between requests is what keep-alive is for, also after a body that was not read."""
     async with gateway(HttpLimits(head_timeout_seconds=0.1)) as served:
         reader, writer = await opened(served)
-        writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 404 ")
         writer.write(b"late")
         other = await served.raw(b"G")
@@ -107,22 +109,32 @@ async def test_a_client_that_takes_no_answer_is_cut_off() -> None:
         writer.close()
 
 
-async def test_past_the_limit_a_connection_is_told_so_at_once() -> None:
-    """503 with Retry-After; when one ends, the next is served."""
-    async with gateway(HttpLimits(max_connections=3)) as served:
-        held = [await opened(served) for _ in range(3)]
-        await wait_until(lambda: served.metric("http_connections") == 3)
+async def test_past_the_limit_the_oldest_idle_connection_makes_room() -> None:
+    """Those at work stay, and where all are at work the newcomer is told so at once."""
+    async with gateway(HttpLimits(max_connections=2)) as served:
+        first, second = await opened(served), await opened(served)
+        await wait_until(lambda: served.metric("http_connections") == 2)
+        served.intake.gate = asyncio.Event()
+        head = "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        request = f"{head}Content-Length: {len(ORDER)}\r\n\r\n{ORDER}".encode()
+        first[1].write(request)
+        await wait_until(lambda: served.intake.waiting == 1)
+        third = await opened(served)
+        assert await second[0].read() == b""
+        assert served.metric("http_connections_evicted_total") == 1
+        third[1].write(request)
+        await wait_until(lambda: served.intake.waiting == 2)
         answer = await served.raw(GET, timeout_seconds=5)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: 1" in answer
         assert b"X-Correlation-ID: " in answer
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/too-many-connections"
         assert served.metric("http_connections_refused_total") == 1
-        held.pop()[1].close()
-        await wait_until(lambda: served.metric("http_connections") == 2)
+        served.intake.gate.set()
+        assert (await read_answer(first[0])).startswith(b"HTTP/1.1 202 ")
         answer = await served.raw(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert answer.startswith(b"HTTP/1.1 200 ")
-        for _, writer in held:
+        for _, writer in (first, second, third):
             writer.close()
 
 
@@ -140,7 +152,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_leaves_nothing_behin
     """No order, no error of ours, no open connection."""
     async with gateway() as served:
         _, writer = await opened(served)
-        writer.write(b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         writer.write(b"Content-Length: 50\r\n\r\n{")
         await wait_until(lambda: served.metric("http_requests_in_flight") == 1)
         writer.close()
@@ -154,7 +166,7 @@ async def test_what_was_begun_is_finished_when_the_listener_closes() -> None:
     """The order that was being accepted gets its 202."""
     async with gateway() as served:
         served.intake.gate = asyncio.Event()
-        head = "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         answer = asyncio.ensure_future(
             served.raw(f"{head}Content-Length: {len(ORDER)}\r\n\r\n{ORDER}".encode())
         )

@@ -172,7 +172,9 @@ async def test_the_longest_key_is_taken(served: Gateway) -> None:
 
 async def test_several_keys_are_refused(served: Gateway) -> None:
     """Which one counts would be a guess."""
-    head = "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = (
+        "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    )
     keys = "Idempotency-Key: a\r\nIdempotency-Key: b\r\n"
     answer = await served.raw(f"{head}{keys}Content-Length: {len(ONE_ITEM)}\r\n\r\n{ONE_ITEM}".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")

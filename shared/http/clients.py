@@ -1,0 +1,58 @@
+"""Whose request it is: the address of the connection, or the one that a trusted proxy names.
+
+An IPv6 client owns a /64 and can take any address in it, so it counts as one client by its prefix.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiohttp import web
+
+UNKNOWN: Final = "unknown"
+CLIENT: Final = web.RequestKey("client", str)
+"""Set by the server where a trusted proxy names the client."""
+
+
+def address_of(peer: Any) -> str:
+    """The client behind a socket's peer name."""
+    return _client(str(peer[0])) if isinstance(peer, tuple) and peer else UNKNOWN
+
+
+def client_of(request: web.BaseRequest) -> str:
+    """The client that sent a request."""
+    return request.get(CLIENT) or address_of(request.get_extra_info("peername"))
+
+
+class TrustedProxies:
+    """The addresses whose ``X-Forwarded-For`` counts. ``networks`` are addresses or networks."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+
+    def __contains__(self, address: str) -> bool:
+        if not self._networks or address == UNKNOWN:
+            return False
+        found = ipaddress.ip_network(address)
+        return any(found.version == each.version and found.overlaps(each) for each in self._networks)
+
+    def client(self, forwarded: Iterable[str]) -> str:
+        """The last address in ``X-Forwarded-For`` that is no proxy's: clients can make up those before it."""
+        hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+        for hop in reversed(hops):
+            address = _client(hop)
+            if address not in self:
+                return address
+        return UNKNOWN
+
+
+def _client(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return UNKNOWN
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address) if address.is_loopback else str(ipaddress.ip_network((address, 64), strict=False))

@@ -1,0 +1,87 @@
+"""What every service can be told about its ports for HTTP."""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode
+
+from shared.http.clients import TrustedProxies
+from shared.http.hosts import ANY, AllowedHosts
+from shared.http.limits import HttpLimits
+from shared.http.server import Endpoint
+from shared.settings import Count, Port, Seconds
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
+
+
+def _split(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+def _hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    if any(name != ANY and not _HOST.fullmatch(name) for name in names):
+        raise ValueError("must be host names without a port, separated by commas, or *")
+    return names
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        TrustedProxies(texts)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas") from None
+    return texts
+
+
+HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hosts)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+
+
+class ClientPortSettings(BaseSettings):
+    """A port for clients: under which names it answers, and how much of it one of them may take."""
+
+    host: str = "127.0.0.1"
+    port: Port
+    allowed_hosts: HostNames = ()
+    trusted_proxies: Networks = ()
+    max_connections: Count = 2_048
+    connections_per_address: Count = 256
+    body_timeout_seconds: Seconds = 5.0
+
+    def http_limits(self) -> HttpLimits:
+        """What its clients may take."""
+        return HttpLimits(
+            max_connections=self.max_connections,
+            connections_per_address=self.connections_per_address,
+            body_timeout_seconds=self.body_timeout_seconds,
+        )
+
+    def endpoint(self, limits: HttpLimits, **further: Any) -> Endpoint:
+        """The port, within ``limits``; ``further`` is what else an Endpoint takes."""
+        return Endpoint(
+            host=self.host,
+            port=self.port,
+            limits=limits,
+            hosts=AllowedHosts(self.host, self.allowed_hosts),
+            proxies=TrustedProxies(self.trusted_proxies),
+            **further,
+        )
+
+
+class OperationsSettings(BaseSettings):
+    """The port for probes and Prometheus. Its few clients leave the open files to the others."""
+
+    ops_host: str = "127.0.0.1"
+    ops_port: Port
+    allowed_hosts: HostNames = ()
+
+    def operations_endpoint(self) -> Endpoint:
+        """The port."""
+        return Endpoint(
+            host=self.ops_host,
+            port=self.ops_port,
+            limits=HttpLimits(max_connections=256, connections_per_address=64),
+            hosts=AllowedHosts(self.ops_host, self.allowed_hosts),
+        )
