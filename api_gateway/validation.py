@@ -1,15 +1,16 @@
 """From the JSON of a body to what was asked for, or to a problem that names every field at fault."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from api_gateway.schemas import OrderBody, SingleItemBody, StockBody, StockChangeBody
+from api_gateway.schemas import ItemBody, OrderBody, SingleItemBody, StockBody, StockChangeBody
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid, printable
-from shared.messages import OrderItem
+from shared.messages import MAX_ITEMS, OrderItem
+from shared.text import visible
 
 WHOLE_BODY: Final = "body"
 IDENTIFIER_RULE: Final = (
@@ -32,6 +33,9 @@ _MESSAGES: Final = {
 }
 _BESIDE_ITEMS: Final = "must not stand beside items: send either items, or sku and qty"
 
+_SOUND_ITEM: Final = {"sku": "a", "qty": 1}
+_ITEM_SIZE: Final = len(ItemBody.model_fields)
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -47,40 +51,82 @@ class RequestedOrder:
 def read_order(value: Any, *, id_required: bool) -> RequestedOrder:
     """Either form of an order. Raises Problem with 422."""
     is_single = isinstance(value, dict) and "items" not in value and ("sku" in value or "qty" in value)
-    form = SingleItemBody if is_single else OrderBody
-    errors: list[FieldError] = []
-    body: SingleItemBody | OrderBody | None = None
-    try:
-        body = form.model_validate(value)
-    except ValidationError as error:
-        errors += [_beside_items(fault) for fault in _field_errors(error)]
-    items = _items(body) if body is not None else ()
-    errors += _repeated_skus(items)
-    if id_required and isinstance(value, dict) and value.get("id") is None:
-        errors.append(_ID_MISSING)
-    if body is None or errors:
-        raise invalid(INVALID_FIELDS, errors)
+    form: type[SingleItemBody | OrderBody] = SingleItemBody if is_single else OrderBody
+    body = _validated(form, value)
+    if body is None or _is_repeated(items := _items(body)) or (id_required and body.id is None):
+        raise invalid(INVALID_FIELDS, _order_faults(form, value, id_required=id_required))
     return RequestedOrder(id=body.id, items=items, email=body.email)
 
 
 def read_stock(value: Any) -> int:
     """What ``PUT /inventory/{sku}`` sets, in pieces. Raises Problem with 422."""
-    return _validated(StockBody, value).available
+    body = _validated(StockBody, value)
+    if body is None:
+        raise invalid(INVALID_FIELDS, _faults(StockBody, value))
+    return body.available
 
 
 def read_stock_change(value: Any) -> int:
     """By how much ``PATCH /inventory/{sku}`` changes, in pieces. Raises Problem with 422."""
-    delta = _validated(StockChangeBody, value).delta
-    if delta == 0:
+    body = _validated(StockChangeBody, value)
+    if body is None:
+        raise invalid(INVALID_FIELDS, _faults(StockChangeBody, value))
+    if body.delta == 0:
         raise invalid(INVALID_FIELDS, [FieldError(field="delta", message="must not be 0")])
-    return delta
+    return body.delta
 
 
-def _validated(form: type[Body], value: Any) -> Body:
+def _validated(form: type[Body], value: Any) -> Body | None:
+    """The body, or None where anything is wrong; :func:`_faults` then says what.
+
+    pydantic builds an error for each of thousands of faults before it shows one, so it is only asked about
+    what has the size of a sound body.
+    """
+    if not isinstance(value, dict) or len(value) > len(form.model_fields):
+        return None
+    items = value.get("items")
+    if isinstance(items, list) and (len(items) > MAX_ITEMS or max(map(_size, items), default=0) > _ITEM_SIZE):
+        return None
     try:
         return form.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _size(item: Any) -> int:
+    return len(item) if isinstance(item, dict) else 0
+
+
+def _order_faults(form: type[BaseModel], value: Any, *, id_required: bool) -> Iterator[FieldError]:
+    for fault in _faults(form, value):
+        is_mixed_up = fault.field in ("sku", "qty") and fault.message == _MESSAGES["extra_forbidden"]
+        yield FieldError(field=fault.field, message=_BESIDE_ITEMS) if is_mixed_up else fault
+    if isinstance(value, dict):
+        if id_required and value.get("id") is None:
+            yield _ID_MISSING
+        yield from _repeated_skus(value.get("items"))
+
+
+def _faults(form: type[BaseModel], value: Any, path: str = "") -> Iterator[FieldError]:
+    """What is wrong, one fault after the other, so that the work ends where the caller stops asking."""
+    if not isinstance(value, dict):
+        yield FieldError(field=path.rstrip(".") or WHOLE_BODY, message=_MESSAGES["model_type"])
+        return
+    fields = {name: value[name] for name in form.model_fields if name in value}
+    items = fields.get("items")
+    if isinstance(items, list):  # here only their number counts; each of them is looked at below
+        fields["items"] = [_SOUND_ITEM] * min(len(items), MAX_ITEMS + 1)
+    try:
+        form.model_validate(fields)
     except ValidationError as error:
-        raise invalid(INVALID_FIELDS, _field_errors(error)) from error
+        for fault in error.errors(include_url=False, include_input=False):
+            yield FieldError(field=f"{path}{_path(fault['loc'])}", message=_message(fault))
+    for name in value:
+        if name not in form.model_fields:
+            yield FieldError(field=printable(f"{path}{visible(name)}"), message=_MESSAGES["extra_forbidden"])
+    if isinstance(items, list) and len(items) <= MAX_ITEMS:
+        for index, item in enumerate(items):
+            yield from _faults(ItemBody, item, f"items.{index}.")
 
 
 def _items(body: SingleItemBody | OrderBody) -> tuple[OrderItem, ...]:
@@ -89,29 +135,20 @@ def _items(body: SingleItemBody | OrderBody) -> tuple[OrderItem, ...]:
     return tuple(OrderItem(sku=item.sku, qty=item.qty) for item in body.items)
 
 
-def _repeated_skus(items: Sequence[OrderItem]) -> list[FieldError]:
+def _is_repeated(items: Sequence[OrderItem]) -> bool:
+    return len({item.sku for item in items}) != len(items)
+
+
+def _repeated_skus(items: Any) -> Iterator[FieldError]:
     first: dict[str, int] = {}
-    return [
-        FieldError(field=f"items.{index}.sku", message=f"is the same SKU as items.{first[item.sku]}.sku")
-        for index, item in enumerate(items)
-        if first.setdefault(item.sku, index) != index
-    ]
-
-
-def _field_errors(error: ValidationError) -> list[FieldError]:
-    return [
-        FieldError(field=_path(fault["loc"]), message=_message(fault))
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
-
-
-def _beside_items(error: FieldError) -> FieldError:
-    is_mixed_up = error.field in ("sku", "qty") and error.message == _MESSAGES["extra_forbidden"]
-    return FieldError(field=error.field, message=_BESIDE_ITEMS) if is_mixed_up else error
+    for index, item in enumerate(items[:MAX_ITEMS] if isinstance(items, list) else []):
+        sku = item.get("sku") if isinstance(item, dict) else None
+        if isinstance(sku, str) and first.setdefault(sku, index) != index:
+            yield FieldError(field=f"items.{index}.sku", message=f"is the same SKU as items.{first[sku]}.sku")
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return printable(".".join(str(part) for part in location)) or WHOLE_BODY
+    return ".".join(str(part) for part in location)
 
 
 def _message(fault: ErrorDetails) -> str:

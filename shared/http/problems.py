@@ -1,8 +1,9 @@
 """Errors over HTTP: ``application/problem+json``, as RFC 9457 has it, with the request's correlation id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -12,7 +13,7 @@ from shared.messages import Trace
 
 MEDIA_TYPE: Final = "application/problem+json"
 CORRELATION_HEADER: Final = "X-Correlation-ID"
-MAX_ERRORS_SHOWN: Final = 100
+MAX_ERRORS_SHOWN: Final = 20
 _LONGEST_ECHO: Final = 96
 
 
@@ -121,11 +122,12 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return headers
 
 
-def invalid(kind: ProblemType, errors: Sequence[FieldError]) -> Problem:
-    """A problem that names each field or parameter at fault."""
-    shown = errors[:MAX_ERRORS_SHOWN]
+def invalid(kind: ProblemType, errors: Iterable[FieldError]) -> Problem:
+    """A problem that names each field or parameter at fault; past the first 20 none is even looked for."""
+    shown = list(islice(errors, MAX_ERRORS_SHOWN))
     fields = ", ".join(dict.fromkeys(error.field for error in shown[:5]))
-    more = f" and {len(errors) - 5} more" if len(errors) > 5 else ""
+    others = len(shown) - 5
+    more = f" and {others} more" if 0 < others < MAX_ERRORS_SHOWN - 5 else " and more" if others > 0 else ""
     return Problem(kind, f"Wrong: {fields}{more}.", members={"errors": shown})
 
 

@@ -15,8 +15,12 @@ LARGEST_INTEGER: Final = 2**64 - 1
 _MAX_DIGITS: Final = len(str(SMALLEST_INTEGER))
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
-_OPENING: Final = b"[{"
+_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_MAYBE_TOO_LARGE: Final = b"0" * 19
+"""Without so many digits in its text, no integer of a body leaves its bounds, and none is looked at."""
+_EXACT_UP_TO: Final = 2**53
 
 
 class NotStrictJson(ValueError):
@@ -35,8 +39,9 @@ def parse(body: bytes) -> Any:
         raise NotStrictJson(f"The body is not UTF-8: byte {error.start} is wrong.") from error
     if _is_too_deep(body):
         raise NotStrictJson(f"The body is nested deeper than {MAX_DEPTH}.")
+    decoder = _CAREFUL_DECODER if _MAYBE_TOO_LARGE in body.translate(_DIGITS) else _DECODER
     try:
-        return _DECODER.decode(text)
+        return decoder.decode(text)
     except json.JSONDecodeError as error:
         fault, where = error.msg.removesuffix(" at"), f"line {error.lineno}, column {error.colno}"
         raise NotStrictJson(f"The body is not JSON: {fault} at {where}.") from error
@@ -44,16 +49,18 @@ def parse(body: bytes) -> Any:
 
 def _is_too_deep(body: bytes) -> bool:
     """Looked at before parsing: the parser descends only where the text before was well formed, and in
-    well-formed text a backslash and the byte after it stand in a string."""
+    well-formed text a backslash and the byte after it stand in a string.
+
+    Each round takes the innermost pairs away. What is left of a text that is not too deep is ``]…][…[``, each
+    bracket without its partner.
+    """
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return False
     outside_strings = b"".join(_ESCAPE.sub(b"", body).split(b'"')[::2])
-    depth = 0
-    for byte in outside_strings.translate(None, _NOT_BRACKETS):
-        depth += 1 if byte in _OPENING else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    left = outside_strings.translate(_BRACKETS, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        left = left.replace(b"[]", b"")
+    return b"[]" in left or left.count(b"[") > MAX_DEPTH
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,17 +80,19 @@ def _integer(digits: str) -> int:
     raise NotStrictJson("An integer does not fit into 64 bits.")
 
 
-def _number(digits: str) -> float:
+def _number(digits: str) -> int | float:
+    """What has a point or an exponent. ``2.0`` is the integer 2, as JSON Schema has it."""
     number = float(digits)
     if math.isinf(number):
         raise NotStrictJson("A number is too large.")
-    return number
+    return int(number) if number.is_integer() and abs(number) <= _EXACT_UP_TO else number
 
 
 def _constant(name: str) -> NoReturn:
     raise NotStrictJson(f"{name} is not JSON.")
 
 
-_DECODER: Final = json.JSONDecoder(
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+_CAREFUL_DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
 )

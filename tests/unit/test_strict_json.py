@@ -1,5 +1,6 @@
 """JSON that two readers could understand differently is refused before anybody acts on it."""
 
+import itertools
 import json
 
 import pytest
@@ -83,6 +84,39 @@ def test_it_takes_integers_of_64_bits() -> None:
     """Both ends of the range."""
     assert parse(str(LARGEST_INTEGER).encode()) == LARGEST_INTEGER
     assert parse(str(SMALLEST_INTEGER).encode()) == SMALLEST_INTEGER
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 18446744073709551616]", '{"a": "0", "b": -9223372036854775809}', "9" * 20]
+)
+def test_one_long_number_among_others_is_looked_at(text: str) -> None:
+    """Integers are judged one by one only where a text has enough digits in a row."""
+    with pytest.raises(NotStrictJson, match="64 bits"):
+        parse(text.encode())
+
+
+@pytest.mark.parametrize("text", ["2.0", "2e0", "-0.0", "0.2e1", "9007199254740992.0"])
+def test_a_whole_number_is_an_integer(text: str) -> None:
+    """However it is written, as JSON Schema has it; beyond 2**53 a float is not exact and stays one."""
+    assert isinstance(parse(text.encode()), int)
+    assert isinstance(parse(b"9007199254740994.0"), float)
+    assert isinstance(parse(b"2.5"), float)
+
+
+@given(
+    st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), max_leaves=30), st.integers(0, 20)
+)
+def test_depth_is_counted_exactly(value: object, more: int) -> None:
+    """What the bound allows is taken, and one level more is not."""
+    for _ in range(more):
+        value = [value]
+    body = json.dumps(value).encode()
+    depth = max(itertools.accumulate({"[": 1, "]": -1}.get(each, 0) for each in body.decode()))
+    try:
+        assert parse(body) == value
+        assert depth <= MAX_DEPTH
+    except NotStrictJson:
+        assert depth > MAX_DEPTH
 
 
 def test_it_takes_a_lone_surrogate_in_a_string() -> None:
