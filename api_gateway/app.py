@@ -3,10 +3,11 @@
 from aiohttp import web
 
 from api_gateway.order_routes import OrderRoutes
-from api_gateway.ports import Intake, OrderReader, StockStore
+from api_gateway.ports import Intake, StockStore
 from api_gateway.reference_routes import ReferenceRoutes
 from api_gateway.stock_routes import StockRoutes
 from shared.http.limits import HttpLimits
+from shared.orders.ports import OrderReader
 
 
 def build_app(

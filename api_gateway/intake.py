@@ -9,14 +9,15 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from api_gateway.breaker import Breaker
-from api_gateway.orders import Acceptance, RedisOrderStore
-from api_gateway.ports import Accepted, NotDurable, Placement, PlacementResult
+from api_gateway.ports import NotDurable
 from shared.errors import BrokerUnavailable
 from shared.failpoints import failpoint, is_armed
 from shared.logs import get_logger
 from shared.messages import Event, Order, OrderPlaced, Trace, event_time
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.settlement import message_of
+from shared.orders.placement import Acceptance, Accepted, Placement, PlacementResult
+from shared.orders.ports import OrderStore
 
 SOURCE: Final = "/api_gateway"
 SENT_SECONDS: Final = 0.002
@@ -45,7 +46,7 @@ class OrderIntake:
     def __init__(
         self,
         *,
-        store: RedisOrderStore,
+        store: OrderStore,
         publisher: Publisher,
         confirmed: ConfirmedOrders,
         breaker: Breaker,

@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from api_gateway.ports import Cursor
 from shared.http.problems import INVALID_PARAMETER, FieldError, invalid, printable
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
+from shared.orders.ports import Cursor
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200

@@ -10,7 +10,6 @@ from api_gateway.app import build_app
 from api_gateway.breaker import Breaker
 from api_gateway.durability import DurabilityWatch
 from api_gateway.intake import OrderIntake
-from api_gateway.orders import RedisOrderStore, RedisOutbox
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings
 from api_gateway.stock import RedisStockStore
@@ -22,6 +21,7 @@ from shared.http.server import serve
 from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
+from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher

@@ -28,7 +28,7 @@ from shared.http.problems import (
     TOO_BUSY,
     UNSUPPORTED_BODY,
 )
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
 
 _CURSOR_SCHEMA: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 128}
 _EXAMPLE_ORDER: Final = {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2}

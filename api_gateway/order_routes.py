@@ -8,18 +8,7 @@ from aiohttp import web
 
 from api_gateway.listing import cursor_text, read_query
 from api_gateway.order_ids import new_order_id
-from api_gateway.ports import (
-    Accepted,
-    Duplicate,
-    Intake,
-    KeyReused,
-    NotDurable,
-    OrderReader,
-    OutboxFull,
-    Placement,
-    PlacementResult,
-    Replayed,
-)
+from api_gateway.ports import Intake, NotDurable
 from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_DURABLE, OUTBOX_FULL
 from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_view
 from api_gateway.validation import RequestedOrder, read_order
@@ -31,6 +20,16 @@ from shared.http.limits import Gate, HttpLimits
 from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
+from shared.orders.placement import (
+    Accepted,
+    Duplicate,
+    KeyReused,
+    OutboxFull,
+    Placement,
+    PlacementResult,
+    Replayed,
+)
+from shared.orders.ports import OrderReader
 
 PLAIN_TEXT: Final = "text/plain"
 MAX_KEY_LENGTH: Final = 255

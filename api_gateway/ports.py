@@ -1,17 +1,10 @@
-"""What the gateway's routes need of the world behind them, and the values that pass between."""
+"""What the gateway's routes need of the world behind them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Protocol
 
 from shared.errors import PipelineError
-from shared.keyspace import OrderStatus
-from shared.messages import Order, Trace
-from shared.redis.records import OrderRecord
-
-
-class OutboxFull(PipelineError):
-    """Raised when too many orders wait for a broker. Nothing was accepted."""
+from shared.orders.placement import Placement, PlacementResult
 
 
 class NotDurable(PipelineError):
@@ -21,86 +14,11 @@ class NotDurable(PipelineError):
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A request to place an order.
-
-    ``client_named_id`` is False where the server made the order's id up. ``media_type`` is that of the
-    answer, kept so that a replay answers in the same form.
-    """
-
-    order: Order
-    client_named_id: bool
-    idempotency_key: str | None
-    media_type: str
-    trace: Trace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The order exists and will be decided."""
-
-    order_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
-    """The same ``Idempotency-Key`` came with the same content before: answer as then."""
-
-    order_id: str
-    media_type: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duplicate:
-    """An order with this id exists. ``status`` is None where only its claim is left."""
-
-    order_id: str
-    status: OrderStatus | None
-    same_content: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyReused:
-    """The ``Idempotency-Key`` belongs to other content."""
-
-    order_id: str
-
-
-PlacementResult = Accepted | Replayed | Duplicate | KeyReused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
-    """A place in the list: just after this order. ``accepted_at`` in microseconds since the epoch."""
-
-    accepted_at: int
-    order_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderPage:
-    """Orders, newest first. ``next_cursor`` is None on the last page."""
-
-    orders: Sequence[OrderRecord]
-    next_cursor: Cursor | None
-
-
 class Intake(Protocol):
     """The use case behind ``POST /orders``."""
 
     async def place(self, placement: Placement) -> PlacementResult:
         """Accepts the order at most once. Raises StoreUnavailable, OutboxFull, NotDurable."""
-
-
-class OrderReader(Protocol):
-    """Reads orders. Every method raises StoreUnavailable."""
-
-    async def get(self, order_id: str) -> OrderRecord | None:
-        """One order, or None where there is none."""
-
-    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """Up to ``limit`` orders after the cursor, newest first."""
 
 
 class StockStore(Protocol):

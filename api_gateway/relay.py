@@ -13,11 +13,11 @@ from typing import Final
 
 from api_gateway.breaker import Breaker
 from api_gateway.intake import placed_message
-from api_gateway.orders import RedisOrderStore, RedisOutbox
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messaging.ports import Publisher
 from shared.messaging.waiting import waiting_out
+from shared.orders.ports import OrderStore, Outbox
 from shared.redis.lease import Lease
 
 LEASE_SECONDS: Final = 10.0
@@ -34,7 +34,7 @@ class OutboxRemovals:
     What it has not dropped when the process dies is published once more, which changes nothing.
     """
 
-    def __init__(self, outbox: RedisOutbox, random_: random.Random) -> None:
+    def __init__(self, outbox: Outbox, random_: random.Random) -> None:
         self._outbox = outbox
         self._random = random_
         self._confirmed: list[str] = []
@@ -82,8 +82,8 @@ class Relay:
     def __init__(
         self,
         *,
-        store: RedisOrderStore,
-        outbox: RedisOutbox,
+        store: OrderStore,
+        outbox: Outbox,
         lease: Lease,
         publisher: Publisher,
         breaker: Breaker,

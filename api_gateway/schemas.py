@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.http.problems import FieldError
-from shared.keyspace import OrderStatus
 from shared.mailboxes import mailbox
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity
-from shared.redis.records import OrderRecord
+from shared.orders.model import OrderStatus
+from shared.orders.records import OrderRecord
 
 MAX_STOCK = 10**12
 

@@ -9,8 +9,8 @@ import orjson
 import uvloop
 
 from shared import keyspace
-from shared.keyspace import OrderStatus
 from shared.messages import Order, OrderItem, content_fingerprint, encode_order
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis, open_redis
 from shared.redis.scripts import Script, ScriptCall
 
@@ -23,8 +23,8 @@ class Scripts:
     """The calls of each step, for a batch of orders."""
 
     def __init__(self) -> None:
-        self._accept = Script.load("api_gateway", "accept")
-        self._reserve = Script.load("order_processor", "reserve")
+        self._accept = Script.load("shared.orders.redis", "accept")
+        self._reserve = Script.load("shared.orders.redis", "reserve")
         self._claim = Script.load("notifier", "claim")
         self._conclude = Script.load("notifier", "conclude")
 

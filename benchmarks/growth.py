@@ -10,6 +10,7 @@ from benchmarks.stage import Stage
 from orderctl.native import processes
 from shared import keyspace
 from shared.messaging.rabbitmq.management import ask_management
+from shared.orders.model import OrderStatus
 from shared.pipeline import ORDER_PROCESSOR
 
 BACKLOGS: Final = (1_000, 10_000, 100_000)
@@ -91,7 +92,7 @@ def _best(stage: Stage) -> dict[str, float]:
 
 def _fill(stage: Stage, orders: int) -> None:
     """Copies of one decided order's keys, written without the pipeline."""
-    decided = str(stage.store.zrange(keyspace.orders_by_status(keyspace.OrderStatus.CREATED), 0, 0)[0])
+    decided = str(stage.store.zrange(keyspace.orders_by_status(OrderStatus.CREATED), 0, 0)[0])
     record: Any = stage.store.hgetall(keyspace.order(decided))
     notified: Any = stage.store.hgetall(keyspace.notifications(decided))
     for first in range(0, orders, FILL_CHUNK):
@@ -102,7 +103,7 @@ def _fill(stage: Stage, orders: int) -> None:
             pipeline.hset(keyspace.notifications(order_id), mapping=notified)
             pipeline.set(keyspace.claim(order_id), "past")
             pipeline.zadd(
-                keyspace.orders_by_status(keyspace.OrderStatus.CREATED),
+                keyspace.orders_by_status(OrderStatus.CREATED),
                 {order_id: int(record["accepted_at"])},
             )
         pipeline.execute(raise_on_error=True)

@@ -18,19 +18,19 @@ from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchang
 from faststream.rabbit.annotations import RabbitMessage
 
 from api_gateway.intake import placed_message
-from api_gateway.orders import RedisOrderStore, RedisOutbox
-from api_gateway.ports import Placement
 from api_gateway.validation import read_order
 from notifier.domain import notification_of
 from notifier.ports import Attempt
 from notifier.senders.log import LogSender
 from notifier.store import RedisNotificationStore
-from order_processor.domain import Created, Rejected, event_of
-from order_processor.store import RedisDecisionStore
 from shared.context import trace_of
 from shared.logs import configure_logs
 from shared.messages import Event, EventData, Order, OrderPlaced, UnknownEvent, decode
 from shared.messaging.settlement import message_of
+from shared.orders.decisions import Created, Rejected, event_of
+from shared.orders.placement import Placement
+from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.pipeline import EVENTS_EXCHANGE, NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE, Consumption
 from shared.redis.client import open_redis
 

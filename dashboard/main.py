@@ -11,7 +11,7 @@ from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.actions import Drop, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.routes import DeadLetterRoutes
-from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.store import RedisTurns
 from dashboard.overview.attention import node_faults, queue_faults
 from dashboard.overview.services import ServiceWatch
 from dashboard.overview.store import RedisStoreReader
@@ -24,6 +24,7 @@ from shared.http.server import serve
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher
 from shared.metrics import new_registry
+from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.stock import StockReader

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from order_processor.domain import Decision, Undecidable, event_of
-from order_processor.ports import DecisionStore
 from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messages import Event, OrderPlaced
 from shared.messaging.retry import Dead, Done, Outcome
 from shared.messaging.router import Incoming
+from shared.orders.decisions import Decision, Undecidable, event_of
+from shared.orders.ports import DecisionStore
 
 log = get_logger(__name__)
 

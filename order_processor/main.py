@@ -4,10 +4,10 @@ from typing import Final
 
 from order_processor.handlers import OrderPlacedHandler
 from order_processor.settings import ProcessorSettings
-from order_processor.store import RedisDecisionStore
-from order_processor.sweep import Sweep
 from shared import keyspace
 from shared.messages import OrderPlaced
+from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.sweep import Sweep
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.lease import Lease
 from shared.service.worker import UseCases, Worker, consumer

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orderctl.sequences import Sequences
-from shared.keyspace import OrderStatus
 from shared.messages import Order, OrderItem
+from shared.orders.model import OrderStatus
 
 TERMINAL: Final = frozenset({OrderStatus.CREATED, OrderStatus.REJECTED})
 FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")

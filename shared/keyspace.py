@@ -32,15 +32,7 @@ order is in exactly one of them, so their sizes are the counts by status.
 from enum import StrEnum
 from typing import Final
 
-
-class OrderStatus(StrEnum):
-    """Where an order stands. ``created`` and ``rejected`` are final."""
-
-    ACCEPTED = "accepted"
-    RETRYING = "retrying"
-    DEAD = "dead"
-    CREATED = "created"
-    REJECTED = "rejected"
+from shared.orders.model import OrderStatus
 
 
 class NotificationStatus(StrEnum):

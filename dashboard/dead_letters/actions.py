@@ -12,14 +12,14 @@ from enum import StrEnum
 from typing import Protocol
 
 from dashboard.dead_letters.letter import Letter
-from dashboard.dead_letters.ports import BrokenRecord, OrderBooks, OtherOrder, Step
-from shared.decisions import Created, Rejected, event_of
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messages import content_fingerprint
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
+from shared.orders.decisions import Created, Rejected, event_of
+from shared.orders.ports import BrokenRecord, OrderBooks, OtherOrder, Step
 
 log = get_logger(__name__)
 

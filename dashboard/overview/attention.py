@@ -13,8 +13,8 @@ from dashboard.overview.state import (
     ServiceState,
     StoreState,
 )
-from shared.keyspace import OrderStatus
 from shared.messaging.rabbitmq.management import short_name
+from shared.orders.model import OrderStatus
 from shared.pipeline import CONSUMPTIONS, queues
 
 ORDERCTL: Final = ".venv/bin/orderctl"

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
+from shared.orders.model import OrderStatus
+from shared.orders.records import OrderRecord
 from shared.pipeline import QUORUM_SIZE
-from shared.redis.records import OrderRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ from redis.exceptions import RedisError, ResponseError
 from dashboard.overview.state import Answer, Question, StoreServer, StoreState
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
 from shared.messages import event_time
+from shared.orders.model import OrderStatus
+from shared.orders.redis.reading import fetch_records
 from shared.redis.client import Redis, is_away, store_deadline
-from shared.redis.records import fetch_records
 from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000

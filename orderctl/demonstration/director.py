@@ -18,7 +18,8 @@ from orderctl.load import LoadPlan, LoadReport, run_load
 from orderctl.system import SystemStatus
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
+from shared.orders.model import OrderStatus
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, open_redis, store_deadline
 

@@ -14,8 +14,9 @@ from redis.exceptions import ResponseError
 from orderctl.oracle import TERMINAL, Absent, OrderState, Sighting, Unreadable
 from shared import keyspace
 from shared.errors import DecodeError
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
 from shared.messages import OrderCreated, OrderRejected, decode_order, event_time, type_name
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis, store_deadline
 
 PAGE: Final = 500

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from orderctl.verification.reading import OUTCOMES
 from shared import keyspace
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
@@ -30,7 +30,7 @@ class Republisher:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
         self._dead_letters = dead_letters
-        self._script = Script.load("orderctl.verification", "republish")
+        self._script = Script.load("shared.orders.redis", "republish")
 
     async def takes_dead_orders(self) -> bool:
         """Whether the dead orders have lost their messages too: their queue is known to be empty."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from orderctl.errors import OrderctlError
 from orderctl.oracle import StockState
 from shared import keyspace
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script
 

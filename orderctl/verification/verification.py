@@ -22,7 +22,7 @@ from orderctl.verification.reading import PAGE, OrderReader, is_untold
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import Snapshot, SnapshotReader, archived_orders
 from shared.errors import StoreUnavailable
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
 from shared.redis.lease import Lease
 
 UNDECIDED: Final = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)

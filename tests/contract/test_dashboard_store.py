@@ -7,7 +7,8 @@ from dashboard.overview.state import Question
 from dashboard.overview.store import RedisStoreReader
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis, open_redis
 from shared.redis.stock import StockReader
 

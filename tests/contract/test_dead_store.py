@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from dashboard.dead_letters.ports import BrokenRecord, Noted, OtherOrder, Step
-from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.store import RedisTurns
 from shared import keyspace
-from shared.decisions import Created, Rejected
-from shared.keyspace import OrderStatus
 from shared.messages import Order, content_fingerprint, encode_order, event_time
 from shared.messaging.dead_letters import DeadLettersBusy
+from shared.orders.decisions import Created, Rejected
+from shared.orders.model import OrderStatus
+from shared.orders.ports import BrokenRecord, Noted, OtherOrder, Step
+from shared.orders.records import OrderRecord, read_record
+from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
-from shared.redis.records import OrderRecord, read_record
 from tests.harness.decisions import everything
 from tests.harness.examples import AT, TRACE, an_order, placed
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from order_processor.domain import Created, Rejected, Undecidable
-from order_processor.store import RedisDecisionStore
 from shared import keyspace
-from shared.keyspace import OrderStatus
 from shared.messages import epoch_microseconds
+from shared.orders.decisions import Created, Rejected, Undecidable
+from shared.orders.model import OrderStatus
+from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import Redis
 from tests.harness.decisions import (
     A_CENTURY,

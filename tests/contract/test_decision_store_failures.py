@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from order_processor.domain import Created
-from order_processor.store import RedisDecisionStore
-from shared.keyspace import OrderStatus
 from shared.messaging.retry import Bury, Dead, History, Retry, Wait, decide
+from shared.orders.decisions import Created
+from shared.orders.model import OrderStatus
+from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import Redis
 from tests.harness.decisions import (
     A_CENTURY,

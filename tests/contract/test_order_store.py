@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from api_gateway.orders import Acceptance, RedisOrderStore
-from api_gateway.ports import Accepted, Cursor, Duplicate, KeyReused, OrderPage, OutboxFull, Replayed
 from shared import keyspace
 from shared.errors import DecodeError, StoreUnavailable
-from shared.keyspace import OrderStatus
 from shared.messages import content_fingerprint, encode_order
+from shared.orders.model import OrderStatus
+from shared.orders.placement import Acceptance, Accepted, Duplicate, KeyReused, OutboxFull, Replayed
+from shared.orders.ports import Cursor, OrderPage
+from shared.orders.records import read_record
+from shared.orders.redis.store import RedisOrderStore
 from shared.redis.client import Redis
-from shared.redis.records import read_record
 from shared.redis.scripts import Script
 from tests.harness.examples import AT, TRACE, an_order
 from tests.harness.gateway import TEXT, a_placement, order_store
@@ -96,7 +97,7 @@ async def test_a_duplicate_tells_how_far_the_order_is(redis: Any, store: RedisOr
 
 async def test_a_script_that_is_run_again_by_the_client_library_finds_its_own_claim(redis: Redis) -> None:
     """A connection that drops after the script has run must not make an order its own duplicate."""
-    script, order = Script.load("api_gateway", "accept"), an_order("a")
+    script, order = Script.load("shared.orders.redis", "accept"), an_order("a")
     keys = ["idemp:a", "order:a", "orders:accepted", "outbox"]
     content = [encode_order(order), content_fingerprint(order), "c", "", "", "application/json", ""]
     first = await script.run(redis, keys, ["token", 100, 10, "a", *content])

@@ -8,11 +8,11 @@ import pytest
 import structlog
 
 from api_gateway.breaker import Breaker
-from api_gateway.orders import RedisOutbox
 from api_gateway.relay import LEASE_SECONDS, RELAY_BATCH, OutboxRemovals, Relay, RelayTimes
 from shared.errors import BrokerUnavailable
 from shared.messages import Event, EventData
 from shared.messaging.memory import MemoryBroker
+from shared.orders.redis.store import RedisOutbox
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis
 from shared.redis.lease import Lease

@@ -11,10 +11,10 @@ from shared.redis.scripts import Script, ScriptCall
 
 COUNT = Script("count", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 OUR_SCRIPTS = [
-    ("api_gateway", "accept"),
-    ("order_processor", "reserve"),
-    ("order_processor", "delay"),
-    ("order_processor", "sweep"),
+    ("shared.orders.redis", "accept"),
+    ("shared.orders.redis", "reserve"),
+    ("shared.orders.redis", "delay"),
+    ("shared.orders.redis", "sweep"),
     ("notifier", "claim"),
     ("notifier", "conclude"),
     ("shared.redis", "lease"),

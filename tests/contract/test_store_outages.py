@@ -16,11 +16,11 @@ from yarl import URL
 from api_gateway.durability import DurabilityWatch
 from notifier.ports import AlreadySent
 from notifier.store import RedisNotificationStore
-from order_processor.domain import Created
-from order_processor.store import RedisDecisionStore
 from shared.errors import StoreUnavailable
+from shared.orders.decisions import Created
+from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.reading import fetch_records
 from shared.redis.client import Redis, open_redis, store_deadline
-from shared.redis.records import fetch_records
 from shared.redis.scripts import Script, ScriptCall
 from shared.redis.watch import StoreWatch
 from shared.service.lifecycle import running

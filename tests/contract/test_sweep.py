@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from order_processor.domain import Created, Rejected, Undecidable
-from order_processor.store import RedisDecisionStore
-from order_processor.sweep import LEASE_SECONDS, SWEEP_BATCH, Sweep
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.messages import Order
 from shared.messaging.retry import Bury, History
+from shared.orders.decisions import Created, Rejected, Undecidable
+from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.sweep import LEASE_SECONDS, SWEEP_BATCH, Sweep
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import AT, an_order, placed

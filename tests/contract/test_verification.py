@@ -17,9 +17,9 @@ from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience
 from shared import keyspace
-from shared.keyspace import OrderStatus
 from shared.messages import OrderItem
 from shared.messaging.retry import Bury, History
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import an_order, created, placed

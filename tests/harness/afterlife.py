@@ -13,27 +13,28 @@ from typing import Any
 from dashboard.dead_letters.actions import Action, Drop, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Looked, Tally
 from dashboard.dead_letters.letter import Wanted
-from dashboard.dead_letters.ports import BrokenRecord, Noted, OtherOrder, Step
-from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.store import RedisTurns
 from notifier.domain import Notification
 from notifier.handlers import NotificationHandler
 from notifier.store import RedisNotificationStore
 from order_processor.handlers import OrderPlacedHandler
-from order_processor.store import RedisDecisionStore
 from shared import keyspace
-from shared.decisions import Created, Rejected
 from shared.errors import PermanentError
-from shared.keyspace import OrderStatus
 from shared.messages import Event, Order, OrderCreated, OrderPlaced, OrderRejected, encode_order
 from shared.messaging.dead_letters import Letters
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage
 from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener, message_of
+from shared.orders.decisions import Created, Rejected
+from shared.orders.model import OrderStatus
+from shared.orders.ports import BrokenRecord, Noted, OtherOrder, Step
+from shared.orders.records import OrderRecord, read_record
+from shared.orders.redis.dead_letters import RedisOrderBooks
+from shared.orders.redis.decisions import RedisDecisionStore
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, queues
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
-from shared.redis.records import OrderRecord, read_record
 from shared.service.lifecycle import running
 from tests.harness.examples import TRACE, placed
 from tests.harness.routing import CountingMetrics, Instant

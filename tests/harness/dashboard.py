@@ -24,8 +24,9 @@ from shared.errors import StoreUnavailable
 from shared.health import Health
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
 from shared.metrics import new_registry
+from shared.orders.model import OrderStatus
 from shared.pipeline import CONSUMPTIONS, queues
 from shared.services import SERVICES as REGISTRY
 from tests.harness.endpoints import an_endpoint

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from order_processor.domain import Decision
-from order_processor.store import RedisDecisionStore
 from shared import keyspace
-from shared.keyspace import OrderStatus
 from shared.messages import Event, Order, OrderPlaced, content_fingerprint, encode_order
+from shared.orders.decisions import Decision
+from shared.orders.model import OrderStatus
+from shared.orders.records import OrderRecord, read_record
+from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import Redis
-from shared.redis.records import OrderRecord, read_record
 from tests.harness.examples import AT, TRACE, placed
 
 A_CENTURY = 100 * 365 * 86_400.0

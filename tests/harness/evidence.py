@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
 from shared import keyspace
-from shared.keyspace import OrderStatus
-from shared.redis.records import read_record
+from shared.orders.model import OrderStatus
+from shared.orders.records import read_record
 from tests.harness.client import Books
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until

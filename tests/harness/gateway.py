@@ -3,10 +3,10 @@
 import random
 from typing import Any
 
-from api_gateway.orders import RedisOrderStore, RedisOutbox
-from api_gateway.ports import Placement
 from shared import keyspace
 from shared.messages import Order
+from shared.orders.placement import Placement
+from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order

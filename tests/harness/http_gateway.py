@@ -11,24 +11,15 @@ from aiohttp import ClientResponse, ClientSession
 from prometheus_client import CollectorRegistry
 
 from api_gateway.app import build_app
-from api_gateway.ports import (
-    Accepted,
-    Cursor,
-    Duplicate,
-    KeyReused,
-    OrderPage,
-    Placement,
-    PlacementResult,
-    Replayed,
-    StockWouldBeNegative,
-    UnknownSku,
-)
+from api_gateway.ports import StockWouldBeNegative, UnknownSku
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
-from shared.keyspace import OrderStatus
 from shared.messages import Trace, content_fingerprint
-from shared.redis.records import OrderRecord, TimelineStep
+from shared.orders.model import OrderStatus
+from shared.orders.placement import Accepted, Duplicate, KeyReused, Placement, PlacementResult, Replayed
+from shared.orders.ports import Cursor, OrderPage
+from shared.orders.records import OrderRecord, TimelineStep
 from tests.harness.endpoints import an_endpoint
 
 ACCEPTED_AT = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)

@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from api_gateway.orders import RedisOrderStore
 from notifier.domain import notification_of
 from notifier.ports import Attempt
 from notifier.store import RedisNotificationStore
-from order_processor.domain import Created, Rejected, event_of
-from order_processor.store import RedisDecisionStore
-from order_processor.sweep import Sweep
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import OrderReader
 from orderctl.verification.republishing import Republisher
@@ -17,6 +13,10 @@ from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience, Reconciliation, Verification
 from shared import keyspace
 from shared.messages import Order
+from shared.orders.decisions import Created, Rejected, event_of
+from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.store import RedisOrderStore
+from shared.orders.redis.sweep import Sweep
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order, placed

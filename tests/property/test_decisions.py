@@ -7,12 +7,12 @@ from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
-from order_processor.domain import Created, Decision, Rejected, Undecidable
-from order_processor.store import RedisDecisionStore
 from shared import keyspace
-from shared.keyspace import OrderStatus
 from shared.messages import Event, OrderPlaced
 from shared.messaging.retry import Bury, History, Wait
+from shared.orders.decisions import Created, Decision, Rejected, Undecidable
+from shared.orders.model import OrderStatus
+from shared.orders.redis.decisions import RedisDecisionStore
 from tests.harness.examples import AT, order_of, placed
 from tests.harness.stores import store_in_process
 

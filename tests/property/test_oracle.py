@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hypothesis import assume, given, strategies as st
 
 from orderctl.oracle import Evidence, OrderState, StockState, judge
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
 from tests.harness.examples import an_order
 
 CREATED, REJECTED = OrderStatus.CREATED, OrderStatus.REJECTED

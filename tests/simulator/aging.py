@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from order_processor.sweep import Sweep
 from orderctl.oracle import Evidence, StockState, judge
 from shared import keyspace
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
+from shared.orders.redis.sweep import Sweep
 from shared.redis.lease import Lease
 from shared.service.lifecycle import running
 from tests.simulator.judging import Scene, read_orders, sightings, stock_of

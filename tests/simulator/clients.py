@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from api_gateway.ports import (
+from api_gateway.ports import NotDurable
+from shared.errors import StoreUnavailable
+from shared.messages import Order, OrderItem, Trace as Correlation
+from shared.orders.placement import (
     Accepted,
     Duplicate,
     KeyReused,
-    NotDurable,
     OutboxFull,
     Placement,
     PlacementResult,
     Replayed,
 )
-from shared.errors import StoreUnavailable
-from shared.messages import Order, OrderItem, Trace as Correlation
 from tests.simulator.customers import UNKNOWN_MAILBOX
 from tests.simulator.trace import Trace
 from tests.simulator.weather import BROKEN_SKU, UNKNOWN_SKU, Plan

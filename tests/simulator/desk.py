@@ -9,10 +9,11 @@ from typing import Final
 from dashboard.dead_letters.actions import Acted, Action, Drop, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import DEAD_QUEUES, Letter, Wanted
-from dashboard.dead_letters.store import RedisOrderBooks, RedisTurns
+from dashboard.dead_letters.store import RedisTurns
 from shared import keyspace
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
+from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.redis.lease import Lease
 from tests.simulator.broker import Session, SimulatedBroker, SimulatedPublisher
 from tests.simulator.processes import Process

@@ -8,10 +8,11 @@ from typing import Any
 from orderctl.oracle import Evidence, OrderState, Sighting, StockState, Unreadable, Verdict, judge
 from shared import keyspace
 from shared.errors import DecodeError
-from shared.keyspace import NotificationStatus, OrderStatus
+from shared.keyspace import NotificationStatus
 from shared.messages import Event, OrderPlaced, decode
+from shared.orders.model import OrderStatus
+from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
-from shared.redis.records import OrderRecord, read_record
 from tests.simulator.clients import Ledger
 from tests.simulator.services import Surroundings
 from tests.simulator.store import StoreServer

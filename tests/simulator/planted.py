@@ -16,16 +16,17 @@ from dashboard.dead_letters.letter import Letter
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt
 from notifier.store import RedisNotificationStore
-from order_processor.domain import event_of
 from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
 from shared.messages import Event, Order, Trace, event_time
 from shared.messaging.ports import OutgoingMessage, Subscription
 from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Router
 from shared.messaging.settlement import Settlement
+from shared.orders.decisions import event_of
 from shared.redis.client import Redis
 from shared.redis.scripts import Script, ScriptCall
 
+ORDERS: Final = "shared.orders.redis"
 Planting = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
@@ -201,25 +202,27 @@ BUGS: Final[Mapping[str, Planting]] = {
     "the relay removes before the confirm": replaced(Relay, "_relay", _relay_and_hope),
     "nothing is relayed": replaced(Relay, "relay_once", _relay_nothing),
     "accepted without an outbox entry": rewritten(
-        "api_gateway", "accept", ("redis.call('ZADD', outbox, now, order_id)\n", "")
+        ORDERS, "accept", ("redis.call('ZADD', outbox, now, order_id)\n", "")
     ),
     "accepted without looking at what exists": rewritten(
-        "api_gateway",
+        ORDERS,
         "accept",
         ("if existing[1] then", "if false then"),
         ("if redis.call('EXISTS', claim) == 1 then", "if false then"),
     ),
     "the Idempotency-Key is forgotten": rewritten(
-        "api_gateway", "accept", ("if key then\n  redis.call('HSET'", "if false then\n  redis.call('HSET'")
+        ORDERS,
+        "accept",
+        ("if key then\n  redis.call('HSET'", "if false then\n  redis.call('HSET'"),
     ),
     "reserved without looking up the outcome": rewritten(
-        "order_processor",
+        ORDERS,
         "reserve",
         ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then"),
     ),
-    "stock is not checked": rewritten("order_processor", "reserve", (_CHECKED, "elseif false then")),
+    "stock is not checked": rewritten(ORDERS, "reserve", (_CHECKED, "elseif false then")),
     "a part of an order is taken": rewritten(
-        "order_processor",
+        ORDERS,
         "reserve",
         (
             _CHECKED,
@@ -227,18 +230,18 @@ BUGS: Final[Mapping[str, Planting]] = {
         ),
     ),
     "the sum of reservations is not kept": rewritten(
-        "order_processor", "reserve", ("    redis.call('HINCRBY', reserved, sku, qty)\n", "")
+        ORDERS, "reserve", ("    redis.call('HINCRBY', reserved, sku, qty)\n", "")
     ),
     "an order stands in two indexes": rewritten(
-        "order_processor",
+        ORDERS,
         "reserve",
         ("for i = 7, 9 do redis.call('ZREM'", "for i = 8, 9 do redis.call('ZREM'"),
     ),
     "a failure overwrites a decision": rewritten(
-        "order_processor", "delay", (" or known[1] == 'created' or known[1] == 'rejected'", "")
+        ORDERS, "delay", (" or known[1] == 'created' or known[1] == 'rejected'", "")
     ),
     "a dead order begins to retry": rewritten(
-        "order_processor",
+        ORDERS,
         "delay",
         ("if known[1] == 'dead' and status == 'retrying' then", "if false then"),
         ("if string.find(noted, note, 1, true) then", "if false then"),
@@ -267,13 +270,15 @@ BUGS: Final[Mapping[str, Planting]] = {
     "a script is loaded before it is run": replaced(Script, "_pipeline", _load_then_run),
     "a letter goes though it was not sent back": replaced(Redrive, "_publish", _send_back_and_hope),
     "a redrive overwrites what came of it": rewritten(
-        "dashboard", "revive", (" or #(known[3] or '') ~= tonumber(ARGV[2])", "")
+        ORDERS, "revive", (" or #(known[3] or '') ~= tonumber(ARGV[2])", "")
     ),
     "a drop decides again": rewritten(
-        "dashboard", "drop", ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then")
+        ORDERS,
+        "drop",
+        ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then"),
     ),
     "a drop is not announced": replaced(Drop, "_end", _drop_silently),
     "the sweep forgets the sums": rewritten(
-        "order_processor", "sweep", ("'sku:' .. ARGV[i], ARGV[i + 1])", "'sku:' .. ARGV[i], 0)")
+        ORDERS, "sweep", ("'sku:' .. ARGV[i], ARGV[i + 1])", "'sku:' .. ARGV[i], 0)")
     ),
 }

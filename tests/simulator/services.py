@@ -8,18 +8,18 @@ from typing import Final, Protocol
 
 from api_gateway.breaker import Breaker
 from api_gateway.intake import OrderIntake
-from api_gateway.orders import RedisOrderStore, RedisOutbox
-from api_gateway.ports import Placement, PlacementResult
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.handlers import NotificationHandler
 from notifier.store import RedisNotificationStore
 from order_processor.handlers import OrderPlacedHandler
-from order_processor.store import RedisDecisionStore
 from shared import keyspace
 from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
 from shared.messaging.retry import Outcome
 from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
 from shared.messaging.settlement import FailureListener
+from shared.orders.placement import Placement, PlacementResult
+from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
 from shared.redis.lease import Lease
 from shared.service.lifecycle import drained, running

@@ -18,12 +18,12 @@ import fakeredis.commands_mixins.scripting_mixin as fakeredis_scripting
 import fakeredis.commands_mixins.server_mixin
 import structlog
 
-import api_gateway.orders
 import api_gateway.relay
 import notifier.handlers
 import notifier.store
-import order_processor.sweep
 import shared.messaging.router
+import shared.orders.redis.store
+import shared.orders.redis.sweep
 import shared.redis.lease
 from tests.harness.examples import AT
 from tests.simulator.loop import SimulatedLoop
@@ -34,7 +34,7 @@ EPOCH_SECONDS: Final = AT / 1_000_000
 """When every simulation begins, by the store's clock."""
 BATCH: Final = 2
 """So that relay and sweep page, with the few orders there are."""
-_BATCHES: Final = ((api_gateway.relay, "RELAY_BATCH"), (order_processor.sweep, "SWEEP_BATCH"))
+_BATCHES: Final = ((api_gateway.relay, "RELAY_BATCH"), (shared.orders.redis.sweep, "SWEEP_BATCH"))
 _TIMED: Final[Sequence[ModuleType]] = (
     fakeredis._helpers,
     fakeredis._socket._base,
@@ -43,7 +43,7 @@ _TIMED: Final[Sequence[ModuleType]] = (
     notifier.store,
     shared.messaging.router,
 )
-_SECRETIVE: Final[Sequence[ModuleType]] = (api_gateway.orders, notifier.handlers, shared.redis.lease)
+_SECRETIVE: Final[Sequence[ModuleType]] = (shared.orders.redis.store, notifier.handlers, shared.redis.lease)
 
 
 class VirtualTime:

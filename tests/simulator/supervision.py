@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from api_gateway.ports import Placement, PlacementResult
+from shared.orders.placement import Placement, PlacementResult
 from tests.simulator.clients import REFUSALS, NoAnswer
 from tests.simulator.desk import Dashboard
 from tests.simulator.loop import SimulatedLoop

@@ -19,11 +19,11 @@ import dashboard.dead_letters.store
 import notifier.handlers
 import notifier.store
 import order_processor.handlers
-import order_processor.store
 import shared.messaging.dead_letters
 import shared.messaging.router
 import shared.messaging.settlement
 import shared.messaging.waiting
+import shared.orders.redis.decisions
 import shared.redis.lease
 import shared.redis.scripts
 from tests.simulator.__main__ import main
@@ -46,7 +46,7 @@ MORTAL = (
     notifier.handlers,
     notifier.store,
     order_processor.handlers,
-    order_processor.store,
+    shared.orders.redis.decisions,
     shared.messaging.dead_letters,
     shared.messaging.router,
     shared.messaging.settlement,

@@ -16,7 +16,7 @@ from dashboard.overview.state import (
     StoreServer,
     StoreState,
 )
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from dashboard.overview.page import Page, amount, duration
 from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineState, Question
-from shared.keyspace import OrderStatus
 from shared.messages import Order, OrderItem, Trace
-from shared.redis.records import OrderRecord, TimelineStep
+from shared.orders.model import OrderStatus
+from shared.orders.records import OrderRecord, TimelineStep
 from tests.harness.dashboard import NODES, READ_AT, STORE, Dashboard, dashboard, whole_brokers, with_nodes
 
 

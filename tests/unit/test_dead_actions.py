@@ -8,12 +8,12 @@ import pytest
 
 from dashboard.dead_letters.actions import DryRun
 from dashboard.dead_letters.letter import Wanted
-from dashboard.dead_letters.ports import Noted
 from shared import keyspace
 from shared.errors import BrokerUnavailable
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.settlement import message_of
+from shared.orders.ports import Noted
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.afterlife import Afterlife, Crashed, afterlife
 from tests.harness.examples import an_order, created

@@ -3,8 +3,8 @@
 import pytest
 
 from notifier.domain import Kind, notification_of
-from order_processor.domain import Created, Rejected, event_of
 from shared.messages import OrderCreated, OrderRejected, encode, event_time
+from shared.orders.decisions import Created, Rejected, event_of
 from tests.harness.examples import AT, TRACE, an_order, created, placed, rejected
 
 ORDER = an_order("a", email="a@example.com", cable=2, case=1)

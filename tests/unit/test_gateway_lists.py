@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from api_gateway.listing import cursor_text
-from api_gateway.ports import Cursor
 from shared.errors import StoreUnavailable
 from shared.http.limits import HttpLimits
-from shared.keyspace import OrderStatus
+from shared.orders.model import OrderStatus
+from shared.orders.ports import Cursor
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.waiting import wait_until
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api_gateway.ports import NotDurable, OutboxFull
+from api_gateway.ports import NotDurable
 from shared.errors import StoreUnavailable
 from shared.http.limits import HttpLimits
 from shared.messages import Order, OrderItem
+from shared.orders.placement import OutboxFull
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.waiting import wait_until
 

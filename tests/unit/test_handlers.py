@@ -13,12 +13,12 @@ from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt, Claim
 from notifier.store import RedisNotificationStore
 from order_processor.handlers import OrderPlacedHandler
-from order_processor.store import RedisDecisionStore
 from shared import keyspace
 from shared.errors import PermanentError, RetryableError, StoreUnavailable
 from shared.messages import Event, EventData
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
 from shared.messaging.router import Incoming
+from shared.orders.redis.decisions import RedisDecisionStore
 from tests.harness.examples import an_order, created, placed
 from tests.harness.routing import Instant
 from tests.harness.stores import store_in_process

@@ -9,10 +9,11 @@ from fakeredis import FakeServer
 
 from api_gateway.breaker import Breaker
 from api_gateway.intake import OrderIntake
-from api_gateway.ports import Accepted, Duplicate, KeyReused, NotDurable, OutboxFull, Replayed
+from api_gateway.ports import NotDurable
 from shared.errors import StoreUnavailable
 from shared.messages import OrderPlaced
 from shared.messaging.memory import MemoryBroker
+from shared.orders.placement import Accepted, Duplicate, KeyReused, OutboxFull, Replayed
 from shared.pipeline import ORDER_PROCESSOR
 from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import TEXT, a_placement, order_store

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from dashboard.overview.exposition import expose
 from dashboard.overview.state import PipelineState
 from shared.http.metrics import HttpMetrics
-from shared.keyspace import OrderStatus
 from shared.metrics import PrometheusRouterMetrics, new_registry
+from shared.orders.model import OrderStatus
 from shared.pipeline import CONSUMPTIONS, queues
 from tests.harness.dashboard import SERVICES, STORE, whole_brokers
 

@@ -8,8 +8,8 @@ import pytest
 
 from orderctl.oracle import Absent, Evidence, OrderState, Sighting, StockState, Unreadable, judge
 from orderctl.sequences import Sequences
-from shared.keyspace import OrderStatus
 from shared.messages import OrderItem
+from shared.orders.model import OrderStatus
 from tests.harness.examples import an_order
 
 CREATED, REJECTED, ACCEPTED = OrderStatus.CREATED, OrderStatus.REJECTED, OrderStatus.ACCEPTED

@@ -8,9 +8,9 @@ import pytest
 from fakeredis import FakeServer
 
 from api_gateway.breaker import Breaker
-from api_gateway.orders import RedisOutbox
 from api_gateway.relay import REMOVAL_BATCH, OutboxRemovals, Relay, RelayTimes
 from shared.messaging.memory import MemoryBroker
+from shared.orders.redis.store import RedisOutbox
 from shared.service.lifecycle import running
 from tests.harness.examples import an_order
 from tests.harness.gateway import STORE_SECONDS, a_placement, age, order_store, outbox_of, relay_lease

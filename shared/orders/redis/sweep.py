@@ -11,12 +11,13 @@ from redis.exceptions import ResponseError
 
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.keyspace import OrderStatus
 from shared.logs import get_logger
 from shared.messages import epoch_microseconds
+from shared.orders.model import OrderStatus
+from shared.orders.records import OrderRecord
+from shared.orders.redis.reading import fetch_records
 from shared.redis.client import Redis, store_answer
 from shared.redis.lease import Lease
-from shared.redis.records import OrderRecord, fetch_records
 from shared.redis.scripts import Script, ScriptCall
 
 DECIDED: Final = (OrderStatus.CREATED, OrderStatus.REJECTED)
@@ -37,7 +38,7 @@ class Sweep:
         self._timeout_seconds = timeout_seconds
         self._retention = round(retention_seconds * 1_000_000)
         self._lease = lease
-        self._script = Script.load("order_processor", "sweep")
+        self._script = Script.load("shared.orders.redis", "sweep")
 
     async def run(self) -> None:
         """Sweeps again and again, until cancelled."""

@@ -31,6 +31,17 @@ class Rejected:
     sku: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecidable:
+    """The order cannot be decided by asking again: its record is gone or another's, or stock is broken."""
+
+    reason: str
+    detail: str
+
+
+Decision = Created | Rejected | Undecidable
+
+
 def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[EventData]:
     """What to announce. The same decision gives the same event, however often it is announced."""
     data: EventData

@@ -5,9 +5,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from order_processor.domain import Created, Decision, Rejected, Undecidable
 from shared import keyspace
-from shared.keyspace import OrderStatus
 from shared.messages import (
     Event,
     OrderPlaced,
@@ -17,6 +15,8 @@ from shared.messages import (
     event_time,
 )
 from shared.messaging.retry import Bury, Wait
+from shared.orders.decisions import Created, Decision, Rejected, Undecidable
+from shared.orders.model import OrderStatus
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
@@ -30,8 +30,8 @@ class RedisDecisionStore:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
         self._oldest_recreated = round(oldest_recreated_seconds * 1_000_000)
-        self._reserve = Script.load("order_processor", "reserve")
-        self._delay = Script.load("order_processor", "delay")
+        self._reserve = Script.load("shared.orders.redis", "reserve")
+        self._delay = Script.load("shared.orders.redis", "delay")
 
     async def decide(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         """See the port."""

@@ -1,4 +1,4 @@
-"""Reading the record of an order, as the scripts of gateway and processor write it.
+"""The record of an order, as the scripts write it.
 
 A timeline is one line per step: microseconds since the epoch, step, reason and attempts, split by tabs.
 """
@@ -6,18 +6,10 @@ A timeline is one line per step: microseconds since the epoch, step, reason and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from redis.exceptions import RedisError
-
-from shared import keyspace
 from shared.errors import DecodeError
-from shared.keyspace import OrderStatus
-from shared.logs import get_logger
 from shared.messages import Order, Trace, decode_order, epoch_microseconds, event_time
-from shared.redis.client import Redis, is_away
-
-log = get_logger(__name__)
+from shared.orders.model import OrderStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,33 +45,6 @@ class OrderRecord:
     def accepted_at_microseconds(self) -> int:
         """``accepted_at`` as the store keeps it, since the epoch."""
         return epoch_microseconds(self.accepted_at)
-
-
-async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRecord | None]:
-    """The records of several orders in one round trip, in order. Raises RedisError if the store is away.
-
-    A record that cannot be read is logged and counts as absent: it must not hide the others.
-    """
-    if not order_ids:
-        return []
-    async with redis.pipeline(transaction=False) as pipeline:
-        for order_id in order_ids:
-            _ = pipeline.hgetall(keyspace.order(order_id))
-        found = await pipeline.execute(raise_on_error=False)
-    return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
-
-
-def _readable(order_id: str, found: Any) -> OrderRecord | None:
-    if isinstance(found, RedisError):
-        if is_away(found):
-            raise found
-        log.error("unreadable order record", order_id=order_id, error=str(found))
-        return None
-    try:
-        return read_record(found) if found else None
-    except DecodeError as error:
-        log.error("unreadable order record", order_id=order_id, error=str(error))
-        return None
 
 
 def read_record(fields: Mapping[str, str]) -> OrderRecord:

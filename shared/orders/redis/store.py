@@ -3,43 +3,29 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
-from api_gateway.ports import (
+from shared import keyspace
+from shared.messages import content_fingerprint, encode_order
+from shared.orders.model import OrderStatus
+from shared.orders.placement import (
+    Acceptance,
     Accepted,
-    Cursor,
     Duplicate,
     KeyReused,
-    OrderPage,
     OutboxFull,
     Placement,
-    PlacementResult,
     Replayed,
 )
-from shared import keyspace
-from shared.keyspace import OrderStatus
-from shared.messages import content_fingerprint, encode_order
+from shared.orders.ports import Cursor, OrderPage
+from shared.orders.records import OrderRecord
+from shared.orders.redis.reading import fetch_records
 from shared.redis.client import Redis, store_answer, store_deadline
 from shared.redis.coalescing import CoalescedScript
-from shared.redis.records import OrderRecord, fetch_records
 from shared.redis.scripts import Script, ScriptCall
 
 Places = list[tuple[int, str]]
 """Orders by time of acceptance: microseconds since the epoch, then the id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
-    """The store's answer to a placement.
-
-    ``accepted_at`` is in microseconds since the epoch where the order is new, else None; ``waiting`` says
-    whether a replayed order still lies in the outbox.
-    """
-
-    result: PlacementResult
-    accepted_at: int | None = None
-    waiting: bool = False
 
 
 class RedisOrderStore:
@@ -53,7 +39,7 @@ class RedisOrderStore:
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
         self._accept = CoalescedScript(
-            Script.load("api_gateway", "accept"), redis, timeout_seconds=timeout_seconds
+            Script.load("shared.orders.redis", "accept"), redis, timeout_seconds=timeout_seconds
         )
 
     async def accept(self, placement: Placement) -> Acceptance:

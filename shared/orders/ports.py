@@ -1,0 +1,125 @@
+"""What use cases need of the store of orders; each takes the narrowest of these that will do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.messages import Event, OrderPlaced
+from shared.orders.decisions import Created, Decision, Rejected
+from shared.orders.model import OrderStatus
+from shared.orders.placement import Acceptance, Placement
+from shared.orders.records import OrderRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """A place in the list: just after this order. ``accepted_at`` in microseconds since the epoch."""
+
+    accepted_at: int
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPage:
+    """Orders, newest first. ``next_cursor`` is None on the last page."""
+
+    orders: Sequence[OrderRecord]
+    next_cursor: Cursor | None
+
+
+class OrderStore(Protocol):
+    """Accepts orders exactly once and reads them back. Every method raises StoreUnavailable."""
+
+    async def accept(self, placement: Placement) -> Acceptance:
+        """Claims the id, writes the record and the outbox entry, or none of them. Raises OutboxFull."""
+
+    async def get(self, order_id: str) -> OrderRecord | None:
+        """One order, or None where there is none that can be read."""
+
+    async def get_many(self, order_ids: Sequence[str]) -> Sequence[OrderRecord | None]:
+        """Several records in one round trip, in order."""
+
+
+class Outbox(Protocol):
+    """Orders that are accepted and not known to be in a queue. Every method raises StoreUnavailable."""
+
+    async def remove(self, order_ids: Sequence[str]) -> None:
+        """Drops orders whose message has been confirmed."""
+
+    async def older_than(
+        self, age_seconds: float, after_microseconds: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """Up to ``limit`` entries (id, time) accepted after that time and ``age_seconds`` ago or earlier."""
+
+
+class OrderReader(Protocol):
+    """Reads orders. Every method raises StoreUnavailable."""
+
+    async def get(self, order_id: str) -> OrderRecord | None:
+        """One order, or None where there is none."""
+
+    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
+        """Up to ``limit`` orders after the cursor, newest first."""
+
+
+class DecisionStore(Protocol):
+    """Decides orders and remembers what it decided."""
+
+    async def decide(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
+        """One decision per event, in order, in one round trip.
+
+        Deciding takes all of an order's stock or none, once; asking again returns the same decision.
+        Raises StoreUnavailable, and then some of them may have been decided.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What happens to an order because of its letter. ``unless_decided`` leaves decided orders alone.
+
+    ``fingerprint`` tells the order from another one that was accepted under the same id.
+    """
+
+    order_id: str
+    fingerprint: str
+    step: str
+    reason: str
+    attempts: int
+    unless_decided: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """How the order stood when the step was noted; ``mark`` is what it can be recognised by if nothing has
+    happened to it since. ``status`` is None where there is no record of this order."""
+
+    order_id: str
+    status: str | None
+    mark: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenRecord:
+    """Why the order cannot be decided."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherOrder:
+    """Another order was accepted under the same id: what becomes of it is no matter of this letter."""
+
+
+class OrderBooks(Protocol):
+    """The orders behind dead letters. Every method may be repeated, and raises StoreUnavailable."""
+
+    async def note(self, steps: Sequence[Step]) -> Sequence[Noted]:
+        """Adds the steps to the orders' timelines, each unless it is the last one there already."""
+
+    async def revive(self, noted: Sequence[Noted]) -> None:
+        """Dead orders whose message went back are retrying, unless something has happened to them since."""
+
+    async def drop(
+        self, placed: Sequence[Event[OrderPlaced]]
+    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
+        """Rejects the orders as dropped. Those that are decided keep their decision, which is returned."""

@@ -1,0 +1,41 @@
+"""Reading the records of orders."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from shared import keyspace
+from shared.errors import DecodeError
+from shared.logs import get_logger
+from shared.orders.records import OrderRecord, read_record
+from shared.redis.client import Redis, is_away
+
+log = get_logger(__name__)
+
+
+async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRecord | None]:
+    """The records of several orders in one round trip, in order. Raises RedisError if the store is away.
+
+    A record that cannot be read is logged and counts as absent: it must not hide the others.
+    """
+    if not order_ids:
+        return []
+    async with redis.pipeline(transaction=False) as pipeline:
+        for order_id in order_ids:
+            _ = pipeline.hgetall(keyspace.order(order_id))
+        found = await pipeline.execute(raise_on_error=False)
+    return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+
+
+def _readable(order_id: str, found: Any) -> OrderRecord | None:
+    if isinstance(found, RedisError):
+        if is_away(found):
+            raise found
+        log.error("unreadable order record", order_id=order_id, error=str(found))
+        return None
+    try:
+        return read_record(found) if found else None
+    except DecodeError as error:
+        log.error("unreadable order record", order_id=order_id, error=str(error))
+        return None
