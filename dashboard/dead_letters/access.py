@@ -5,11 +5,13 @@ page lets a name of its own point here is met by the server, on every port.
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from pydantic import SecretStr
 
+from shared.http.attempts import FailedAttempts
+from shared.http.clients import client_of
 from shared.http.problems import FORBIDDEN, UNAUTHORIZED, Problem
 from shared.settings import is_loopback
 
@@ -20,9 +22,10 @@ class Access:
 
     bound_to: str
     token: SecretStr | None
+    attempts: FailedAttempts = field(default_factory=FailedAttempts)
 
     def check(self, request: web.Request) -> None:
-        """Raises Problem with 401 or 403."""
+        """Raises Problem with 401, 403 or 429."""
         if self.token is not None:
             self._check_token(request, self.token)
         elif not is_loopback(self.bound_to):
@@ -34,10 +37,14 @@ class Access:
             raise Problem(FORBIDDEN, "This is not for pages of another origin.")
 
     def _check_token(self, request: web.Request, token: SecretStr) -> None:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        client, authorization = client_of(request), request.headers.get("Authorization", "")
+        self.attempts.check(client)
+        scheme, _, given = authorization.partition(" ")
         wanted = token.get_secret_value().encode()
         is_right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), wanted)
         if scheme.lower() != "bearer" or not is_right:
+            if authorization:
+                self.attempts.failed(client, "dead-letter token")
             raise Problem(
                 UNAUTHORIZED,
                 "Dead letters are behind a token: send Authorization: Bearer with that of DASHBOARD_TOKEN.",

@@ -38,13 +38,20 @@ class ClientConnection(web.RequestHandler):
         "address",
         "has_ended",
         "head_began",
+        "is_proxied",
         "is_truncated",
         "silent_since",
         "stalled_since",
     )
 
     def __init__(
-        self, server: web.Server, connections: "Connections", address: str, loop: asyncio.AbstractEventLoop
+        self,
+        server: web.Server,
+        connections: "Connections",
+        *,
+        address: str,
+        is_proxied: bool,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(
             server,
@@ -59,6 +66,7 @@ class ClientConnection(web.RequestHandler):
         self._is_working = False
         self._body: StreamReader | None = None
         self.address = address
+        self.is_proxied = is_proxied
         self.has_ended = False
         self.is_truncated = False
         self.head_began: float | None = None
@@ -92,8 +100,8 @@ class ClientConnection(web.RequestHandler):
         return self.silent_since is None and (self._waiter is None or bool(self._messages))
 
     def is_last(self) -> bool:
-        """Whether no request can follow the one at work."""
-        return self.has_ended and not self._messages
+        """Whether no request that has come in full follows the one at work."""
+        return not self._messages
 
     def _is_busy(self) -> bool:
         return self._is_working or (self._body is not None and not self._body.is_eof())
@@ -215,7 +223,7 @@ class Connections:
         connection.work_begins(request.content)
         self._idle.pop(connection, None)
         try:
-            if connection.address in self._proxies:
+            if connection.is_proxied:
                 response = await self._answer_forwarded(request)
             else:
                 response = await self._answer(request, None)
@@ -223,7 +231,7 @@ class Connections:
             connection.work_ends()
             if connection in self._open:
                 self._idle[connection] = None
-        if connection.is_last():
+        if connection.has_ended and connection.is_last():
             response.force_close()
         return response
 
@@ -246,16 +254,14 @@ class Connections:
     def admit(self, transport: asyncio.Transport) -> "ClientConnection | Problem":
         """The connection's protocol, or the reason why there is no place for it."""
         address = address_of(transport.get_extra_info("peername"))
-        bound = self.limits.connections_per_address
-        if (
-            self._of_address.get(address, 0) >= bound
-            and address not in self._proxies
-            and not self._evict(address)
-        ):
+        bound, is_proxied = self.limits.connections_per_address, address in self._proxies
+        if not is_proxied and self._of_address.get(address, 0) >= bound and not self._evict(address):
             return self._refusal(f"{bound} connections are open from this address, all at work.", address)
         if len(self._open) >= self.limits.max_connections and not self._evict(None):
             return self._refusal("Too many connections are open, all at work.", address)
-        connection = ClientConnection(self._server, self, address, self._loop)
+        connection = ClientConnection(
+            self._server, self, address=address, is_proxied=is_proxied, loop=self._loop
+        )
         self._open[connection] = self._idle[connection] = None
         self._of_address[address] = self._of_address.get(address, 0) + 1
         return connection

@@ -5,7 +5,7 @@ before any middleware runs (``Expect``, and whatever its parser refuses), in pla
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
@@ -91,7 +91,9 @@ class Edge:
         began = time.perf_counter()
         trace = trace_of(request.headers.get(CORRELATION_HEADER), request.headers.get("traceparent"))
         request[TRACE] = trace
-        refusal = refusal or self._misdirected(request)
+        hosts = request.headers.getall("Host", ())
+        if refusal is None and (len(hosts) != 1 or hosts[0] not in self._hosts.known):
+            refusal = self._misdirected(request, hosts)
         self._metrics.in_flight.inc()
         try:
             with logging_about(correlation_id=trace.correlation_id):
@@ -124,8 +126,7 @@ class Edge:
                 problem = Problem(INTERNAL, INTERNAL_DETAIL)
         return problem_response(problem, printable(request.rel_url.raw_path) or "/", trace)
 
-    def _misdirected(self, request: web.Request) -> Problem | None:
-        hosts = request.headers.getall("Host", ())
+    def _misdirected(self, request: web.Request, hosts: Sequence[str]) -> Problem | None:
         if len(hosts) == 1 and hosts[0] in self._hosts:
             return None
         if len(hosts) > 1 or (not hosts and request.version >= HttpVersion11):

@@ -26,15 +26,16 @@ class AllowedHosts:
         self._is_local = is_loopback(bound_to)
         self._takes_any = ANY in names or (not names and not self._is_local)
         self._names = frozenset(name.lower() for name in (*names, bound_to))
-        self._seen: set[str] = set()
+        self.known: set[str] = set()
+        """Some headers that do, as they came."""
 
     def __contains__(self, host: str) -> bool:
-        if self._takes_any or host in self._seen:
+        if host in self.known:
             return True
-        if not self._is_taken(_name(host)):
+        if not self._takes_any and not self._is_taken(_name(host)):
             return False
-        if len(self._seen) < MOST_REMEMBERED:
-            self._seen.add(host)
+        if len(self.known) < MOST_REMEMBERED:
+            self.known.add(host)
         return True
 
     def _is_taken(self, name: str) -> bool:

@@ -45,6 +45,9 @@ UNSUPPORTED_BODY: Final = ProblemType(name="unsupported-body", status=415, title
 EXPECTATION_FAILED: Final = ProblemType(name="expectation-failed", status=417, title="Expectation failed")
 MISDIRECTED: Final = ProblemType(name="misdirected", status=421, title="Not a name of this service")
 INVALID_FIELDS: Final = ProblemType(name="invalid-fields", status=422, title="Invalid fields")
+TOO_MANY_ATTEMPTS: Final = ProblemType(
+    name="too-many-attempts", status=429, title="Too many failed attempts", retry_after_seconds=12
+)
 INTERNAL: Final = ProblemType(name="internal", status=500, title="Internal error")
 STORE_UNAVAILABLE: Final = ProblemType(
     name="store-unavailable", status=503, title="The store is unavailable", retry_after_seconds=2

@@ -160,14 +160,18 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(limits: HttpLimits | None = None) -> AsyncIterator[Gateway]:
+async def gateway(
+    limits: HttpLimits | None = None, *, trusted_proxies: Sequence[str] = ()
+) -> AsyncIterator[Gateway]:
     """A gateway on a free port of loopback."""
     limits = limits or HttpLimits()
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
     app = build_app(intake=intake, orders=orders, stock=stock, limits=limits)
     async with (
-        serve(app, an_endpoint(limits=limits), HttpMetrics(registry)) as port,
+        serve(
+            app, an_endpoint(limits=limits, trusted_proxies=trusted_proxies), HttpMetrics(registry)
+        ) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield Gateway(

@@ -193,6 +193,23 @@ async def test_with_a_token_only_who_has_it_is_let_in(world: Afterlife) -> None:
             assert (answer.status, len((await answer.json())["letters"])) == (200, 3)
 
 
+async def test_guessing_at_the_token_is_slowed_and_logged(world: Afterlife) -> None:
+    """Per address, and told in few lines, of which none has a token in it."""
+    async with serving(world, token=TOKEN) as session:
+        with structlog.testing.capture_logs() as lines:
+            statuses = []
+            for number in range(50):
+                async with session.get("/dead", headers={"Authorization": f"Bearer guess{number}"}) as answer:
+                    statuses.append(answer.status)
+            async with session.get("/dead", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+                problem = await problem_of(answer, 429)
+                assert answer.headers["Retry-After"] == "12"
+    assert statuses == [401] * 5 + [429] * 45
+    assert problem["type"] == "/problems/too-many-attempts"
+    assert [line["event"] for line in lines if "token" in line["event"]] in ([], ["wrong dead-letter token"])
+    assert "guess" not in repr(lines)
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1", "https://["])
 async def test_a_page_of_another_origin_is_refused(session: ClientSession, origin: str) -> None:
     """A browser sends such requests with the page's origin."""

@@ -208,6 +208,28 @@ async def test_a_trusted_proxy_has_no_bound_of_its_own(kind: str) -> None:
             assert status_of(answer) == 200
 
 
+@pytest.mark.parametrize("kind", ["operations", "dashboard"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text; version=",
+        "text/plain; version=1.0.0;q",
+        "application/openmetrics-text; version=9" + "9" * 5_000,
+        "text/plain; version=0.0.4; version=!",
+        ";;,=,q=",
+        "*/*",
+        "text/plain; escaping=allow-utf-8; version=1.0.0",
+        "application/openmetrics-text;version=1.0.0;escaping=\xe4",
+    ],
+    ids=lambda accept: accept[:60],
+)
+async def test_metrics_are_answered_whatever_is_accepted(kind: str, accept: str) -> None:
+    """In a version that can be written."""
+    async with open_port(kind) as port:
+        assert status_of(await port.get(LOCAL, f"Accept: {accept}", path="/metrics")) == 200
+
+
 def silent(port: OpenPort, source: str) -> socket.socket:
     """A connection from an address of loopback, on which nothing was sent."""
     return socket.create_connection(("127.0.0.1", port.number), timeout=5, source_address=(source, 0))
