@@ -16,19 +16,22 @@ from dashboard.overview.state import (
 from shared.messaging.rabbitmq.management import short_name
 from shared.orders.model import OrderStatus
 from shared.pipeline import CONSUMPTIONS, queues
+from shared.services import BROKER, STORE
 
 ORDERCTL: Final = ".venv/bin/orderctl"
 OLD_OUTBOX_SECONDS: Final = 30.0
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
 NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
-_NEEDS_BROKERS: Final = frozenset({"rabbitmq", "consumer", "brokers"})
+CONSUMER: Final = "consumer"
+_NEEDS_BROKERS: Final = frozenset({BROKER, CONSUMER, "brokers"})
 
 
 def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
     unready = {service.name for service in state.services if not service.is_ready}
-    away = f"Redis: {state.store_fault}. Start it: {ORDERCTL} start redis"
+    reason = (state.store_fault or "").removeprefix("Redis: ").rstrip(".")
+    away = f"Redis: {reason}. Start it: {ORDERCTL} start redis"
     return [
         *([away] if state.store_fault else []),
         *service_faults(state),
@@ -41,13 +44,13 @@ def attention(state: PipelineState) -> list[str]:
 
 def service_faults(state: PipelineState) -> list[str]:
     """One sentence per reason for which services cannot work, but for what store and brokers explain."""
-    explained = (frozenset({"redis"}) if state.store_fault else frozenset()) | (
+    explained = (frozenset({STORE}) if state.store_fault else frozenset()) | (
         frozenset() if _majority_runs(state.broker) else _NEEDS_BROKERS
     )
     services: dict[str, list[str]] = {}
     for service in state.services:
         for dependency, reason in service.faults.items():
-            if dependency not in explained:
+            if dependency not in explained and not (dependency == CONSUMER and BROKER in service.faults):
                 services.setdefault(f"{dependency}: {reason}", []).append(_named(service))
     return [
         *(
@@ -61,7 +64,7 @@ def service_faults(state: PipelineState) -> list[str]:
 
 def node_faults(broker: BrokerState) -> list[str]:
     """One sentence per broker node that is down, cut off or in alarm, or one about all of them."""
-    if broker.nodes and all(node.status is NodeStatus.UNKNOWN for node in broker.nodes):
+    if _silent(broker):
         reasons = (f"{endpoint}: {reason}" for endpoint, reason in broker.silence.items())
         return [f"No broker's management interface answers ({'; '.join(reasons)})"]
     return [fault for node in broker.nodes for fault in _of_node(node)]
@@ -72,13 +75,15 @@ def queue_faults(broker: BrokerState, *, excused: Collection[str] = ()) -> list[
 
     What a node that is down explains is not said again, nor that an ``excused`` service does not consume.
     """
-    if broker.age_seconds is None:
+    if broker.age_seconds is None and not _silent(broker):
         return ["The brokers have not told about the queues yet"]
+    if _silent(broker):
+        return []
     if is_old(broker):
         return [f"The figures of the queues are {broker.age_seconds:.0f} s old"]
     return [
         *_incomplete_queues(broker),
-        *_unread_queues(broker, excused),
+        *(_unread_queues(broker, excused) if _majority_runs(broker) else ()),
         *(
             f"Dead letters of {each.service} in {each.dead_queue}: {letters:,}"
             for each in CONSUMPTIONS
@@ -96,6 +101,10 @@ def dead_letters(broker: BrokerState, dead_queue: str) -> int | None:
     """How many lie in a dead-letter queue, those that are being looked at included; None where not known."""
     queue = broker.queues.get(dead_queue)
     return None if queue is None else queue.messages
+
+
+def _silent(broker: BrokerState) -> bool:
+    return bool(broker.nodes) and all(node.status is NodeStatus.UNKNOWN for node in broker.nodes)
 
 
 def _majority_runs(broker: BrokerState) -> bool:

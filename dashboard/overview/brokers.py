@@ -1,7 +1,7 @@
 """Judging how the brokers are, from what each endpoint says of itself and the cluster says of all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dashboard.overview.state import NodeState, NodeStatus, QueueState
@@ -10,6 +10,8 @@ from shared.pipeline import CONSUMPTIONS, ORDERS_EXCHANGE, QUORUM_SIZE
 
 INTAKES: Final = tuple(each for each in CONSUMPTIONS if each.exchange is ORDERS_EXCHANGE)
 """Who consumes orders before they are decided."""
+CONSUMER_ROUNDS: Final = 4
+"""Longer than the brokers take to count consumers anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,8 @@ class Knowledge:
     """What is known after some rounds of questions.
 
     ``owners`` says which node each endpoint belongs to, learned while it answered. ``fresh`` is whether the
-    cluster told about its nodes in the last round, or ``rows`` are from before.
+    cluster told about its nodes in the last round, or ``rows`` are from before. ``consumers`` are the last
+    counts of each queue's.
     """
 
     probes: Sequence[Probe] = ()
@@ -25,6 +28,7 @@ class Knowledge:
     rows: Sequence[NodeRow] = ()
     fresh: bool = False
     queues: Sequence[QueueRow] = ()
+    consumers: Mapping[str, Sequence[int]] = field(default_factory=dict)
     members_needed: int = QUORUM_SIZE
 
     @classmethod
@@ -43,6 +47,13 @@ class Knowledge:
             rows=self.rows if seen.nodes is None else seen.nodes,
             fresh=seen.nodes is not None,
             queues=self.queues if seen.queues is None else seen.queues,
+            consumers=self.consumers
+            if seen.queues is None
+            else {
+                queue.name: [*self.consumers.get(queue.name, ()), queue.consumers][-CONSUMER_ROUNDS:]
+                for queue in seen.queues
+                if queue.consumers is not None
+            },
             members_needed=seen.members_needed,
         )
 
@@ -64,7 +75,7 @@ def queue_states(known: Knowledge) -> dict[str, QueueState]:
             name=row.name,
             ready=row.messages_ready,
             unacked=row.messages_unacknowledged,
-            consumers=row.consumers,
+            consumers=_lasting(known.consumers.get(row.name, ())),
             members=row.members,
             online=row.online,
             leader=row.leader,
@@ -72,6 +83,16 @@ def queue_states(known: Knowledge) -> dict[str, QueueState]:
         )
         for row in known.queues
     }
+
+
+def _lasting(counts: Sequence[int]) -> int | None:
+    """How many consumers a queue has had for a while.
+
+    Brokers count every few seconds: one that moves to a new channel may be counted twice for as long, or not
+    at all where it has just come. None while a count of 0 has not lasted.
+    """
+    some = [count for count in counts if count]
+    return min(some) if some else 0 if len(counts) == CONSUMER_ROUNDS else None
 
 
 def silence(known: Knowledge) -> dict[str, str]:

@@ -149,6 +149,12 @@ def test_a_missing_queue_is_said() -> None:
     assert said(broker=replace(broker, queues=rest)) == ["Queues that do not exist: orders.queue"]
 
 
+def test_figures_that_are_old_because_no_broker_answers_are_no_second_thing() -> None:
+    """One cause, one sentence."""
+    nodes = [NodeState(node=name, status=NodeStatus.UNKNOWN) for name in NODES]
+    assert len(said(broker=replace(whole_brokers(), nodes=nodes, age_seconds=42.0))) == 1
+
+
 def test_old_figures_of_queues_are_not_judged() -> None:
     """That they are old is what needs attention."""
     dead = with_queue(whole_brokers(), QueueState(name="orders.dead", ready=2))
@@ -196,6 +202,12 @@ def test_a_reason_that_several_services_give_is_one_thing() -> None:
     reason = "READONLY You can't write against a read only replica"
     both = unready("api_gateway", "notifier", redis=reason)
     assert said(services=both) == [f"api_gateway, notifier: not ready: redis: {reason}"]
+
+
+def test_a_service_without_its_brokers_is_one_thing() -> None:
+    """That it does not consume follows."""
+    cut_off = unready("notifier", rabbitmq="connection refused", consumer="not consuming notifier.queue")
+    assert said(services=cut_off) == ["notifier: not ready: rabbitmq: connection refused"]
 
 
 def test_of_several_replicas_those_that_are_not_ready_are_counted() -> None:

@@ -1,8 +1,11 @@
 """Judging broker nodes from what they say of themselves and of one another."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
-from dashboard.overview.brokers import Knowledge, judge_nodes
+from dashboard.overview.brokers import Knowledge, judge_nodes, queue_states
 from dashboard.overview.state import NodeStatus
 from dashboard.overview.watch import BrokerWatch
 from shared.messaging.rabbitmq.management import NodeRow, Observation, Probe, QueueRow
@@ -112,3 +115,26 @@ async def test_the_last_figures_are_kept_with_their_age() -> None:
     assert state.age_seconds == 7.5
     assert state.queues["orders.queue"].consumers == 1
     assert set(state.silence.values()) == {"connection refused"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ((1,), 1),
+        ((1, 2, 2, 1), 1),
+        ((1, 1, 2, 2, 2, 2), 2),
+        ((0,), None),
+        ((0, 0, 1), 1),
+        ((1, 0, 1), 1),
+        ((1, 0, 0, 0, 0), 0),
+        ((3, 2), 2),
+    ],
+    ids=["one", "renewed", "one more", "just up", "just come", "moved", "gone", "fewer"],
+)
+def test_a_consumer_that_moves_is_one(counts: Sequence[int], shown: int | None) -> None:
+    """It may be counted twice or not at all for a while; what lasts is shown."""
+    known = Knowledge.nothing()
+    for count in counts:
+        queues = (QueueRow("orders.queue", consumers=count),)
+        known = known.after(replace(seen("abc", "abc"), queues=queues))
+    assert queue_states(known)["orders.queue"].consumers == shown
