@@ -13,7 +13,7 @@ from rich.text import Text
 
 from orderctl.progress import Step, StepState
 
-_MARKS = {StepState.DONE: "[green]✓[/]", StepState.FAILED: "[red]✗[/]", StepState.WAITING: "[dim]·[/]"}
+_MARKS = {StepState.DONE: ("✓", "green"), StepState.FAILED: ("✗", "red"), StepState.WAITING: ("·", "dim")}
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Checklist:
     def __call__(self, step: Step) -> None:
         """Take in one step; this is the `Progress` that commands hand on."""
         if step.state is StepState.NOTE:
-            self._console.print(f"[yellow]![/] {step.detail}", highlight=False)
+            self._console.print(Text.assemble(("! ", "yellow"), step.detail))
             return
         now = time.monotonic()
         changed = step.name not in self._lines or self._lines[step.name].step != step
@@ -46,7 +46,7 @@ class Checklist:
         line.step = step
         line.ended = now if step.state in (StepState.DONE, StepState.FAILED) else None
         if changed and self._live is None:
-            self._console.print(self._plain(line, now), highlight=False)
+            self._console.print(Text(self._plain(line, now)))
 
     @contextmanager
     def shown(self) -> Iterator["Checklist"]:
@@ -68,7 +68,7 @@ class Checklist:
         for line in self._lines.values():
             mark = _MARKS.get(line.step.state)
             table.add_row(
-                Text.from_markup(mark) if mark else self._spinner,
+                Text(*mark) if mark else self._spinner,
                 line.step.name,
                 Text(f"{line.elapsed_seconds(now):5.1f} s", style="dim"),
                 Text(line.step.detail, style="dim", overflow="ellipsis", no_wrap=True),

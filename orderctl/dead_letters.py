@@ -47,7 +47,7 @@ class _Busy(Exception):
 def dashboard_url(url: str | None, data_dir: Path | None) -> str:
     """The option, else `ORDERCTL_DASHBOARD_URL`, else where the system of this machine has its dashboard."""
     chosen = url or os.environ.get(URL_VARIABLE)
-    return (chosen or current_system(data_dir).service_url("dashboard")).rstrip("/")
+    return (chosen or current_system(data_dir).url("dashboard")).rstrip("/")
 
 
 def dashboard_token(url: str | None, data_dir: Path | None) -> str | None:

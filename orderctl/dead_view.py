@@ -8,7 +8,7 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
-from orderctl.terminal import command_name, err, out
+from orderctl.terminal import err, out, say, shown
 
 LISTED_RESULTS: Final = 20
 """Up to so many letters are named one by one when all went well."""
@@ -23,16 +23,17 @@ def show_results(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]
         outcome = "would be" if each["outcome"] == "untouched" else each["outcome"]
         style = _COLOURS.get(each["outcome"], "dim")
         detail = f"  {each['detail']}" if each["detail"] else ""
-        out.print(Text.assemble((f"{outcome:<9}", style), f" {each['id']}  {each['reason']}{detail}"))
+        line = shown(f" {each['id']}  {each['reason']}{detail}")
+        out.print(Text.assemble((f"{outcome:<9}", style), line))
     for missing in summary["not_found"]:
-        out.print(Text(f"no such dead letter (any more): {missing}", style="yellow"))
+        say(f"no such dead letter (any more): {missing}", "yellow")
     if summary["dry_run"]:
         out.print(f"{amount(summary['matched'])}; nothing was done")
     else:
         done = {"redrive": "redriven", "drop": "dropped"}[summary["action"]]
         out.print(f"{done} {summary['done']} of {amount(summary['matched'])}")
     if summary["fault"]:
-        err.print(Text.assemble(("stopped: ", "bold red"), str(summary["fault"])))
+        err.print(Text.assemble(("stopped: ", "bold red"), shown(summary["fault"])))
         err.print(Text("next: ask again; what was done is not done twice"))
     else:
         warn_if_incomplete(summary)
@@ -41,8 +42,8 @@ def show_results(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]
 def warn_if_incomplete(answer: Mapping[str, Any]) -> None:
     """Says so where letters lie too deep to be seen."""
     if not answer["complete"]:
-        hint = f"not all letters could be seen: the rest lies behind those (see {command_name()} dead list)"
-        out.print(Text(hint, style="yellow"))
+        hint = "not all letters could be seen: the rest lies behind those (see orderctl dead list)"
+        say(hint, "yellow")
 
 
 def overview(letters: Sequence[Mapping[str, Any]]) -> Table:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from rich.text import Text
 
 from orderctl.docker import engine
-from orderctl.embedded import MODE as EMBEDDED, PROCESS as EMBEDDED_PROCESS
+from orderctl.embedded import PROCESS as EMBEDDED_PROCESS
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, NODE_NAMES
 from orderctl.native.supervisor import NAME as SUPERVISOR
-from orderctl.native.system import MODE as NATIVE
-from orderctl.system import SystemStatus
+from orderctl.system import Mode, SystemStatus
+from orderctl.terminal import shown
 from shared.messaging.rabbitmq.management import quorum_queues, short_name
 from shared.services import SERVICES
 
@@ -51,18 +51,18 @@ class Finding:
     def rendered(self) -> Text:
         """One line, two where there is advice."""
         mark = (f"{self.severity:<6}", _COLOURS[self.severity])
-        advice = f"\n      {self.advice}" if self.advice else ""
-        return Text.assemble(mark, self.what, (advice, "dim"))
+        advice = ("\n      ", shown(self.advice, "dim")) if self.advice else ()
+        return Text.assemble(mark, shown(self.what), *advice)
 
 
 def examine(status: SystemStatus) -> list[Finding]:
     """Look at the machine, then at what runs on it."""
     findings = [*_machine(status)]
-    if status.anything_runs and status.mode == EMBEDDED:
+    if status.anything_runs and status.mode is Mode.EMBEDDED:
         findings += [*_services(status), _remark(status.warning)]
     elif status.anything_runs:
         findings += [*_nodes(status), *_services(status)]
-        findings += _supervision(status) if status.mode == NATIVE else []
+        findings += _supervision(status) if status.mode is Mode.NATIVE else []
         findings += [*_queues(status), *_durability(status)]
     else:
         findings.append(_remark("nothing runs", "start it with: orderctl up"))
@@ -76,7 +76,7 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
         _fine(f"Python {version}") if supported else _fault(f"Python {version}", "3.11 to 3.13 are supported")
     )
     absent = packages.missing()
-    if absent and status.mode != NATIVE:
+    if absent and status.mode is not Mode.NATIVE:
         yield _fine(f"not installed, and not needed here: {', '.join(absent)}")
     elif absent:
         yield _absent(absent, needed=status.anything_runs)

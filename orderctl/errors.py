@@ -24,5 +24,9 @@ class PartFailedError(OrderctlError):
     """Raised when a broker, Redis or a service did not start, did not become ready, or died."""
 
 
+class NotRunningError(OrderctlError):
+    """Raised when what is asked for does not run, or a stranger listens where it would."""
+
+
 class UnknownPartError(OrderctlError):
     """Raised when a name is none of the parts that can be started, stopped or killed."""

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from rich.text import Text
 
 from orderctl.native.layout import tail
-from orderctl.terminal import out
+from orderctl.terminal import out, shown
 
 POLL_SECONDS = 0.3
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -56,7 +56,7 @@ def _was_replaced(stream: BinaryIO, path: Path) -> bool:
 
 def _show(name: str, line: str, files: Mapping[str, Path]) -> None:
     if len(files) == 1:
-        out.print(Text(line))
+        out.print(shown(line))
         return
     colour = _COLOURS[list(files).index(name) % len(_COLOURS)]
-    out.print(Text.assemble((f"{name:<16}", colour), line))
+    out.print(Text.assemble((f"{name:<16}", colour), shown(line)))

@@ -78,7 +78,7 @@ def ignore(attempt: Attempt) -> None:
 def gateway_url(url: str | None, data_dir: Path | None) -> str:
     """The option, else `ORDERCTL_GATEWAY_URL`, else where the system of this machine has its gateway."""
     chosen = url or os.environ.get(URL_VARIABLE)
-    return (chosen or current_system(data_dir).service_url("api_gateway")).rstrip("/")
+    return (chosen or current_system(data_dir).url("api_gateway")).rstrip("/")
 
 
 class GatewayClient:

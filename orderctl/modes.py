@@ -4,33 +4,21 @@
 by its entry in `_WAYS`, which stand in the order in which `auto` prefers them.
 """
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-
-from dotenv import dotenv_values
 
 from orderctl.docker import provision
 from orderctl.docker.compose import PORT_VARIABLES
 from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
+from orderctl.environment import chosen_ports
 from orderctl.errors import ModeUnavailableError, OrderctlError
 from orderctl.native import packages
 from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, chosen_data_dir, default_data_dir, project_root
+from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.native.system import NativeSystem
-from orderctl.system import System
-from shared.services import SERVICES
-
-
-class Mode(StrEnum):
-    """What the operator may ask for."""
-
-    AUTO = "auto"
-    DOCKER = "docker"
-    NATIVE = "native"
-    EMBEDDED = "embedded"
+from orderctl.system import Mode, System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +41,17 @@ _WAYS: Mapping[Mode, _Way] = {
         keeps_data=True,
     ),
     Mode.NATIVE: _Way(
-        build=lambda folder: NativeSystem(folder, chosen_ports=chosen_ports()),
+        build=lambda folder: NativeSystem(folder, chosen_ports=chosen_ports(PORTS_BY_SETTING)),
         is_offered=lambda: not packages.missing() or packages.installable(),
         keeps_data=True,
     ),
     Mode.EMBEDDED: _Way(
-        build=lambda folder: EmbeddedSystem(folder, chosen_ports=chosen_ports()),
+        build=lambda folder: EmbeddedSystem(folder, chosen_ports=chosen_ports(PORTS_BY_SETTING)),
         is_offered=lambda: True,
         keeps_data=False,
     ),
 }
 _RECORD = "mode"
-SERVICE_PORTS = tuple(setting for spec in SERVICES.values() for setting in spec.ports)
 
 
 def system_for(mode: Mode, data_dir: Path | None) -> System:
@@ -152,15 +139,3 @@ def _write_down(mode: Mode, data_dir: Path | None) -> None:
     except OSError as error:
         advice = f"choose another folder with --data-dir or {DATA_DIR_VARIABLE}"
         raise OrderctlError(f"the data folder cannot be made: {error}", advice=advice) from error
-
-
-def chosen_ports(settings: Iterable[str] = SERVICE_PORTS) -> dict[str, int]:
-    """The ports that the operator set, by environment or `.env`, keyed by the setting's name."""
-    values = {**dotenv_values(project_root() / ".env"), **os.environ}
-    return {setting: _port(setting, value) for setting in settings if (value := values.get(setting))}
-
-
-def _port(setting: str, value: str) -> int:
-    if not value.isdecimal() or not 0 < int(value) < 65_536:
-        raise OrderctlError(f"{setting}={value}: not a port")
-    return int(value)

@@ -7,13 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from orderctl.system import SystemStatus
+from orderctl.terminal import shown
 
 
 def render(status: SystemStatus) -> RenderableType:
     """One line per part, brokers first because everything rests on them, then why a part is not ready."""
-    heading = Text(f"mode {status.mode}, data in {status.data_dir}", style="dim")
+    heading = shown(f"mode {status.mode}, data in {status.data_dir}", "dim")
     if not status.anything_runs:
-        return Group(heading, Text("nothing runs; start it with: orderctl up"))
+        return Group(heading, shown("nothing runs; start it with: orderctl up"))
     warnings = [Text(status.warning, style="yellow")] if status.warning else []
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("part", "state", "pid", "address"):
@@ -26,7 +27,7 @@ def render(status: SystemStatus) -> RenderableType:
         state = _state(service.pid, service.ready)
         table.add_row(service.name, state, _pid(service.pid), service.url or service.ops_url)
     reasons = [
-        Text(f"{service.name}: {service.reason}", style="yellow")
+        shown(f"{service.name}: {service.reason}", "yellow")
         for service in status.services
         if service.pid is not None and not service.ready
     ]

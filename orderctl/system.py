@@ -1,10 +1,34 @@
 """What every mode of running the pipeline can do, whichever way it does it."""
 
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Final
 
-from orderctl.progress import Progress
+from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
+from orderctl.native import processes, redis
+from orderctl.native.layout import Layout
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
+from orderctl.native.services import READY_SECONDS, Readiness, client_url, operations_url, spec_of
+from orderctl.progress import Progress, Step, StepState
+from shared.services import SERVICES
+
+PARTS: Final = (*NODE_NAMES, REDIS, *SERVICES)
+COMES_BACK_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.1
+
+
+class Mode(StrEnum):
+    """How the pipeline is run; AUTO takes the best that the machine offers."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    NATIVE = "native"
+    EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +70,7 @@ class RedisStatus:
 class SystemStatus:
     """Every part of a running system, or of one that could run; `warning` is what its mode cannot do."""
 
-    mode: str
+    mode: Mode
     data_dir: Path
     services: tuple[ServiceStatus, ...]
     rabbitmq: tuple[NodeStatus, ...]
@@ -59,6 +83,13 @@ class SystemStatus:
         works = [service.ready for service in self.services] + [node.running for node in self.rabbitmq]
         pids = [service.pid for service in self.services] + [node.pid for node in self.rabbitmq]
         return any((*works, self.redis.ready)) or any(pid is not None for pid in (*pids, self.redis.pid))
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """The parts that cannot do their work."""
+        nodes = [node.node for node in self.rabbitmq if not node.running]
+        store = [] if self.redis.ready else [REDIS]
+        return [*nodes, *store, *(service.name for service in self.services if not service.ready)]
 
     def service(self, name: str) -> ServiceStatus:
         """One service by its name."""
@@ -83,32 +114,140 @@ class SystemStatus:
         }
 
 
-class System(Protocol):
-    """The pipeline on this machine, in one mode."""
+class System(ABC):
+    """The pipeline on this machine, in one mode: what is in its data folder, and listens on its ports."""
 
+    mode: ClassVar[Mode]
+
+    def __init__(self, layout: Layout, ports: Ports) -> None:
+        self.layout = layout
+        self.ports = ports
+
+    @abstractmethod
     def up(self, progress: Progress) -> None:
         """Start whatever is missing; returns when orders are taken. Raises OrderctlError."""
 
-    def down(self, *, wipe: bool, progress: Progress) -> None:
-        """Stop everything, and with `wipe` remove its data; harmless when nothing runs."""
+    @abstractmethod
+    def end(self, *, wipe: bool, progress: Progress) -> None:
+        """Stop everything gracefully, and with `wipe` remove what is not in the data folder."""
 
+    @abstractmethod
     def status(self) -> SystemStatus:
         """Look at every part now; never raises because a part is broken."""
 
-    def service_url(self, name: str) -> str:
-        """Where clients reach a service, whether it runs or not; raises OrderctlError if they do not."""
+    @abstractmethod
+    def owns(self, port: str) -> bool:
+        """True if a part of this very system, and no stranger, listens on the port of this name."""
 
-    def dashboard_token(self) -> str | None:
-        """What the dashboard wants before it shows dead letters; None where it wants nothing of us."""
+    @abstractmethod
+    def comes_back(self, name: str) -> bool:
+        """True if a part that does not serve just now is about to, without anybody's doing."""
 
+    @abstractmethod
     def kill(self, name: str) -> str:
-        """End a part as a crash would; the answer says what that means."""
+        """End a part as a crash would; the answer says what that means. Raises NotRunningError."""
 
+    @abstractmethod
     def stop(self, name: str) -> str:
         """End a part gracefully; it stays down until it is started."""
 
+    @abstractmethod
     def start(self, name: str) -> str:
         """Start a part; returns once its process runs, and says what it waits for."""
 
+    @abstractmethod
     def logs(self) -> dict[str, Path]:
         """The log of each part that has one."""
+
+    def down(self, *, wipe: bool, progress: Progress) -> None:
+        """Stop everything, and with `wipe` remove its data; harmless when nothing runs."""
+        if not self.layout.data_dir.exists() and not self.status().anything_runs:
+            return
+        with self.layout.locked():
+            self.end(wipe=wipe, progress=progress)
+            shutil.rmtree(self.layout.run_dir, ignore_errors=True)
+            if wipe:
+                self.layout.wipe()
+                progress(Step(name="data", state=StepState.DONE, detail=f"removed {self.layout.data_dir}"))
+
+    def url(self, name: str) -> str:
+        """Where clients reach a service or `redis` of this very system.
+
+        What another system has at that address is never given out: raises NotRunningError at once, or after
+        a while where the part is being started again.
+        """
+        url = self.redis_url if name == REDIS else client_url(spec_of(name), self.ports)
+        if url is None:
+            raise UnknownPartError(f"{name} has no port for clients")
+        port = REDIS if name == REDIS else f"{name}.http"
+        if self.owns(port):
+            return url
+        if self.comes_back(name) and processes.wait_until(lambda: self.owns(port), COMES_BACK_SECONDS):
+            return url
+        raise self.not_running(name)
+
+    def not_running(self, name: str) -> NotRunningError:
+        """The error for a part that does not run, or does not take clients."""
+        what = f"{name} does not answer: that of {self.layout.data_dir} does not run"
+        return NotRunningError(f"{what}; start it with: orderctl up")
+
+    def wait_services(
+        self,
+        progress: Progress,
+        ask: Callable[[str], Readiness],
+        gave_up: Callable[[str], str],
+        log: Callable[[str], Path],
+    ) -> None:
+        """Follow the services until all are ready; raises PartFailedError for one that gave up or is late."""
+        deadline = time.monotonic() + READY_SECONDS
+        waiting = list(SERVICES)
+        while waiting:
+            for name in list(waiting):
+                answer = ask(name)
+                if answer.ready:
+                    waiting.remove(name)
+                    progress(Step(name=name, state=StepState.DONE, detail=self.address(name)))
+                    continue
+                progress(Step(name=name, state=StepState.WORKING, detail=answer.reason))
+                late = f"not ready: {answer.reason}" if time.monotonic() > deadline else ""
+                if what := gave_up(name) or late:
+                    progress(Step(name=name, state=StepState.FAILED, detail=what))
+                    raise PartFailedError(f"{name}: {what}", log=log(name))
+            if waiting:
+                time.sleep(POLL_SECONDS)
+
+    def address(self, name: str) -> str:
+        """Where a service is found, by clients or else by operators."""
+        return client_url(spec_of(name), self.ports) or operations_url(spec_of(name), self.ports)
+
+    @property
+    def redis_url(self) -> str:
+        """Where Redis is, whether it runs or not."""
+        return f"redis://{LOOPBACK}:{self.ports[REDIS]}/0"
+
+    def dashboard_token(self) -> str | None:
+        """What the dashboard wants before it shows dead letters; None where it wants nothing of us."""
+        return None
+
+    def redis_status(self, pid: int | None) -> RedisStatus:
+        """The store as it is now."""
+        ready = self.owns(REDIS) and redis.ready(self.ports[REDIS])
+        return RedisStatus(url=self.redis_url, pid=pid, ready=ready)
+
+    def service_status(self, name: str, pid: int | None, answer: Readiness) -> ServiceStatus:
+        """A service that answered so."""
+        return ServiceStatus(
+            name=name,
+            url=client_url(spec_of(name), self.ports),
+            ops_url=operations_url(spec_of(name), self.ports),
+            pid=pid,
+            ready=answer.ready,
+            reason=answer.reason,
+        )
+
+
+def known(name: str) -> str:
+    """The name, if a part has it; raises UnknownPartError."""
+    if name not in PARTS:
+        raise UnknownPartError(f"{name} is none of {', '.join(PARTS)}")
+    return name

@@ -1,41 +1,66 @@
 """What is written to the terminal, and how an error looks there."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.segment import Segment
 from rich.text import Text
 
 from orderctl.errors import ModeUnavailableError, OrderctlError, UnknownPartError
+from orderctl.hints import as_called
 from orderctl.native.layout import tail
+from shared.text import visible
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Visible(RenderHook):
+    """Escapes whatever would act on the terminal or hide, in everything that is printed."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Escaped(each) for each in renderables]
+
+
+class _Escaped:
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self._renderable, options):
+            escaped = text if control else "\n".join(map(visible, text.split("\n")))
+            yield Segment(escaped, style, control)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.push_render_hook(_Visible())
+    return console
+
+
+out = _console()
+err = _console(stderr=True)
+
+
+def shown(value: object, style: str = "") -> Text:
+    """One line of text: what it breaks lines with is escaped, and hints are as they are typed here."""
+    return Text(visible(as_called(str(value))), style=style)
+
+
+def say(text: object, style: str = "") -> None:
+    """Print one line, whatever is in it."""
+    out.print(shown(text, style))
 
 
 def print_json(content: Any) -> None:
-    """Write JSON for scripts, untouched by colour or width."""
+    """Write JSON for scripts, untouched by colour or width; beyond ASCII all is escaped."""
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
-
-
-def command_name() -> str:
-    """How the operator calls this command, so that hints can be pasted."""
-    if shutil.which("orderctl"):
-        return "orderctl"
-    called = Path(sys.argv[0])
-    if called.name != "orderctl":
-        return "python -m orderctl"
-    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
 
 
 @contextmanager
@@ -48,18 +73,19 @@ def readable_errors() -> Iterator[None]:
         usage = isinstance(error, ModeUnavailableError | UnknownPartError)
         raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error
     except KeyboardInterrupt as error:
-        err.print("[yellow]interrupted[/]; what was started keeps running: orderctl status, orderctl down")
+        hint = shown("; what was started keeps running: orderctl status, orderctl down")
+        err.print(Text.assemble(("interrupted", "yellow"), hint))
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 def show_error(error: OrderctlError) -> None:
     """Say what failed on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), str(error)))
+    err.print(Text.assemble(("error: ", "bold red"), shown(error)))
     if error.log is not None and error.log.exists():
-        err.print(Text(f"the end of {error.log}:", style="dim"))
+        err.print(shown(f"the end of {error.log}:", "dim"))
         for line in tail(error.log):
-            err.print(Text(f"  {line}"))
+            err.print(shown(f"  {line}"))
     if error.advice:
-        err.print(Text(f"next: {error.advice}"))
+        err.print(shown(f"next: {error.advice}"))
     elif error.log is not None:
-        err.print(Text(f"next: {command_name()} doctor, or {command_name()} up to try again"))
+        err.print(shown("next: orderctl doctor, or orderctl up to try again"))

@@ -13,7 +13,7 @@ from orderctl.commands.options import AsJson, DataDir
 from orderctl.dead_letters import DeadLetterClient, connect, dashboard_token, dashboard_url
 from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
 from orderctl.errors import OrderctlError
-from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, err, out, print_json, readable_errors
+from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
 from shared.pipeline import CONSUMPTIONS
 
 app = typer.Typer(help="Look into dead letters, send them back, or drop them.", no_args_is_help=True)
@@ -151,7 +151,7 @@ def _body(
     ids: list[str] | None, everything: bool, filters: Mapping[str, Any], dry_run: bool
 ) -> dict[str, Any]:
     if bool(ids) == everything:
-        err.print("[bold red]error:[/] say which letters: their IDs, or --all, which other options narrow")
+        show_error(OrderctlError("say which letters: their IDs, or --all, which other options narrow"))
         raise typer.Exit(EXIT_USAGE)
     meant: dict[str, Any] = {"all": True} if everything else {"ids": ids}
     return meant | dict(filters) | {"dry_run": dry_run}

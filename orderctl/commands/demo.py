@@ -14,7 +14,7 @@ from orderctl.commands.options import DataDir
 from orderctl.errors import OrderctlError
 from orderctl.modes import current_system
 from orderctl.system import SystemStatus
-from orderctl.terminal import EXIT_FAILED, command_name, out, readable_errors
+from orderctl.terminal import EXIT_FAILED, out, readable_errors, say
 
 if TYPE_CHECKING:
     from orderctl.demonstration.director import Director, Script
@@ -48,7 +48,8 @@ def demo(
             out.print(Text("What was seen", style="bold"))
             out.print(summary(director.chronicle))
             outcome = asyncio.run(_proof(status, ledger))
-        out.print(Text(f"\n{command_name()} verify", style="bold"))
+        out.print()
+        say("orderctl verify", "bold")
         out.print(render(outcome))
         if not outcome.verdict.passed:
             raise typer.Exit(EXIT_FAILED)
@@ -81,11 +82,11 @@ def script(orders: int, rate: float) -> "Script":
 
 def require_whole(status: SystemStatus) -> None:
     """Raises OrderctlError unless every part runs: a demonstration should start from a healthy system."""
-    up = f"make up, or {command_name()} up"
+    up = "make up, or orderctl up"
     if not status.anything_runs:
         raise OrderctlError("nothing runs here yet", advice=up)
     if not any(node.management_url for node in status.rabbitmq):
-        advice = f"{command_name()} down, then {command_name()} up --mode native"
+        advice = "orderctl down, then orderctl up --mode native"
         raise OrderctlError(f"mode {status.mode} has no broker that could be killed", advice=advice)
     down = [node.node for node in status.rabbitmq if not node.running]
     down += [] if status.redis.ready else ["redis"]

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from orderctl.commands.asking import ask
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
-from orderctl.terminal import out, print_json, readable_errors
+from orderctl.terminal import out, print_json, readable_errors, say, shown
 
 app = typer.Typer(help="Set and see the stock.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ def set_stock(
     """Make QTY the available stock of SKU, whether it was known before or not."""
     with readable_errors():
         ask(url, data_dir, lambda client: client.put(f"/inventory/{quote(sku, safe='')}", {"available": qty}))
-        out.print(f"{sku}: {qty} available")
+        say(f"{sku}: {qty} available")
 
 
 @app.command("list")
@@ -40,4 +40,4 @@ def list_stock(as_json: AsJson = False, url: GatewayUrl = None, data_dir: DataDi
         for entry in answer["inventory"]:
             available = entry["available"]
             table.add_row(entry["sku"], "not a number" if available is None else str(available))
-        out.print(table if answer["inventory"] else "no stock yet: orderctl inventory set SKU QTY")
+        out.print(table if answer["inventory"] else shown("no stock yet: orderctl inventory set SKU QTY"))

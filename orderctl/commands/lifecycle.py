@@ -9,9 +9,9 @@ from rich.text import Text
 
 from orderctl.checklist import Checklist
 from orderctl.commands.options import DataDir
-from orderctl.modes import Mode, current_system, forget, keeps_data, system_to_bring_up
-from orderctl.system import SystemStatus
-from orderctl.terminal import command_name, out, readable_errors
+from orderctl.modes import current_system, forget, keeps_data, system_to_bring_up
+from orderctl.system import Mode, SystemStatus
+from orderctl.terminal import out, readable_errors, say, shown
 
 DEFAULT_PASSWORDS = ("guest", "pipeline")
 EXAMPLE_ORDER = '{"id":"order123","sku":"mag-safe-phone-case","qty":2}'
@@ -46,17 +46,18 @@ def down(
             forget(data_dir)
             what = "data removed"
         elif keeps_data(data_dir):
-            what = f"data kept; {command_name()} up continues with it"
+            what = "data kept; orderctl up continues with it"
         else:
             what = "nothing was kept: embedded mode holds everything in memory"
-        out.print(f"[green]down[/] in {time.monotonic() - began:.1f} s; {what}")
+        out.print(Text.assemble(("down", "green"), f" in {time.monotonic() - began:.1f} s; ", shown(what)))
 
 
 def show_welcome(status: SystemStatus, seconds: float) -> None:
     """The addresses, and a line to paste."""
     gateway = status.service("api_gateway")
     dashboard = status.service("dashboard")
-    out.print(f"\n[bold green]The pipeline takes orders[/] (mode {status.mode}, {seconds:.1f} s)\n")
+    heading = ("The pipeline takes orders", "bold green")
+    out.print(Text.assemble("\n", heading, f" (mode {status.mode}, {seconds:.1f} s)\n"))
     rows = [("orders", f"{gateway.url}/orders"), ("API documentation", f"{gateway.url}/docs")]
     rows += [("dashboard", f"{dashboard.url}/"), ("its metrics", f"{dashboard.url}/metrics")]
     rows += [(f"{service.name} metrics", f"{service.ops_url}/metrics") for service in status.services[:-1]]
@@ -69,7 +70,7 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
     for name, url in rows:
         out.print(Text(f"  {name:<24}{url}"))
     out.print("\nTry it:\n")
-    out.print(Text(f"  {command_name()} inventory set mag-safe-phone-case 100"))
+    say("  orderctl inventory set mag-safe-phone-case 100")
     out.print(
         Text(
             f"  curl -i -X POST {gateway.url}/orders -H 'Content-Type: application/json' -d '{EXAMPLE_ORDER}'"

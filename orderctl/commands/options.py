@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
+from orderctl.hints import repeat_option
 from orderctl.native.layout import DATA_DIR_VARIABLE
+
+
+def _repeated_in_hints(
+    context: typer.Context, parameter: typer.CallbackParam, value: Path | None
+) -> Path | None:
+    source = context.get_parameter_source(parameter.name or "")
+    repeat_option(*(("--data-dir", str(value)) if source and source.name == "COMMANDLINE" else ()))
+    return value
+
 
 DataDir = Annotated[
     Path | None,
@@ -14,6 +24,7 @@ DataDir = Annotated[
         envvar=DATA_DIR_VARIABLE,
         help="Where everything of this system lives (.data/MODE in the checkout).",
         show_default=False,
+        callback=_repeated_in_hints,
     ),
 ]
 GatewayUrl = Annotated[

@@ -12,7 +12,7 @@ from rich.text import Text
 from orderctl.commands.asking import ask
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.errors import OrderctlError
-from orderctl.terminal import command_name, out, print_json, readable_errors
+from orderctl.terminal import out, print_json, readable_errors, say, shown
 
 app = typer.Typer(help="Place, show and list orders.", no_args_is_help=True)
 
@@ -41,8 +41,8 @@ def place(
             raise answer.failure()
         if not as_json:
             placed = str(answer.body.get("id") or order_id)
-            out.print(f"Order received: {placed}")
-            out.print(Text(f"follow it with: {command_name()} order show {placed}", style="dim"))
+            say(f"Order received: {placed}")
+            say(f"follow it with: orderctl order show {placed}", "dim")
 
 
 @app.command()
@@ -87,9 +87,7 @@ def list_orders(
             table.add_row(order["id"], _status(order), _reason(order), _items(order))
         out.print(table if page["orders"] else "no orders")
         if page.get("next_cursor"):
-            out.print(
-                Text(f"more with: {command_name()} order list --cursor {page['next_cursor']}", style="dim")
-            )
+            say(f"more with: orderctl order list --cursor {page['next_cursor']}", "dim")
 
 
 def order_body(
@@ -112,10 +110,10 @@ def _item(text: str) -> dict[str, Any]:
 
 
 def _show(order: Mapping[str, Any]) -> None:
-    out.print(Text.assemble(f"{order['id']}  ", _status(order), f"  {_reason(order)}"))
-    out.print(Text(f"items  {_items(order)}"))
+    out.print(Text.assemble(shown(f"{order['id']}  "), _status(order), shown(f"  {_reason(order)}")))
+    say(f"items  {_items(order)}")
     if order.get("email"):
-        out.print(Text(f"email  {order['email']}"))
+        say(f"email  {order['email']}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("at", "step", "reason", "attempts"):
         table.add_column(column)

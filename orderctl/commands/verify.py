@@ -10,7 +10,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orderctl.commands.options import AsJson, DataDir
+from orderctl.errors import NotRunningError
 from orderctl.modes import current_system
+from orderctl.native.ports import REDIS
 from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
 
 STORE_VARIABLE = "ORDERCTL_REDIS_URL"
@@ -50,12 +52,14 @@ def verify(
 
     with readable_errors():
         retention_seconds = load(CommonSettings).order_retention_seconds
-        status = current_system(data_dir).status()
-        if redis_url is None and not status.redis.ready:
-            show_error(
-                StoreAwayError(f"redis does not answer at {status.redis.url}", advice="orderctl status")
-            )
-            raise typer.Exit(EXIT_USAGE)
+        system = current_system(data_dir)
+        try:
+            store = redis_url or system.url(REDIS)
+        except NotRunningError as error:
+            show_error(error)
+            raise typer.Exit(EXIT_USAGE) from error
+        status = system.status()
+        brokers = management_urls(status) if store == status.redis.url else ()
         promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
         with _progress_bar(quiet=as_json) as bar:
             task = bar.add_task("reading", total=None)
@@ -71,10 +75,10 @@ def verify(
             try:
                 outcome = asyncio.run(
                     reconcile(
-                        redis_url or status.redis.url,
+                        store,
                         promises,
                         retention_seconds=retention_seconds,
-                        management_urls=management_urls(status),
+                        management_urls=brokers,
                         republish=republish,
                         progress=advanced,
                     )

@@ -18,13 +18,19 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Show every part: where it is, its process, and whether it can do its work."""
+    """Show every part: where it is, its process, and whether it can do its work.
+
+    Status 1 if a part cannot, unless all of them were ended by `down`.
+    """
     with readable_errors():
-        current = current_system(data_dir).status()
+        system = current_system(data_dir)
+        current = system.status()
         if as_json:
             print_json(current.as_json())
         else:
             out.print(render(current))
+        if current.missing and system.layout.run_dir.exists():
+            raise typer.Exit(EXIT_FAILED)
 
 
 def logs(

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from dotenv import dotenv_values
-
 from orderctl.docker.images import source_digest
+from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, REDIS, Ports
-from shared.services import SERVICES
+from orderctl.native.services import PORTS_BY_SETTING
 
 FILES = ("docker-compose.yml", "deploy/docker-compose.orderctl.yml")
 PROJECT = "order-pipeline"
@@ -27,18 +26,9 @@ PORT_VARIABLES: Mapping[str, str] = {
     **{f"{node.upper()}_PORT": f"{node}.amqp" for node in NODE_NAMES},
     **{f"{node.upper()}_MANAGEMENT_PORT": f"{node}.management" for node in NODE_NAMES},
     "REDIS_PORT": REDIS,
-    **{setting: port for spec in SERVICES.values() for setting, port in spec.ports.items()},
+    **PORTS_BY_SETTING,
 }
 """Each variable through which compose is told a port, with the name of that port."""
-
-
-def settings() -> dict[str, str]:
-    """What compose would read itself: the environment, then `.env`."""
-    return {
-        name: value
-        for name, value in {**dotenv_values(project_root() / ".env"), **os.environ}.items()
-        if value is not None
-    }
 
 
 def ports_of_part(part: str) -> tuple[str, ...]:
@@ -111,7 +101,7 @@ class Compose:
 
     def token(self) -> str | None:
         """What the dashboard wants before it shows dead letters: chosen by the operator, or made by us."""
-        chosen = settings().get(TOKEN_VARIABLE)
+        chosen = operator_settings().get(TOKEN_VARIABLE)
         if chosen:
             return chosen
         return self._token_file.read_text(encoding="ascii") if self._token_file.is_file() else None

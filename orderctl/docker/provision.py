@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orderctl.docker import engine
-from orderctl.docker.compose import Compose, settings
+from orderctl.docker.compose import Compose
 from orderctl.docker.images import PIPELINE_IMAGE, pinned_images, source_digest
+from orderctl.environment import operator_settings
 from orderctl.errors import ModeUnavailableError, OrderctlError, PartFailedError
 from orderctl.native.layout import project_root
 from orderctl.progress import Progress, Step, StepState
@@ -54,7 +55,7 @@ def ensure_images(compose: Compose, progress: Progress, log: Path) -> None:
 def _is_to_be_built() -> bool:
     """Whether our own image is missing or of other sources; one that somebody named is taken as it is."""
     ours = _image(PIPELINE_IMAGE)
-    if settings().get(PIPELINE_IMAGE):
+    if operator_settings().get(PIPELINE_IMAGE):
         return bool(engine.missing_images([ours]))
     return engine.label_of(ours, SOURCE_LABEL) != source_digest(project_root())
 
@@ -79,7 +80,7 @@ def _needed() -> list[str]:
 
 
 def _image(variable: str) -> str:
-    return settings().get(variable) or pinned_images()[variable]
+    return operator_settings().get(variable) or pinned_images()[variable]
 
 
 def _run(

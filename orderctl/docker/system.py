@@ -5,22 +5,21 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 from orderctl.docker import provision
-from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part, settings
+from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
-from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.native import redis
+from orderctl.environment import operator_settings
+from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
-from orderctl.native.services import Readiness, client_url, operations_url, readiness_of, spec_of
+from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
-from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from orderctl.system import PARTS, Mode, NodeStatus, ServiceStatus, System, SystemStatus, known
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.services import SERVICES
 
-MODE = "docker"
-PARTS = (*NODE_NAMES, REDIS, *SERVICES)
 BROKER_USER = "pipeline"
 UP_SECONDS = 240
 POLL_SECONDS = 0.5
@@ -28,18 +27,21 @@ LOG_LINES = 2_000
 PASSWORD_VARIABLE = "RABBITMQ_PASSWORD"  # noqa: S105 - the name of a variable
 
 
-class DockerSystem:
-    """Everything of one compose project; implements `System`. The data folder holds what we know of it."""
+class DockerSystem(System):
+    """Everything of one compose project. The data folder holds what we know of it."""
+
+    mode: ClassVar[Mode] = Mode.DOCKER
 
     def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int], is_default: bool) -> None:
         """`chosen_ports` is keyed by compose's variable, such as GATEWAY_PORT or RABBITMQ1_PORT."""
-        self.layout = Layout(data_dir.resolve())
-        self._ports = Ports(
-            self.layout,
+        layout = Layout(data_dir.resolve())
+        ports = Ports(
+            layout,
             chosen={PORT_VARIABLES[name]: port for name, port in chosen_ports.items()},
             chosen_by={PORT_VARIABLES[name]: name for name in chosen_ports},
         )
-        self.compose = Compose(self.layout, self._ports, is_default=is_default)
+        super().__init__(layout, ports)
+        self.compose = Compose(layout, ports, is_default=is_default)
 
     # --- everything --------------------------------------------------------------------------------------
 
@@ -52,14 +54,10 @@ class DockerSystem:
             self._claim_ports(progress)
             self._up(progress)
 
-    def down(self, *, wipe: bool, progress: Progress) -> None:
+    def end(self, *, wipe: bool, progress: Progress) -> None:
         """Stop and remove the containers, those of a profile too; with `wipe` their volumes as well."""
-        with self.layout.locked():
-            words = ["--profile", "observability", "down", *(["--volumes"] if wipe else [])]
-            self._follow(progress, words, wanted_running=False)
-            if wipe:
-                self.layout.wipe()
-                progress(Step(name="data", state=StepState.DONE, detail="volumes removed"))
+        words = ["--profile", "observability", "down", *(["--volumes"] if wipe else [])]
+        self._follow(progress, words, wanted_running=False)
 
     def status(self) -> SystemStatus:
         """Look at every part now, side by side; an engine that does not answer has nothing running."""
@@ -68,19 +66,20 @@ class DockerSystem:
             services = pool.map(lambda name: self._service_status(name, found.get(name)), SERVICES)
             nodes = pool.map(lambda node: self._node_status(node, found.get(node)), NODE_NAMES)
             return SystemStatus(
-                mode=MODE,
+                mode=self.mode,
                 data_dir=self.layout.data_dir,
                 services=tuple(services),
                 rabbitmq=tuple(nodes),
-                redis=self._redis_status(found.get(REDIS)),
+                redis=self.redis_status(_pid(found.get(REDIS))),
             )
 
-    def service_url(self, name: str) -> str:
-        """Where clients reach a service; raises UnknownPartError for one without a port for them."""
-        url = client_url(spec_of(name), self._ports)
-        if url is None:
-            raise UnknownPartError(f"{name} has no port for clients")
-        return url
+    def owns(self, port: str) -> bool:
+        """See `System`: the engine says which container publishes a port."""
+        return self._publishes(self._containers().get(port.partition(".")[0]), port)
+
+    def comes_back(self, name: str) -> bool:
+        """See `System`: its restart policy starts a service again whose process ended."""
+        return name in SERVICES and name in self._containers()
 
     def dashboard_token(self) -> str | None:
         """See `System`."""
@@ -98,7 +97,7 @@ class DockerSystem:
     def follow_logs(self, name: str | None, lines: int) -> None:
         """Print what the containers write, until interrupted."""
         if name is not None:
-            _known(name)
+            known(name)
         words = ["logs", "--follow", "--tail", str(lines), *([name] if name else [])]
         subprocess.run(self.compose.command(*words), env=self.compose.environment(), check=False)
 
@@ -108,7 +107,7 @@ class DockerSystem:
         """SIGKILL: inside its container for a service, which comes back; else to the container."""
         container = self._running(name)
         if container is None:
-            return f"{name} was not running"
+            raise self.not_running(name)
         if name in SERVICES:
             kill_inside(container)
             return f"{name} killed; its restart policy starts it again"
@@ -118,7 +117,7 @@ class DockerSystem:
     def stop(self, name: str) -> str:
         """Stop one part gracefully; it stays down until it is started."""
         if self._running(name) is None:
-            return f"{name} was not running"
+            raise self.not_running(name)
         self.compose.run("stop", name)
         return f"{name} stopped; bring it back with: orderctl start {name}"
 
@@ -144,7 +143,7 @@ class DockerSystem:
             return {}
 
     def _running(self, name: str) -> Container | None:
-        container = containers_of(self.compose.project).get(_known(name))
+        container = containers_of(self.compose.project).get(known(name))
         return container if _runs(container) else None
 
     def _claim_ports(self, progress: Progress) -> None:
@@ -152,7 +151,7 @@ class DockerSystem:
         found = self._containers()
         published = {port for each in found.values() if each.running for port in each.published}
         wanted = [port for part in PARTS for port in ports_of_part(part)]
-        self._ports.claim([port for port in wanted if self._ports[port] not in published], progress)
+        self.ports.claim([port for port in wanted if self.ports[port] not in published], progress)
 
     def _up(self, progress: Progress) -> None:
         words = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", str(UP_SECONDS)]
@@ -195,7 +194,7 @@ class DockerSystem:
             container = found.get(name)
             if wanted_running:
                 done = container is not None and container.healthy
-                detail = self._address(name) if done else _state(container)
+                detail = self.address(name) if done else _state(container)
             else:
                 done, detail = not _runs(container), "stopped" if not _runs(container) else "draining"
             progress(Step(name=name, state=StepState.DONE if done else StepState.WORKING, detail=detail))
@@ -208,53 +207,45 @@ class DockerSystem:
 
     # --- status ------------------------------------------------------------------------------------------
 
-    def _address(self, name: str) -> str:
+    def address(self, name: str) -> str:
         if name in SERVICES:
-            return client_url(spec_of(name), self._ports) or operations_url(spec_of(name), self._ports)
-        return f"{LOOPBACK}:{self._ports[ports_of_part(name)[0]]}"
+            return super().address(name)
+        return f"{LOOPBACK}:{self.ports[ports_of_part(name)[0]]}"
 
     def _service_status(self, name: str, container: Container | None) -> ServiceStatus:
         spec = spec_of(name)
         answer = Readiness(ready=False, reason="not running")
         if container is not None and container.running:
-            if self._ports[spec.operations_port_name] in container.published:
-                answer = readiness_of(spec, self._ports)
+            if self._publishes(container, spec.operations_port_name):
+                answer = readiness_of(spec, self.ports)
             else:
                 answer = Readiness(ready=container.healthy, reason=container.health)
-        return ServiceStatus(
-            name=name,
-            url=client_url(spec, self._ports),
-            ops_url=operations_url(spec, self._ports),
-            pid=container.pid() if container else None,
-            ready=answer.ready,
-            reason=answer.reason,
-        )
+        return self.service_status(name, _pid(container), answer)
 
     def _node_status(self, node: str, container: Container | None) -> NodeStatus:
-        password = settings().get(PASSWORD_VARIABLE) or BROKER_USER
+        password = operator_settings().get(PASSWORD_VARIABLE) or BROKER_USER
         credentials = f"{BROKER_USER}:{password}"
-        amqp, management = self._ports[f"{node}.amqp"], self._ports[f"{node}.management"]
+        amqp, management = self.ports[f"{node}.amqp"], self.ports[f"{node}.management"]
         management_url = f"http://{credentials}@{LOOPBACK}:{management}"
         seen = running_together(management_url) if _runs(container) and takes_clients(amqp) else ()
         return NodeStatus(
             node=node,
             amqp_url=f"amqp://{credentials}@{LOOPBACK}:{amqp}/",
             management_url=management_url,
-            pid=container.pid() if container else None,
+            pid=_pid(container),
             running=node in seen,
         )
 
-    def _redis_status(self, container: Container | None) -> RedisStatus:
-        port = self._ports[REDIS]
-        return RedisStatus(
-            url=f"redis://{LOOPBACK}:{port}/0",
-            pid=container.pid() if container else None,
-            ready=_runs(container) and redis.ready(port),
-        )
+    def _publishes(self, container: Container | None, port: str) -> bool:
+        return container is not None and container.running and self.ports[port] in container.published
 
 
 def _runs(container: Container | None) -> bool:
     return container is not None and container.running
+
+
+def _pid(container: Container | None) -> int | None:
+    return container.pid() if container else None
 
 
 def _state(container: Container | None) -> str:
@@ -268,9 +259,3 @@ def _state(container: Container | None) -> str:
 def _with_pid(container: Container) -> str:
     pid = container.pid()
     return f", pid {pid}" if pid else ""
-
-
-def _known(name: str) -> str:
-    if name not in PARTS:
-        raise UnknownPartError(f"{name} is none of {', '.join(PARTS)}")
-    return name

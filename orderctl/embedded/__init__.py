@@ -6,7 +6,6 @@ is held to the contract suite of the real one, and fakeredis, which runs the sam
 
 from typing import Final
 
-MODE: Final = "embedded"
 PROCESS: Final = "embedded"
 NODE: Final = "in-memory"
 WARNING: Final = (

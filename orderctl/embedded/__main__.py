@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from orderctl.embedded import MODE
+from orderctl.embedded import PROCESS
 from orderctl.embedded.logs import logs_by_service
 from orderctl.embedded.process import run
 from orderctl.native.layout import Layout
@@ -26,7 +26,7 @@ def main() -> None:
         with logs_by_service(layout, list(SERVICES)):
             await run(common, settings, stop)
 
-    run_service(MODE, common, everything)
+    run_service(PROCESS, common, everything)
 
 
 if __name__ == "__main__":

@@ -91,13 +91,18 @@ class NativeCluster:
         record = processes.running(self.layout, _known(name))
         return record.age_seconds if record else 0.0
 
+    def owns(self, port: str) -> bool:
+        """True if the part's own process, and no stranger, listens on its port, such as `rabbitmq1.amqp`."""
+        record = processes.running(self.layout, port.partition(".")[0])
+        return record is not None and processes.listens(record, self.ports[port])
+
     def running_nodes(self) -> frozenset[str]:
         """The nodes that serve, each by its own word."""
         return frozenset(node for node in NODE_NAMES if node in self.seen_by(node))
 
     def seen_by(self, node: str) -> frozenset[str]:
         """The nodes that this one sees running; empty while it does not take clients itself."""
-        if self.node_pid(node) is None or not answers(self.ports[f"{node}.amqp"]):
+        if not (self.owns(f"{node}.amqp") and self.owns(f"{node}.management")):
             return frozenset()
         view = running_together(self.management_url(node))
         return view if node in view else frozenset()
@@ -203,7 +208,7 @@ class NativeCluster:
 
         def settled() -> bool:
             nonlocal ready
-            ready = redis.ready(self.ports[REDIS])
+            ready = self.owns(REDIS) and redis.ready(self.ports[REDIS])
             return ready or self.node_pid(REDIS) is None
 
         self._until(settled, timeout_seconds)

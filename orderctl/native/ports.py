@@ -3,7 +3,8 @@
 A port that is taken is no error where nobody chose it. What was found is remembered in the data folder, so
 that a system keeps its addresses over `down` and `up`; a remembered port is given up only when somebody else
 has it. Between settling on a port and listening there lie seconds in which another system may start: a port
-is reserved for its data folder, across processes, for as long as the process lives that settled on it.
+is reserved for its data folder, across processes, by the process that settled on it, and then by the one that
+looks after the system (`hold`): a part that is down for a while finds its port again.
 """
 
 import fcntl
@@ -94,6 +95,12 @@ class Ports:
             holder = _part_at(wanted[name], settled, name) or _holder(wanted[name])
             note(progress, f"port {wanted[name]} is taken{holder}: {name} gets {settled[name]}")
         self._remember({**remembered, **settled})
+
+    def hold(self) -> None:
+        """Keep the ports of this system from others while this process lives, whether parts listen or not."""
+        for port in self._remembered().values():
+            if port not in _reserved:
+                _lock(port, str(self.layout.data_dir))
 
     def _remembered(self) -> dict[str, int]:
         try:

@@ -130,6 +130,15 @@ def running(layout: Layout, name: str) -> ProcessRecord | None:
     return record if record is not None and record.alive else None
 
 
+def listens(record: ProcessRecord, port: int) -> bool:
+    """True if this very process, and no stranger, accepts connections on a port of this machine."""
+    try:
+        sockets = psutil.Process(record.pid).net_connections("tcp") if record.alive else []
+    except (psutil.Error, OSError):
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
+
+
 def wait_gone(record: ProcessRecord, timeout_seconds: float) -> bool:
     """Wait until the process has ended; False when it outlives the timeout."""
     gone = wait_until(lambda: not record.alive, timeout_seconds)

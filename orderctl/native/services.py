@@ -8,7 +8,7 @@ import hashlib
 import http.client
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,10 @@ from shared.services import SERVICES, Service
 
 DRAIN_GRACE_SECONDS = 30.0
 READY_SECONDS = 45.0
+PORTS_BY_SETTING: Mapping[str, str] = {
+    setting: port for service in SERVICES.values() for setting, port in service.ports.items()
+}
+"""The name of each port that a service has, by the setting that moves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,13 @@ class NativeServices:
         record = self.running(name)
         if record is None:
             return Readiness(ready=False, reason="not running")
-        return readiness_of(spec_of(name), self._cluster.ports, timeout_seconds, pid=record.pid)
+        return readiness_of(
+            spec_of(name),
+            self._cluster.ports,
+            timeout_seconds,
+            pid=record.pid,
+            takes_clients=lambda port: processes.listens(record, port),
+        )
 
     def wait_ready(self, names: Iterable[str] = SERVICES, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until each of these is ready; raises PartFailedError with the reason of one that is not."""
@@ -145,13 +155,12 @@ class NativeServices:
         return self._layout.log(spec_of(name).name)
 
 
-def ports_of(layout: Layout, chosen: Mapping[str, int]) -> Ports:
+def system_ports(layout: Layout, chosen: Mapping[str, int]) -> Ports:
     """The ports of one system; `chosen` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
-    settings = {setting: port for spec in SERVICES.values() for setting, port in spec.ports.items()}
     return Ports(
         layout,
-        chosen={settings[setting]: port for setting, port in chosen.items()},
-        chosen_by={settings[setting]: setting for setting in chosen},
+        chosen={PORTS_BY_SETTING[setting]: port for setting, port in chosen.items()},
+        chosen_by={PORTS_BY_SETTING[setting]: setting for setting in chosen},
     )
 
 
@@ -172,7 +181,12 @@ def operations_url(spec: Service, ports: Ports) -> str:
 
 
 def readiness_of(
-    spec: Service, ports: Ports, timeout_seconds: float = 2.0, *, pid: int | None = None
+    spec: Service,
+    ports: Ports,
+    timeout_seconds: float = 2.0,
+    *,
+    pid: int | None = None,
+    takes_clients: Callable[[int], bool] = answers,
 ) -> Readiness:
     """Ask a service that runs on these ports, as this process if one is given; never raises."""
     connection = http.client.HTTPConnection(
@@ -193,7 +207,7 @@ def readiness_of(
         )
     if answer.status != 200:
         return Readiness(ready=False, reason="; ".join(text.splitlines())[:300])
-    if spec.serves_clients and not answers(ports[f"{spec.name}.http"]):
+    if spec.serves_clients and not takes_clients(ports[f"{spec.name}.http"]):
         return Readiness(ready=False, reason="does not take clients yet")
     return Readiness(ready=True)
 

@@ -1,10 +1,12 @@
 """The background process that keeps the services running, as a container engine's restart policy would.
 
 A service that ends for whatever reason is started again on its ports, at once at first and then with growing
-pauses; one that the operator stopped is left alone. Brokers and Redis come back only when somebody asks for
-them, with one exception: a node that gave up its start, which RabbitMQ does when several start side by side
-in an unlucky order, was asked for already. What runs is known from the records in the data folder, so that a
-new supervisor takes over where another one ended.
+pauses; one that the operator stopped is left alone. The ports are kept from other systems meanwhile; where
+one was taken all the same, its service moves to another, and the log says so. A service that runs with
+addresses of before is ended, and comes back with those of now. Brokers and Redis come back only when they are
+asked for, with one exception: a node that gave up its start, which RabbitMQ does when several start side by
+side in an unlucky order, was asked for already. What runs is known from the records in the data folder, so
+that a new supervisor takes over where another one ended.
 """
 
 import argparse
@@ -19,13 +21,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orderctl.environment import chosen_ports
 from orderctl.errors import OrderctlError
 from orderctl.native import processes, rabbitmq
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES
 from orderctl.native.processes import ProcessRecord
-from orderctl.native.services import NativeServices
+from orderctl.native.services import PORTS_BY_SETTING, NativeServices, system_ports
 from shared.services import SERVICES
 
 NAME = "supervisor"
@@ -80,6 +83,7 @@ class Supervisor:
         self._cluster = cluster
         self._services = services
         self._layout = cluster.layout
+        self._ports_seen = 0
         self._restarts = {name: Restarts(clock) for name in (*SERVICES, *NODE_NAMES)}
 
     def run(self, stop: threading.Event) -> None:
@@ -89,6 +93,9 @@ class Supervisor:
 
     def tick(self) -> None:
         """Start every part that is due. What goes wrong with one is said, tried again, and harms no other."""
+        with contextlib.suppress(OSError):  # no room for the locks: services come first
+            self._cluster.ports.hold()
+            self._end_outdated()
         for name in SERVICES:
             self._look_after(name, self._look_after_service)
         for node in NODE_NAMES:
@@ -106,8 +113,24 @@ class Supervisor:
     def _look_after_service(self, name: str) -> None:
         with self._layout.spawning():
             if not self._layout.stopped(name).exists():
-                self._keep(name, self._services.start, self._services.running(name))
+                self._keep(name, self._start_service, self._services.running(name))
         self._layout.trim_log(name)
+
+    def _end_outdated(self) -> None:
+        """Once after ports have changed: a drain may take its time."""
+        changed = self._layout.ports.stat().st_mtime_ns if self._layout.ports.exists() else 0
+        if changed == self._ports_seen:
+            return
+        self._ports_seen = changed
+        for name in SERVICES:
+            running = self._services.running(name)
+            if running and running.fingerprint != self._services.fingerprint(name):
+                say(f"{name} ({running.pid}) has addresses of before: it is started anew with those of now")
+                processes.send(running, signal.SIGTERM)
+
+    def _start_service(self, name: str) -> ProcessRecord:
+        self._cluster.ports.claim(SERVICES[name].ports.values(), lambda step: say(step.detail))
+        return self._services.start(name)
 
     def _look_after_node(self, name: str) -> None:
         if rabbitmq.gave_up(self._layout, name):
@@ -164,7 +187,8 @@ def _how(record: ProcessRecord) -> str:
 
 def run(data_dir: Path) -> int:
     """What the background process does; returns its exit status."""
-    cluster = NativeCluster(data_dir)
+    layout = Layout(data_dir)
+    cluster = NativeCluster(data_dir, ports=system_ports(layout, chosen_ports(PORTS_BY_SETTING)))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

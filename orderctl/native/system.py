@@ -1,34 +1,34 @@
 """The whole pipeline in native mode: the cluster, the supervisor and the services, brought up and down."""
 
-import shutil
-import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar, Final
 
-from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.native import packages, processes, redis, supervisor
+from orderctl.errors import NotRunningError, PartFailedError
+from orderctl.native import packages, processes, supervisor
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.layout import Layout
-from orderctl.native.ports import NODE_NAMES, REDIS
-from orderctl.native.services import READY_SECONDS, NativeServices, ports_of
+from orderctl.native.ports import EPMD, NODE_NAMES, REDIS
+from orderctl.native.services import NativeServices, system_ports
 from orderctl.progress import Progress, Step, StepState, silent
-from orderctl.system import NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from orderctl.system import Mode, NodeStatus, ServiceStatus, System, SystemStatus, known
 from shared.services import SERVICES
 
-MODE = "native"
-PICK_UP_SECONDS = 12.0
-CRASHES_AT_START = 3
-POLL_SECONDS = 0.15
+PICK_UP_SECONDS: Final = 12.0
+CRASHES_AT_START: Final = 3
 
 
-class NativeSystem:
-    """Everything of one data folder; implements `System`."""
+class NativeSystem(System):
+    """Everything of one data folder."""
+
+    mode: ClassVar[Mode] = Mode.NATIVE
 
     def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
         """`chosen_ports` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
-        self.layout = Layout(data_dir.resolve())
-        self._ports = ports_of(self.layout, chosen_ports or {})
+        layout = Layout(data_dir.resolve())
+        super().__init__(layout, system_ports(layout, chosen_ports or {}))
 
     # --- everything --------------------------------------------------------------------------------------
 
@@ -42,85 +42,87 @@ class NativeSystem:
             self._prepare_services(services, progress)
             if not self._supervised(services):
                 supervisor.renew(self.layout)
-            _wait_ready(services, progress)
+            pids: dict[str, set[int | None]] = defaultdict(set)
 
-    def down(self, *, wipe: bool, progress: Progress) -> None:
-        """Stop services, then brokers and Redis, then epmd; with `wipe` remove the data folder."""
-        if not self.layout.data_dir.exists():
-            return
-        with self.layout.locked():
-            supervisor.end(self.layout)
-            self._stop_all(progress)
-            shutil.rmtree(self.layout.run_dir, ignore_errors=True)
-            if wipe:
-                self.layout.wipe()
-                progress(Step(name="data", state=StepState.DONE, detail=f"removed {self.layout.data_dir}"))
+            def gave_up(name: str) -> str:
+                pids[name].add(services.pid(name))
+                return (
+                    f"ended {CRASHES_AT_START} times" if len(pids[name] - {None}) > CRASHES_AT_START else ""
+                )
+
+            self.wait_services(progress, services.readiness, gave_up, services.log)
+
+    def end(self, *, wipe: bool, progress: Progress) -> None:
+        """Stop services, then brokers and Redis, then epmd."""
+        supervisor.end(self.layout)
+        cluster = self._cluster()
+        services = NativeServices(cluster)
+        self._end(SERVICES, "draining", services.stop, progress)
+        self._end(PARTS, "stopping", cluster.stop_part, progress)
+        cluster.stop()
 
     def status(self) -> SystemStatus:
         """Look at every part now, side by side, so that a frozen one delays the answer once."""
         cluster = self._cluster()
         services = NativeServices(cluster)
         with ThreadPoolExecutor(len(PARTS) + len(SERVICES)) as pool:
-            service_answers = [pool.submit(_service_status, services, name) for name in SERVICES]
+            service_answers = [pool.submit(self._service_status, services, name) for name in SERVICES]
             node_answers = [pool.submit(_node_status, cluster, node) for node in NODE_NAMES]
-            redis_pid = cluster.node_pid(REDIS)
-            redis_ready = redis_pid is not None and redis.ready(self._ports[REDIS])
             return SystemStatus(
-                mode=MODE,
+                mode=self.mode,
                 data_dir=self.layout.data_dir,
                 services=tuple(answer.result() for answer in service_answers),
                 rabbitmq=tuple(answer.result() for answer in node_answers),
-                redis=RedisStatus(url=cluster.redis_url, pid=redis_pid, ready=redis_ready),
+                redis=self.redis_status(cluster.node_pid(REDIS)),
             )
 
-    def service_url(self, name: str) -> str:
-        """Where clients reach a service; raises UnknownPartError for one without a port for them."""
-        url = NativeServices(self._cluster()).url(name)
-        if url is None:
-            raise UnknownPartError(f"{name} has no port for clients")
-        return url
+    def owns(self, port: str) -> bool:
+        """See `System`: the process that was started is asked of the kernel."""
+        return self._cluster().owns(port)
 
-    def dashboard_token(self) -> str | None:
-        """See `System`: on loopback nobody is asked for one, and a chosen one is the operator's."""
-        return None
+    def comes_back(self, name: str) -> bool:
+        """See `System`: the supervisor starts services again, and nothing else."""
+        supervised = processes.running(self.layout, supervisor.NAME) is not None
+        return supervised and name in SERVICES and not self.layout.stopped(name).exists()
 
     def logs(self) -> dict[str, Path]:
         """The log of each part that has one."""
-        names = (*SERVICES, *PARTS, supervisor.NAME, "epmd", "packages")
+        names = (*SERVICES, *PARTS, supervisor.NAME, EPMD, "packages")
         return {name: self.layout.log(name) for name in names if self.layout.log(name).exists()}
 
     # --- one part ----------------------------------------------------------------------------------------
 
     def kill(self, name: str) -> str:
         """SIGKILL one part by its recorded pid."""
+        cluster = self._cluster()
+        if not (NativeServices(cluster) if known(name) in SERVICES else cluster).kill(name):
+            raise self.not_running(name)
         if name in SERVICES:
-            killed = NativeServices(self._cluster()).kill(name)
-            after = "the supervisor starts it again"
-        else:
-            killed = self._cluster().kill(_part(name))
-            after = f"bring it back with: orderctl start {name}"
-        return f"{name} killed; {after}" if killed else f"{name} was not running"
+            return f"{name} killed; the supervisor starts it again"
+        return f"{name} killed; bring it back with: orderctl start {name}"
 
     def stop(self, name: str) -> str:
         """Stop one part gracefully; a service stays down until it is started."""
-        if name not in SERVICES:
-            stopped = self._cluster().stop_part(_part(name))
+        cluster = self._cluster()
+        if known(name) not in SERVICES:
+            stopped = cluster.stop_part(name)
         else:
-            self.layout.create()
+            self._require_brought_up()
             with self.layout.spawning():
                 self.layout.stopped(name).touch()
-            stopped = NativeServices(self._cluster()).stop(name)
-        back = f"bring it back with: orderctl start {name}"
-        return f"{name} stopped; {back}" if stopped else f"{name} was not running"
+            stopped = NativeServices(cluster).stop(name)
+        state = "stopped" if stopped else "was not running"
+        return f"{name} {state}; bring it back with: orderctl start {name}"
 
     def start(self, name: str) -> str:
         """Start one part; returns once its process runs."""
         if name in SERVICES:
             return self._start_service(name)
         cluster = self._cluster()
-        running = cluster.node_pid(_part(name))
+        running = cluster.node_pid(known(name))
         if running:
             return f"{name} runs already, pid {running}"
+        self._require_brought_up()
         record = cluster.start_part(name)
         if name == REDIS:
             cluster.wait_redis()
@@ -132,14 +134,15 @@ class NativeSystem:
     # --- inside ------------------------------------------------------------------------------------------
 
     def _cluster(self, progress: Progress = silent) -> NativeCluster:
-        return NativeCluster(self.layout.data_dir, ports=self._ports, progress=progress)
+        return NativeCluster(self.layout.data_dir, ports=self.ports, progress=progress)
 
     def _start_service(self, name: str) -> str:
         services = NativeServices(self._cluster())
         if services.running(name):
             return f"{name} runs already, pid {services.pid(name)}"
+        self._require_brought_up()
         with self.layout.locked():
-            self._ports.claim(_service_ports(name))
+            self.ports.claim(_service_ports(name))
             self.layout.stopped(name).unlink(missing_ok=True)
             supervisor.renew(self.layout)
         if not processes.wait_until(lambda: services.running(name) is not None, PICK_UP_SECONDS):
@@ -154,7 +157,7 @@ class NativeSystem:
     def _prepare_services(self, services: NativeServices, progress: Progress) -> None:
         """Settle ports, and end services that run with addresses of before, for the supervisor to start."""
         absent = [name for name in SERVICES if services.running(name) is None]
-        self._ports.claim([port for name in absent for port in _service_ports(name)], progress)
+        self.ports.claim([port for name in absent for port in _service_ports(name)], progress)
         for name in SERVICES:
             self.layout.stopped(name).unlink(missing_ok=True)
             record = services.running(name)
@@ -162,56 +165,21 @@ class NativeSystem:
                 progress(Step(name=name, state=StepState.WORKING, detail="restarting with new addresses"))
                 services.stop(name)
 
-    def _stop_all(self, progress: Progress) -> None:
-        cluster = self._cluster()
-        services = NativeServices(cluster)
-        for name in SERVICES:
-            progress(Step(name=name, state=StepState.WORKING, detail="draining"))
-        with ThreadPoolExecutor(len(SERVICES)) as pool:
-            list(pool.map(services.stop, SERVICES))
-        for name in SERVICES:
-            progress(Step(name=name, state=StepState.DONE, detail="stopped"))
-        for name in PARTS:
-            progress(Step(name=name, state=StepState.WORKING, detail="stopping"))
-        cluster.stop()
-        for name in PARTS:
+    def _require_brought_up(self) -> None:
+        """One part of a system that never was, or has been ended, has no others to work with."""
+        if not self.layout.run_dir.exists():
+            raise NotRunningError(f"nothing of {self.layout.data_dir} runs; start it with: orderctl up")
+
+    def _end(self, names: Iterable[str], doing: str, end: Callable[[str], bool], progress: Progress) -> None:
+        for name in names:
+            progress(Step(name=name, state=StepState.WORKING, detail=doing))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(end, names))
+        for name in names:
             progress(Step(name=name, state=StepState.DONE, detail="stopped"))
 
-
-def _wait_ready(services: NativeServices, progress: Progress) -> None:
-    """Follow the services until all are ready; raises PartFailedError early for one that keeps ending."""
-    deadline = time.monotonic() + READY_SECONDS
-    pids: dict[str, set[int]] = {name: set() for name in SERVICES}
-    waiting = list(SERVICES)
-    while waiting:
-        for name in list(waiting):
-            answer = services.readiness(name)
-            pids[name] |= {services.pid(name) or 0} - {0}
-            if answer.ready:
-                waiting.remove(name)
-                detail = services.url(name) or services.operations_url(name)
-                progress(Step(name=name, state=StepState.DONE, detail=detail))
-                continue
-            progress(Step(name=name, state=StepState.WORKING, detail=answer.reason))
-            if len(pids[name]) > CRASHES_AT_START or time.monotonic() > deadline:
-                ended = len(pids[name]) > CRASHES_AT_START
-                what = f"ended {CRASHES_AT_START} times" if ended else f"not ready: {answer.reason}"
-                progress(Step(name=name, state=StepState.FAILED, detail=what))
-                raise PartFailedError(f"{name}: {what}", log=services.log(name))
-        if waiting:
-            time.sleep(POLL_SECONDS)
-
-
-def _service_status(services: NativeServices, name: str) -> ServiceStatus:
-    answer = services.readiness(name)
-    return ServiceStatus(
-        name=name,
-        url=services.url(name),
-        ops_url=services.operations_url(name),
-        pid=services.pid(name),
-        ready=answer.ready,
-        reason=answer.reason,
-    )
+    def _service_status(self, services: NativeServices, name: str) -> ServiceStatus:
+        return self.service_status(name, services.pid(name), services.readiness(name))
 
 
 def _node_status(cluster: NativeCluster, node: str) -> NodeStatus:
@@ -226,9 +194,3 @@ def _node_status(cluster: NativeCluster, node: str) -> NodeStatus:
 
 def _service_ports(name: str) -> tuple[str, ...]:
     return tuple(SERVICES[name].ports.values())
-
-
-def _part(name: str) -> str:
-    if name not in PARTS:
-        raise UnknownPartError(f"{name} is none of {', '.join((*PARTS, *SERVICES))}")
-    return name

@@ -24,19 +24,22 @@ class Operator:
 
     def hears(self, *words: str, status: int = 0) -> tuple[str, str]:
         """The same, with what was printed as an error beside it."""
-        result = subprocess.run(
+        result = self._typed(*words)
+        assert result.returncode == status, result.stdout + result.stderr
+        return result.stdout, result.stderr
+
+    def _typed(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [sys.executable, "-m", "orderctl", *words, "--data-dir", str(self.layout.data_dir)],
             capture_output=True,
             text=True,
             timeout=TYPED_SECONDS,
             check=False,
         )
-        assert result.returncode == status, result.stdout + result.stderr
-        return result.stdout, result.stderr
 
     def status(self) -> dict[str, Any]:
         """What a script sees."""
-        seen: dict[str, Any] = json.loads(self.types("status", "--json"))
+        seen: dict[str, Any] = json.loads(self._typed("status", "--json").stdout)
         return seen
 
     def pids(self) -> dict[str, int | None]:

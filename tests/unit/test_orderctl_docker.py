@@ -11,9 +11,10 @@ import yaml
 from orderctl.docker import containers, engine, provision
 from orderctl.docker.compose import FILES, PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.images import pinned_images, source_digest
-from orderctl.docker.system import PARTS, DockerSystem
+from orderctl.docker.system import DockerSystem
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import Ports
+from orderctl.system import PARTS
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 from orderctl.docker import engine as docker_engine
 from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
-from orderctl.modes import Mode, current_system, forget, keeps_data, system_for, system_to_bring_up
+from orderctl.modes import current_system, forget, keeps_data, system_for, system_to_bring_up
 from orderctl.native import packages
 from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, project_root
 from orderctl.native.system import NativeSystem
+from orderctl.system import Mode
 
 
 @pytest.fixture

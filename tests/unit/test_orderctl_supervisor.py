@@ -2,6 +2,8 @@
 
 import errno
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from orderctl.native import processes
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout
+from orderctl.native.ports import _reserved as reserved_ports
 from orderctl.native.processes import ProcessRecord
 from orderctl.native.services import NativeServices
 from orderctl.native.supervisor import PAUSES_SECONDS, STEADY_SECONDS, Supervisor
@@ -32,7 +35,14 @@ class SleepingServices(NativeServices):
 
     def start(self, name: str, overrides: Mapping[str, str] | None = None) -> ProcessRecord:
         command = [sys.executable, "-c", "import time; time.sleep(60)"]
-        return processes.spawn(self._layout, name, command, environment=os.environ, cwd=self._layout.data_dir)
+        return processes.spawn(
+            self._layout,
+            name,
+            command,
+            environment=os.environ,
+            cwd=self._layout.data_dir,
+            fingerprint=self.fingerprint(name),
+        )
 
 
 @pytest.fixture
@@ -167,5 +177,53 @@ def test_a_log_that_cannot_be_trimmed_does_not_keep_a_service_down(
     clock.now_seconds += PAUSES_SECONDS[1]
     supervisor.tick()
     clock.now_seconds += PAUSES_SECONDS[2]
+    supervisor.tick()
+    assert all(services.running(name) for name in SERVICES)
+
+
+def test_a_service_whose_port_was_taken_moves_and_says_so(
+    supervisor: Supervisor,
+    services: NativeServices,
+    cluster: NativeCluster,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After a crash it does not fail for ever on the port that a stranger has by then."""
+    supervisor.tick()
+    before = cluster.ports["notifier.ops"]
+    services.kill("notifier")
+    with socket.create_server(("127.0.0.1", before)):
+        clock.now_seconds += STEADY_SECONDS
+        supervisor.tick()
+        assert services.running("notifier")
+        assert cluster.ports["notifier.ops"] != before
+    assert f"port {before} is taken" in capsys.readouterr().out
+
+
+def test_no_other_system_gets_the_ports_of_one_that_is_looked_after(
+    supervisor: Supervisor, cluster: NativeCluster
+) -> None:
+    """Down for a moment, a part finds its port again: the supervisor holds it, not the command before."""
+    cluster.ports.claim(["redis"])
+    port = cluster.ports["redis"]
+    os.close(reserved_ports.pop(port))
+    supervisor.tick()
+    look = f"from orderctl.native.ports import reserve; print(reserve({port}, 'another'))"
+    other = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert other.stdout == "False\n"
+
+
+def test_services_with_addresses_of_before_are_started_anew(
+    supervisor: Supervisor, services: NativeServices, cluster: NativeCluster, clock: Clock
+) -> None:
+    """Redis came back on another port: a service that speaks to the old one may speak to a stranger."""
+    cluster.ports.claim(["redis"])
+    supervisor.tick()
+    before = {name: services.running(name) for name in SERVICES}
+    with socket.create_server(("127.0.0.1", cluster.ports["redis"])):
+        cluster.ports.claim(["redis"])
+    clock.now_seconds += STEADY_SECONDS
+    supervisor.tick()
+    assert all(record and processes.wait_gone(record, 10.0) for record in before.values())
     supervisor.tick()
     assert all(services.running(name) for name in SERVICES)
