@@ -27,7 +27,6 @@ from notifier.ports import (
     Unreadable,
 )
 from shared.cancellation import finishing
-from shared.deadlines import within
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
@@ -151,7 +150,7 @@ class NotificationHandler:
 
     async def _send(self, attempt: Attempt) -> Outcome:
         try:
-            async with within(self._send_timeout_seconds):
+            async with asyncio.timeout(self._send_timeout_seconds):
                 await self._sender.send(attempt.notification)
         except SenderUnavailable:
             raise

@@ -58,6 +58,22 @@ NOTIFICATION_COUNTS: Final = "notifications.counts"
 """Per status, how many orders' latest notification has it."""
 TOPOLOGY_DECLARED: Final = "pipeline:topology"
 INVENTORY_PATTERN: Final = "inventory:*"
+OWN_KINDS: Final = {
+    "order:": "hash",
+    "notifications:": "hash",
+    "idempkey:": "hash",
+    "idemp:": "string",
+    "notif:": "string",
+    "inventory:": "string",
+}
+"""The keys that belong to one order or SKU, by prefix, with their types: one that is broken is no outage."""
+NUMBERS: Final = ("attempts", "accepted_at", "decided_at")
+"""Fields of such hashes that scripts count with."""
+
+
+def kind_of_own(key: str) -> str | None:
+    """The type of a key that belongs to one order or SKU; None for those that all share."""
+    return next((kind for prefix, kind in OWN_KINDS.items() if key.startswith(prefix)), None)
 
 
 def claim(order_id: str) -> str:

@@ -1,8 +1,7 @@
 """Metrics that more than one service keeps. Nothing is registered at import: main hands the registry in."""
 
-from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -53,8 +52,3 @@ class PrometheusRouterMetrics:
         """See the router's port."""
         self._sizes.observe(size)
         self._seconds.observe(seconds)
-
-
-def gauge(registry: CollectorRegistry, name: str, documentation: str, value: Callable[[], float]) -> None:
-    """A gauge that is read when it is scraped."""
-    Gauge(name, documentation, registry=registry).set_function(value)

@@ -7,12 +7,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from dashboard.overview.state import Answer, Question, StoreServer, StoreState
 from shared import keyspace
-from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus
 from shared.messages import event_time
 from shared.orders.model import OrderStatus
 from shared.orders.redis.reading import fetch_records
-from shared.redis.client import Redis, is_away, store_deadline
+from shared.redis.client import Redis, is_away, outage, store_deadline
 from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000
@@ -74,16 +73,16 @@ class RedisStoreReader:
             figures = list(await pipeline.execute(raise_on_error=False))
         for figure in figures:
             if isinstance(figure, RedisError) and is_away(figure):
-                raise StoreUnavailable(f"Redis: {figure}") from figure
+                raise outage(figure) from figure
         return figures
 
     async def _server(self) -> StoreServer | None:
         """None where the server does not know INFO, or may not tell us."""
-        try:
-            async with store_deadline(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
+            try:
                 told = await self._redis.info()
-        except ResponseError:
-            return None
+            except ResponseError:
+                return None
         return StoreServer(
             memory_bytes=int(told["used_memory"]),
             memory_limit_bytes=int(told["maxmemory"]),
@@ -93,11 +92,13 @@ class RedisStoreReader:
         )
 
     async def _notification(self, order_id: str) -> dict[str, str]:
-        try:
-            async with store_deadline(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
+            try:
                 told = await self._redis.hgetall(keyspace.notifications(order_id))
-        except ResponseError:  # something else lies under this key
-            return {}
+            except ResponseError as error:
+                if is_away(error):
+                    raise
+                return {}  # something else lies under this key
         return {str(name): str(value) for name, value in told.items()}
 
 

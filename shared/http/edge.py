@@ -173,13 +173,13 @@ def _routing_problem(error: web.HTTPException) -> Problem:
 def _unavailable(error: StoreUnavailable | BrokerUnavailable) -> Problem:
     log.warning("request refused", reason=str(error))
     kind, what = (
-        (STORE_UNAVAILABLE, "The store")
+        (STORE_UNAVAILABLE, "No store")
         if isinstance(error, StoreUnavailable)
         else (BROKER_UNAVAILABLE, "No broker")
     )
     return Problem(
         kind,
-        f"{what} did not answer in time. Whether anything was done is unknown: "
+        f"{what} can be used ({error}). Whether anything was done is unknown: "
         "ask again with the same id, that converges.",
     )
 

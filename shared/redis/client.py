@@ -4,54 +4,98 @@ redis-py retries a command ten times by default, and a script that reserved stoc
 dropped would run again. Ours runs once; whoever called it knows whether to ask again.
 
 The deadline is the caller's, by :func:`store_deadline`. redis-py's own socket timeout sends through
-``asyncio.wait_for``, which before Python 3.12 loses a cancellation that arrives just then: tasks lived on
-that somebody had cancelled, and a service waited for them for ever.
+``asyncio.wait_for``, which before Python 3.12 loses a cancellation that arrives just then: cancelled tasks
+lived on, and a service waited for them for ever.
+
+Errors are judged here alone. Whatever leaves a block under :func:`store_deadline` is an outage, of whatever
+name: what a store, its proxy or its access rules may answer has no list. What is no outage is told by
+:func:`is_away`, where the caller looks at single answers before the block ends, and by BrokenKey.
 """
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Final, TypeGuard
 
 import hiredis
 import redis.asyncio as redis_asyncio
+from redis._parsers import _AsyncHiredisParser
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ConnectionError as RedisConnectionError,
-    MaxConnectionsError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from shared.cancellation import raise_if_cancelled
-from shared.deadlines import within
 from shared.errors import StoreUnavailable
 
 Redis = redis_asyncio.Redis
 
-_AWAY = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    MaxConnectionsError,
-    AuthenticationError,
-)
-WRONG_TYPE = "WRONGTYPE"
 RESET = "the handler is closed"
 """What uvloop says, in a RuntimeError, where a socket was reset just now."""
-_REFUSING = ("OOM ", "MISCONF ", "LOADING ", "READONLY ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "NOAUTH ")
-"""What Redis answers when it cannot take writes from anybody, as opposed to a fault of this command."""
+REFUSED_FOR_SECONDS: Final = 5.0
+"""How long a refusal speaks for the store: longer than the longest pause of those that wait it out."""
+
+_ABOUT_DATA: Final = re.compile(
+    r"WRONGTYPE |is not an integer|is not a valid float|user_script:\d+: (attempt to|bad argument)"
+)
+_PLACE_IN_SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}, on @user_script:\d+\.?")
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an error speaks of the store, or of our rights in it, and not of what lies under a key."""
+    return not isinstance(error, ResponseError) or _ABOUT_DATA.search(str(error)) is None
+
+
+def outage(error: Exception) -> StoreUnavailable:
+    """What any error of the store means for those that need it, in words that users are shown."""
+    code = getattr(error, "status_code", None)
+    text = _PLACE_IN_SCRIPT.sub("", str(error)) or type(error).__name__
+    named = isinstance(error, ResponseError) and code and code not in {"ERR", text.split(" ", 1)[0]}
+    return StoreUnavailable(f"Redis: {code} {text}" if named else f"Redis: {text}")
+
+
+@dataclass(slots=True)
+class Refusals:
+    """The last time that the store answered a command with an error that is not about data."""
+
+    reason: str = ""
+    at: float = -REFUSED_FOR_SECONDS
+
+    def add(self, error: Exception) -> None:
+        """A command was answered with ``error``."""
+        if is_away(error) and not isinstance(error, NoScriptError):
+            self.reason, self.at = str(outage(error)), time.monotonic()
+
+    def recent(self) -> str | None:
+        """Why a command was refused just now, or None."""
+        return self.reason if time.monotonic() - self.at < REFUSED_FOR_SECONDS else None
+
+
+class _Parser(_AsyncHiredisParser):
+    """The library's, which raises errors of Python's own for an error of a known name in an odd form."""
+
+    def __init__(self, refusals: Refusals, socket_read_size: int) -> None:
+        super().__init__(socket_read_size)
+        self._refusals = refusals
+
+    def parse_error(self, response: str) -> Exception:  # type: ignore[override]  # a class method there
+        """The exception for one error that the store answered."""
+        try:
+            error: Exception = super().parse_error(response)  # type: ignore[no-untyped-call]  # the library's
+        except (ValueError, IndexError):
+            error = ResponseError(response)
+        self._refusals.add(error)
+        return error
+
+
+class BrokenKey(ResponseError):
+    """Raised where a call's own key, of one order or SKU, holds what its script cannot read: no outage."""
 
 
 class BoundedPool(redis_asyncio.ConnectionPool):
@@ -62,7 +106,9 @@ class BoundedPool(redis_asyncio.ConnectionPool):
     """
 
     def __init__(self, *, max_connections: int, **options: Any) -> None:
-        super().__init__(max_connections=max_connections, **options)
+        self.refusals = Refusals()
+        parser = partial(_Parser, self.refusals)
+        super().__init__(max_connections=max_connections, parser_class=parser, **options)
         self._free = asyncio.Semaphore(max_connections)
 
     async def get_connection(
@@ -114,6 +160,7 @@ async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) 
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
         decode_responses=True,
         encoding_errors="replace",
+        driver_info=None,  # it is sent by a command that a user of few rights may be refused
     )
     client = redis_asyncio.Redis(connection_pool=pool)
     try:
@@ -124,14 +171,13 @@ async def open_redis(url: str, *, timeout_seconds: float, max_connections: int) 
 
 
 class StoreDeadline:
-    """See :func:`store_deadline` and :func:`store_answer`. A class, since a generator costs twice as much."""
+    """See :func:`store_deadline`. A class, since a generator costs twice as much."""
 
-    __slots__ = ("_deadline", "_seconds", "_waits_out_types")
+    __slots__ = ("_deadline", "_seconds")
 
-    def __init__(self, timeout_seconds: float, *, waits_out_types: bool = False) -> None:
+    def __init__(self, timeout_seconds: float) -> None:
         self._seconds = timeout_seconds
-        self._waits_out_types = waits_out_types
-        self._deadline = within(timeout_seconds)
+        self._deadline = asyncio.timeout(timeout_seconds)
 
     async def __aenter__(self) -> None:
         await self._deadline.__aenter__()
@@ -142,34 +188,36 @@ class StoreDeadline:
         try:
             await self._deadline.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise StoreUnavailable(f"Redis did not answer within {self._seconds:g} s") from error
+            raise self._late() from error
         if error is None:
             raise_if_cancelled()
         elif isinstance(error, TimeoutError):
-            raise StoreUnavailable(f"Redis did not answer within {self._seconds:g} s") from error
-        elif isinstance(error, RedisError):
-            self._judge(error)
-        elif isinstance(error, RuntimeError) and RESET in str(error):
-            raise StoreUnavailable(f"Redis: {error}") from error
+            raise self._late() from error
+        elif isinstance(error, BrokenKey):
+            return
+        elif isinstance(error, RedisError | OSError) or _says_reset(error):
+            raise outage(error) from error
 
-    def _judge(self, error: RedisError) -> None:
-        if is_away(error):
-            raise StoreUnavailable(f"Redis: {error}") from error
-        if self._waits_out_types and isinstance(error, ResponseError) and WRONG_TYPE in str(error):
-            raise StoreUnavailable(f"a key of another type is in the way: {error}") from error
+    def _late(self) -> StoreUnavailable:
+        return StoreUnavailable(f"Redis did not answer within {self._seconds:g} s")
+
+
+def _says_reset(error: BaseException) -> TypeGuard[RuntimeError]:
+    return isinstance(error, RuntimeError) and RESET in str(error)
 
 
 def store_deadline(timeout_seconds: float) -> StoreDeadline:
-    """Bounds everything in the block; raises StoreUnavailable for whatever means that Redis is away."""
+    """Bounds everything in the block; outside, every error of the store but BrokenKey is StoreUnavailable."""
     return StoreDeadline(timeout_seconds)
 
 
-def store_answer(timeout_seconds: float) -> StoreDeadline:
-    """As :func:`store_deadline`, for keys that only we write: one of another type is a fault of the store.
+store_answer = store_deadline
 
-    It is no fault of whoever asked, and goes away when an operator has mended it, so it is waited out too.
-    """
-    return StoreDeadline(timeout_seconds, waits_out_types=True)
+
+def last_refusal(redis: Redis) -> str | None:
+    """Why this client was refused something just now, or None."""
+    pool = redis.connection_pool
+    return pool.refusals.recent() if isinstance(pool, BoundedPool) else None
 
 
 async def round_trip(redis: Redis, commands: Sequence[Sequence[str | int]]) -> list[Any]:
@@ -189,7 +237,7 @@ async def round_trip(redis: Redis, commands: Sequence[Sequence[str | int]]) -> l
         await connection.send_packed_command(b"".join(map(_packed, commands)), check_health=False)
         return [await _answer(connection) for _ in commands]
     except BaseException:
-        await connection.disconnect(nowait=True)  # answers may yet come, and nobody is left to read them
+        await connection.disconnect(nowait=True)  # answers may yet come, with no reader left
         raise
     finally:
         await pool.release(connection)
@@ -210,12 +258,3 @@ async def _answer(connection: AbstractConnection) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
-
-
-def is_away(error: RedisError) -> bool:
-    """Whether the error speaks of the whole store rather than of one command."""
-    if isinstance(error, _AWAY):
-        return True
-    return isinstance(error, ResponseError) and (
-        str(error).startswith(_REFUSING) or "OOM command not allowed" in str(error)
-    )

@@ -7,7 +7,7 @@ way, goes out together: an idle service waits for nobody, a busy one spends one 
 import asyncio
 from typing import Any, Final
 
-from shared.redis.client import Redis, store_deadline
+from shared.redis.client import BrokenKey, Redis, outage, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
 LARGEST_BATCH: Final = 512
@@ -29,10 +29,10 @@ class CoalescedScript:
         self._sending = 0
 
     async def run(self, call: ScriptCall) -> Any:
-        """What the script returned. Raises StoreUnavailable, and ResponseError where this call failed.
+        """What the script returned. Raises StoreUnavailable, for a broken key too: a client can only ask again.
 
-        How long to wait is the caller's to say, by ``store_deadline``. Who gave up takes its call back only
-        where it has not been sent yet.
+        How long to wait is the caller's to say, by ``store_deadline``. A caller that gives up takes its call
+        back only where it has not been sent yet.
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
@@ -66,7 +66,9 @@ class CoalescedScript:
         for (_, answer), result in zip(batch, results, strict=True):
             if answer.done():
                 continue
-            if isinstance(result, Exception):
+            if isinstance(result, BrokenKey):
+                answer.set_exception(outage(result))
+            elif isinstance(result, Exception):
                 answer.set_exception(result)
             else:
                 answer.set_result(result)

@@ -6,7 +6,7 @@ overlap with the next one; jobs under a lease must therefore be harmless when do
 
 import secrets
 
-from shared.redis.client import Redis, store_answer
+from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script
 
 
@@ -22,7 +22,7 @@ class Lease:
 
     async def hold(self, seconds: float) -> bool:
         """Takes or extends the lease; False while another holds it. Raises StoreUnavailable."""
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             held = await self._script.run(self._redis, [self._key], [self._owner, round(seconds * 1000)])
         return bool(held)
 

@@ -1,19 +1,29 @@
 """Lua scripts in files of their own beside the code that calls them, run by SHA in one round trip.
 
 Redis runs a script alone and whole but does **not** roll back: each script makes every check before its
-first write. They carry no ``#!lua`` line, which the in-process store of tests does not take.
+first write. Of the three things that could cut it in its middle, the script itself looks at types; memory is
+looked at by Redis, at the first write only; and rights are looked at by a guard that is put before every
+script here, from the commands that its own text calls. They carry no ``#!lua`` line, which the in-process
+store of tests does not take.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared.errors import StoreUnavailable
-from shared.redis.client import Redis, is_away, round_trip
+from shared import keyspace
+from shared.redis.client import BrokenKey, Redis, is_away, outage, round_trip
+
+_CALL: Final = re.compile(r"redis\.p?call\('(\w+)'(?:,\s*([\w\[\]]+))?")
+_NAMES: Final = re.compile(r"^local ([\w, ]+) = (KEYS\[[\w\[\], ]*\])$", re.MULTILINE)
+_KEY: Final = re.compile(r"KEYS\[\d+\]")
+_LAST_KEY: Final = "KEYS[#KEYS]"
+_ABOUT_LUA: Final = "user_script:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +35,14 @@ class ScriptCall:
 
 
 class Script:
-    """A Lua script that is known by name."""
+    """A Lua script that is known by name. ``text`` is what is sent: the guard, then ``source``."""
 
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         self.source = source
-        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.needs = commands_of(source)
+        self.text = _guard(name, self.needs) + source
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
     def load(cls, package: str, name: str) -> "Script":
@@ -38,16 +50,15 @@ class Script:
         return cls(name, files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8"))
 
     async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        """Runs once and returns what the script returned. Raises ResponseError if the script failed."""
+        """Runs once and returns what the script returned. Raises StoreUnavailable, and BrokenKey."""
         (result,) = await self.run_many(redis, [ScriptCall(keys, arguments)])
-        if isinstance(result, ResponseError):
+        if isinstance(result, BrokenKey):
             raise result
         return result
 
     async def run_many(self, redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Runs every call in one round trip. A call that failed has its ResponseError as its result.
-
-        Raises StoreUnavailable as soon as one of them says that the store takes no writes.
+        """Runs every call in one round trip. A call that met a broken key of its own has BrokenKey as its
+        result; any other error is the store's, and raises StoreUnavailable for all of them.
         """
         results = await self._pipeline(redis, calls)
         missing = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
@@ -55,12 +66,62 @@ class Script:
             again = await self._pipeline(redis, [calls[index] for index in missing], whole=True)
             for index, result in zip(missing, again, strict=True):
                 results[index] = result
-        for result in results:
-            if isinstance(result, ResponseError) and is_away(result):
-                raise StoreUnavailable(f"Redis: {result}") from result
+        for index, result in enumerate(results):
+            if isinstance(result, ResponseError):
+                results[index] = await _judge(redis, calls[index], result)
         return results
 
     async def _pipeline(self, redis: Redis, calls: Sequence[ScriptCall], *, whole: bool = False) -> list[Any]:
-        """``whole`` sends the source along: a script that was loaded first could be forgotten in between."""
-        head = ("EVAL", self.source) if whole else ("EVALSHA", self.sha)
+        """``whole`` sends the text along: a script that was loaded first could be forgotten in between."""
+        head = ("EVAL", self.text) if whole else ("EVALSHA", self.sha)
         return await round_trip(redis, [(*head, len(c.keys), *c.keys, *c.arguments) for c in calls])
+
+
+async def _judge(redis: Redis, call: ScriptCall, error: ResponseError) -> BrokenKey:
+    """Whether the call met a broken key of its own. Raises StoreUnavailable where that cannot be shown."""
+    if is_away(error):
+        raise outage(error) from error
+    if _ABOUT_LUA in str(error).partition(" script: ")[0]:
+        return BrokenKey(str(error))
+    own = [(key, kind) for key in call.keys if (kind := keyspace.kind_of_own(key)) is not None]
+    types = await round_trip(redis, [("TYPE", key) for key, _ in own])
+    numbers = await round_trip(redis, [("HMGET", key, *keyspace.NUMBERS) for key, _ in own])
+    for (key, kind), found, values in zip(own, types, numbers, strict=True):
+        if isinstance(found, Exception):
+            raise outage(found) from found
+        if found not in {"none", kind}:
+            return BrokenKey(f"{key} is a {found}: {error}")
+        if kind == "hash" and not all(map(_is_number, values)):
+            return BrokenKey(f"{key} has no number where one is needed: {error}")
+    raise outage(error) from error
+
+
+def _is_number(value: str | None) -> bool:
+    return value is None or re.fullmatch(r"-?\d{1,18}", value) is not None
+
+
+def commands_of(source: str) -> tuple[tuple[str, str], ...]:
+    """The commands that a script calls, each with every key that its text names; the last key for others,
+    since keys of items come last."""
+    code = re.sub(r"--[^\n]*", "", source)
+    names: dict[str, str] = {}
+    for left, right in _NAMES.findall(code):
+        names |= dict(zip(left.split(", "), right.split(", "), strict=False))
+    called = {
+        (command.upper(), key if _KEY.fullmatch(key := names.get(first, first)) else _LAST_KEY)
+        for command, first in _CALL.findall(code)
+    }
+    return tuple(sorted(called))
+
+
+def _guard(name: str, needs: Sequence[tuple[str, str]]) -> str:
+    """Refuses the whole script where a right is missing (Redis 7; older ones cannot be asked)."""
+    asked = " and ".join(f"may('{command}', {key} or KEYS[1] or '')" for command, key in needs)
+    listed = ", ".join(f"{{'{command}', {key} or KEYS[1] or ''}}" for command, key in needs)
+    if not asked:
+        return ""
+    return (
+        f"local may = redis.acl_check_cmd if may and not ({asked}) then "
+        f"for _, need in ipairs({{{listed}}}) do if not may(unpack(need)) then return redis.error_reply("
+        f"'NOPERM no right to ' .. need[1] .. ' ' .. need[2] .. ', which {name} needs') end end end\n"
+    )

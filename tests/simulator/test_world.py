@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.deadlines import within
 from tests.simulator.loop import Endless, SimulatedLoop
 from tests.simulator.network import Cut, Network, Passage
 from tests.simulator.processes import Process, Trap
@@ -86,7 +85,7 @@ def test_deadlines_of_one_process_outlive_another(loop: SimulatedLoop, fate: str
 
     async def bounded(name: str) -> None:
         try:
-            async with within(1.0):
+            async with asyncio.timeout(1.0):
                 await asyncio.sleep(HOUR)
         except TimeoutError:
             ended.append((name, loop.time()))

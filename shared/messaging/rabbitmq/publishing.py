@@ -19,7 +19,6 @@ from aiormq.channel import Channel, Returning
 from aiormq.exceptions import AMQPError, PublishError
 from pamqp import constants, encode
 
-from shared.deadlines import line_of
 from shared.errors import BrokerUnavailable, Unroutable
 from shared.messaging.ports import OutgoingMessage
 
@@ -56,7 +55,6 @@ class ConfirmedPublishing:
         self._methods: dict[tuple[str, str], bytes] = {}
         self._unsent: deque[bytes] = deque()
         self._sending: asyncio.Task[None] | None = None
-        self._line = line_of(timeout_seconds)
         self._closed: str | None = None
         channel.closing.add_done_callback(self._on_closed)
 
@@ -70,7 +68,7 @@ class ConfirmedPublishing:
         channel.delivery_tag += 1
         confirmation = channel.confirmations[channel.delivery_tag] = self._loop.create_future()
         channel.message_id_delivery_tag[message_id] = channel.delivery_tag
-        self._line.add(_Unconfirmed(confirmation, self._timeout_seconds))
+        timer = self._loop.call_later(self._timeout_seconds, self._expire, confirmation)
         self._send(frames)
         try:
             await confirmation
@@ -79,6 +77,7 @@ class ConfirmedPublishing:
         except AMQPError as error:
             raise BrokerUnavailable(f"publishing: {type(error).__name__}: {error}") from error
         finally:
+            timer.cancel()
             del channel.message_id_delivery_tag[message_id]
 
     def _frames(self, message: OutgoingMessage, message_id: str) -> bytes:
@@ -134,6 +133,11 @@ class ConfirmedPublishing:
             await self._channel.write_queue.put(_outgoing(frames))
         self._sending = None
 
+    def _expire(self, confirmation: "asyncio.Future[Any]") -> None:
+        if not confirmation.done():
+            reason = f"publishing: no answer within {self._timeout_seconds:g} s"
+            confirmation.set_exception(BrokerUnavailable(reason))
+
     def _on_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
         self._closed = f"the channel was closed: {error!r}" if error else "the channel was closed"
@@ -142,23 +146,6 @@ class ConfirmedPublishing:
         for confirmation in self._channel.confirmations.values():
             if not confirmation.done() and not isinstance(confirmation, Returning):
                 confirmation.set_exception(BrokerUnavailable(self._closed))
-
-
-class _Unconfirmed:
-    """A publish in the line of those that wait."""
-
-    __slots__ = ("_confirmation", "_seconds")
-
-    def __init__(self, confirmation: "asyncio.Future[Any]", seconds: float) -> None:
-        self._confirmation = confirmation
-        self._seconds = seconds
-
-    def is_over(self) -> bool:
-        return self._confirmation.done()
-
-    def expire(self) -> None:
-        reason = f"publishing: no answer within {self._seconds:g} s"
-        self._confirmation.set_exception(BrokerUnavailable(reason))
 
 
 def _outgoing(frames: bytes) -> ChannelFrame:
