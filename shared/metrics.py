@@ -1,6 +1,5 @@
 """Metrics that more than one service keeps. Nothing is registered at import: main hands the registry in."""
 
-
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector

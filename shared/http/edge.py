@@ -4,6 +4,7 @@ It wraps the whole application instead of being a middleware of it, because aioh
 before any middleware runs (``Expect``, and whatever its parser refuses), in plain text that echoes input.
 """
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, cast
@@ -44,6 +45,9 @@ STANDARD_HEADERS: Final = {
 }
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_ADDRESS: Final = re.compile(r"[\w.:\[\]-]+:\d{2,5}\b")
+"""Where our stores and brokers are is no client's business."""
 
 log = get_logger(__name__)
 noise = SparingLog(log)
@@ -177,9 +181,10 @@ def _unavailable(error: StoreUnavailable | BrokerUnavailable) -> Problem:
         if isinstance(error, StoreUnavailable)
         else (BROKER_UNAVAILABLE, "No broker")
     )
+    reason = _ADDRESS.sub("…", str(error))
     return Problem(
         kind,
-        f"{what} can be used ({error}). Whether anything was done is unknown: "
+        f"{what} can be used ({reason}). Whether anything was done is unknown: "
         "ask again with the same id, that converges.",
     )
 

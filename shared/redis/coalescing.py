@@ -29,7 +29,7 @@ class CoalescedScript:
         self._sending = 0
 
     async def run(self, call: ScriptCall) -> Any:
-        """What the script returned. Raises StoreUnavailable, for a broken key too: a client can only ask again.
+        """What the script returned. Raises StoreUnavailable, for a broken key too: ask again later.
 
         How long to wait is the caller's to say, by ``store_deadline``. A caller that gives up takes its call
         back only where it has not been sent yet.

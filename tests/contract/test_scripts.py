@@ -13,8 +13,8 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.orders.decisions import Created
 from shared.orders.redis.decisions import RedisDecisionStore
-from shared.redis.client import Redis, open_redis
-from shared.redis.scripts import BrokenKey, Script, ScriptCall
+from shared.redis.client import BrokenKey, Redis, open_redis
+from shared.redis.scripts import Script, ScriptCall
 from tests.harness.examples import an_order, placed
 from tests.harness.stores import RedisServer
 
@@ -72,7 +72,7 @@ async def test_a_call_whose_own_key_is_broken_is_its_own_result(redis: Any) -> N
     )
     assert (first, last) == (1, 2)
     assert isinstance(broken, BrokenKey)
-    with pytest.raises(BrokenKey, match="inventory:cable is a list: .*WRONGTYPE"):
+    with pytest.raises(BrokenKey, match=r"inventory:cable is a list: .*WRONGTYPE"):
         await COUNT.run(redis, [broken_key], [1])
 
 

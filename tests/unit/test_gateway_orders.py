@@ -198,6 +198,7 @@ async def test_what_cannot_be_done_now_is_503(served: Gateway, fault: Exception,
     assert (answer.status, problem["type"]) == (503, f"/problems/{kind}")
     assert int(answer.headers["Retry-After"]) >= 1
     assert "10.0.0.7" not in await answer.text()
+    assert not isinstance(fault, StoreUnavailable) or "refused" in problem["detail"]
 
 
 async def test_a_fault_of_ours_is_500_without_insides(

@@ -6,6 +6,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from shared import keyspace
+from shared.errors import StoreUnavailable
 from shared.logs import get_logger
 from shared.messages import (
     Event,
@@ -107,6 +108,8 @@ def _decision(answer: Any) -> Created | Rejected | OtherOrder | BrokenRecord:
             return Created(decided_at=event_time(int(at)))
         case ["rejected", at, reason, sku]:
             return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
+        case ["broken", key]:
+            raise StoreUnavailable(f"{key} is not an integer")
         case ["other_content"]:
             return OtherOrder()
         case _:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from shared import keyspace
+from shared.errors import StoreUnavailable
 from shared.messages import (
     Event,
     OrderPlaced,
@@ -96,6 +97,8 @@ def _decision(answer: Any) -> Decision:
             return Created(decided_at=event_time(int(at)))
         case ["rejected", at, reason, sku]:
             return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
+        case ["broken_stock", keyspace.PROCESSED_COUNT]:
+            raise StoreUnavailable(f"{keyspace.PROCESSED_COUNT} is not an integer")
         case ["broken_stock", sku]:
             return Undecidable(reason="broken_stock", detail=f"the stock entry of {sku} is not an integer")
         case ["other_content"]:
