@@ -2,10 +2,17 @@
 
 from typing import Final
 
+from api_gateway.schemas import DuplicateOrderView
 from shared.http.problems import ProblemType
 
 INVALID_HEADER: Final = ProblemType(name="invalid-header", status=400, title="Invalid header")
-DUPLICATE_ORDER: Final = ProblemType(name="duplicate-order", status=409, title="Duplicate order")
+DUPLICATE_ORDER: Final = ProblemType(
+    name="duplicate-order",
+    status=409,
+    title="Duplicate order",
+    view=DuplicateOrderView,
+    example={"order_status": "created", "same_content": True},
+)
 STOCK_OUT_OF_BOUNDS: Final = ProblemType(
     name="stock-out-of-bounds", status=409, title="Stock would leave its bounds"
 )

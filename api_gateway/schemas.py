@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.http.problems import FieldError
+from shared.http.problems import ProblemView
 from shared.mailboxes import mailbox
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity
 from shared.orders.model import OrderStatus
@@ -142,25 +142,6 @@ class StockList:
     """Every SKU that is known, in the order of their names."""
 
     inventory: Sequence[StockView]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProblemView:
-    """What went wrong, as RFC 9457 has it. Some problems have more members than these."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    correlation_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvalidFieldsView(ProblemView):
-    """Each field or parameter that is wrong, with what is wrong about it."""
-
-    errors: Sequence[FieldError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Errors over HTTP: ``application/problem+json``, as RFC 9457 has it, with the request's correlation id."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final
@@ -18,13 +18,45 @@ _LONGEST_ECHO: Final = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """What is wrong with one field. ``field`` is a dotted path such as ``items.0.qty``."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemView:
+    """What went wrong, as RFC 9457 has it. Some problems have more members than these."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidFieldsView(ProblemView):
+    """Each field or parameter that is wrong, with what is wrong about it."""
+
+    errors: Sequence[FieldError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemType:
-    """A kind of problem, stable across releases. ``retry_after_seconds`` asks the client to come again."""
+    """A kind of problem, stable across releases. ``retry_after_seconds`` asks the client to come again.
+
+    ``view`` is what is answered, as JSON, and ``example`` what it has beside the standard members.
+    """
 
     name: str
     status: int
     title: str
     retry_after_seconds: int | None = None
+    view: type[ProblemView] = ProblemView
+    example: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def uri(self) -> str:
@@ -34,7 +66,13 @@ class ProblemType:
 
 MALFORMED_REQUEST: Final = ProblemType(name="malformed-request", status=400, title="Not an HTTP request")
 MALFORMED_JSON: Final = ProblemType(name="malformed-json", status=400, title="Not strict JSON")
-INVALID_PARAMETER: Final = ProblemType(name="invalid-parameter", status=400, title="Invalid query parameter")
+INVALID_PARAMETER: Final = ProblemType(
+    name="invalid-parameter",
+    status=400,
+    title="Invalid query parameter",
+    view=InvalidFieldsView,
+    example={"errors": [{"field": "limit", "message": "must be a whole number from 1 to 200"}]},
+)
 UNAUTHORIZED: Final = ProblemType(name="unauthorized", status=401, title="Unauthorized")
 FORBIDDEN: Final = ProblemType(name="forbidden", status=403, title="Forbidden")
 NOT_FOUND: Final = ProblemType(name="not-found", status=404, title="Not found")
@@ -44,7 +82,13 @@ BODY_TOO_LARGE: Final = ProblemType(name="body-too-large", status=413, title="Bo
 UNSUPPORTED_BODY: Final = ProblemType(name="unsupported-body", status=415, title="Unsupported media type")
 EXPECTATION_FAILED: Final = ProblemType(name="expectation-failed", status=417, title="Expectation failed")
 MISDIRECTED: Final = ProblemType(name="misdirected", status=421, title="Not a name of this service")
-INVALID_FIELDS: Final = ProblemType(name="invalid-fields", status=422, title="Invalid fields")
+INVALID_FIELDS: Final = ProblemType(
+    name="invalid-fields",
+    status=422,
+    title="Invalid fields",
+    view=InvalidFieldsView,
+    example={"errors": [{"field": "items.0.qty", "message": "must be at most 10000"}]},
+)
 TOO_MANY_ATTEMPTS: Final = ProblemType(
     name="too-many-attempts", status=429, title="Too many failed attempts", retry_after_seconds=12
 )
@@ -59,14 +103,6 @@ TOO_BUSY: Final = ProblemType(name="too-busy", status=503, title="Too many reque
 TOO_MANY_CONNECTIONS: Final = ProblemType(
     name="too-many-connections", status=503, title="Too many connections", retry_after_seconds=1
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldError:
-    """What is wrong with one field. ``field`` is a dotted path such as ``items.0.qty``."""
-
-    field: str
-    message: str
 
 
 class Problem(Exception):

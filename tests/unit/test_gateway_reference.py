@@ -9,11 +9,12 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # n
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api_gateway import problems
-from api_gateway.app import build_app
-from api_gateway.openapi import document
+from api_gateway.app import build_app, table
+from api_gateway.routes import INFO
 from api_gateway.validation import read_order
 from shared.errors import StoreUnavailable
 from shared.http.limits import HttpLimits
+from shared.http.openapi import document
 from shared.http.problems import Problem, ProblemType
 from tests.harness.http_gateway import Gateway, MemoryIntake, MemoryOrders, MemoryStock, gateway
 
@@ -23,7 +24,9 @@ ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 @pytest.fixture(scope="module")
 def described() -> dict[str, Any]:
     """The description."""
-    return document()
+    intake = MemoryIntake()
+    routes = table(intake=intake, orders=MemoryOrders(intake), stock=MemoryStock(), limits=HttpLimits())
+    return document(INFO, routes)
 
 
 @pytest.fixture

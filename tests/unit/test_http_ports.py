@@ -177,7 +177,7 @@ async def test_one_address_cannot_take_all_connections(kind: str) -> None:
             held = [stack.enter_context(silent(port, "127.0.0.2")) for _ in range(5)]
             await wait_until(lambda: port.metric("http_connections_evicted_total") == 2)
             assert port.metric("http_connections") == 3
-            assert [is_closed(connection) for connection in held] == [True, True, False, False, False]
+            await wait_until(lambda: [is_closed(each) for each in held] == [True, True, False, False, False])
             assert status_of(await port.get(LOCAL, source="127.0.0.3")) == 200
             assert status_of(await port.get(LOCAL, source="127.0.0.2")) == 200
 

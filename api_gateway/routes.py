@@ -1,0 +1,203 @@
+"""The table of the gateway's routes: what is registered, and what ``/openapi.json`` says of it."""
+
+from typing import Final
+
+from api_gateway.listing import DEFAULT_LIMIT, MAX_LIMIT
+from api_gateway.order_routes import OrderRoutes
+from api_gateway.problems import (
+    BROKEN_STOCK,
+    DUPLICATE_ORDER,
+    INVALID_HEADER,
+    KEY_REUSED,
+    NOT_DURABLE,
+    OUTBOX_FULL,
+    STOCK_OUT_OF_BOUNDS,
+)
+from api_gateway.schemas import (
+    OrderBody,
+    OrderList,
+    OrderReceipt,
+    OrderView,
+    SingleItemBody,
+    StockBody,
+    StockChangeBody,
+    StockList,
+    StockView,
+)
+from api_gateway.stock_routes import StockRoutes
+from shared.http.openapi import Info
+from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
+from shared.http.routes import Parameter, Route
+from shared.orders.model import OrderStatus
+
+INFO: Final = Info(
+    title="Order pipeline: API gateway",
+    description="""\
+Takes orders, reserves stock for all of an order or for none of it, and never loses or repeats one.
+
+Every answer carries `X-Correlation-ID`: the caller's, if it sent a sane one, else a new one. Every
+error is `application/problem+json`, except a duplicate, which is the line `Duplicate order` for those
+who prefer `text/plain`. After no answer to `POST /orders`, or 408 or 5xx, whether the order was
+accepted is unknown: ask again with the same id, that converges. 202 says that it is accepted; 409 with
+`same_content` true, that it was before. Other 4xx have changed nothing, and the same request gets the
+same answer again. `GET` routes answer `HEAD` too.
+""",
+    tags={
+        "orders": "Placing and following orders.",
+        "inventory": "What is in stock, for operators.",
+        "reference": "This description.",
+    },
+)
+_KEY: Final = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    description="Makes a request safe to repeat: the same key with the same content gets the first answer "
+    "again, with other content 422. With it, `id` may be left out.",
+    schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+)
+_STATUS: Final = Parameter(
+    name="status",
+    description="Only orders of this status.",
+    schema={"type": "string", "enum": [status.value for status in OrderStatus]},
+)
+_PAGE: Final = (
+    Parameter(
+        name="limit",
+        description="How many at most.",
+        schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter(
+        name="cursor",
+        description="The `next_cursor` of the page before.",
+        schema={"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 128},
+    ),
+)
+
+
+def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
+    """Placing and following orders."""
+    return (
+        Route(
+            method="POST",
+            path="/orders",
+            handler=orders.place,
+            name="placeOrder",
+            tag="orders",
+            summary="Place an order",
+            description="All of its items are reserved, or none is. `text/plain` is answered only to those "
+            "who name it in `Accept` with a q at least as high as JSON's.",
+            status=202,
+            meaning="The order exists and will be decided.",
+            answer=OrderReceipt,
+            example={
+                "id": "order123",
+                "status": "accepted",
+                "message": "Order received: order123",
+                "links": {"self": "/orders/order123"},
+            },
+            parameters=(_KEY,),
+            bodies=(SingleItemBody, OrderBody),
+            body_examples={
+                "one item": {"id": "order123", "sku": "mag-safe-phone-case", "qty": 2},
+                "several items": {
+                    "id": "order124",
+                    "email": "a@example.com",
+                    "items": [{"sku": "mag-safe-phone-case", "qty": 2}, {"sku": "cable", "qty": 1}],
+                },
+            },
+            problems=(
+                INVALID_HEADER,
+                DUPLICATE_ORDER,
+                KEY_REUSED,
+                STORE_UNAVAILABLE,
+                NOT_DURABLE,
+                OUTBOX_FULL,
+                TOO_BUSY,
+            ),
+            headers={202: ("Location", "Idempotent-Replayed"), 409: ("Location",), 422: ("Location",)},
+            plain={202: "Order received: order123", 409: "Duplicate order"},
+        ),
+        Route(
+            method="GET",
+            path="/orders",
+            handler=orders.list,
+            name="listOrders",
+            tag="orders",
+            summary="List orders, newest first",
+            description="Follow `next_cursor` until it is null.",
+            meaning="A page of orders.",
+            answer=OrderList,
+            parameters=(_STATUS, *_PAGE),
+            problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
+        ),
+        Route(
+            method="GET",
+            path="/orders/{id}",
+            handler=orders.show,
+            name="getOrder",
+            tag="orders",
+            summary="Show an order with its timeline",
+            description="Each step has its time, and its reason and attempts where there are any.",
+            meaning="The order as it stands.",
+            answer=OrderView,
+            problems=(NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY),
+        ),
+    )
+
+
+def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
+    """What is in stock."""
+    return (
+        Route(
+            method="GET",
+            path="/inventory",
+            handler=stock.list,
+            name="listInventory",
+            tag="inventory",
+            summary="List what is available",
+            description="Sorted by SKU.",
+            meaning="Every SKU that is known.",
+            answer=StockList,
+            problems=(STORE_UNAVAILABLE,),
+        ),
+        Route(
+            method="GET",
+            path="/inventory/{sku}",
+            handler=stock.show,
+            name="getInventory",
+            tag="inventory",
+            summary="Show what is available of a SKU",
+            description="In pieces.",
+            meaning="What is available now.",
+            answer=StockView,
+            problems=(NOT_FOUND, STORE_UNAVAILABLE),
+        ),
+        Route(
+            method="PUT",
+            path="/inventory/{sku}",
+            handler=stock.set,
+            name="setInventory",
+            tag="inventory",
+            summary="Set what is available of a SKU",
+            description="Makes the SKU known if it was not.",
+            meaning="What is available now.",
+            answer=StockView,
+            bodies=(StockBody,),
+            body_examples={"a hundred": {"available": 100}},
+            problems=(BROKEN_STOCK, STORE_UNAVAILABLE),
+        ),
+        Route(
+            method="PATCH",
+            path="/inventory/{sku}",
+            handler=stock.adjust,
+            name="changeInventory",
+            tag="inventory",
+            summary="Change what is available of a SKU",
+            description="Refused where it would go below zero. Asking twice changes it twice.",
+            meaning="What is available now.",
+            answer=StockView,
+            bodies=(StockChangeBody,),
+            body_examples={"three less": {"delta": -3}},
+            problems=(NOT_FOUND, STOCK_OUT_OF_BOUNDS, BROKEN_STOCK, STORE_UNAVAILABLE),
+        ),
+    )

@@ -1,0 +1,236 @@
+"""The OpenAPI 3.1 description of a table of routes, from the classes that validate and write JSON."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from shared.http.negotiation import JSON
+from shared.http.problems import (
+    BODY_TOO_LARGE,
+    CORRELATION_HEADER,
+    EXPECTATION_FAILED,
+    INTERNAL,
+    INVALID_FIELDS,
+    MALFORMED_JSON,
+    MALFORMED_REQUEST,
+    MEDIA_TYPE,
+    MISDIRECTED,
+    REQUEST_TIMEOUT,
+    TOO_BUSY,
+    TOO_MANY_CONNECTIONS,
+    UNSUPPORTED_BODY,
+    ProblemType,
+)
+from shared.http.routes import TEXT, Json, Parameter, Route
+from shared.messages import IDENTIFIER_PATTERN
+
+EVERYWHERE: Final = (
+    MALFORMED_REQUEST,
+    MISDIRECTED,
+    REQUEST_TIMEOUT,
+    EXPECTATION_FAILED,
+    INTERNAL,
+    TOO_BUSY,
+    TOO_MANY_CONNECTIONS,
+)
+"""What any route may answer, because it concerns the connection or the server."""
+WITH_BODY: Final = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_BODY, INVALID_FIELDS)
+_REF: Final = "#/components/schemas/{model}"
+_CORRELATION_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
+_CORRELATION_MEANING: Final = "Follows the request through every message, log line and timeline entry."
+_HEADERS: Final[Mapping[str, Json]] = {
+    CORRELATION_HEADER: {
+        "description": _CORRELATION_MEANING,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "Location": {
+        "description": "Where the order is found.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Idempotent-Replayed": {
+        "description": "`true` where this is the first answer to the same Idempotency-Key again.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to ask again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+_CORRELATION: Final = Parameter(
+    name=CORRELATION_HEADER,
+    place="header",
+    description=f"{_CORRELATION_MEANING} What is too long or too strange is replaced.",
+    schema={"type": "string"},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What the description says of the whole. ``tags`` gives each tag's meaning."""
+
+    title: str
+    description: str
+    tags: Mapping[str, str]
+
+
+def described(info: Info, routes: Sequence[Route]) -> tuple[Route, ...]:
+    """The routes and ``GET /openapi.json``, which describes them and itself."""
+    body = b""
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=JSON)
+
+    itself = Route(
+        method="GET",
+        path="/openapi.json",
+        handler=openapi,
+        name="openapi",
+        tag="reference",
+        summary="This description",
+        description="Works offline.",
+        meaning="This description.",
+        answer={"type": "object"},
+    )
+    table = (*routes, itself)
+    body = orjson.dumps(document(info, table))
+    return table
+
+
+def document(info: Info, routes: Sequence[Route]) -> Json:
+    """The whole description."""
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": info.title,
+            "version": version("order-pipeline"),
+            "description": info.description,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": meaning} for name, meaning in info.tags.items()],
+        "paths": paths,
+        "components": {"schemas": _schemas(routes), "headers": dict(_HEADERS)},
+    }
+
+
+def _problems(route: Route) -> Iterator[ProblemType]:
+    yield from dict.fromkeys((*route.problems, *(WITH_BODY if route.bodies else ()), *EVERYWHERE))
+
+
+def _operation(route: Route) -> Json:
+    named = {parameter.name for parameter in route.parameters}
+    identifiers = (
+        Parameter(name=name, place="path", description=f"The {name}.", schema=_IDENTIFIER)
+        for name in route.path_parameters
+        if name not in named
+    )
+    operation: Json = {
+        "operationId": route.name,
+        "tags": [route.tag],
+        "summary": route.summary,
+        "description": route.description,
+        "parameters": [_parameter(each) for each in (_CORRELATION, *identifiers, *route.parameters)],
+        "responses": {str(route.status): _success(route)} | _refusals(route),
+    }
+    if route.bodies:
+        refs = [_ref(body) for body in route.bodies]
+        content: Json = {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}
+        content["examples"] = {name: {"value": example} for name, example in route.body_examples.items()}
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
+    return operation
+
+
+_IDENTIFIER: Final[Json] = {"type": "string", "pattern": IDENTIFIER_PATTERN}
+
+
+def _parameter(parameter: Parameter) -> Json:
+    found: Json = {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+    return found | ({"required": True} if parameter.place == "path" else {})
+
+
+def _success(route: Route) -> Json:
+    content: Json = {"schema": _ref(route.answer) if isinstance(route.answer, type) else route.answer}
+    if route.example is not None:
+        content["example"] = route.example
+    return {
+        "description": route.meaning,
+        "headers": _headers(CORRELATION_HEADER, *route.headers.get(route.status, ())),
+        "content": {route.media_type: content} | _plain(route, route.status),
+    }
+
+
+def _refusals(route: Route) -> dict[str, Json]:
+    """One answer per status; each kind of problem with that status is an example of it."""
+    by_status: dict[int, list[ProblemType]] = {}
+    for kind in _problems(route):
+        by_status.setdefault(kind.status, []).append(kind)
+    return {str(status): _refusal(route, status, by_status[status]) for status in sorted(by_status)}
+
+
+def _refusal(route: Route, status: int, kinds: Sequence[ProblemType]) -> Json:
+    refs = [_ref(view) for view in dict.fromkeys(kind.view for kind in kinds)]
+    comes_again = ["Retry-After"] if any(kind.retry_after_seconds is not None for kind in kinds) else []
+    content: Json = {
+        "schema": refs[0] if len(refs) == 1 else {"anyOf": refs},
+        "examples": {kind.name: {"value": _example(kind, route.path)} for kind in kinds},
+    }
+    return {
+        "description": HTTPStatus(status).phrase,
+        "headers": _headers(CORRELATION_HEADER, *comes_again, *route.headers.get(status, ())),
+        "content": {MEDIA_TYPE: content} | _plain(route, status),
+    }
+
+
+def _example(kind: ProblemType, path: str) -> Json:
+    return {
+        "type": kind.uri,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": "What went wrong this time, in a sentence.",
+        "instance": path,
+        "correlation_id": _CORRELATION_ID,
+        **kind.example,
+    }
+
+
+def _plain(route: Route, status: int) -> Json:
+    text = route.plain.get(status)
+    return {} if text is None else {TEXT: {"schema": {"type": "string"}, "example": text}}
+
+
+def _headers(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _ref(view: type) -> Json:
+    return {"$ref": _REF.format(model=view.__name__)}
+
+
+def _schemas(routes: Iterable[Route]) -> Json:
+    """What is sent and answered, under the names of the classes."""
+    bodies = {body: None for route in routes for body in route.bodies}
+    views = {route.answer: None for route in routes if isinstance(route.answer, type)}
+    views |= {kind.view: None for route in routes for kind in _problems(route)}
+    inputs: list[tuple[str, Any, TypeAdapter[Any]]] = [
+        *((body.__name__, "validation", TypeAdapter(body)) for body in bodies),
+        *((view.__name__, "serialization", TypeAdapter(view)) for view in views),
+    ]
+    _, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REF)
+    schemas: Json = definitions["$defs"]
+    for schema in schemas.values():
+        schema["description"] = schema["description"].replace("``", "`")
+    return schemas

@@ -1,0 +1,72 @@
+"""A route, declared once: what registers it also describes it, and so cannot say something else."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from shared.http.negotiation import JSON
+from shared.http.problems import ProblemType
+
+Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+TEXT: Final = "text/plain"
+_PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a request. ``place`` is ``query``, ``header`` or ``path``."""
+
+    name: str
+    description: str
+    schema: Json
+    place: str = "query"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of a path, and everything that a client may rely on.
+
+    The success has ``status`` and is an ``answer``: a class, or a schema where there is none. ``bodies`` are
+    classes of which the request's is one. ``headers`` names what answers of a status have beside the standard
+    ones, and ``plain`` gives the text of those that come as ``text/plain`` to clients which prefer it.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+    tag: str
+    summary: str
+    description: str
+    status: int = 200
+    meaning: str
+    answer: type | Json
+    media_type: str = JSON
+    example: Json | None = None
+    parameters: Sequence[Parameter] = ()
+    bodies: Sequence[type] = ()
+    body_examples: Mapping[str, Json] = field(default_factory=dict)
+    problems: Sequence[ProblemType] = ()
+    headers: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    plain: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def path_parameters(self) -> Sequence[str]:
+        """The names in the path's braces."""
+        return _PATH_PARAMETER.findall(self.path)
+
+
+def application(routes: Iterable[Route]) -> web.Application:
+    """An application that has these routes, to be served by ``serve``, which makes problems of errors."""
+    app = web.Application()
+    for route in routes:
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handler)  # and HEAD
+        else:
+            app.router.add_route(route.method, route.path, route.handler)
+    return app
