@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 from pathlib import Path
+from typing import Final
 
 from orderctl.embedded import PROCESS
 from orderctl.embedded.logs import logs_by_service
@@ -12,6 +14,8 @@ from shared.service.lifecycle import run_service
 from shared.service.program import program_of
 from shared.services import SERVICES
 from shared.settings import CommonSettings, load
+
+TRIM_SECONDS: Final = 1.0
 
 
 def main() -> None:
@@ -23,10 +27,22 @@ def main() -> None:
     settings = {name: load(program_of(name).settings) for name in SERVICES}
 
     async def everything(stop: asyncio.Event) -> None:
-        with logs_by_service(layout, list(SERVICES)):
-            await run(common, settings, stop)
+        trimming = asyncio.create_task(_trim(layout))
+        try:
+            with logs_by_service(layout, list(SERVICES)):
+                await run(common, settings, stop)
+        finally:
+            trimming.cancel()
 
     run_service(PROCESS, common, everything)
+
+
+async def _trim(layout: Layout) -> None:
+    """Bounds what this process prints itself, as the supervisor does in native mode."""
+    while True:
+        with contextlib.suppress(OSError):
+            layout.trim_log(PROCESS)
+        await asyncio.sleep(TRIM_SECONDS)
 
 
 if __name__ == "__main__":

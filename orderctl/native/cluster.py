@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.native import packages, processes, rabbitmq, redis
+from orderctl.native import packages, processes, queues, rabbitmq, redis
 from orderctl.native.formation import Formation
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, REDIS, Ports, answers, node_ports, ports_from
@@ -118,7 +118,12 @@ class NativeCluster:
 
         Raises PartFailedError, with the log of the part, when that does not come about in time.
         """
-        missing = [name for name in PARTS if self.node_pid(name) is None]
+        self.form([name for name in PARTS if self.node_pid(name) is None], timeout_seconds)
+        queues.mend(self, self._progress)
+        self.grow_queues()
+
+    def form(self, missing: list[str], timeout_seconds: float = FORM_SECONDS) -> None:
+        """Start these parts, and return when Redis answers and all nodes run in one cluster."""
         if self.layout.formed.exists():
             self._start_processes(missing)
             self.wait_redis(timeout_seconds)
@@ -128,7 +133,6 @@ class NativeCluster:
             self._give_head_start(NODE_NAMES[0])
             self._start_processes(missing)
         Formation(self, self._progress).wait(timeout_seconds)
-        self.grow_queues()
 
     def stop(self) -> None:
         """Stop all parts gracefully and side by side, our epmd last; harmless when nothing runs."""
@@ -163,10 +167,10 @@ class NativeCluster:
         def counted() -> bool:
             nonlocal short
             try:
-                queues = quorum_queues(self.management_url(NODE_NAMES[0]))
+                listed = quorum_queues(self.management_url(NODE_NAMES[0]))
             except ManagementUnavailable:  # 500 while queues that have just come up are not listed yet
                 return False
-            short = [queue for queue in queues if len(queue.members) < len(NODE_NAMES)]
+            short = [queue for queue in listed if len(queue.members) < len(NODE_NAMES)]
             return True
 
         if not self._until(counted, LISTED_SECONDS):

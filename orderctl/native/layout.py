@@ -104,11 +104,23 @@ class Layout:
         return 0
 
     def trim_log(self, name: str) -> None:
-        """Do the same under a process that appends to its log: copy what there is, then cut it off."""
+        """Do the same under processes that append to the log: copy what there is, then cut it off.
+
+        Without room for the copy the log is cut off all the same: it must not fill what is left.
+        """
         log = self.log(name)
-        if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
-            shutil.copyfile(log, log.with_suffix(".log.1"))
-            os.truncate(log, 0)
+        if not log.exists() or log.stat().st_size <= LOG_ROTATE_BYTES:
+            return
+        older = log.with_suffix(".log.1")
+        try:
+            shutil.copyfile(log, older)
+        except OSError:
+            older.unlink(missing_ok=True)
+        os.truncate(log, 0)
+
+    def logged(self) -> list[str]:
+        """The names under which something was logged."""
+        return sorted(log.stem for log in self.log("any").parent.glob("*.log"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -134,7 +134,8 @@ def is_founding(layout: Layout, node: str) -> bool:
 
 def _has_logged(layout: Layout, record: ProcessRecord, text: bytes) -> bool:
     with layout.log(record.name).open("rb") as log:
-        log.seek(record.log_bytes)
+        size = log.seek(0, os.SEEK_END)
+        log.seek(record.log_bytes if record.log_bytes <= size else 0)  # it was cut off meanwhile
         return text in log.read(_LOG_READ_BYTES)
 
 

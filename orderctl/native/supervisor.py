@@ -6,7 +6,8 @@ one was taken all the same, its service moves to another, and the log says so. A
 addresses of before is ended, and comes back with those of now. Brokers and Redis come back only when they are
 asked for, with one exception: a node that gave up its start, which RabbitMQ does when several start side by
 side in an unlucky order, was asked for already. What runs is known from the records in the data folder, so
-that a new supervisor takes over where another one ended.
+that a new supervisor takes over where another one ended. It bounds the logs of all parts, brokers and Redis
+included, while they are written.
 """
 
 import argparse
@@ -93,9 +94,11 @@ class Supervisor:
 
     def tick(self) -> None:
         """Start every part that is due. What goes wrong with one is said, tried again, and harms no other."""
-        with contextlib.suppress(OSError):  # no room for the locks: services come first
+        with contextlib.suppress(OSError):  # a full or failing disk: services come first
             self._cluster.ports.hold()
             self._end_outdated()
+            for name in self._layout.logged():
+                self._layout.trim_log(name)
         for name in SERVICES:
             self._look_after(name, self._look_after_service)
         for node in NODE_NAMES:
@@ -114,7 +117,6 @@ class Supervisor:
         with self._layout.spawning():
             if not self._layout.stopped(name).exists():
                 self._keep(name, self._start_service, self._services.running(name))
-        self._layout.trim_log(name)
 
     def _end_outdated(self) -> None:
         """Once after ports have changed: a drain may take its time."""

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,31 @@ def test_services_with_addresses_of_before_are_started_anew(
     assert all(record and processes.wait_gone(record, 10.0) for record in before.values())
     supervisor.tick()
     assert all(services.running(name) for name in SERVICES)
+
+
+def test_the_log_of_whatever_writes_is_bounded_while_it_writes(
+    supervisor: Supervisor, cluster: NativeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker in trouble writes 15 MB a minute: its log and the one before it stay within their bound."""
+    monkeypatch.setattr("orderctl.native.layout.LOG_ROTATE_BYTES", 100_000)
+    code = "import sys\nfor n in range(50): sys.stdin.readline(); print('x' * 19_999, flush=True)"
+    log = cluster.layout.log("rabbitmq1")
+    with (
+        log.open("ab") as stdout,
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=stdout) as writer,
+    ):
+        assert writer.stdin is not None
+        largest = 0
+        for number in range(50):
+            before = log.stat().st_size
+            writer.stdin.write(b"\n")
+            writer.stdin.flush()
+            grown = partial(_is_longer, log, before)
+            assert processes.wait_until(grown, 10.0), number
+            supervisor.tick()
+            largest = max(largest, sum(each.stat().st_size for each in log.parent.glob("rabbitmq1.log*")))
+    assert 200_000 <= largest <= 260_000
+
+
+def _is_longer(log: Path, size: int) -> bool:
+    return log.stat().st_size > size
