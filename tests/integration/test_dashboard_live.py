@@ -91,6 +91,28 @@ async def test_an_order_shows_in_every_figure(pipeline: Pipeline, reader: Reader
     assert "has 98 available" in page
 
 
+async def test_a_service_that_does_not_run_is_said(pipeline: Pipeline, reader: Reader) -> None:
+    """In JSON, in the exposition and on the page, with what helps; nothing else is the matter then."""
+
+    async def said() -> bool:
+        expected = ["api_gateway: connection refused. Start it: .venv/bin/orderctl start api_gateway"]
+        return bool((await reader.metrics())["attention"] == expected)
+
+    async def well() -> bool:
+        return bool((await reader.metrics())["attention"] == [])
+
+    await wait_until(well, timeout_seconds=SEEN_SECONDS, what="nothing that needs attention")
+    await pipeline.stop("api_gateway")
+    await wait_until(said, timeout_seconds=SEEN_SECONDS, what="the gateway in the dashboard's words")
+    _, exposed = await reader.get("/metrics", Accept="text/plain")
+    _, page = await reader.get("/")
+    assert 'pipeline_service_ready{service="api_gateway"} 0.0' in exposed
+    assert 'pipeline_service_ready{service="notifier"} 1.0' in exposed
+    assert "1 thing needs attention" in page
+    await pipeline.start("api_gateway")
+    await wait_until(well, timeout_seconds=SEEN_SECONDS, what="nothing that needs attention")
+
+
 async def test_a_dead_node_is_seen_and_its_return_too(pipeline: Pipeline, reader: Reader) -> None:
     """Not running while it is dead; its queues are short of a member; then all is whole again."""
     dead = pipeline.cluster.erlang_name(NODE)
@@ -100,6 +122,11 @@ async def test_a_dead_node_is_seen_and_its_return_too(pipeline: Pipeline, reader
     assert f"nodes: Broker node {dead} does not run" in ready
     _, exposed = await reader.get("/metrics", Accept="text/plain")
     assert f'pipeline_broker_node_up{{node="{dead}"}} 0.0' in exposed
+
+    async def one_thing() -> bool:
+        return len((await reader.metrics())["attention"]) == 1
+
+    await wait_until(one_thing, timeout_seconds=SEEN_SECONDS, what="one thing for one dead node")
 
     async def short() -> bool:
         return bool((await reader.metrics())["queues"]["orders.queue"]["online"] == 2)
@@ -123,7 +150,7 @@ async def test_a_frozen_store_is_said_in_time(pipeline: Pipeline, reader: Reader
         status, body = await reader.get("/metrics?sku=dash-case")
         assert (status, '"title":"The store is unavailable"' in body) == (503, True)
         status, page = await reader.get("/")
-        assert (status, "The store is away" in page, broker in page) == (503, True, True)
+        assert (status, "orderctl start redis" in page, broker in page) == (503, True, True)
         status, exposed = await reader.get("/metrics", Accept="application/openmetrics-text")
         assert (status, "pipeline_store_up 0.0" in exposed) == (200, True)
 
