@@ -62,10 +62,12 @@ class Consumption:
     """One row of the map: a service that consumes, what it gets, and what its queues and settings are called.
 
     A message of ``exchange`` whose key matches ``routing_key`` reaches it. The names of its queues begin with
-    ``queues``, those of its environment variables with ``settings``.
+    ``queues``, those of its environment variables with ``settings``. ``work`` is what it does for an order,
+    in the words of timelines: a letter of the notifier's that is redriven is a ``notification_redriven``.
     """
 
     service: str
+    work: str
     exchange: Exchange
     routing_key: str
     queues: str
@@ -107,6 +109,7 @@ EXCHANGES: Final = (ORDERS_EXCHANGE, EVENTS_EXCHANGE)
 CONSUMPTIONS: Final = (
     Consumption(
         service="order_processor",
+        work="decision",
         exchange=ORDERS_EXCHANGE,
         routing_key="order.placed",
         queues="orders",
@@ -115,6 +118,7 @@ CONSUMPTIONS: Final = (
     ),
     Consumption(
         service="notifier",
+        work="notification",
         exchange=EVENTS_EXCHANGE,
         routing_key="order.*",
         queues="notifier",

@@ -14,6 +14,7 @@ HAVE_A_SYSTEM_OF_THEIR_OWN: Final = (
     "tests/integration/test_embedded.py",
     "tests/integration/test_native_cluster.py",
     "tests/integration/test_native_system.py",
+    "tests/integration/test_one_more_consumer.py",
     "tests/integration/test_quorum_members.py",
 )
 

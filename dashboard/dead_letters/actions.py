@@ -148,7 +148,9 @@ class Drop:
 
 
 async def _removable(letter: Letter) -> Acted:
-    detail = "no event that can be read" if letter.event is None else "its notification stays failed"
+    detail = (
+        "no event that can be read" if letter.event is None else f"its {letter.consumption.work} stays failed"
+    )
     return Acted(letter=letter, outcome=Outcome.DROPPED, detail=detail)
 
 
@@ -164,12 +166,12 @@ async def _published(
 
 
 def _step(letter: Letter, what: str) -> Step:
-    """What the timeline says; of a letter about a decided order, that it is the notification's."""
+    """What the timeline says; of a letter about a decided order, whose work it was about."""
     is_placed = letter.placed is not None
     return Step(
         order_id=letter.order_id or "",
         fingerprint="" if letter.event is None else content_fingerprint(letter.event.data.order),
-        step=what if is_placed else f"notification_{what}",
+        step=what if is_placed else f"{letter.consumption.work}_{what}",
         reason=letter.reason,
         attempts=letter.history.attempts,
         unless_decided=is_placed,

@@ -4,7 +4,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 
-from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
+from shared.services import SERVICES
 from tests.harness.brokers import delay, frozen_part, leader_of, partitioned, rabbitmqctl
 from tests.harness.clusters import NODES
 from tests.harness.crash_points import CRASHES
@@ -15,12 +16,12 @@ from tests.harness.waiting import wait_until
 Fault = Callable[[Pipeline, random.Random], Awaitable[str]]
 """Injects and mends; returns what exactly it did."""
 
-SERVICES = ("api_gateway", "order_processor", "notifier")
+ON_THE_WAY = tuple(name for name in SERVICES if name != "dashboard")
 
 
 async def leader_killed(pipeline: Pipeline, random_: random.Random) -> str:
     """The node that leads a queue dies and is started again."""
-    queue = random_.choice([ORDER_PROCESSOR.queue, NOTIFIER.queue])
+    queue = random_.choice(CONSUMPTIONS).queue
     node = await leader_of(pipeline, queue)
     await asyncio.to_thread(pipeline.cluster.kill, node)
     await delay(random_.uniform(1, 4))
@@ -84,7 +85,7 @@ async def redis_frozen(pipeline: Pipeline, random_: random.Random) -> str:
 
 async def service_killed(pipeline: Pipeline, random_: random.Random) -> str:
     """A service dies and is started again, as its supervisor would."""
-    service = random_.choice(SERVICES)
+    service = random_.choice(ON_THE_WAY)
     await asyncio.to_thread(pipeline.services.kill, service)
     await pipeline.start(service)
     return service
@@ -103,7 +104,7 @@ async def service_crashed(pipeline: Pipeline, random_: random.Random) -> str:
 
 async def service_stopped(pipeline: Pipeline, random_: random.Random) -> str:
     """A service drains and is started again, as in a rolling restart."""
-    service = random_.choice(SERVICES)
+    service = random_.choice(ON_THE_WAY)
     await pipeline.stop(service)
     await pipeline.start(service)
     return service

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from shared.pipeline import CONSUMPTIONS
 from tests.harness.brokers import delete_queue, frozen, frozen_part, management, rabbitmqctl
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
@@ -32,14 +32,14 @@ async def decided(pipeline: Pipeline, orders: int = 20) -> None:
         assert (await run.finish(settle_seconds=BACK_SECONDS)).faults() == {}
 
 
-@pytest.mark.parametrize("queue", [ORDER_PROCESSOR.queue, NOTIFIER.queue])
+@pytest.mark.parametrize("queue", [each.queue for each in CONSUMPTIONS])
 async def test_a_deleted_queue_is_declared_and_consumed_again(pipeline: Pipeline, queue: str) -> None:
     """The broker cancels the consumer; it declares the topology and consumes anew."""
     await delete_queue(pipeline, queue)
     await decided(pipeline)
 
 
-@pytest.mark.parametrize("queue", [ORDER_PROCESSOR.queue, NOTIFIER.queue])
+@pytest.mark.parametrize("queue", [each.queue for each in CONSUMPTIONS])
 async def test_a_consumer_that_the_broker_forgot_without_a_word_consumes_again(
     pipeline: Pipeline, queue: str
 ) -> None:

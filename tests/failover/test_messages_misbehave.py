@@ -9,7 +9,7 @@ import pytest
 from api_gateway.intake import placed_message
 from shared.messages import Order, OrderItem, Trace
 from shared.messaging.ports import OutgoingMessage
-from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE
+from shared.pipeline import CONSUMPTIONS, ORDERS_EXCHANGE
 from shared.service.infrastructure import ClusterInfrastructure
 from shared.service.lifecycle import running
 from tests.harness.brokers import management
@@ -59,8 +59,7 @@ async def test_every_message_republished_up_to_five_times_and_shuffled(pipeline:
             await publish(pipeline, copies)
 
             async def consumed() -> bool:
-                inputs = (ORDER_PROCESSOR.queue, NOTIFIER.queue)
-                shown = [await management(pipeline, f"queues/%2F/{queue}") for queue in inputs]
+                shown = [await management(pipeline, f"queues/%2F/{each.queue}") for each in CONSUMPTIONS]
                 return all(queue.get("messages", 0) == 0 for queue in shown)
 
             await wait_until(consumed, what="every copy consumed")

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from shared.pipeline import CONSUMPTIONS
 from tests.harness.brokers import frozen
 from tests.harness.running import Pipeline, metric_of
 from tests.harness.trial import trial
@@ -11,11 +12,12 @@ from tests.harness.waiting import wait_until
 
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
+CONSUMERS = [each.service for each in CONSUMPTIONS]
 FROZEN_SECONDS = 17.0
 """Longer than the notifier's lease, and than the broker's patience with a silent connection."""
 
 
-@pytest.mark.parametrize("service", ["api_gateway", "order_processor", "notifier"])
+@pytest.mark.parametrize("service", ["api_gateway", *CONSUMERS])
 async def test_a_service_killed_again_and_again_loses_and_doubles_nothing(
     pipeline: Pipeline, service: str
 ) -> None:
@@ -33,7 +35,7 @@ async def test_a_service_killed_again_and_again_loses_and_doubles_nothing(
     assert len(repeated) <= (kills if service == "notifier" else 0)
 
 
-@pytest.mark.parametrize("service", ["order_processor", "notifier"])
+@pytest.mark.parametrize("service", CONSUMERS)
 async def test_a_service_frozen_past_its_lease_does_no_harm(pipeline: Pipeline, service: str) -> None:
     """SIGSTOP for 17 s: others take its deliveries over, and what it does afterwards changes nothing."""
     async with trial(pipeline, orders=300, concurrency=10) as run:
@@ -49,7 +51,7 @@ async def test_a_service_frozen_past_its_lease_does_no_harm(pipeline: Pipeline, 
     assert len(repeated) <= (1 if service == "notifier" else 0)
 
 
-@pytest.mark.parametrize("service", ["order_processor", "notifier"])
+@pytest.mark.parametrize("service", CONSUMERS)
 async def test_sigterm_under_load_drains_without_a_single_redelivery(
     pipeline: Pipeline, service: str
 ) -> None:

@@ -32,7 +32,7 @@ from shared.orders.ports import BrokenRecord, Noted, OtherOrder, Step
 from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.decisions import RedisDecisionStore
-from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, queues
+from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, RETRY_TIERS_SECONDS
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.service.lifecycle import running
@@ -184,9 +184,12 @@ class Afterlife:
             await wait_until(self.is_idle, what="all messages dealt with")
 
     def is_idle(self) -> bool:
-        """Whether no message waits but dead letters."""
-        dead = (ORDER_PROCESSOR.dead_queue, NOTIFIER.dead_queue)
-        names = [queue.name for queue in queues() if queue.name not in dead]
+        """Whether no message waits for these two but dead letters."""
+        names = [
+            name
+            for each in (ORDER_PROCESSOR, NOTIFIER)
+            for name in (each.queue, *map(each.retry_queue, RETRY_TIERS_SECONDS))
+        ]
         return not any(self.broker.depth(name) + self.broker.unacked(name) for name in names)
 
     def _routers(self, random_: random.Random) -> list[Router]:

@@ -15,8 +15,10 @@ TYPED_SECONDS = 200
 class Operator:
     """Runs commands as an operator does."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, tree: Path | None = None) -> None:
+        """``tree`` is whose `orderctl` it is, this one's if none is given."""
         self.layout = Layout(data_dir)
+        self._tree = tree
 
     def types(self, *words: str, status: int = 0) -> str:
         """Run one command and return what it printed; the exit status must be as expected."""
@@ -31,6 +33,7 @@ class Operator:
     def _typed(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "orderctl", *words, "--data-dir", str(self.layout.data_dir)],
+            cwd=self._tree,
             capture_output=True,
             text=True,
             timeout=TYPED_SECONDS,

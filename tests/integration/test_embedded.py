@@ -123,9 +123,9 @@ def test_prometheus_can_scrape_every_port(operator: Operator, welcome: str) -> N
         family.name for family in text_string_to_metric_families(asks(dashboard, accept="text/plain")[1])
     }
     assert {"pipeline_orders_processed", "pipeline_broker_node_up", "pipeline_queue_messages"} <= families
-    for name in ("api_gateway", "order_processor", "notifier"):
+    for name in SERVICES:
         url = operator.status()["services"][name]["ops_url"]
-        assert "process_cpu_seconds_total" in asks(f"{url}/metrics")[1]
+        assert "process_cpu_seconds_total" in asks(f"{url}/metrics", accept="text/plain")[1]
 
 
 def test_dead_letters_are_listed_redriven_and_dropped(

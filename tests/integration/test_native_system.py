@@ -11,11 +11,10 @@ import pytest
 
 from orderctl.native import processes, supervisor
 from orderctl.native.ports import is_free
+from shared.services import SERVICES
 from tests.harness.terminal import Operator
 
 pytestmark = [pytest.mark.broker, pytest.mark.native, pytest.mark.timeout(240)]
-
-SERVICES = ("api_gateway", "order_processor", "notifier", "dashboard")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def test_up_returns_when_everything_works(operator: Operator, welcome: str) -> N
     seen = operator.status()
     assert [name for name in SERVICES if not seen["services"][name]["ready"]] == []
     assert all(node["running"] for node in seen["rabbitmq"])
-    assert len(set(operator.pids().values())) == 8
+    assert len(set(operator.pids().values())) == 4 + len(SERVICES)
     assert "fault" not in operator.types("doctor")
 
 

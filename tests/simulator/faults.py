@@ -31,6 +31,7 @@ REQUESTS: Final[Mapping[str, Sequence[str]]] = {
     ),
 }
 """What a process may die of, by its job: how the key or the routing key of a request begins."""
+ANY_REQUEST: Final = ("",)
 DROPS: Final = 0.2
 """How often the operator gives letters up instead of sending them back."""
 DEATHS_AT_WORK: Final = 0.5
@@ -98,8 +99,8 @@ class Faults:
             self._set_trap(process)
 
     def _set_trap(self, process: Process) -> None:
-        job = next(job for job in REQUESTS if process.name.startswith(job))
-        process.trap = Trap(request=self._dice.choice(REQUESTS[job]), steps=self._dice.randint(1, 20))
+        requests = next((REQUESTS[job] for job in REQUESTS if process.name.startswith(job)), ANY_REQUEST)
+        process.trap = Trap(request=self._dice.choice(requests), steps=self._dice.randint(1, 20))
         self._around.trace.fault(f"{process.name} will die of {process.trap}")
 
     async def _stall(self) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from importlib import import_module
+from typing import Any, Final, Protocol
 
 from api_gateway.breaker import Breaker
 from api_gateway.intake import OrderIntake
@@ -22,7 +23,10 @@ from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
 from shared.redis.lease import Lease
+from shared.service import worker
 from shared.service.lifecycle import drained, running
+from shared.service.program import program_of
+from shared.settings import CommonSettings
 from tests.harness.routing import CountingMetrics
 from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPublisher, SimulatedSubscriber
 from tests.simulator.customers import LEASE_SECONDS, SEND_SECONDS, Customers, SimulatedSender
@@ -38,6 +42,8 @@ DRAIN_SECONDS: Final = 5.0
 DAY_SECONDS: Final = 86_400
 RETENTION_DAYS: Final = 30
 RELAY_PAUSE_SECONDS: Final = 1.0
+SIMULATED: Final = (ORDER_PROCESSOR, NOTIFIER)
+"""The consumers whose surroundings are simulated too: their stock, their customers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +138,7 @@ class Worker:
         random_: random.Random,
         consumption: Consumption,
         handlers: Mapping[type[EventData], BatchHandler],
-        failures: FailureListener,
+        failures: FailureListener | None,
     ) -> None:
         weather = around.weather
         self._router = Router(
@@ -200,3 +206,16 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
     )
     handlers: dict[type[EventData], BatchHandler] = {OrderCreated: handler, OrderRejected: handler}
     return Worker(around, process, random_, NOTIFIER, handlers, store)
+
+
+def other(consumption: Consumption) -> Callable[[Surroundings, Process, random.Random], Worker]:
+    """Any other row of the map, built by its own main."""
+    main: Any = import_module(f"{consumption.service}.main")
+    settings = program_of(consumption.service).settings
+
+    def build(around: Surroundings, process: Process, random_: random.Random) -> Worker:
+        own = worker.Worker(common=CommonSettings(), own=settings(), redis=around.store.client())
+        use_cases: worker.UseCases = main.use_cases(own)
+        return Worker(around, process, random_, consumption, use_cases.handlers, use_cases.failures)
+
+    return build

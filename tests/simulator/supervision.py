@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.orders.placement import Placement, PlacementResult
+from shared.pipeline import CONSUMPTIONS
 from tests.simulator.clients import REFUSALS, NoAnswer
 from tests.simulator.desk import Dashboard
 from tests.simulator.loop import SimulatedLoop
 from tests.simulator.processes import Process, Spot
-from tests.simulator.services import Gateway, Service, Surroundings, notifier, processor
+from tests.simulator.services import SIMULATED, Gateway, Service, Surroundings, notifier, other, processor
 
 LONGEST_RESTART_SECONDS: Final = 2.0
 CLIENT_SECONDS: Final = 8.0
@@ -52,6 +53,7 @@ class Supervisor:
             ("gateway", Gateway, plan.gateways),
             ("processor", processor, plan.processors),
             ("notifier", notifier, plan.notifiers),
+            *((each.service, other(each), 1) for each in CONSUMPTIONS if each not in SIMULATED),
             ("dashboard", Dashboard, plan.dashboards),
         ]
         for job, build, count in jobs:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orderctl.cli import app
+from shared.services import SERVICES
 
 runner = CliRunner()
 
@@ -26,7 +27,7 @@ def test_status_of_nothing_is_complete_json(tmp_path: Path) -> None:
     status = json.loads(result.output)
     assert result.exit_code == 0
     assert set(status) == {"mode", "data_dir", "services", "rabbitmq", "redis"}
-    assert set(status["services"]) == {"api_gateway", "order_processor", "notifier", "dashboard"}
+    assert set(status["services"]) == set(SERVICES)
     assert set(status["services"]["notifier"]) == {"url", "ops_url", "pid", "ready"}
     assert [set(node) for node in status["rabbitmq"]] == [
         {"node", "amqp_url", "management_url", "pid", "running"}

@@ -15,6 +15,7 @@ from orderctl.docker.system import DockerSystem
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import Ports
 from orderctl.system import PARTS
+from shared.services import SERVICES
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_status_without_an_engine_is_that_nothing_runs(
 
     monkeypatch.setattr(subprocess, "run", no_docker)
     status = DockerSystem(layout.data_dir, chosen_ports={}, is_default=False).status()
-    assert (status.anything_runs, status.mode, len(status.services)) == (False, "docker", 4)
+    assert (status.anything_runs, status.mode, len(status.services)) == (False, "docker", len(SERVICES))
     assert engine.engine_version() is None
 
 
