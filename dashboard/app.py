@@ -9,7 +9,9 @@ from dashboard.overview.page import Page
 from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
 from dashboard.routes import DashboardRoutes
 from shared.health import Health
-from shared.service.operations import add_operations_routes
+from shared.http.openapi import Info, described
+from shared.http.routes import Route, application
+from shared.service.operations import probes
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -20,11 +22,28 @@ SECURITY_HEADERS: Final = {
 }
 
 
-class Routes(Protocol):
+INFO: Final = Info(
+    title="Order pipeline: dashboard",
+    description="""\
+Shows the state of the whole pipeline, and lets operators look at dead letters, send them back or drop them.
+
+Every answer carries `X-Correlation-ID`, every error is `application/problem+json`. Dead letters are behind
+the token of `DASHBOARD_TOKEN` (`Authorization: Bearer`); without one they are shown on loopback only.
+""",
+    tags={
+        "state": "The state of the pipeline.",
+        "dead letters": "Messages that were given up, and what can be done with them.",
+        "operations": "Probes.",
+        "reference": "This description.",
+    },
+)
+
+
+class RouteGroup(Protocol):
     """A group of routes."""
 
-    def add_to(self, app: web.Application) -> None:
-        """Makes ``app`` serve them."""
+    def table(self) -> tuple[Route, ...]:
+        """What they are."""
 
 
 def build_app(
@@ -36,12 +55,9 @@ def build_app(
     registry: CollectorRegistry,
     refresh_seconds: int,
     notice: str = "",
-    dead_letters: Routes | None = None,
+    dead_letters: RouteGroup | None = None,
 ) -> web.Application:
     """The whole of what the dashboard's port serves."""
-    app = web.Application()
-    add_operations_routes(app, health, None)
-    DashboardRoutes(store, brokers, services, registry, Page(refresh_seconds, notice)).add_to(app)
-    if dead_letters is not None:
-        dead_letters.add_to(app)
-    return app
+    routes = DashboardRoutes(store, brokers, services, registry, Page(refresh_seconds, notice))
+    further = () if dead_letters is None else dead_letters.table()
+    return application(described(INFO, (*routes.table(), *further, *probes(health))))

@@ -13,9 +13,30 @@ from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReade
 from dashboard.overview.state import Answer, PipelineState, Question, StoreState
 from shared.errors import StoreUnavailable
 from shared.http.exposition import wants_exposition
+from shared.http.problems import NOT_FOUND, STORE_UNAVAILABLE
+from shared.http.routes import Parameter, Route
 
 _NEGOTIATED: Final = {"Vary": "Accept"}
 _STATIC_FILES: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+_QUESTION: Final = (
+    Parameter(name="sku", description="Adds `inventory_level`, null if unknown.", schema={"type": "string"}),
+    Parameter(
+        name="order_id",
+        description="Adds `notification_status` and `order_status`, null if unknown.",
+        schema={"type": "string"},
+    ),
+)
+_OBJECTS: Final = ("orders", "inventory", "notifications", "outbox", "queues", "dead_letters", "services")
+_FIGURES: Final = {
+    "type": "object",
+    "required": ["processed_orders_count", *_OBJECTS, "broker_nodes", "store", "attention", "as_of"],
+    "properties": {
+        "processed_orders_count": {"type": ["integer", "null"]},
+        **{name: {"type": "object"} for name in _OBJECTS},
+        "broker_nodes": {"type": "array", "items": {"type": "object"}},
+    },
+}
 
 
 class DashboardRoutes:
@@ -35,11 +56,59 @@ class DashboardRoutes:
         self._registry = registry
         self._page = page
 
-    def add_to(self, app: web.Application) -> None:
-        """Makes ``app`` serve them."""
-        app.router.add_get("/", self.page)
-        app.router.add_get("/metrics", self.metrics)
-        app.router.add_get("/static/{name}", self.static)
+    def table(self) -> tuple[Route, ...]:
+        """What is served, and described."""
+        return (
+            Route(
+                method="GET",
+                path="/",
+                handler=self.page,
+                name="page",
+                tag="state",
+                summary="The live page",
+                description="Shown without the store too, then with 503.",
+                meaning="The page.",
+                answer={"type": "string"},
+                media_type="text/html",
+                parameters=_QUESTION,
+            ),
+            Route(
+                method="GET",
+                path="/metrics",
+                handler=self.metrics,
+                name="metrics",
+                tag="state",
+                summary="The figures of the pipeline",
+                description="JSON, or Prometheus' formats for those who name `text/plain` or "
+                "`application/openmetrics-text` in `Accept` with a q at least as high as JSON's.",
+                meaning="The figures; null where one is not known.",
+                answer=_FIGURES,
+                parameters=_QUESTION,
+                problems=(STORE_UNAVAILABLE,),
+                plain={200: "pipeline_store_up 1.0\n"},
+            ),
+            Route(
+                method="GET",
+                path="/static/{name}",
+                handler=self.static,
+                name="static",
+                tag="state",
+                summary="The few files that the page refers to",
+                description="",
+                meaning="The file.",
+                answer={"type": "string"},
+                media_type="text/css",
+                parameters=(
+                    Parameter(
+                        name="name",
+                        place="path",
+                        description="The file.",
+                        schema={"type": "string", "enum": list(_STATIC_FILES)},
+                    ),
+                ),
+                problems=(NOT_FOUND,),
+            ),
+        )
 
     async def metrics(self, request: web.Request) -> web.Response:
         """The figures: to a scraper in its own format, whether the store answers or not; else as JSON."""

@@ -35,7 +35,8 @@ def _queue(name: str) -> str:
     return name
 
 
-Age = Annotated[str, AfterValidator(_age)]
+Age = Annotated[str, AfterValidator(_age), Field(json_schema_extra={"pattern": f"^{_AGE.pattern}$"})]
+QueueName = Annotated[str, AfterValidator(_queue), Field(json_schema_extra={"enum": list(DEAD_QUEUES)})]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -44,7 +45,7 @@ class _Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    queue: Annotated[str, AfterValidator(_queue)] | None = None
+    queue: QueueName | None = None
     reason: Text | None = None
     sku: Text | None = None
     older_than: Age | None = None
@@ -71,6 +72,15 @@ class ListRequest(_Filter):
 class ActionRequest(_Filter):
     """The body of ``POST /dead/redrive`` and ``POST /dead/drop``: letters by id (theirs, or their orders'),
     or all; filters narrow either."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["ids"], "properties": {"all": {"const": False}}},
+                {"required": ["all"], "properties": {"all": {"const": True}, "ids": {"type": "null"}}},
+            ]
+        }
+    )
 
     ids: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_IDS)] | None = None
     all: StrictBool = False

@@ -1,30 +1,41 @@
 """Dead letters over HTTP: read them, send them back, drop them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from dashboard.dead_letters import schemas
 from dashboard.dead_letters.access import Access
 from dashboard.dead_letters.actions import Acted, Action, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
-from dashboard.dead_letters.problems import problem_of
-from dashboard.dead_letters.requests import read_action, read_query
+from dashboard.dead_letters.problems import BUSY, problem_of
+from dashboard.dead_letters.requests import ActionRequest, ListRequest, read_action, read_query
 from shared.errors import DependencyUnavailable
 from shared.http.clients import client_of
 from shared.http.edge import begin_answer
 from shared.http.negotiation import preferred
-from shared.http.problems import BROKER_UNAVAILABLE, NOT_FOUND, Problem
+from shared.http.openapi import query_parameters
+from shared.http.problems import (
+    BROKER_UNAVAILABLE,
+    FORBIDDEN,
+    INVALID_FIELDS,
+    NOT_FOUND,
+    STORE_UNAVAILABLE,
+    TOO_MANY_ATTEMPTS,
+    UNAUTHORIZED,
+    Problem,
+    ProblemType,
+)
+from shared.http.routes import Handler, Route
 from shared.logs import get_logger
 
 LINES: Final = "application/x-ndjson"
 MOST_RESULTS: Final = 1_000
 """How many letters an answer lists; counts are of all."""
 _JSON: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = get_logger(__name__)
 
@@ -38,12 +49,57 @@ class DeadLetterRoutes:
         self._drop = drop
         self._access = access
 
-    def add_to(self, app: web.Application) -> None:
-        """Makes ``app`` serve them."""
-        app.router.add_get("/dead", self._guarded(self.list))
-        app.router.add_get("/dead/{id}", self._guarded(self.show))
-        app.router.add_post("/dead/redrive", self._guarded(self.redrive))
-        app.router.add_post("/dead/drop", self._guarded(self.drop))
+    def table(self) -> tuple[Route, ...]:
+        """What is served, and described."""
+        return (
+            self._route(
+                method="GET",
+                path="/dead",
+                handler=self.list,
+                name="listDeadLetters",
+                summary="List dead letters",
+                description="In the order in which they lie.",
+                meaning="The letters, and how many wait in each queue.",
+                answer=schemas.LIST,
+                parameters=query_parameters(ListRequest),
+                problems=(INVALID_FIELDS,),
+            ),
+            self._route(
+                method="GET",
+                path="/dead/{id}",
+                handler=self.show,
+                name="getDeadLetter",
+                summary="Show one dead letter",
+                description="",
+                meaning="The letter with its history and its body.",
+                answer=schemas.LETTER,
+                parameters=(schemas.ID,),
+                problems=(NOT_FOUND,),
+            ),
+            self._action("redrive", self.redrive, "Send letters back to their consumers"),
+            self._action("drop", self.drop, "Give letters up"),
+        )
+
+    def _action(self, name: str, handler: Handler, summary: str) -> Route:
+        return self._route(
+            method="POST",
+            path=f"/dead/{name}",
+            handler=handler,
+            name=name,
+            summary=summary,
+            description="At most once in effect, however often it is asked. "
+            f"With `Accept: {LINES}` the answer comes line by line as letters are dealt with.",
+            meaning="What became of them.",
+            answer=schemas.RESULT,
+            bodies=(ActionRequest,),
+            body_examples={"one order": {"ids": ["order123"]}, "all, to see": {"all": True, "dry_run": True}},
+        )
+
+    def _route(self, *, handler: Handler, problems: Sequence[ProblemType] = (), **further: Any) -> Route:
+        refusals = (UNAUTHORIZED, FORBIDDEN, TOO_MANY_ATTEMPTS, BUSY, BROKER_UNAVAILABLE, STORE_UNAVAILABLE)
+        return Route(
+            handler=self._guarded(handler), tag="dead letters", problems=(*problems, *refusals), **further
+        )
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """The letters that the query asks for."""

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
+from shared.health import PROCESS_HEADER
 from shared.http.negotiation import JSON
 from shared.http.problems import (
     BODY_TOO_LARGE,
@@ -48,6 +49,10 @@ _HEADERS: Final[Mapping[str, Json]] = {
     CORRELATION_HEADER: {
         "description": _CORRELATION_MEANING,
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    PROCESS_HEADER: {
+        "description": "The process that answers.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "Location": {
         "description": "Where the order is found.",
@@ -100,6 +105,15 @@ def described(info: Info, routes: Sequence[Route]) -> tuple[Route, ...]:
     table = (*routes, itself)
     body = orjson.dumps(document(info, table))
     return table
+
+
+def query_parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
+    """The parameters of a query that ``model`` validates."""
+    properties: Mapping[str, Json] = model.model_json_schema()["properties"]
+    return tuple(
+        Parameter(name=name, description=schema.get("description", ""), schema=schema)
+        for name, schema in properties.items()
+    )
 
 
 def document(info: Info, routes: Sequence[Route]) -> Json:

@@ -6,6 +6,7 @@ It opens first and closes last, so that a service which waits for its broker, or
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -13,15 +14,13 @@ from prometheus_client import CollectorRegistry
 from shared.health import PROCESS_HEADER, Health
 from shared.http.exposition import exposition
 from shared.http.metrics import HttpMetrics
+from shared.http.routes import TEXT, Handler, Parameter, Route, application
 from shared.http.server import serve
 from shared.http.settings import OperationsSettings
 
 
-def add_operations_routes(app: web.Application, health: Health, registry: CollectorRegistry | None) -> None:
-    """Adds ``/livez``, ``/readyz`` and ``/healthz``, and ``/metrics`` where a registry is given.
-
-    ``/readyz`` names the process that answers.
-    """
+def probes(health: Health) -> tuple[Route, ...]:
+    """``/livez``, ``/readyz`` and ``/healthz``. ``/readyz`` names the process that answers."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -29,16 +28,53 @@ def add_operations_routes(app: web.Application, health: Health, registry: Collec
     async def readyz(request: web.Request) -> web.Response:
         return _readiness(health, verbose="verbose" in request.query)
 
-    app.router.add_get("/livez", livez)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/healthz", readyz)
-    if registry is not None:
+    def probe(path: str, handler: Handler, summary: str, **further: Any) -> Route:
+        return Route(
+            method="GET",
+            path=path,
+            handler=handler,
+            name=path.strip("/"),
+            tag="operations",
+            summary=summary,
+            description="",
+            meaning="Yes.",
+            answer={"type": "string"},
+            media_type=TEXT,
+            **further,
+        )
 
-        async def metrics(request: web.Request) -> web.Response:
-            body, kind = exposition(registry, ",".join(request.headers.getall("Accept", ())))
-            return web.Response(body=body, headers={"Content-Type": kind, "Vary": "Accept"})
+    verbose = Parameter(
+        name="verbose", description="Every dependency, the usable ones too.", schema={"type": "string"}
+    )
+    ready: dict[str, Any] = {
+        "parameters": (verbose,),
+        "plain": {503: "redis: not reached yet\n"},
+        "headers": {200: (PROCESS_HEADER,), 503: (PROCESS_HEADER,)},
+    }
+    return (
+        probe("/livez", livez, "Whether the process runs"),
+        probe("/readyz", readyz, "Whether it can do its work, else why not", **ready),
+        probe("/healthz", readyz, "The same as /readyz", **ready),
+    )
 
-        app.router.add_get("/metrics", metrics)
+
+def _exposed(registry: CollectorRegistry) -> Route:
+    async def metrics(request: web.Request) -> web.Response:
+        body, kind = exposition(registry, ",".join(request.headers.getall("Accept", ())))
+        return web.Response(body=body, headers={"Content-Type": kind, "Vary": "Accept"})
+
+    return Route(
+        method="GET",
+        path="/metrics",
+        handler=metrics,
+        name="metrics",
+        tag="operations",
+        summary="The figures of this process",
+        description="",
+        meaning="In one of Prometheus' formats.",
+        answer={"type": "string"},
+        media_type=TEXT,
+    )
 
 
 def _readiness(health: Health, verbose: bool) -> web.Response:
@@ -55,12 +91,16 @@ def _readiness(health: Health, verbose: bool) -> web.Response:
     )
 
 
+def operations_app(health: Health, registry: CollectorRegistry) -> web.Application:
+    """What an operations port serves."""
+    return application((*probes(health), _exposed(registry)))
+
+
 @asynccontextmanager
 async def serve_operations(
     health: Health, registry: CollectorRegistry, own: OperationsSettings
 ) -> AsyncIterator[None]:
     """Serves the operations port for as long as the block runs."""
-    app = web.Application()
-    add_operations_routes(app, health, registry)
+    app = operations_app(health, registry)
     async with serve(app, own.operations_endpoint(), HttpMetrics(registry, "operations_http")):
         yield

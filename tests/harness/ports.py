@@ -14,7 +14,7 @@ from shared.health import Health
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
-from shared.service.operations import add_operations_routes
+from shared.service.operations import operations_app
 from tests.harness.dashboard import Dashboard
 from tests.harness.endpoints import an_endpoint
 from tests.harness.http_gateway import MemoryIntake, MemoryOrders, MemoryStock
@@ -68,9 +68,7 @@ def _app(kind: str, limits: HttpLimits) -> web.Application:
         return build_gateway(intake=intake, orders=MemoryOrders(intake), stock=MemoryStock(), limits=limits)
     if kind == "dashboard":
         return Dashboard().app
-    app = web.Application()
-    add_operations_routes(app, Health(), CollectorRegistry())
-    return app
+    return operations_app(Health(), CollectorRegistry())
 
 
 @asynccontextmanager

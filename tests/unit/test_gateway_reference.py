@@ -1,11 +1,10 @@
 """The API's description says what the routes do, and the page that draws it needs nothing from elsewhere."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # no stubs needed for two calls
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api_gateway import problems
@@ -16,6 +15,7 @@ from shared.errors import StoreUnavailable
 from shared.http.limits import HttpLimits
 from shared.http.openapi import document
 from shared.http.problems import Problem, ProblemType
+from tests.harness.description import operations, references, validator
 from tests.harness.http_gateway import Gateway, MemoryIntake, MemoryOrders, MemoryStock, gateway
 
 ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
@@ -35,25 +35,6 @@ async def served() -> AsyncIterator[Gateway]:
     async with gateway() as running:
         running.stock.stock = {"cable": 5}
         yield running
-
-
-def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every path, method and operation."""
-    for path, item in described["paths"].items():
-        for method in item.keys() - {"parameters"}:
-            yield path, method, item[method]
-
-
-def references(part: object) -> Iterator[str]:
-    """Every ``$ref`` in a part of the description."""
-    if isinstance(part, dict):
-        if "$ref" in part:
-            yield part["$ref"]
-        for child in part.values():
-            yield from references(child)
-    elif isinstance(part, list):
-        for child in part:
-            yield from references(child)
 
 
 def test_it_is_valid_openapi(described: dict[str, Any]) -> None:
@@ -198,8 +179,3 @@ async def test_the_page_works_offline(served: Gateway) -> None:
 async def test_the_description_is_served_as_it_is(served: Gateway, described: dict[str, Any]) -> None:
     """Word for word."""
     assert await (await served.send("GET", "/openapi.json")).json() == described
-
-
-def validator(described: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
-    """A validator that resolves references into the description."""
-    return Draft202012Validator({**schema, "components": described["components"]})

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
 
 from shared.health import Health
-from shared.service.operations import add_operations_routes
+from shared.service.operations import operations_app
 
 CHECK = Path(__file__).parents[2] / "deploy" / "ready.py"
 
@@ -27,9 +27,7 @@ async def served(fault: list[str]) -> AsyncIterator[TestServer]:
     """A service that is ready while nothing is wrong."""
     health = Health()
     health.add("broker", lambda: fault[0] if fault else None)
-    app = web.Application()
-    add_operations_routes(app, health, None)
-    server = TestServer(app)
+    server = TestServer(operations_app(health, CollectorRegistry()))
     async with server:
         yield server
 
