@@ -35,7 +35,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
             each.dead_queue: dead_letters(state.broker, each.dead_queue) for each in CONSUMPTIONS
         },
         "broker_nodes": [_node(node) for node in state.broker.nodes],
-        "store": _server(store.server),
+        "store": _server(state, store.server),
         "services": {service.name: _service(service) for service in state.services},
         "attention": attention(state),
         "as_of": _as_of(store, state.broker),
@@ -69,11 +69,11 @@ def _node(node: NodeState) -> dict[str, Any]:
     }
 
 
-def _server(server: StoreServer | None) -> dict[str, Any]:
+def _server(state: PipelineState, server: StoreServer | None) -> dict[str, Any]:
+    told = {"state": "unusable" if state.store_reason else "running", "reason": state.store_reason}
     if server is None:
-        return {"state": "running"}
-    return {
-        "state": "running",
+        return told
+    return told | {
         "memory_bytes": server.memory_bytes,
         "memory_limit_bytes": server.memory_limit_bytes,
         "is_writing": server.is_writing,

@@ -9,6 +9,7 @@ from shared.keyspace import NotificationStatus
 from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord
 from shared.pipeline import QUORUM_SIZE
+from shared.services import STORE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,12 @@ class PipelineState:
     store_fault: str | None
     broker: BrokerState
     services: Sequence[ServiceState] = ()
+
+    @property
+    def store_reason(self) -> str | None:
+        """Why the store cannot be used: it does not answer here, or a service cannot work with it."""
+        told = (service.faults[STORE] for service in self.services if STORE in service.faults)
+        return self.store_fault or next(told, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

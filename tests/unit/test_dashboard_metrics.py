@@ -96,7 +96,7 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
         service.name: {"ready": True, "replicas": 1, "replicas_ready": 1, "reasons": {}}
         for service in SERVICES
     }
-    assert told["store"]["state"] == "running"
+    assert (told["store"]["state"], told["store"]["reason"]) == ("running", None)
     assert told["attention"] == []
     assert "inventory_level" not in told
     assert "notification_status" not in told

@@ -11,7 +11,16 @@ from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineStat
 from shared.messages import Order, OrderItem, Trace
 from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord, TimelineStep
-from tests.harness.dashboard import NODES, READ_AT, STORE, Dashboard, dashboard, whole_brokers, with_nodes
+from tests.harness.dashboard import (
+    NODES,
+    READ_AT,
+    SERVICES,
+    STORE,
+    Dashboard,
+    dashboard,
+    whole_brokers,
+    with_nodes,
+)
 
 
 @pytest.fixture
@@ -54,6 +63,18 @@ async def test_without_the_store_the_page_shows_the_rest(served: Dashboard) -> N
     assert "Redis: Redis did not answer within 1 s" in html
     assert "Not known while the store is away." in html
     assert NODES[0] in html
+
+
+async def test_a_store_that_answers_and_takes_no_orders_is_not_well(served: Dashboard) -> None:
+    """As after ``REPLICAOF``: reading proves nothing; the services' reason stands beside the store."""
+    reason = "READONLY You can't write against a read only replica."
+    served.services.seen = [replace(SERVICES[0], ready=0, faults={"redis": reason}), *SERVICES[1:]]
+    html = await page(served)
+    assert "1 thing needs attention" in html
+    assert "answers</span>" not in html
+    assert "of no use</span> READONLY" in html
+    told = await (await served.get("/metrics")).json()
+    assert (told["store"]["state"], told["store"]["reason"]) == ("unusable", reason)
 
 
 async def test_old_figures_of_queues_are_marked(served: Dashboard) -> None:
