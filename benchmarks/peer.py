@@ -127,7 +127,11 @@ async def notifier(broker: RabbitBroker) -> None:
     """Notifies: claim, send, mark, ack."""
     async with open_redis(os.environ["REDIS_URL"], timeout_seconds=5.0, max_connections=CONNECTIONS) as redis:
         store = RedisNotificationStore(
-            redis, timeout_seconds=5.0, lease_seconds=15.0, retention_seconds=30.0 * DAY_SECONDS
+            redis,
+            timeout_seconds=5.0,
+            lease_seconds=15.0,
+            confirm_seconds=300.0,
+            retention_seconds=30.0 * DAY_SECONDS,
         )
         sender = LogSender()
 

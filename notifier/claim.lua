@@ -1,29 +1,49 @@
 -- Claims the sending of one event's notification for a limited time.
 -- What has failed stays failed until it is sent: a claim that nobody waits for any more may arrive
 -- after the message was dead-lettered, and nobody would ever conclude it.
+-- A letter whose answer is unknown keeps others away until its time is over; then one more may go, and no third.
+-- A refusal that came when nobody waited for it any more is handed to the one who asks next, in place of a claim.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 lease, milliseconds  3 event id  4 channel  5 retention, seconds
--- Returns {'claimed', attempts}, {'sent'} or {'held', milliseconds that remain of the other's lease}.
+-- Returns {'claimed', attempts, letters whose answer is unknown}, {'sent'}, {'exhausted'} where the last letter's
+-- time is over, {'refused', 'later' or 'for good', error}, or {'held', milliseconds of the other's lease}.
 
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
 local mine = 'sending:' .. ARGV[1]
 local held = redis.call('GET', claim)
-if held == 'sent' then return {'sent'} end
-if held and held ~= mine then
+if held == 'sent' or held == 'sent:unconfirmed' then return {'sent'} end
+local letters, till, holder = string.match(held or '', '^unconfirmed:(%d):(%d+):(.*)$')
+if held and not letters and held ~= mine then
   return {'held', math.max(redis.call('PTTL', claim), 1)}
 end
-
-local known = redis.call('HMGET', record, 'event_id', 'status')
-redis.call('HLEN', counts)
 local clock = redis.call('TIME')
-redis.call('SET', claim, mine, 'PX', ARGV[2])
+local now = clock[1] .. string.format('%06d', clock[2])
+if letters and holder ~= ARGV[1] then
+  if tonumber(till) > tonumber(now) then
+    return {'held', math.ceil((tonumber(till) - tonumber(now)) / 1000)}
+  end
+  if letters == '2' then return {'exhausted'} end
+end
+
+local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error')
+redis.call('HLEN', counts)
+if known[1] == ARGV[3] and known[3] then
+  redis.call('HDEL', record, 'refused')
+  return {'refused', known[3], known[4] or ''}
+end
+local renewed = held == mine or holder == ARGV[1]
+if letters then
+  local ends = math.max(tonumber(now) + ARGV[2] * 1000, renewed and tonumber(till) or 0)
+  redis.call('SET', claim, string.format('unconfirmed:%s:%.0f:%s', letters, ends, ARGV[1]), 'EX', ARGV[5])
+else
+  redis.call('SET', claim, mine, 'PX', ARGV[2])
+end
 if known[1] ~= ARGV[3] then redis.call('DEL', record) end
-local attempts = redis.call('HINCRBY', record, 'attempts', held and 0 or 1)
+local attempts = redis.call('HINCRBY', record, 'attempts', renewed and 0 or 1)
 local status = known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'
-redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4],
-  'sending_at', clock[1] .. string.format('%06d', clock[2]))
+redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4], 'sending_at', now)
 redis.call('EXPIRE', record, ARGV[5])
 if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
 redis.call('HINCRBY', counts, status, 1)
-return {'claimed', attempts}
+return {'claimed', attempts, tonumber(letters or 0)}

@@ -2,33 +2,58 @@
 -- back what is not theirs any more comes too late to say anything. Nobody ends another's claim, and a record that
 -- is about another event by now is left alone. What has failed stays failed until it is sent: a claim and its end
 -- may both arrive after the message was dead-lettered, and nobody would ever conclude it.
+-- A claim that is given back remembers an earlier letter whose answer is unknown: only one more may ever go.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
--- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the claim is given back), or untried (the same,
---       and the attempt does not count)  4 error  5 retention, seconds
+-- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the letter was refused and the claim is given back),
+--       untried (no letter went, and the attempt does not count), or sent:unconfirmed (two letters, no answer)
+--       4 error  5 retention, seconds  6 'later' or 'for good' where the refusal came late, else empty
 -- Returns 1 if it was recorded, 0 if others know better.
 
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
 local status = ARGV[3]
 local held = redis.call('GET', claim)
-local ours = held == 'sending:' .. ARGV[1]
+local letters, holder = string.match(held or '', '^unconfirmed:(%d):%d+:(.*)$')
+local ours = held == 'sending:' .. ARGV[1] or (holder == ARGV[1] and holder ~= '')
 if held == 'sent' then return 0 end
-if not ours and status ~= 'sent' and status ~= 'failed' then return 0 end
+if held == 'sent:unconfirmed' and status ~= 'sent' then return 0 end
+if status == 'sent:unconfirmed' then
+  if letters ~= '2' then return 0 end
+elseif not ours and status ~= 'sent' and status ~= 'failed' then
+  return 0
+end
 
 local known = redis.call('HMGET', record, 'event_id', 'status')
 redis.call('HLEN', counts)
 local clock = redis.call('TIME')
 local now = clock[1] .. string.format('%06d', clock[2])
+local left = 0
+if letters then left = status == 'untried' and 1 or tonumber(letters) - 1 end
 if status == 'untried' then
   if known[1] == ARGV[2] then redis.call('HINCRBY', record, 'attempts', -1) end
   status = 'sending'
 end
-if status == 'sent' or ours then redis.call('DEL', claim) end  -- first: a full store lets nothing else be first
-if status == 'sent' then redis.call('SET', claim, 'sent', 'EX', ARGV[5]) end
+local is_sent = status == 'sent' or status == 'sent:unconfirmed'
+if is_sent or ours then redis.call('DEL', claim) end  -- first: a full store lets nothing else be first
+if is_sent then
+  redis.call('SET', claim, status, 'EX', ARGV[5])
+elseif ours and left > 0 then
+  redis.call('SET', claim, 'unconfirmed:1:0:', 'EX', ARGV[5])
+end
 if known[1] and known[1] ~= ARGV[2] then return 1 end
+if ours and not is_sent then
+  if left > 0 then
+    redis.call('HSET', record, 'unconfirmed', left)
+  else
+    redis.call('HDEL', record, 'unconfirmed', 'unconfirmed_at', 'message_id')
+  end
+end
+if ARGV[6] ~= '' then redis.call('HSET', record, 'refused', ARGV[6], 'last_error', ARGV[4]) end
 if status == 'sending' and known[2] == 'failed' then return 1 end
+if status == 'sent' then redis.call('HDEL', record, 'unconfirmed', 'unconfirmed_at', 'refused') end
+status = is_sent and 'sent' or status
 redis.call('HSET', record, 'event_id', ARGV[2], 'status', status)
-if status == 'sent' then
+if is_sent then
   redis.call('HDEL', record, 'last_error')
   redis.call('HSET', record, 'sent_at', now)
 else

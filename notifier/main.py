@@ -1,62 +1,55 @@
 """Builds the notifier from its adapters."""
 
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from notifier.handlers import NotificationHandler
 from notifier.ports import Sender
 from notifier.senders.addressed import AddressedSender
 from notifier.senders.log import LogSender
-from notifier.senders.mail import Letters
+from notifier.senders.mail import LetterWriter
 from notifier.senders.smtp import SmtpSender
 from notifier.senders.smtp_connections import MailServer, SmtpConnections
 from notifier.settings import NotifierSettings
 from notifier.store import RedisNotificationStore
-from shared.health import Check
+from notifier.unconfirmed import UnconfirmedLetters
 from shared.mailboxes import named_mailbox
 from shared.messages import OrderCreated, OrderRejected
 from shared.pipeline import NOTIFIER
 from shared.service.worker import UseCases, Worker, consumer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """The way to the customers, and what runs and is checked because of it."""
-
-    sender: Sender
-    jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
-    checks: Mapping[str, Check] = field(default_factory=dict)
-
-
 def use_cases(worker: Worker[NotifierSettings]) -> UseCases:
     """Notifies each customer of each event."""
-    own = worker.own
-    way = _mail(own) if own.sender == "smtp" else _Way(sender=LogSender())
+    own, random_ = worker.own, random.Random()
+    connections = _connections(own) if own.sender == "smtp" else None
     store = RedisNotificationStore(
         worker.redis,
         timeout_seconds=own.store_timeout_seconds,
         lease_seconds=own.lease_seconds,
+        confirm_seconds=own.confirm_timeout_seconds,
         retention_seconds=worker.common.order_retention_seconds,
     )
+    unconfirmed = UnconfirmedLetters(store, limit=own.unconfirmed_at_once, random_=random_)
     handler = NotificationHandler(
         store=store,
-        sender=way.sender,
-        send_timeout_seconds=own.send_timeout_seconds,
-        random_=random.Random(),
+        sender=LogSender() if connections is None else _mail_sender(own, connections),
+        unconfirmed=unconfirmed,
+        lease_seconds=own.lease_seconds,
+        answer_seconds=own.send_timeout_seconds,
+        random_=random_,
         sends_at_once=own.sends_at_once,
     )
     return UseCases(
         handlers={OrderCreated: handler, OrderRejected: handler},
         failures=store,
-        jobs=way.jobs,
-        checks=way.checks,
+        jobs=() if connections is None else (connections.run, unconfirmed.run),
+        checks={} if connections is None else {"smtp": connections.unready_reason},
     )
 
 
-def _mail(own: NotifierSettings) -> _Way:
+def _connections(own: NotifierSettings) -> SmtpConnections:
     server = MailServer(
         host=own.smtp_host,
         port=own.smtp_port,
@@ -64,16 +57,15 @@ def _mail(own: NotifierSettings) -> _Way:
         ca_file=own.smtp_ca_file,
         username=own.smtp_username,
         password=own.smtp_password.get_secret_value(),
-        connect_timeout_seconds=own.smtp_connect_timeout_seconds,
+        step_seconds=own.send_timeout_seconds,
     )
-    mail_from = named_mailbox(own.mail_from)
-    connections = SmtpConnections(server, sender=mail_from, kept=own.sends_at_once)
-    letters = Letters(mail_from, lambda: datetime.now(UTC))
-    return _Way(
-        sender=AddressedSender(SmtpSender(connections, letters), otherwise=LogSender()),
-        jobs=(connections.run,),
-        checks={"smtp": connections.unready_reason},
-    )
+    return SmtpConnections(server, sender=named_mailbox(own.mail_from), kept=own.sends_at_once)
+
+
+def _mail_sender(own: NotifierSettings, connections: SmtpConnections) -> Sender:
+    writer = LetterWriter(named_mailbox(own.mail_from), lambda: datetime.now(UTC))
+    mail = SmtpSender(connections, writer, confirm_seconds=own.confirm_timeout_seconds)
+    return AddressedSender(mail, otherwise=LogSender())
 
 
 PROGRAM: Final = consumer(NOTIFIER, NotifierSettings, use_cases)

@@ -1,19 +1,25 @@
 """What the notifier's handlers need of the store and of the way to the customer."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from notifier.domain import Notification
+from shared.errors import PipelineError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The notification is ours to send until the lease ends."""
+    """The notification may be sent under this claim until the lease ends.
+
+    ``until`` is on the monotonic clock, in seconds, never later than the store thinks. ``unconfirmed`` counts
+    the letters sent before whose answer is unknown: after one of them, this is the last.
+    """
 
     attempts: int
     until: float
-    """When the lease ends, on the monotonic clock, in seconds; never later than the store thinks."""
+    unconfirmed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +28,21 @@ class AlreadySent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedLate:
+    """The letter was refused after its event had been parked. This is said once, then it can be claimed."""
+
+    error: str
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """Two letters went out and neither was confirmed in time; a third must not go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldByAnother:
-    """Somebody else is sending it, or died while sending; their lease ends after ``seconds``."""
+    """Another claim is in force for ``seconds``: its sender works or has died, or an answer is awaited."""
 
     seconds: float
 
@@ -35,7 +54,7 @@ class Unreadable:
     error: str
 
 
-Claim = Claimed | AlreadySent | HeldByAnother | Unreadable
+Claim = Claimed | AlreadySent | RefusedLate | Exhausted | HeldByAnother | Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +75,44 @@ class NotificationStore(Protocol):
         The same owner may claim again, which renews the lease and counts as the same attempt.
         """
 
+    async def begin_last(self, attempt: Attempt) -> bool:
+        """Notes that the second and last letter goes now; False if the claim is another's by then."""
+
+    async def mark_unconfirmed(self, attempt: Attempt, letters: int, message_id: str) -> None:
+        """The receiving side has this letter and has not answered; ``letters`` such have gone by now.
+
+        Others wait for the answer until it cannot come any more.
+        """
+
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
         """These went out."""
 
+    async def settle_unconfirmed(self, attempt: Attempt) -> None:
+        """No answer came to the last letter either: it counts as sent, unconfirmed."""
+
     async def release(self, attempt: Attempt, error: str) -> None:
-        """This one did not go out and may be tried again at once."""
+        """The letter was refused and may be tried again at once."""
+
+    async def refuse_late(self, attempt: Attempt, error: str, *, is_final: bool) -> None:
+        """As ``release``, after the event was parked: the next one who claims it is told."""
 
     async def give_back(self, attempts: Sequence[Attempt], error: str) -> None:
-        """The way to the customer was shut: these may be tried again, and this does not count as a try."""
+        """No letter went, as the way to the customer was shut: this does not count as a try."""
+
+
+class OutcomeUnknown(PipelineError):
+    """Raised where the receiving side had the whole letter and will not say any more what became of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """A whole letter is with the receiving side.
+
+    ``answer`` ends as ``send`` would have, or raises OutcomeUnknown.
+    """
+
+    message_id: str
+    answer: asyncio.Future[None]
 
 
 class Sender(Protocol):
@@ -72,9 +121,9 @@ class Sender(Protocol):
     def channel_for(self, notification: Notification) -> str:
         """The name of the way that the notification will take, as it is recorded: ``log``, ``smtp``."""
 
-    async def send(self, notification: Notification) -> None:
-        """Returns once the next hop has taken responsibility for the notification.
+    async def send(self, notification: Notification) -> HandedOver | None:
+        """Returns None once the next hop has taken responsibility, or HandedOver if it has yet to say so.
 
         Raises RetryableError when trying later may help, PermanentError when it cannot, and
-        SenderUnavailable when no notification could go this way now.
+        SenderUnavailable when no notification could go this way now. Each of its steps has a deadline.
         """

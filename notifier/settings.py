@@ -11,12 +11,18 @@ from shared.settings import Count, Port, Seconds, is_loopback, settings_config
 
 
 class NotifierSettings(WorkerSettings):
-    """How much the notifier takes at a time, its deadlines, and its way to the customers."""
+    """How much the notifier takes at a time, its deadlines, and its way to the customers.
+
+    ``send_timeout_seconds`` bounds every answer of the mail server but the one to a whole letter: after that
+    long the letter counts as unconfirmed, and the answer may come for ``confirm_timeout_seconds``.
+    """
 
     model_config = settings_config(f"{NOTIFIER.settings}_")
 
     ops_port: Port = NOTIFIER.operations_port
     send_timeout_seconds: Seconds = 10.0
+    confirm_timeout_seconds: Seconds = 300.0
+    unconfirmed_at_once: Count = 20
     lease_seconds: Seconds = 15.0
     sends_at_once: Count = 1
 
@@ -28,7 +34,6 @@ class NotifierSettings(WorkerSettings):
     smtp_ca_file: FilePath | None = None
     smtp_username: str = ""
     smtp_password: SecretStr = SecretStr("")
-    smtp_connect_timeout_seconds: Seconds = 5.0
 
     @field_validator("mail_from")
     @classmethod
@@ -38,19 +43,22 @@ class NotifierSettings(WorkerSettings):
         return text
 
     @model_validator(mode="after")
-    def _lease_outlives_sending(self) -> "NotifierSettings":
-        if self.lease_seconds <= self.send_timeout_seconds:
-            raise ValueError("NOTIFIER_LEASE_SECONDS must be longer than NOTIFIER_SEND_TIMEOUT_SECONDS")
+    def _waits_fit_together(self) -> "NotifierSettings":
+        if self.lease_seconds < 6 * self.store_timeout_seconds:
+            raise ValueError(
+                "NOTIFIER_LEASE_SECONDS must be at least six times NOTIFIER_STORE_TIMEOUT_SECONDS: "
+                "it is renewed every third of it"
+            )
+        if self.confirm_timeout_seconds <= self.send_timeout_seconds:
+            raise ValueError(
+                "NOTIFIER_CONFIRM_TIMEOUT_SECONDS must be longer than NOTIFIER_SEND_TIMEOUT_SECONDS"
+            )
         return self
 
     @model_validator(mode="after")
     def _mail_can_be_sent(self) -> "NotifierSettings":
         if self.sender == "smtp" and not self.mail_from:
             raise ValueError("NOTIFIER_MAIL_FROM must name the sending address when NOTIFIER_SENDER is smtp")
-        if self.smtp_connect_timeout_seconds >= self.send_timeout_seconds:
-            raise ValueError(
-                "NOTIFIER_SMTP_CONNECT_TIMEOUT_SECONDS must be shorter than NOTIFIER_SEND_TIMEOUT_SECONDS"
-            )
         return self
 
     @model_validator(mode="after")

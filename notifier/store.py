@@ -7,7 +7,16 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, Unreadable
+from notifier.ports import (
+    AlreadySent,
+    Attempt,
+    Claim,
+    Claimed,
+    Exhausted,
+    HeldByAnother,
+    RefusedLate,
+    Unreadable,
+)
 from shared import keyspace
 from shared.errors import PermanentError
 from shared.keyspace import NotificationStatus
@@ -18,10 +27,16 @@ from shared.redis.scripts import Script, ScriptCall
 
 UNTRIED: Final = "untried"
 """What the script calls the end of an attempt that does not count as one."""
+FOR_GOOD: Final = "for good"
+SENT_UNCONFIRMED: Final = "sent:unconfirmed"
+"""What the claim of an event says once two letters went about it and no answer came."""
 
 
 class RedisNotificationStore:
-    """See the port; also the FailureListener of the notifier's router."""
+    """Also the FailureListener of the notifier's router.
+
+    ``confirm_seconds`` is how long the answer to a letter may take, from when it is marked as unconfirmed.
+    """
 
     def __init__(
         self,
@@ -29,17 +44,19 @@ class RedisNotificationStore:
         *,
         timeout_seconds: float,
         lease_seconds: float,
+        confirm_seconds: float,
         retention_seconds: float,
     ) -> None:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
         self._lease_seconds = lease_seconds
+        self._confirm_seconds = confirm_seconds
         self._retention_seconds = math.ceil(retention_seconds)
         self._claim = Script.load("notifier", "claim")
         self._conclude = Script.load("notifier", "conclude")
+        self._unconfirmed = Script.load("notifier", "unconfirmed")
 
     async def claim(self, attempts: Sequence[Attempt]) -> Sequence[Claim]:
-        """See the port."""
         calls = [
             ScriptCall(
                 _keys(attempt.notification.id, attempt.notification.order_id),
@@ -58,40 +75,74 @@ class RedisNotificationStore:
             answers = await self._claim.run_many(self._redis, calls)
         return [_claim(answer, until) for answer in answers]
 
+    async def begin_last(self, attempt: Attempt) -> bool:
+        return await self._note_unconfirmed(attempt, 2, self._lease_seconds, "")
+
+    async def mark_unconfirmed(self, attempt: Attempt, letters: int, message_id: str) -> None:
+        await self._note_unconfirmed(attempt, letters, self._confirm_seconds, message_id)
+
+    async def settle_unconfirmed(self, attempt: Attempt) -> None:
+        await self._run([self._ending(attempt, SENT_UNCONFIRMED)])
+
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
-        """See the port."""
         await self._run([self._ending(attempt, NotificationStatus.SENT) for attempt in attempts])
 
     async def release(self, attempt: Attempt, error: str) -> None:
-        """See the port."""
         await self._run([self._ending(attempt, NotificationStatus.SENDING, error)])
 
+    async def refuse_late(self, attempt: Attempt, error: str, *, is_final: bool) -> None:
+        refused = FOR_GOOD if is_final else "later"
+        await self._run([self._ending(attempt, NotificationStatus.SENDING, error, refused)])
+
     async def give_back(self, attempts: Sequence[Attempt], error: str) -> None:
-        """See the port."""
         await self._run([self._ending(attempt, UNTRIED, error) for attempt in attempts])
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
-        """See FailureListener: a notification that waits for its next attempt still counts as sending."""
+        """A notification that waits for its next attempt still counts as sending."""
 
     async def buried(self, event: Event[Any], fate: Bury) -> None:
-        """See FailureListener."""
+        """It counts as failed, and may still be redriven."""
         status = NotificationStatus.FAILED.value
         await self._run([self._concluding(event.id, event.subject, "", status, fate.history.last_error)])
 
-    def _ending(self, attempt: Attempt, status: str, error: str = "") -> ScriptCall:
+    async def _note_unconfirmed(
+        self, attempt: Attempt, letters: int, wait_seconds: float, message_id: str
+    ) -> bool:
         notification = attempt.notification
-        return self._concluding(notification.id, notification.order_id, attempt.owner, status, error)
+        call = ScriptCall(
+            _keys(notification.id, notification.order_id)[:2],
+            [
+                attempt.owner,
+                notification.id,
+                letters,
+                round(wait_seconds * 1000),
+                message_id,
+                self._retention_seconds,
+            ],
+        )
+        (noted,) = await self._answers(self._unconfirmed, [call])
+        return bool(noted)
 
-    def _concluding(self, event_id: str, order_id: str, owner: str, status: str, error: str) -> ScriptCall:
-        arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds]
+    def _ending(self, attempt: Attempt, status: str, error: str = "", refused: str = "") -> ScriptCall:
+        notification = attempt.notification
+        return self._concluding(notification.id, notification.order_id, attempt.owner, status, error, refused)
+
+    def _concluding(
+        self, event_id: str, order_id: str, owner: str, status: str, error: str, refused: str = ""
+    ) -> ScriptCall:
+        arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds, refused]
         return ScriptCall(_keys(event_id, order_id), arguments)
 
     async def _run(self, calls: Sequence[ScriptCall]) -> None:
+        await self._answers(self._conclude, calls)
+
+    async def _answers(self, script: Script, calls: Sequence[ScriptCall]) -> list[Any]:
         async with store_deadline(self._timeout_seconds):
-            answers = await self._conclude.run_many(self._redis, calls)
+            answers = await script.run_many(self._redis, calls)
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise PermanentError(f"the notification's record is broken: {answer}") from answer
+        return answers
 
 
 def _keys(event_id: str, order_id: str) -> list[str]:
@@ -104,8 +155,12 @@ def _keys(event_id: str, order_id: str) -> list[str]:
 
 def _claim(answer: Any, until: float) -> Claim:
     match answer:
-        case ["claimed", attempts]:
-            return Claimed(attempts=int(attempts), until=until)
+        case ["claimed", attempts, unconfirmed]:
+            return Claimed(attempts=int(attempts), until=until, unconfirmed=int(unconfirmed))
+        case ["refused", how, error]:
+            return RefusedLate(error=str(error), is_final=how == FOR_GOOD)
+        case ["exhausted"]:
+            return Exhausted()
         case ["held", milliseconds]:
             return HeldByAnother(seconds=int(milliseconds) / 1000)
         case ["sent"]:

@@ -16,7 +16,7 @@ from shared.orders.model import OrderStatus
 
 TERMINAL: Final = frozenset({OrderStatus.CREATED, OrderStatus.REJECTED})
 FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
-REMARKS: Final = ("dead", "undelivered", "changed_by_hand")
+REMARKS: Final = ("dead", "undelivered", "unconfirmed", "changed_by_hand")
 MOST_NUMBERS_NAMED: Final = 1_000
 """How many missing decisions are named one by one; past that only their number says anything."""
 
@@ -26,7 +26,8 @@ class OrderState:
     """One order as the store has it; ``sequence`` is its place among all decisions.
 
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
-    was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up.
+    was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up,
+    ``unconfirmed`` that a letter went out and its receiver has not said what became of it.
     """
 
     order: Order
@@ -35,6 +36,7 @@ class OrderState:
     listed: OrderStatus | None = None
     told: Mapping[OrderStatus, int] | None = None
     undeliverable: bool = False
+    unconfirmed: bool = False
     detail: str = ""
 
 
@@ -100,8 +102,8 @@ class Evidence:
 class Verdict:
     """The offending orders and SKUs by kind of fault, and ``why`` for each of them.
 
-    Dead letters of orders (``dead``) and of notifications (``undelivered``) and stock that was changed by
-    hand are remarked on and are no fault.
+    Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
+    answered (``unconfirmed``) and stock that was changed by hand are remarked on and are no fault.
     """
 
     orders: int = 0
@@ -116,6 +118,7 @@ class Verdict:
     unannounced: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
+    unconfirmed: list[str] = field(default_factory=list)
     changed_by_hand: list[str] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
 
@@ -253,10 +256,12 @@ class Oracle:
         if state.status not in TERMINAL:
             return
         verdict.told += bool(told.get(state.status))
+        if state.unconfirmed:
+            verdict.blame("unconfirmed", order_id, "a letter went out, and its receiver has not answered")
         if not told.get(state.status):
             if state.undeliverable:
                 verdict.blame("undelivered", order_id, state.detail or "its notification is a dead letter")
-            else:
+            elif not state.unconfirmed:
                 verdict.blame("unannounced", order_id, f"is {state.status}, its customer was not told")
 
     def _judge_events(self, state: OrderState) -> None:

@@ -22,6 +22,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
     asked = {
         "inventory_level": (question.sku, answer.inventory_level),
         "notification_status": (question.order_id, answer.notification_status),
+        "notification_unconfirmed": (question.order_id, answer.is_unconfirmed),
         "order_status": (question.order_id, answer.order and answer.order.status),
     }
     return {

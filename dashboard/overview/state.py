@@ -163,3 +163,8 @@ class Answer:
     def notification_status(self) -> str | None:
         """Where the latest notification stands."""
         return self.notification.get("status")
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a letter about it went out and its receiver has not said what became of it."""
+        return "unconfirmed" in self.notification

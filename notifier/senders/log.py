@@ -10,11 +10,9 @@ class LogSender:
     """Writes each notification to the log."""
 
     def channel_for(self, notification: Notification) -> str:
-        """See the port."""
         return "log"
 
     async def send(self, notification: Notification) -> None:
-        """See the port."""
         log.info(
             "notification",
             order_id=notification.order_id,

@@ -17,7 +17,7 @@ from shared.mailboxes import Mailbox
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-class Letters:
+class LetterWriter:
     """Writes letters from one address. ``clock`` gives the time, with its zone."""
 
     def __init__(self, sender: Mailbox, clock: Callable[[], datetime]) -> None:

@@ -1,11 +1,12 @@
 """Connections to one mail server: opened when needed, used again for a while, and the proof of an outage.
 
-Until the server has taken our MAIL command nothing is known to it of any recipient, so whatever goes wrong by
-then would go wrong for everybody: SenderUnavailable. What happens later is judged by the sender.
+Until the server has taken the MAIL command nothing is known to it of any recipient, so what goes wrong by
+then would go wrong for every one: SenderUnavailable. What happens later is judged by the sender.
 """
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from collections import deque
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from aiosmtplib import SMTP, SMTPException
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.typing import SMTPStatus
 
 from shared.errors import PermanentError, SenderUnavailable
 from shared.logs import get_logger
@@ -23,6 +25,7 @@ from shared.mailboxes import Mailbox
 IDLE_SECONDS: Final = 20.0
 """An unused connection is closed after this long, before servers or firewalls between do so unasked."""
 GOODBYE_SECONDS: Final = 1.0
+_LEADING_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 
 Tls = Literal["starttls", "if_offered", "implicit", "off"]
 
@@ -31,7 +34,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailServer:
-    """Where mail is handed in. ``ca_file`` names the authorities to trust instead of the system's."""
+    """Where mail is handed in. ``ca_file`` names the authorities to trust instead of the system's.
+
+    ``step_seconds`` is how long it may take over each answer but the one to a whole letter.
+    """
 
     host: str
     port: int
@@ -39,7 +45,7 @@ class MailServer:
     ca_file: Path | None = None
     username: str = ""
     password: str = field(default="", repr=False)
-    connect_timeout_seconds: float = 5.0
+    step_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +83,16 @@ class SmtpConnections:
             self._idle.clear()
 
     async def begin(self, *, utf8: bool = False) -> SMTP:
-        """A connection on which the server has taken our MAIL command, to be kept or closed afterwards.
+        """A connection on which the server has taken the MAIL command, to be kept or closed afterwards.
 
         Raises SenderUnavailable, and PermanentError if the recipient needs SMTPUTF8 and the server lacks it.
         """
-        seconds = self._server.connect_timeout_seconds
         try:
-            async with asyncio.timeout(seconds):
-                connection = await self._begun_again(utf8) or await self._begun_anew(utf8)
+            connection = await self._begun_again(utf8) or await self._begun_anew(utf8)
         except TimeoutError as error:
             while self._idle:
                 self._idle.pop().connection.close()
-            raise self.away(f"no answer within {seconds:g} s") from error
+            raise self.away(f"no answer within {self._server.step_seconds:g} s") from error
         except (SMTPException, OSError) as error:
             raise self.away(said(error)) from error
         self._outage = None
@@ -131,6 +135,8 @@ class SmtpConnections:
                 continue
             try:
                 return await self._begun(connection, utf8)
+            except TimeoutError:
+                raise
             except (SMTPException, OSError) as error:
                 log.debug("mail connection went stale", reason=said(error))
         return None
@@ -146,7 +152,7 @@ class SmtpConnections:
             use_tls=server.tls == "implicit",
             start_tls={"starttls": True, "if_offered": None}.get(server.tls, False),
             tls_context=self._tls_context,
-            timeout=None,
+            timeout=server.step_seconds,
         )
         await connection.connect()
         return await self._begun(connection, utf8)
@@ -180,6 +186,28 @@ async def _goodbye(connection: SMTP) -> None:
     connection.close()
 
 
+async def begin_data(connection: SMTP) -> None:
+    """Asks to send a letter. Raises SMTPResponseException where the server does not go along."""
+    response = await connection.execute_command(b"DATA")
+    if response.code != SMTPStatus.start_input:
+        raise SMTPResponseException(response.code, response.message)
+
+
+async def finish_data(connection: SMTP, content: bytes, *, timeout_seconds: float) -> None:
+    """Sends the letter, whose lines end with CRLF, with its final dot, and waits for the answer.
+
+    The library's own ``data`` does not tell what failed before the dot from what failed after it. Where the
+    connection was lost before anything was sent the letter counts as unknown too.
+    """
+    protocol = connection.protocol
+    if protocol is None:
+        raise SMTPServerDisconnected("connection lost")
+    protocol.write(_LEADING_DOT.sub(b"..", content) + b".\r\n")
+    response = await protocol.read_response(timeout=timeout_seconds)
+    if response.code != SMTPStatus.completed:
+        raise SMTPResponseException(response.code, response.message)
+
+
 def said(error: Exception) -> str:
     """An error of the mail library in one line, the server's answer with its code included."""
     text = " ".join(str(part) for part in error.args) or type(error).__name__
@@ -191,7 +219,7 @@ def _tls_context(server: MailServer) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=server.ca_file)
     if server.tls == "if_offered":
-        # Whoever could show a false certificate could as well hide the offer: checking would protect nobody.
+        # An attacker who could show a false certificate could as well hide the offer: checking adds nothing.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -24,6 +24,10 @@ OUTCOMES: Final = {
     OrderStatus.CREATED: type_name(OrderCreated),
     OrderStatus.REJECTED: type_name(OrderRejected),
 }
+UNCONFIRMED: Final = "unconfirmed"
+"""Stands in the claim of an event about which a letter went out that was not answered."""
+Claims = Mapping[OrderStatus, str]
+"""What the notifier noted about the event of each outcome."""
 _FIELDS: Final = (
     "order",
     "status",
@@ -57,8 +61,8 @@ class OrderReader:
         cutoff = await self._now() - self._retention
         claims, records = await self._claims_and_records(order_ids)
         found = [
-            _sighting(order_id, fields, told, listed, cutoff)
-            for order_id, fields, told in zip(order_ids, records, claims, strict=True)
+            _sighting(order_id, fields, claimed, listed, cutoff)
+            for order_id, fields, claimed in zip(order_ids, records, claims, strict=True)
         ]
         found = await self._with_undeliverable(found)
         return found if listed is None else await self._still_listed(found, listed)
@@ -91,7 +95,7 @@ class OrderReader:
             seconds, microseconds = await self._redis.time()
         return int(seconds) * 1_000_000 + int(microseconds)
 
-    async def _claims_and_records(self, order_ids: Sequence[str]) -> tuple[list[set[OrderStatus]], list[Any]]:
+    async def _claims_and_records(self, order_ids: Sequence[str]) -> tuple[list[Claims], list[Any]]:
         keys = [
             keyspace.notification_claim(f"{order_id}:{event}")
             for order_id in order_ids
@@ -108,9 +112,7 @@ class OrderReader:
         if isinstance(values, ResponseError):
             raise values
         marks = iter(values)
-        claims = [
-            {outcome for outcome in OUTCOMES if next(marks) == NotificationStatus.SENT} for _ in order_ids
-        ]
+        claims: list[Claims] = [{outcome: str(next(marks) or "") for outcome in OUTCOMES} for _ in order_ids]
         return claims, records
 
     async def _with_undeliverable(self, found: Sequence[Sighting]) -> list[Sighting]:
@@ -155,7 +157,7 @@ def is_untold(state: OrderState) -> bool:
 
 
 def _sighting(
-    order_id: str, fields: Any, told: set[OrderStatus], listed: OrderStatus | None, cutoff: int
+    order_id: str, fields: Any, claims: Claims, listed: OrderStatus | None, cutoff: int
 ) -> Sighting:
     if isinstance(fields, Exception):
         return Unreadable(order_id=order_id, fault=str(fields), listed=listed)
@@ -170,12 +172,16 @@ def _sighting(
             return Unreadable(order_id=order_id, fault=f"it is about {order.id}", listed=listed)
         decided_at = int(record.get("decided_at") or 0)
         forgotten = 0 < decided_at <= cutoff  # its claim may have expired already
+        told = {
+            outcome: int(mark.startswith(NotificationStatus.SENT.value)) for outcome, mark in claims.items()
+        }
         return OrderState(
             order=order,
             status=OrderStatus(record["status"]),
             sequence=int(record["sequence"]) if record.get("sequence") else None,
             listed=listed,
-            told=None if forgotten else {outcome: int(outcome in told) for outcome in OUTCOMES},
+            told=None if forgotten else told,
+            unconfirmed=not forgotten and any(UNCONFIRMED in mark for mark in claims.values()),
             detail=_detail(record),
         )
     except (DecodeError, KeyError, ValueError) as error:

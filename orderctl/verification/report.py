@@ -20,6 +20,7 @@ _TITLES: Final = {
     "unannounced": ("unannounced", "decided, and the customer was not told"),
     "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
+    "unconfirmed": ("unconfirmed letters", "went out, and their receiver has not said what became of them"),
     "changed_by_hand": ("stock by hand", "available + reserved differs from what was supplied"),
 }
 

@@ -206,7 +206,9 @@ def _take(count: _Count, sighting: Sighting) -> None:
 def _is_settled(sighting: Sighting) -> bool:
     """Whether time will not change what is to be said of it. A missing record may be recreated yet."""
     if isinstance(sighting, OrderState):
-        return sighting.status in TERMINAL and (not is_untold(sighting) or sighting.undeliverable)
+        return sighting.status in TERMINAL and (
+            not is_untold(sighting) or sighting.undeliverable or sighting.unconfirmed
+        )
     return not isinstance(sighting, Absent)
 
 

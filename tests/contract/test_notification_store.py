@@ -2,11 +2,21 @@
 
 import time
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from notifier.domain import notification_of
-from notifier.ports import AlreadySent, Attempt, Claim, Claimed, HeldByAnother, Unreadable
+from notifier.ports import (
+    AlreadySent,
+    Attempt,
+    Claim,
+    Claimed,
+    Exhausted,
+    HeldByAnother,
+    RefusedLate,
+    Unreadable,
+)
 from notifier.store import RedisNotificationStore
 from shared import keyspace
 from shared.errors import PermanentError, StoreUnavailable
@@ -14,6 +24,7 @@ from shared.messages import Event, EventData
 from shared.messaging.retry import Bury, History, Wait
 from shared.redis.client import Redis
 from tests.harness.examples import AT, an_order, created, rejected
+from tests.harness.notifying import CONFIRM_SECONDS, notification_store
 
 LEASE = 15.0
 RETENTION = 600.0
@@ -22,9 +33,7 @@ RETENTION = 600.0
 @pytest.fixture
 def store(redis: Redis) -> RedisNotificationStore:
     """A store with a lease of fifteen seconds."""
-    return RedisNotificationStore(
-        redis, timeout_seconds=5.0, lease_seconds=LEASE, retention_seconds=RETENTION
-    )
+    return notification_store(redis, lease_seconds=LEASE, retention_seconds=RETENTION)
 
 
 def attempt(owner: str = "one", event: Event[Any] | None = None) -> Attempt:
@@ -267,6 +276,113 @@ async def test_waiting_for_a_retry_changes_nothing(redis: Any, store: RedisNotif
     history = History(attempts=1, reason="send_failed")
     await store.waits(event_a(), Wait(tier_seconds=5, expiration_seconds=4.0, history=history))
     assert await record_of(redis) == before
+
+
+# --- unconfirmed --------------------------------------------------------------------------------------------
+
+
+async def unanswered(store: RedisNotificationStore, owner: str, letters: int) -> None:
+    """A letter of this owner goes out and is not answered."""
+    await store.claim([attempt(owner)])
+    if letters > 1:
+        assert await store.begin_last(attempt(owner))
+    await store.mark_unconfirmed(attempt(owner), letters, "<a@shop>")
+
+
+async def time_passes(redis: Any) -> None:
+    """No answer can come any more."""
+    key = keyspace.notification_claim(event_a().id)
+    _, letters, _, owner = (await redis.get(key)).split(":")
+    await redis.set(key, f"unconfirmed:{letters}:1:{owner}", ex=600)
+
+
+async def test_an_unconfirmed_letter_is_waited_for(redis: Any, store: RedisNotificationStore) -> None:
+    """The record says when and which, and outlives the lease; others come back later."""
+    await unanswered(store, "one", 1)
+    record = await record_of(redis)
+    assert (record["status"], record["unconfirmed"], record["message_id"]) == ("sending", "1", "<a@shop>")
+    assert int(record["unconfirmed_at"]) >= int(record["sending_at"])
+    claim = await claim_one(store, attempt("two"))
+    assert isinstance(claim, HeldByAnother)
+    assert LEASE < claim.seconds <= CONFIRM_SECONDS
+    assert await redis.ttl(keyspace.notification_claim(event_a().id)) > CONFIRM_SECONDS
+    await claim_one(store, attempt("one"))  # a renewal that comes late shortens nothing
+    assert isinstance(await claim_one(store, attempt("two")), HeldByAnother)
+
+
+async def test_a_late_answer_settles_what_is_unconfirmed(redis: Any, store: RedisNotificationStore) -> None:
+    """Sent is sent, and nothing is unknown any more."""
+    await unanswered(store, "one", 1)
+    await store.mark_sent([attempt("one")])
+    record = await record_of(redis)
+    assert record["status"] == "sent"
+    assert "unconfirmed" not in record
+    assert await counts(redis) == {"sent": 1}
+
+
+async def test_one_more_letter_may_go_and_no_third(redis: Any, store: RedisNotificationStore) -> None:
+    """Then it counts as sent, unconfirmed; a last answer may yet confirm it."""
+    await unanswered(store, "one", 1)
+    await time_passes(redis)
+    assert await claim_one(store, attempt("two")) == Claimed(attempts=2, until=ANY, unconfirmed=1)
+    assert isinstance(await claim_one(store, attempt("three")), HeldByAnother)
+    await unanswered(store, "two", 2)
+    assert isinstance(await claim_one(store, attempt("three")), HeldByAnother)
+    await time_passes(redis)
+    assert await claim_one(store, attempt("three")) == Exhausted()
+    await store.settle_unconfirmed(attempt("three"))
+    assert await claim_one(store, attempt("four")) == AlreadySent()
+    record = await record_of(redis)
+    assert (record["status"], record["unconfirmed"]) == ("sent", "2")
+    assert await counts(redis) == {"sent": 1}
+    await store.mark_sent([attempt("two")])
+    assert "unconfirmed" not in await record_of(redis)
+
+
+async def test_a_second_letter_that_did_not_go_or_was_refused_may_go_again(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Only letters that are not answered count; a crash while the second goes counts as one."""
+    await unanswered(store, "one", 1)
+    await time_passes(redis)
+    for owner, ending in [("two", store.give_back), ("three", store.give_back), ("four", None)]:
+        claim = await claim_one(store, attempt(owner))
+        assert isinstance(claim, Claimed)
+        assert claim.unconfirmed == 1
+        assert owner == "two" or await store.begin_last(attempt(owner))
+        await (ending([attempt(owner)], "away") if ending else store.release(attempt(owner), "greylisted"))
+    await store.claim([attempt("five")])
+    assert await store.begin_last(attempt("five"))
+    await time_passes(redis)
+    assert await claim_one(store, attempt("six")) == Exhausted()
+
+
+async def test_a_late_refusal_is_told_once_to_who_asks_next(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """The event climbs the ladder, or is dead-lettered, as if it had been refused at once."""
+    for owner, is_final in [("one", False), ("two", True)]:
+        await unanswered(store, owner, 1)
+        await store.refuse_late(attempt(owner), "no", is_final=is_final)
+        assert await claim_one(store, attempt("next")) == RefusedLate(error="no", is_final=is_final)
+        claim = await claim_one(store, attempt("next"))
+        assert isinstance(claim, Claimed)
+        assert claim.unconfirmed == 0
+        await store.give_back([attempt("next")], "")
+
+
+async def test_only_the_holder_of_the_claim_can_call_a_letter_unconfirmed(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """A stalled sender leaves the one alone that took over, and what is over already."""
+    await store.claim([attempt("one")])
+    await store.mark_unconfirmed(attempt("stalled"), 1, "<a@shop>")
+    assert not await store.begin_last(attempt("stalled"))
+    await store.mark_sent([attempt("one")])
+    await store.mark_unconfirmed(attempt("one"), 1, "<a@shop>")
+    await store.settle_unconfirmed(attempt("one"))
+    assert await claim_one(store, attempt("two")) == AlreadySent()
+    assert "unconfirmed" not in await record_of(redis)
 
 
 # --- several events and orders -----------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import trustme
 
-from notifier.ports import Sender
+from notifier.ports import OutcomeUnknown, Sender
 from notifier.senders.addressed import AddressedSender
 from notifier.senders.log import LogSender
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.service.lifecycle import running
-from tests.harness.mailing import CONNECTIONS, MAIL_FROM, Mailing, mailing_to, told
+from tests.harness.mailing import CONNECTIONS, MAIL_FROM, Mailing, handed_in, mailing_to, told
 from tests.harness.smtp_sink import LOOPBACK, Fault, Security, SmtpSink, Stage, smtp_sink
 from tests.harness.waiting import wait_until
 
@@ -38,7 +38,7 @@ async def mailing(sink: SmtpSink) -> AsyncIterator[Mailing]:
 
 async def send_all(mailing: Mailing, *order_ids: str) -> None:
     """Sends them all at once."""
-    await asyncio.gather(*(mailing.sender.send(told(order_id)) for order_id in order_ids))
+    await asyncio.gather(*(handed_in(mailing, told(order_id)) for order_id in order_ids))
 
 
 # --- what arrives -----------------------------------------------------------------------------------------
@@ -55,12 +55,15 @@ async def test_every_sender_names_its_way_and_takes_a_notification(mailing: Mail
     }
     sender, channel = senders[kind]
     assert sender.channel_for(told()) == channel
-    await sender.send(told())
+    handed = await sender.send(told())
+    assert (handed is not None) == (channel == "smtp")
+    if handed is not None:
+        await handed.answer
 
 
 async def test_a_notification_arrives_once_at_its_recipient(sink: SmtpSink, mailing: Mailing) -> None:
     """Envelope and headers name the same two addresses, and the id is the event's."""
-    await mailing.sender.send(told("order1", "ann@example.org"))
+    await handed_in(mailing, told("order1", "ann@example.org"))
     (letter,) = sink.letters
     assert (letter.sender, letter.recipient) == (MAIL_FROM.address, "ann@example.org")
     assert letter.message["From"] == "The Shop <orders@shop.example>"
@@ -71,8 +74,8 @@ async def test_a_notification_arrives_once_at_its_recipient(sink: SmtpSink, mail
 
 async def test_a_repetition_can_be_told_by_its_id(sink: SmtpSink, mailing: Mailing) -> None:
     """Whoever crashed after the sending sends the same Message-ID again."""
-    await mailing.sender.send(told())
-    await mailing.sender.send(told())
+    await handed_in(mailing, told())
+    await handed_in(mailing, told())
     first, second = (letter.message["Message-ID"] for letter in sink.letters)
     assert first == second
 
@@ -88,7 +91,7 @@ async def test_orders_without_an_address_go_another_way(sink: SmtpSink, mailing:
 
 async def test_letters_beyond_ascii_reach_addresses_beyond_ascii(sink: SmtpSink, mailing: Mailing) -> None:
     """SMTPUTF8 where the server has it; the domain travels in its ASCII form."""
-    await mailing.sender.send(told(email="jürgen@exämple.org"))
+    await handed_in(mailing, told(email="jürgen@exämple.org"))
     assert sink.letters[0].recipient == "jürgen@xn--exmple-cua.org"
     assert sink.letters[0].message["To"] == "jürgen@xn--exmple-cua.org"
 
@@ -98,8 +101,8 @@ async def test_a_server_without_smtputf8_refuses_one_recipient_alone() -> None:
     async with smtp_sink(Security(smtputf8=False)) as sink:
         mailing = mailing_to(sink)
         with pytest.raises(PermanentError, match="ASCII"):
-            await mailing.sender.send(told(email="jürgen@example.org"))
-        await mailing.sender.send(told(email="ann@exämple.org"))
+            await handed_in(mailing, told(email="jürgen@example.org"))
+        await handed_in(mailing, told(email="ann@exämple.org"))
         assert [letter.recipient for letter in sink.letters] == ["ann@xn--exmple-cua.org"]
 
 
@@ -109,7 +112,7 @@ async def test_what_is_no_address_is_told_without_asking_the_server(
 ) -> None:
     """Nothing hostile gets as far as a command."""
     with pytest.raises(PermanentError):
-        await mailing.sender.send(told(email=email))
+        await handed_in(mailing, told(email=email))
     assert sink.connections == 0
 
 
@@ -119,7 +122,7 @@ async def test_what_is_no_address_is_told_without_asking_the_server(
 async def test_connections_are_used_again(sink: SmtpSink, mailing: Mailing) -> None:
     """One after the other over one connection; at once over as many as there are letters."""
     for n in range(10):
-        await mailing.sender.send(told(f"order{n}"))
+        await handed_in(mailing, told(f"order{n}"))
     assert sink.connections == 1
     await send_all(mailing, *(f"order{n}" for n in range(10, 18)))
     assert sink.connections == 8
@@ -130,17 +133,17 @@ async def test_connections_are_used_again(sink: SmtpSink, mailing: Mailing) -> N
 
 async def test_a_connection_that_died_while_unused_costs_nothing(sink: SmtpSink, mailing: Mailing) -> None:
     """Servers close idle connections whenever they like."""
-    await mailing.sender.send(told("order1"))
+    await handed_in(mailing, told("order1"))
     sink.drop()
-    await mailing.sender.send(told("order2"))
+    await handed_in(mailing, told("order2"))
     assert (sink.connections, len(sink.letters)) == (2, 2)
 
 
 async def test_a_kept_connection_is_not_believed(sink: SmtpSink, mailing: Mailing) -> None:
     """A server that has had enough of one connection gets another."""
-    await mailing.sender.send(told("order1"))
+    await handed_in(mailing, told("order1"))
     with sink.fault(Fault(at="MAIL", answer="421 4.4.2 too many letters", times=1)):
-        await mailing.sender.send(told("order2"))
+        await handed_in(mailing, told("order2"))
     assert (sink.connections, len(sink.letters)) == (2, 2)
     assert mailing.connections.unready_reason() is None
 
@@ -181,8 +184,8 @@ async def test_what_the_server_says_of_one_recipient_is_that_messages_fate(
     """5xx is final, 4xx is not; the answer is told on, and the others get their letters."""
     with sink.fault(Fault(at=stage, answer=answer, recipient="bob@example.org")):
         with pytest.raises(kind, match=answer):
-            await mailing.sender.send(told(email="bob@example.org"))
-        await mailing.sender.send(told("order2"))
+            await handed_in(mailing, told(email="bob@example.org"))
+        await handed_in(mailing, told("order2"))
     assert mailing.connections.unready_reason() is None
     assert sink.told == {"order2:order.created.v1": 1}
 
@@ -192,44 +195,74 @@ async def test_a_refusal_leaves_the_connection_good(sink: SmtpSink, mailing: Mai
     with sink.fault(Fault(at="RCPT", answer="550 5.1.1 no such user", recipient="bob@example.org")):
         for _ in range(3):
             with pytest.raises(PermanentError):
-                await mailing.sender.send(told(email="bob@example.org"))
-            await mailing.sender.send(told())
+                await handed_in(mailing, told(email="bob@example.org"))
+            await handed_in(mailing, told())
     assert sink.connections == 1
 
 
-@pytest.mark.parametrize("stage", ["RCPT", "DATA"])
-async def test_hanging_up_on_one_message_is_no_outage(sink: SmtpSink, mailing: Mailing, stage: Stage) -> None:
+async def test_hanging_up_on_one_recipient_is_no_outage(sink: SmtpSink, mailing: Mailing) -> None:
     """The server takes the next transaction, so it was about the message."""
-    with sink.fault(Fault(at=stage, hang_up=True, recipient="bob@example.org")):
+    with sink.fault(Fault(at="RCPT", hang_up=True, recipient="bob@example.org")):
         with pytest.raises(RetryableError, match="hung up"):
-            await mailing.sender.send(told(email="bob@example.org"))
-        await mailing.sender.send(told("order2"))
+            await handed_in(mailing, told(email="bob@example.org"))
+        await handed_in(mailing, told("order2"))
     assert mailing.connections.unready_reason() is None
 
 
-async def test_a_lost_answer_leads_to_a_second_letter_with_the_same_id(
-    sink: SmtpSink, mailing: Mailing
+@pytest.mark.parametrize("kept", [True, False], ids=["taken", "not taken"])
+async def test_hanging_up_on_a_whole_letter_says_nothing_of_it(
+    sink: SmtpSink, mailing: Mailing, kept: bool
 ) -> None:
-    """At least once, and receivers can tell."""
+    """It may have been taken or not, and the others get their letters."""
     with (
-        sink.fault(Fault(at="DATA", hang_up=True, kept=True)),
-        pytest.raises(RetryableError),
+        sink.fault(Fault(at="DATA", hang_up=True, kept=kept, recipient="bob@example.org")),
+        pytest.raises(OutcomeUnknown),
     ):
-        await mailing.sender.send(told())
-    await mailing.sender.send(told())
-    assert sink.told == {"order1:order.created.v1": 2}
+        await handed_in(mailing, told(email="bob@example.org"))
+    await handed_in(mailing, told("order2"))
+    assert len(sink.letters) == 1 + kept
+    assert mailing.connections.unready_reason() is None
 
 
-@pytest.mark.parametrize("stage", ["RCPT", "DATA"])
-async def test_a_deadline_in_the_middle_leaves_no_half_transaction(
-    sink: SmtpSink, mailing: Mailing, stage: Stage
-) -> None:
-    """The connection is not used again, and the next letter is whole."""
+async def test_an_answer_may_take_longer_than_any_other_step(sink: SmtpSink) -> None:
+    """Minutes, on a connection of its own, while other letters go on over others (RFC 5321, 4.5.3.2.6)."""
+    mailing = mailing_to(sink, step_seconds=0.2, confirm_seconds=30.0)
+    with sink.fault(Fault(at="DATA", delay_seconds=0.5, recipient="bob@example.org")):
+        slow = await mailing.sender.send(told(email="bob@example.org"))
+        assert slow.message_id == "<order1/order.created.v1@shop.example>"
+        await handed_in(mailing, told("order2"))
+        assert not slow.answer.done()
+        await slow.answer
+    assert [letter.recipient for letter in sink.letters] == ["ann@example.org", "bob@example.org"]
+    assert sink.connections == 2
+
+
+async def test_an_answer_that_never_comes_is_unknown(sink: SmtpSink) -> None:
+    """In the end nothing is known of the letter, and its connection is not used again."""
+    mailing = mailing_to(sink, confirm_seconds=0.2)
+    with sink.fault(Fault(at="DATA", hang=True, kept=True, times=1)), pytest.raises(OutcomeUnknown):
+        await handed_in(mailing, told())
+    await handed_in(mailing, told("order2"))
+    assert sink.connections == 2
+
+
+@pytest.mark.parametrize("stage", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA command"])
+async def test_a_server_that_is_slow_at_a_step_is_waited_for(sink: SmtpSink, stage: Stage) -> None:
+    """Each step has its own time, so a server that is slow at all of them still gets the letter."""
+    mailing = mailing_to(sink, step_seconds=1.0)
+    with sink.fault(Fault(at=stage, delay_seconds=0.3)):
+        await handed_in(mailing, told())
+    assert len(sink.letters) == 1
+
+
+@pytest.mark.parametrize("stage", ["RCPT", "DATA command"])
+async def test_a_step_that_is_not_answered_leaves_no_half_transaction(sink: SmtpSink, stage: Stage) -> None:
+    """The connection is not used again, no letter was sent for sure, and the next one is whole."""
+    mailing = mailing_to(sink, step_seconds=0.2)
     with sink.fault(Fault(at=stage, hang=True, recipient="bob@example.org")):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await mailing.sender.send(told(email="bob@example.org"))
-        await mailing.sender.send(told("order2"))
+        with pytest.raises(RetryableError):
+            await handed_in(mailing, told(email="bob@example.org"))
+        await handed_in(mailing, told("order2"))
     assert mailing.connections.unready_reason() is None
     assert [letter.recipient for letter in sink.letters] == ["ann@example.org"]
 
@@ -256,15 +289,15 @@ async def test_a_deadline_in_the_middle_leaves_no_half_transaction(
 @pytest.mark.parametrize("connected", [False, True], ids=["new", "connected"])
 async def test_what_would_meet_everybody_is_an_outage(sink: SmtpSink, fault: Fault, connected: bool) -> None:
     """No message is at fault; readiness says why, and forgets it once a transaction begins again."""
-    mailing = mailing_to(sink, connect_timeout_seconds=1.0 if fault.hang else 10.0)
+    mailing = mailing_to(sink, step_seconds=1.0 if fault.hang else 10.0)
     if connected:
-        await mailing.sender.send(told("order0"))
+        await handed_in(mailing, told("order0"))
         if fault.at == "CONNECT":
             sink.drop()
     with sink.fault(fault), pytest.raises(SenderUnavailable, match=f"{LOOPBACK}:{sink.port}"):
-        await mailing.sender.send(told())
+        await handed_in(mailing, told())
     assert mailing.connections.unready_reason() is not None
-    await mailing.sender.send(told())
+    await handed_in(mailing, told())
     assert mailing.connections.unready_reason() is None
     assert sink.told["order1:order.created.v1"] == 1
 
@@ -275,17 +308,17 @@ async def test_a_server_that_goes_away_and_comes_back(sink: SmtpSink, mailing: M
     await sink.shut()
     for _ in range(3):
         with pytest.raises(SenderUnavailable):
-            await mailing.sender.send(told("order3"))
+            await handed_in(mailing, told("order3"))
     await sink.open()
-    await mailing.sender.send(told("order3"))
+    await handed_in(mailing, told("order3"))
     assert set(sink.told.values()) == {1}
 
 
-async def test_a_server_that_dies_in_the_middle_of_a_letter(sink: SmtpSink, mailing: Mailing) -> None:
-    """Nobody takes the next transaction, so it was not about the message."""
-    with sink.fault(Fault(at="DATA", hang=True)):
+async def test_a_server_that_dies_before_a_letter_was_sent(sink: SmtpSink, mailing: Mailing) -> None:
+    """The next transaction is not taken either, so it was not about the message."""
+    with sink.fault(Fault(at="RCPT", hang=True)):
         sending = asyncio.create_task(mailing.sender.send(told()))
-        await wait_until(lambda: sink.hanging == 1, what="the letter to be under way")
+        await wait_until(lambda: sink.hanging == 1, what="the recipient to be named")
         await sink.shut()
         with pytest.raises(SenderUnavailable):
             await sending
@@ -295,14 +328,14 @@ async def test_a_server_that_shuts_down_says_so_in_the_middle_of_a_letter(
     sink: SmtpSink, mailing: Mailing
 ) -> None:
     """The same answer that may concern one recipient; here nobody else gets on either."""
-    await mailing.sender.send(told("order0"))
+    await handed_in(mailing, told("order0"))
     closing = "421 4.3.2 shutting down"
     with (
         sink.fault(Fault(at="RCPT", answer=closing)),
         sink.fault(Fault(at="CONNECT", answer=closing)),
         pytest.raises(SenderUnavailable),
     ):
-        await mailing.sender.send(told())
+        await handed_in(mailing, told())
     assert "421" in (mailing.connections.unready_reason() or "")
 
 
@@ -361,7 +394,7 @@ async def test_a_wrong_setting_makes_everybody_wait(
     async with smtp_sink(Security(tls_context=server_tls, login=LOGIN)) as sink:
         mailing = mailing_to(sink, **{"ca_file": ca_file, **settings})
         with pytest.raises(SenderUnavailable, match=reason) as caught:
-            await mailing.sender.send(told())
+            await handed_in(mailing, told())
         assert "wrong" not in str(caught.value)
         assert sink.letters == []
 
@@ -370,7 +403,7 @@ async def test_a_server_without_starttls_hears_nothing_where_tls_is_demanded(sin
     """Whoever hides the offer gets no letter to read."""
     mailing = mailing_to(sink, tls="starttls")
     with pytest.raises(SenderUnavailable, match="STARTTLS"):
-        await mailing.sender.send(told())
+        await handed_in(mailing, told())
     assert sink.letters == []
 
 
@@ -378,7 +411,7 @@ async def test_tls_if_offered_takes_any_certificate_and_none(
     sink: SmtpSink, server_tls: ssl.SSLContext
 ) -> None:
     """It keeps passive readers out where it can, and promises no more."""
-    await mailing_to(sink, tls="if_offered").sender.send(told())
+    await handed_in(mailing_to(sink, tls="if_offered"), told())
     async with smtp_sink(Security(tls_context=server_tls)) as encrypting:
-        await mailing_to(encrypting, tls="if_offered").sender.send(told())
+        await handed_in(mailing_to(encrypting, tls="if_offered"), told())
         assert [letter.encrypted for letter in sink.letters + encrypting.letters] == [False, True]

@@ -14,7 +14,6 @@ from yarl import URL
 
 from api_gateway.durability import DurabilityWatch
 from notifier.ports import AlreadySent
-from notifier.store import RedisNotificationStore
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.orders.decisions import Created
@@ -28,6 +27,7 @@ from tests.contract.test_notification_store import attempt
 from tests.contract.test_sweep import archive, decided, lease_of, sweep_of
 from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
+from tests.harness.notifying import notification_store
 from tests.harness.stores import RedisServer, free_port
 from tests.harness.waiting import wait_until
 
@@ -214,9 +214,7 @@ async def test_a_full_store_is_emptied_by_the_sweep(redis_server: RedisServer) -
 async def test_a_letter_that_went_out_is_marked_in_a_full_store(redis_server: RedisServer) -> None:
     """Or a notifier that is started again would send it again."""
     async with client_of(redis_server) as redis:
-        notifications = RedisNotificationStore(
-            redis, timeout_seconds=5.0, lease_seconds=15.0, retention_seconds=600.0
-        )
+        notifications = notification_store(redis)
         mine = attempt()
         await notifications.claim([mine])
         redis_server.ask("CONFIG", "SET", "maxmemory", "1")

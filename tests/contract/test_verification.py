@@ -319,6 +319,17 @@ async def test_dead_letters_are_remarked_on(shop: Shop) -> None:
     assert "no number" in verdict.why["o1"]
 
 
+@pytest.mark.parametrize("mark", ["unconfirmed:1:1:owner", "sent:unconfirmed"])
+async def test_letters_without_an_answer_are_counted_and_not_sent_again(shop: Shop, mark: str) -> None:
+    """Neither is a fault, and one that is settled is not given to the relay again."""
+    event = created(orders(1)[0])
+    await shop.redis.set(keyspace.notification_claim(event.id), mark)
+    outcome = await shop.verify(republish=True)
+    assert outcome.verdict.passed
+    assert outcome.verdict.unconfirmed == ["o1"]
+    assert not outcome.republished
+
+
 # --- giving them to the relay again -------------------------------------------------------------------------
 
 

@@ -15,8 +15,6 @@ from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Looked, Tally
 from dashboard.dead_letters.letter import Wanted
 from dashboard.dead_letters.store import RedisTurns
 from notifier.domain import Notification
-from notifier.handlers import NotificationHandler
-from notifier.store import RedisNotificationStore
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
 from shared.errors import PermanentError
@@ -37,6 +35,7 @@ from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.service.lifecycle import running
 from tests.harness.examples import TRACE, placed
+from tests.harness.notifying import notification_handler, notification_store
 from tests.harness.routing import CountingMetrics, Instant
 from tests.harness.stores import store_in_process
 from tests.harness.waiting import wait_until
@@ -196,14 +195,11 @@ class Afterlife:
         decisions = RedisDecisionStore(
             self.redis, timeout_seconds=SECONDS, oldest_recreated_seconds=A_CENTURY
         )
-        notifications = RedisNotificationStore(
-            self.redis, timeout_seconds=SECONDS, lease_seconds=LEASE_SECONDS, retention_seconds=A_CENTURY
+        notifications = notification_store(
+            self.redis, lease_seconds=LEASE_SECONDS, retention_seconds=A_CENTURY
         )
-        telling = NotificationHandler(
-            store=notifications,
-            sender=self.customers,
-            send_timeout_seconds=LEASE_SECONDS / 2,
-            random_=random_,
+        telling = notification_handler(
+            notifications, self.customers, lease_seconds=LEASE_SECONDS, random_=random_
         )
         deciding = Consuming(
             consumption=ORDER_PROCESSOR, handlers={OrderPlaced: OrderPlacedHandler(decisions)}

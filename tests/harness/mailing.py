@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from notifier.domain import Notification, notification_of
-from notifier.senders.mail import Letters
+from notifier.senders.mail import LetterWriter
 from notifier.senders.smtp import SmtpSender
 from notifier.senders.smtp_connections import MailServer, SmtpConnections
 from shared.mailboxes import Mailbox, named_mailbox
@@ -25,18 +25,26 @@ class Mailing:
     connections: SmtpConnections
 
 
-def letters(mail_from: Mailbox = MAIL_FROM) -> Letters:
-    """Letters that are all written at the same instant."""
-    return Letters(mail_from, lambda: WROTE_AT)
+def letters(mail_from: Mailbox = MAIL_FROM) -> LetterWriter:
+    """LetterWriter that are all written at the same instant."""
+    return LetterWriter(mail_from, lambda: WROTE_AT)
 
 
-def mailing_to(sink: SmtpSink, *, idle_seconds: float = 60.0, **server: Any) -> Mailing:
+def mailing_to(
+    sink: SmtpSink, *, idle_seconds: float = 60.0, confirm_seconds: float = 60.0, **server: Any
+) -> Mailing:
     """A sender that hands its letters to the sink, without TLS unless ``server`` says so."""
-    plain = MailServer(host=LOOPBACK, port=sink.port, tls="off", connect_timeout_seconds=5.0)
+    plain = MailServer(host=LOOPBACK, port=sink.port, tls="off", step_seconds=5.0)
     connections = SmtpConnections(
         replace(plain, **server), sender=MAIL_FROM, kept=CONNECTIONS, idle_seconds=idle_seconds
     )
-    return Mailing(sender=SmtpSender(connections, letters()), connections=connections)
+    sender = SmtpSender(connections, letters(), confirm_seconds=confirm_seconds)
+    return Mailing(sender=sender, connections=connections)
+
+
+async def handed_in(mailing: Mailing, notification: Notification) -> None:
+    """Sends a letter and waits for the answer to it. Raises as both do."""
+    await (await mailing.sender.send(notification)).answer
 
 
 def told(order_id: str = "order1", email: str | None = "ann@example.org") -> Notification:

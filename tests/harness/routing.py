@@ -14,7 +14,7 @@ from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage, Publisher, Subscriber
 from shared.messaging.retry import Bury, Done, Outcome, Wait
 from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
-from shared.messaging.settlement import message_of
+from shared.messaging.settlement import FailureListener, message_of
 from shared.pipeline import ORDER_PROCESSOR, Consumption
 from tests.harness.examples import AT, an_order, placed
 from tests.harness.waiting import wait_until
@@ -141,6 +141,7 @@ async def routing(
     consumption: Consumption = ORDER_PROCESSOR,
     kind: type[EventData] = OrderPlaced,
     failures: Failures | None = None,
+    listener: FailureListener | None = None,
     batch_limit: int = 100,
     prefetch: int = 200,
 ) -> AsyncIterator[Routing]:
@@ -152,7 +153,7 @@ async def routing(
         ),
         publisher=publisher or broker,
         subscriber=subscriber or broker,
-        failures=failures,
+        failures=listener or failures,
         metrics=metrics,
         random_=Instant(),
         clock=lambda: AT / 1_000_000,

@@ -5,7 +5,6 @@ from typing import Any
 
 from notifier.domain import notification_of
 from notifier.ports import Attempt
-from notifier.store import RedisNotificationStore
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import OrderReader
 from orderctl.verification.republishing import Republisher
@@ -21,6 +20,7 @@ from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order, placed
 from tests.harness.gateway import a_placement
+from tests.harness.notifying import notification_store
 
 SECONDS = 5.0
 RETENTION_SECONDS = 3_600.0
@@ -36,9 +36,7 @@ class Shop:
             redis, timeout_seconds=SECONDS, claim_ttl_seconds=60, outbox_limit=10_000
         )
         self.decisions = RedisDecisionStore(redis, timeout_seconds=SECONDS, oldest_recreated_seconds=1e9)
-        self.notifications = RedisNotificationStore(
-            redis, timeout_seconds=SECONDS, lease_seconds=15.0, retention_seconds=retention_seconds
-        )
+        self.notifications = notification_store(redis, retention_seconds=retention_seconds)
         self.lease = Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
 
     async def accept(self, *orders: Order) -> None:

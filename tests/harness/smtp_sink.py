@@ -24,7 +24,7 @@ TAKEN: Final = "250 OK"
 
 _MESSAGE_ID: Final = re.compile(rb"^Message-ID:\s*<([^@>]*)@", re.IGNORECASE | re.MULTILINE)
 
-Stage = Literal["CONNECT", "MAIL", "RCPT", "DATA"]
+Stage = Literal["CONNECT", "EHLO", "MAIL", "RCPT", "DATA command", "DATA"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What the sink does at a stage instead of going on: answer so, or hang, or hang up.
+    """What the sink does at a stage instead of going on: answer so, or hang, or hang up. Or it goes on late.
 
     With ``recipient`` it concerns that one alone, with ``times`` only so many. A letter is ``kept`` if it was
     taken though nobody said so.
@@ -60,6 +60,7 @@ class Fault:
 
     at: Stage
     answer: str = ""
+    delay_seconds: float = 0.0
     hang: bool = False
     hang_up: bool = False
     recipient: str | None = None
@@ -146,6 +147,13 @@ class SmtpSink:
                 self._happened[fault] += 1
                 if fault.kept and conversation.envelope is not None:
                     self._take(conversation)
+                if fault.delay_seconds:
+                    await asyncio.sleep(fault.delay_seconds)
+                    if fault.kept:
+                        return fault.answer or TAKEN
+                    if fault.answer:
+                        return fault.answer
+                    continue
                 if fault.hang:
                     self.hanging += 1
                     await asyncio.Event().wait()
@@ -242,6 +250,18 @@ class _Conversation(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self._sink.parted(self._met)
         super().connection_lost(error)
+
+    async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802 - the names are aiosmtpd's
+        if await self._sink.reacts("EHLO", self) is None:
+            await super().smtp_EHLO(hostname)
+
+    async def smtp_DATA(self, argument: str) -> None:  # noqa: N802
+        to = self.envelope.rcpt_tos[0] if self.envelope and self.envelope.rcpt_tos else None
+        answer = await self._sink.reacts("DATA command", self, to=to)
+        if answer is None:
+            await super().smtp_DATA(argument)
+        else:
+            await self.push(answer)
 
     async def _handle_client(self) -> None:
         answer = await self._sink.reacts("CONNECT", self)

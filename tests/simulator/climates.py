@@ -19,6 +19,13 @@ def with_operator(plan: Plan, **odds: float) -> Plan:
     )
 
 
+def rarely_answered(plan: Plan, pauses: Mapping[str, float] | None = None) -> Plan:
+    """The same with a mail server that often does not say what became of a letter."""
+    return replace(
+        plan, unknown_mailboxes=0.0, seconds=300.0, odds=Odds(send_unclear=0.9), pauses=pauses or {}
+    )
+
+
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a dead order begins to retry": lambda plan: replace(
         plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)
@@ -30,6 +37,11 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
         sends_at_once=3,
         odds=Odds(send_slow=0.8, copied=1.0, send_refused=0.6, store_late=0.4),
         pauses={},
+    ),
+    "an unknown answer counts as a refusal": rarely_answered,
+    "an unconfirmed letter may be followed by any number": rarely_answered,
+    "the second letter is not noted before it goes": lambda plan: rarely_answered(
+        plan, pauses={"crash": 1.0}
     ),
     "a script is loaded before it is run": lambda plan: replace(
         plan, odds=replace(plan.odds, slow=0.5), pauses={**plan.pauses, "store_away": 0.3}

@@ -42,6 +42,7 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
     ]
     found += [*scene.ledger.faults, *_of_keys(scene, records), *_of_answers(scene.ledger)]
     found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
+    found += scene.around.customers.faults()
     return found, verdict
 
 
@@ -106,7 +107,8 @@ def _sighting(
         return Unreadable(order_id=order_id, fault=f"listed as {places or 'nothing'}")
     state = OrderState(order=found.order, status=found.status, sequence=found.sequence, listed=places[0])
     note = server.carry_out("HGETALL", keyspace.notifications(order_id))
-    return replace(state, undeliverable=note.get("status") == NotificationStatus.FAILED)
+    is_failed = note.get("status") == NotificationStatus.FAILED
+    return replace(state, undeliverable=is_failed, unconfirmed="unconfirmed" in note)
 
 
 def stock_of(
@@ -196,7 +198,7 @@ def _of_notification(scene: Scene, found: OrderRecord, note: Mapping[str, str]) 
     has_arrived = any(event_id.startswith(f"{order_id}:") for event_id in scene.around.customers.arrivals)
     if status not in (NotificationStatus.SENT, NotificationStatus.FAILED):
         yield f"the notification of {order_id} is {status}"
-    if status == NotificationStatus.SENT and not has_arrived:
+    if status == NotificationStatus.SENT and not has_arrived and "unconfirmed" not in note:
         yield f"the notification of {order_id} is sent, and nothing arrived"
     if status == NotificationStatus.FAILED:
         event_id = note.get("event_id", "")

@@ -14,7 +14,7 @@ from api_gateway.relay import Relay
 from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
 from dashboard.dead_letters.letter import Letter
 from notifier.handlers import NotificationHandler
-from notifier.ports import Attempt
+from notifier.ports import Attempt, Claimed, HandedOver
 from notifier.store import RedisNotificationStore
 from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
 from shared.messages import Event, Order, Trace, event_time
@@ -141,9 +141,9 @@ def _event_of_now(order: Order, decision: Any, trace: Trace) -> Event[Any]:
 # --- the notifier -----------------------------------------------------------------------------------------
 
 
-async def _mark_then_send(self: Any, attempt: Attempt) -> Outcome:
+async def _mark_then_send(self: Any, attempt: Attempt, claim: object, together: object) -> Outcome:
     await self._store.mark_sent([attempt])
-    outcome: Outcome = await self._send(attempt)
+    outcome: Outcome = await self._send(attempt, 1, together)
     return outcome
 
 
@@ -151,9 +151,20 @@ async def _mark_nothing(self: Any, attempts: Sequence[Attempt]) -> None:
     """What went out is not written down."""
 
 
-async def _send_unclaimed(self: Any, attempt: Attempt, claim: object, outage: object) -> Outcome | None:
-    outcome: Outcome = await self._send_and_mark(attempt)
+async def _send_unclaimed(self: Any, attempt: Attempt, claim: object, together: object) -> Outcome | None:
+    outcome: Outcome = await self._send_and_mark(attempt, Claimed(attempts=1, until=0.0), together)
     return outcome
+
+
+async def _take_unknown_for_refused(self: Any, attempt: Attempt, handed: HandedOver, *_: object) -> Outcome:
+    handed.answer.cancel()
+    outcome: Outcome = await self._released(attempt, Retry(reason="send_failed", error="no answer"))
+    return outcome
+
+
+async def _note_nothing_and_go(self: Any, attempt: Attempt) -> bool:
+    """The second letter goes, and what dies on the way knows nothing of it."""
+    return True
 
 
 async def _drop_what_is_held(self: Any, attempt: Attempt, claim: object, outage: object) -> Outcome | None:
@@ -251,11 +262,23 @@ BUGS: Final[Mapping[str, Planting]] = {
     "never marked as sent": replaced(RedisNotificationStore, "mark_sent", _mark_nothing),
     "sent without a claim": replaced(NotificationHandler, "_conclude", _send_unclaimed),
     "held by another counts as done": replaced(NotificationHandler, "_conclude", _drop_what_is_held),
+    "an unknown answer counts as a refusal": replaced(
+        NotificationHandler, "_parked", _take_unknown_for_refused
+    ),
+    "an unconfirmed letter may be followed by any number": rewritten(
+        "notifier", "claim", ("if letters == '2' then return {'exhausted'} end", "")
+    ),
+    "the second letter is not noted before it goes": replaced(
+        RedisNotificationStore, "begin_last", _note_nothing_and_go
+    ),
     "a claim for ever": rewritten("notifier", "claim", ("'PX', ARGV[2])", "'EX', 86400)")),
     "a claim does not see what was sent": rewritten(
         "notifier",
         "claim",
-        ("if held == 'sent' then return {'sent'} end", "if held == 'sent' then held = nil end"),
+        (
+            "if held == 'sent' or held == 'sent:unconfirmed' then return {'sent'} end",
+            "if held == 'sent' then held = nil end",
+        ),
     ),
     "a late claim reopens what failed": rewritten(
         "notifier",
@@ -265,7 +288,10 @@ BUGS: Final[Mapping[str, Planting]] = {
     "anybody's release frees the claim": rewritten(
         "notifier",
         "conclude",
-        ("local ours = held == 'sending:' .. ARGV[1]", "local ours = held and held ~= 'sent'"),
+        (
+            "local ours = held == 'sending:' .. ARGV[1] or (holder == ARGV[1] and holder ~= '')",
+            "local ours = held and held ~= 'sent'",
+        ),
     ),
     "a script is loaded before it is run": replaced(Script, "_pipeline", _load_then_run),
     "a letter goes though it was not sent back": replaced(Redrive, "_publish", _send_back_and_hope),

@@ -12,6 +12,7 @@ from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.handlers import NotificationHandler
 from notifier.store import RedisNotificationStore
+from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
 from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
@@ -29,7 +30,13 @@ from shared.service.program import program_of
 from shared.settings import CommonSettings
 from tests.harness.routing import CountingMetrics
 from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPublisher, SimulatedSubscriber
-from tests.simulator.customers import LEASE_SECONDS, SEND_SECONDS, Customers, SimulatedSender
+from tests.simulator.customers import (
+    ANSWER_SECONDS,
+    CONFIRM_SECONDS,
+    LEASE_SECONDS,
+    Customers,
+    SimulatedSender,
+)
 from tests.simulator.network import Network
 from tests.simulator.processes import Process
 from tests.simulator.store import SimulatedStore
@@ -44,6 +51,7 @@ RETENTION_DAYS: Final = 30
 RELAY_PAUSE_SECONDS: Final = 1.0
 SIMULATED: Final = (ORDER_PROCESSOR, NOTIFIER)
 """The consumers whose surroundings are simulated too: their stock, their customers."""
+UNCONFIRMED_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +203,15 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
         around.store.client(),
         timeout_seconds=STORE_SECONDS,
         lease_seconds=LEASE_SECONDS,
+        confirm_seconds=CONFIRM_SECONDS,
         retention_seconds=RETENTION_DAYS * DAY_SECONDS,
     )
     handler = NotificationHandler(
         store=store,
         sender=SimulatedSender(around.customers, process, around.network, around.weather, around.trace),
-        send_timeout_seconds=SEND_SECONDS,
+        unconfirmed=UnconfirmedLetters(store, limit=UNCONFIRMED_AT_ONCE, random_=random_),
+        lease_seconds=LEASE_SECONDS,
+        answer_seconds=ANSWER_SECONDS,
         random_=random_,
         sends_at_once=around.plan.sends_at_once,
     )

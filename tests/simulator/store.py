@@ -26,6 +26,8 @@ WRITING: Final = frozenset({"EVAL", "EVALSHA", "SET", "HSET"})
 """What a full store refuses, of the commands that the pipeline sends."""
 SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 CLAIMS: Final = keyspace.notification_claim("")
+UNCONFIRMED_KEYS: Final = 2
+"""How many keys the notifier's script for unconfirmed letters takes; its others take three."""
 INTERLEAVING_SECONDS: Final = 0.001
 
 Command = tuple[tuple[Any, ...], dict[str, Any]]
@@ -36,6 +38,9 @@ class Witness(Protocol):
 
     def claimed(self, event_id: str, by: str, at: float) -> None:
         """A process was granted a lease, at this time of the loop."""
+
+    def noted(self, event_id: str, by: str) -> None:
+        """A process has told of a letter that is not answered yet."""
 
     def marked(self, event_id: str) -> None:
         """It is known to be sent."""
@@ -173,8 +178,10 @@ class SimulatedStore:
         event_id = str(arguments[3]).removeprefix(CLAIMS)
         if isinstance(result, list) and result[0] == "claimed":
             self._witness.claimed(event_id, by, asyncio.get_running_loop().time())
-        elif isinstance(result, int) and arguments[8] == NotificationStatus.SENT:
+        elif isinstance(result, int) and str(arguments[8]).startswith(NotificationStatus.SENT):
             self._witness.marked(event_id)
+        elif arguments[2] == UNCONFIRMED_KEYS and result == 1 and arguments[9]:
+            self._witness.noted(event_id, by)
 
 
 _UNUSED: Final = ConnectionPool()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import from_regex, sampled_from
 
 from notifier.domain import Notification, notification_of
-from notifier.senders.mail import Letters, message_id
+from notifier.senders.mail import LetterWriter, message_id
 from shared.mailboxes import mailbox, named_mailbox
 from shared.messages import EVENT_TYPES, IDENTIFIER_PATTERN
 from tests.harness.examples import an_order, created, rejected
@@ -19,7 +19,7 @@ from tests.harness.mailing import WROTE_AT, letters, told
 ANN = "ann@example.org"
 
 
-def received(notification: Notification, to: str = ANN, writer: Letters | None = None) -> EmailMessage:
+def received(notification: Notification, to: str = ANN, writer: LetterWriter | None = None) -> EmailMessage:
     """The letter as the recipient's program parses it."""
     content = (writer or letters()).write(notification, mailbox(to)).as_bytes()
     return email.message_from_string(content.decode(), EmailMessage, policy=SMTPUTF8)

@@ -1,7 +1,6 @@
 """While nobody can be mailed, nobody's messages are spent; one recipient's trouble holds nobody up."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from shared.pipeline import NOTIFIER, RETRY_TIERS_SECONDS
 from shared.redis.client import Redis
 from tests.harness.examples import an_order, created
 from tests.harness.mailing import mailing_to
-from tests.harness.routing import Instant, Routing, routing
+from tests.harness.notifying import notification_handler, notification_store
+from tests.harness.routing import Routing, routing
 from tests.harness.smtp_sink import Fault, SmtpSink, smtp_sink
 from tests.harness.stores import store_in_process
 from tests.harness.waiting import wait_until
@@ -44,7 +44,7 @@ async def redis() -> AsyncIterator[Redis]:
 @pytest.fixture
 def store(redis: Redis) -> RedisNotificationStore:
     """The real records and scripts."""
-    return RedisNotificationStore(redis, timeout_seconds=5.0, lease_seconds=60.0, retention_seconds=600.0)
+    return notification_store(redis, lease_seconds=60.0)
 
 
 @pytest.fixture
@@ -55,16 +55,11 @@ async def sink() -> AsyncIterator[SmtpSink]:
 
 
 def notifying(
-    broker: MemoryBroker, store: RedisNotificationStore, sink: SmtpSink, *, send_timeout_seconds: float = 20.0
+    broker: MemoryBroker, store: RedisNotificationStore, sink: SmtpSink, *, step_seconds: float = 20.0
 ) -> AbstractAsyncContextManager[Routing]:
     """The notifier over the broker in memory and the real mail sender."""
-    handler = NotificationHandler(
-        store=store,
-        sender=AddressedSender(mailing_to(sink).sender, otherwise=LogSender()),
-        send_timeout_seconds=send_timeout_seconds,
-        random_=Instant(),
-        sends_at_once=2,
-    )
+    mail = mailing_to(sink, step_seconds=step_seconds).sender
+    handler = notification_handler(store, AddressedSender(mail, otherwise=LogSender()), sends_at_once=2)
     return routing(broker, handler, consumption=NOTIFIER, kind=OrderCreated)
 
 
@@ -123,7 +118,7 @@ async def test_each_record_names_the_way_that_was_taken(
     "fault",
     [
         Fault(at="RCPT", hang=True, recipient=BOB),
-        Fault(at="DATA", hang_up=True, recipient=BOB),
+        Fault(at="RCPT", hang_up=True, recipient=BOB),
         Fault(at="RCPT", answer="421 4.7.0 not him", recipient=BOB),
         Fault(at="RCPT", answer="450 4.2.0 greylisted", recipient=BOB),
     ],
@@ -137,7 +132,7 @@ async def test_one_recipients_trouble_is_not_taken_for_an_outage(
     await announce(broker, BOB, "bob")
     await announce(broker, ANN, "ann1", "ann2", "ann3")
     with sink.fault(fault):
-        async with notifying(broker, store, sink, send_timeout_seconds=1.0) as running:
+        async with notifying(broker, store, sink, step_seconds=1.0) as running:
             await wait_until(lambda: running.metrics.outcomes["done"] == 3, what="the others to be told")
             await wait_until(lambda: running.metrics.outcomes["retried"] > 0, what="his message to be moved")
     assert set(sink.told) == {f"ann{n}:order.created.v1" for n in (1, 2, 3)}
@@ -169,12 +164,7 @@ class PlayedSender:
 
 def handling(store: object, sender: PlayedSender) -> NotificationHandler:
     """A handler that sends one at a time."""
-    return NotificationHandler(
-        store=store,  # type: ignore[arg-type]  # a store of the test's own has only what is asked of it
-        sender=sender,
-        send_timeout_seconds=10.0,
-        random_=random.Random(1),
-    )
+    return notification_handler(store, sender)  # type: ignore[arg-type]  # a test's store has what is asked of it
 
 
 def batch(*order_ids: str) -> list[Incoming]:

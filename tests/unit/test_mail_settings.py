@@ -54,7 +54,11 @@ def test_the_password_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**SMTP, "SMTP_PASSWORD": "a secret"}, "NOTIFIER_SMTP_USERNAME"),
         ({**SMTP, **LOGIN, "SMTP_TLS": "off"}, "NOTIFIER_SMTP_TLS"),
         ({**SMTP, **LOGIN, "SMTP_TLS": "if_offered"}, "NOTIFIER_SMTP_TLS"),
-        ({**SMTP, "SMTP_CONNECT_TIMEOUT_SECONDS": "10"}, "NOTIFIER_SMTP_CONNECT_TIMEOUT_SECONDS"),
+        ({**SMTP, "CONFIRM_TIMEOUT_SECONDS": "10"}, "NOTIFIER_CONFIRM_TIMEOUT_SECONDS"),
+        ({**SMTP, "SEND_TIMEOUT_SECONDS": "300"}, "NOTIFIER_SEND_TIMEOUT_SECONDS"),
+        ({"LEASE_SECONDS": "5"}, "NOTIFIER_LEASE_SECONDS"),
+        ({"STORE_TIMEOUT_SECONDS": "3"}, "NOTIFIER_STORE_TIMEOUT_SECONDS"),
+        ({"UNCONFIRMED_AT_ONCE": "0"}, "NOTIFIER_UNCONFIRMED_AT_ONCE"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line_that_names_it(

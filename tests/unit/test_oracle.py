@@ -224,6 +224,15 @@ def test_dead_letters_are_remarked_on_and_are_no_fault() -> None:
     assert (verdict.dead, verdict.undelivered) == (["o4"], ["o3"])
 
 
+@pytest.mark.parametrize("count", [0, 1], ids=["awaited", "settled"])
+def test_an_unconfirmed_letter_is_remarked_on_and_is_no_fault(count: int) -> None:
+    """Whether it arrived is not known, and everything is done that may be."""
+    unconfirmed = an_order_state(3, REJECTED, told=told(REJECTED, count), unconfirmed=True)
+    verdict = judge(replace(healthy(), attempted=(), orders=[*_states()[:2], unconfirmed]))
+    assert verdict.passed
+    assert verdict.unconfirmed == ["o3"]
+
+
 def test_stock_that_was_changed_by_hand_is_remarked_on_and_is_no_fault() -> None:
     """An operator may SET the stock; a value that is no number is told of as well."""
     changed = judge(with_stock(available={"cable": 11}))

@@ -9,7 +9,7 @@
 local known = redis.call('HMGET', KEYS[1], 'status', 'accepted_at')
 if known[1] ~= ARGV[2] or not known[2] then return 0 end
 if known[1] == 'created' or known[1] == 'rejected' then
-  if not KEYS[3] or redis.call('GET', KEYS[3]) == 'sent' then return 0 end
+  if not KEYS[3] or string.sub(redis.call('GET', KEYS[3]) or '', 1, 4) == 'sent' then return 0 end
 end
 redis.call('ZADD', KEYS[2], 'NX', known[2], ARGV[1])
 return 1
