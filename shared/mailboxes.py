@@ -6,8 +6,11 @@ address can be read as a display name, a comment, a second recipient or a parame
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
+
+import idna
 
 ENCODED_WORD: Final = "=?"
 """Made of characters that an address may have, but mail programs read on as an encoding (RFC 2047)."""
@@ -59,10 +62,22 @@ def named_mailbox(text: str) -> Mailbox:
 
 
 def _ascii_domain(domain: str, address: str) -> str:
+    """By IDNA 2008, and only where the way back leads to what was written, so that no other domain is meant.
+
+    The codec ``idna`` of Python is of 2003: it makes ``strasse.de`` of ``straße.de``, a stranger's.
+    """
     try:
-        ascii_domain = domain.encode("idna").decode("ascii")
+        ascii_domain = _encoded(domain) if not domain.isascii() or "xn--" in domain.lower() else domain
     except UnicodeError as error:
         raise ValueError(f"{address!r} has no domain that mail can be sent to") from error
     if len(ascii_domain) > MAX_DOMAIN_CHARACTERS or not _DOMAIN.fullmatch(ascii_domain):
         raise ValueError(f"{address!r} has no domain that mail can be sent to")
     return ascii_domain
+
+
+def _encoded(domain: str) -> str:
+    encoded = idna.encode(domain, uts46=True).decode("ascii")
+    written = domain if domain.isascii() else unicodedata.normalize("NFC", domain)
+    if written.lower() != (encoded if domain.isascii() else idna.decode(encoded)):
+        raise idna.IDNAError(f"{domain!r} would be read as {encoded}")
+    return encoded

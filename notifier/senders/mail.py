@@ -1,5 +1,6 @@
 """What a customer's e-mail looks like: a text and an HTML part, rendered from the templates beside it."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from email.headerregistry import Address
@@ -7,7 +8,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -15,6 +16,7 @@ from notifier.domain import Notification
 from shared.mailboxes import Mailbox
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+_LINKING: Final = re.compile(r"[.:@](?=\S)")
 
 
 class LetterWriter:
@@ -25,6 +27,7 @@ class LetterWriter:
         self._clock = clock
         self._templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
+            finalize=unlinked,
             autoescape=select_autoescape(("html",)),
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -38,7 +41,7 @@ class LetterWriter:
         letter = EmailMessage(policy=policy.clone(cte_type="7bit"))
         letter["From"] = _header(self._sender)
         letter["To"] = _header(recipient)
-        letter["Subject"] = notification.subject
+        letter["Subject"] = unlinked(notification.subject)
         letter["Date"] = self._clock()
         letter["Message-ID"] = message_id(notification.id, self._sender.domain)
         letter["Auto-Submitted"] = "auto-generated"
@@ -48,6 +51,15 @@ class LetterWriter:
 
     def _render(self, template: str, notification: Notification) -> str:
         return self._templates.get_template(template).render(letter=notification)
+
+
+def unlinked(said: Any) -> Any:
+    """The same to read, and nothing that a mail program turns into a link.
+
+    A SKU or an id may be a domain, and a reason any text. Programs make links of what looks like one, in
+    plain text too, so a zero-width non-joiner follows each sign that a link cannot do without.
+    """
+    return _LINKING.sub("\\g<0>\u200c", said) if isinstance(said, str) else said
 
 
 def message_id(event_id: str, domain: str) -> str:
