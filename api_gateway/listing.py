@@ -1,10 +1,10 @@
-"""The query of ``GET /orders``, and the cursor that leads from page to page."""
+"""The query of a list, and the cursor that leads from page to page."""
 
 import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -14,60 +14,65 @@ from shared.orders.ports import Cursor
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
-PARAMETERS: Final = ("status", "limit", "cursor")
+NO_CURSOR: Final = "is not a cursor that this list gave out"
 _LIMIT: Final = re.compile(r"[0-9]{1,4}")
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_PLACE: Final = re.compile(rb"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
-
-Value = TypeVar("Value")
+_PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListQuery:
-    """Which orders to list."""
+class Parameter:
+    """A parameter that may be left out. ``parse`` raises ValueError with what is wrong."""
 
-    status: OrderStatus | None
-    limit: int
-    after: Cursor | None
+    parse: Callable[[str], Any]
+    default: Any = None
 
 
-def read_query(request: web.Request) -> ListQuery:
-    """Which orders are asked for. Raises Problem with 400 that names each parameter at fault."""
+def read_parameters(request: web.Request, **known: Parameter) -> dict[str, Any]:
+    """The value of each known parameter. Raises Problem with 400 that names each parameter at fault."""
     query = request.query
     errors = [
         FieldError(field=printable(name), message="is not a parameter of this list")
         for name in dict.fromkeys(query)
-        if name not in PARAMETERS
+        if name not in known
     ]
-
-    def read(name: str, parse: Callable[[str], Value], default: Value) -> Value:
+    read: dict[str, Any] = {}
+    for name, parameter in known.items():
         values = query.getall(name, [])
+        read[name] = parameter.default
         if len(values) > 1:
             errors.append(FieldError(field=name, message="stands more than once"))
         elif values:
             try:
-                return parse(values[0])
+                read[name] = parameter.parse(values[0])
             except ValueError as error:
                 errors.append(FieldError(field=name, message=str(error)))
-        return default
-
-    result = ListQuery(
-        status=read("status", _status, None),
-        limit=read("limit", _limit, DEFAULT_LIMIT),
-        after=read("cursor", _cursor, None),
-    )
     if errors:
         raise invalid(INVALID_PARAMETER, errors)
-    return result
+    return read
 
 
-def cursor_text(cursor: Cursor) -> str:
-    """The cursor as clients carry it: opaque, and safe in a URL."""
-    place = f"{cursor.accepted_at}:{cursor.order_id}".encode("ascii")
-    return base64.urlsafe_b64encode(place).rstrip(b"=").decode("ascii")
+def cursor_text(place: str) -> str:
+    """A place as clients carry it: opaque, and safe in a URL."""
+    return base64.urlsafe_b64encode(place.encode("ascii")).rstrip(b"=").decode("ascii")
 
 
-def _status(value: str) -> OrderStatus | None:
+def cursor_place(cursor: str) -> str:
+    """The inverse of :func:`cursor_text`. Raises ValueError."""
+    if not _CURSOR.fullmatch(cursor) or len(cursor) % 4 == 1:
+        raise ValueError(NO_CURSOR)
+    place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    if not place.isascii():
+        raise ValueError(NO_CURSOR)
+    return place.decode("ascii")
+
+
+def order_cursor(cursor: Cursor) -> str:
+    """The place of an order, for :func:`cursor_text`."""
+    return f"{cursor.accepted_at}:{cursor.order_id}"
+
+
+def _status(value: str) -> OrderStatus:
     try:
         return OrderStatus(value)
     except ValueError:
@@ -81,10 +86,13 @@ def _limit(value: str) -> int:
     return limit
 
 
-def _cursor(value: str) -> Cursor | None:
-    place = None
-    if _CURSOR.fullmatch(value) and len(value) % 4 != 1:
-        place = _PLACE.fullmatch(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
+def _order_cursor(cursor: str) -> Cursor:
+    place = _PLACE.fullmatch(cursor_place(cursor))
     if place is None:
-        raise ValueError("is not a cursor that this list gave out")
-    return Cursor(accepted_at=int(place[1]), order_id=place[2].decode("ascii"))
+        raise ValueError(NO_CURSOR)
+    return Cursor(accepted_at=int(place[1]), order_id=place[2])
+
+
+LIMIT: Final = Parameter(parse=_limit, default=DEFAULT_LIMIT)
+STATUS: Final = Parameter(parse=_status)
+ORDER_CURSOR: Final = Parameter(parse=_order_cursor)

@@ -81,7 +81,7 @@ async def run(
         health.add_note("store durability", durability.verdict)
         health.drain_on(stop)
         limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
-        stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds)
+        stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds, most_skus=own.max_skus)
         app = build_app(intake=intake, orders=store, stock=stock, limits=limits)
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")

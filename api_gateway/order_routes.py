@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from api_gateway.listing import cursor_text, read_query
+from api_gateway.listing import LIMIT, ORDER_CURSOR, STATUS, cursor_text, order_cursor, read_parameters
 from api_gateway.order_ids import new_order_id
 from api_gateway.ports import Intake, NotDurable
 from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_DURABLE, OUTBOX_FULL
@@ -83,13 +83,13 @@ class OrderRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
-        query = read_query(request)
+        asked = read_parameters(request, status=STATUS, limit=LIMIT, cursor=ORDER_CURSOR)
         with self._gate:
-            page = await self._orders.list(query.status, query.limit, query.after)
+            page = await self._orders.list(asked["status"], asked["limit"], asked["cursor"])
         return json_response(
             OrderList(
                 orders=[order_view(record) for record in page.orders],
-                next_cursor=cursor_text(page.next_cursor) if page.next_cursor else None,
+                next_cursor=cursor_text(order_cursor(page.next_cursor)) if page.next_cursor else None,
             )
         )
 

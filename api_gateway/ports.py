@@ -1,10 +1,10 @@
 """What the gateway's routes need of the world behind them."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from shared.errors import PipelineError
 from shared.orders.placement import Placement, PlacementResult
+from shared.redis.stock import StockPage
 
 
 class NotDurable(PipelineError):
@@ -27,19 +27,25 @@ class StockStore(Protocol):
     async def get(self, sku: str) -> int | None:
         """What is available of a SKU, or None where it is unknown or no integer."""
 
-    async def list(self) -> Mapping[str, int | None]:
-        """What is available by SKU, sorted by SKU; None for a value that is no integer."""
+    async def list(self, after: str, limit: int) -> StockPage:
+        """Up to ``limit`` SKUs that come after ``after``; the first page begins after ''."""
 
     async def set(self, sku: str, available: int) -> int:
         """Makes ``available`` the stock of a SKU, known before or not, and returns it.
 
-        Raises BrokenStock where the books beside it cannot be kept.
+        Raises BrokenStock where the books beside it cannot be kept, TooManySkus where there may be no more.
         """
 
     async def adjust(self, sku: str, delta: int) -> int:
         """Adds ``delta`` and returns the new stock.
 
         Raises UnknownSku, StockWouldBeNegative, StockWouldOverflow, BrokenStock.
+        """
+
+    async def remove(self, sku: str) -> None:
+        """Forgets the SKU; orders for it are rejected from then on.
+
+        Raises UnknownSku, StockHeld where created orders that are still kept hold pieces of it, BrokenStock.
         """
 
 
@@ -57,3 +63,15 @@ class StockWouldOverflow(PipelineError):
 
 class BrokenStock(PipelineError):
     """Raised when the stock entry of a SKU is not an integer; only setting it anew helps."""
+
+
+class TooManySkus(PipelineError):
+    """Raised when there are as many SKUs as there may be; nothing was changed."""
+
+
+class StockHeld(PipelineError):
+    """Raised when orders hold pieces of a SKU that is to be removed. ``pieces`` says how many."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__(f"orders hold {pieces} pieces")
+        self.pieces = pieces

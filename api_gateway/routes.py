@@ -11,7 +11,9 @@ from api_gateway.problems import (
     KEY_REUSED,
     NOT_DURABLE,
     OUTBOX_FULL,
+    STOCK_HELD,
     STOCK_OUT_OF_BOUNDS,
+    TOO_MANY_SKUS,
 )
 from api_gateway.schemas import (
     OrderBody,
@@ -63,7 +65,7 @@ _STATUS: Final = Parameter(
 _PAGE: Final = (
     Parameter(
         name="limit",
-        description="How many at most.",
+        description="How many at most; fewer where the page would be longer than 1 MiB.",
         schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     ),
     Parameter(
@@ -155,10 +157,11 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             name="listInventory",
             tag="inventory",
             summary="List what is available",
-            description="Sorted by SKU.",
-            meaning="Every SKU that is known.",
+            description="Sorted by SKU. Follow `next_cursor` until it is null.",
+            meaning="A page of SKUs.",
             answer=StockList,
-            problems=(STORE_UNAVAILABLE,),
+            parameters=_PAGE,
+            problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(
             method="GET",
@@ -184,7 +187,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             answer=StockView,
             bodies=(StockBody,),
             body_examples={"a hundred": {"available": 100}},
-            problems=(BROKEN_STOCK, STORE_UNAVAILABLE),
+            problems=(BROKEN_STOCK, TOO_MANY_SKUS, STORE_UNAVAILABLE),
         ),
         Route(
             method="PATCH",
@@ -199,5 +202,19 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             bodies=(StockChangeBody,),
             body_examples={"three less": {"delta": -3}},
             problems=(NOT_FOUND, STOCK_OUT_OF_BOUNDS, BROKEN_STOCK, STORE_UNAVAILABLE),
+        ),
+        Route(
+            method="DELETE",
+            path="/inventory/{sku}",
+            handler=stock.remove,
+            name="removeInventory",
+            tag="inventory",
+            summary="Remove a SKU",
+            description="Refused while created orders that are still kept hold pieces of it. Orders that wait for "
+            "their decision hold none: they are rejected with `unknown_sku`.",
+            status=204,
+            meaning="It is gone.",
+            answer=None,
+            problems=(NOT_FOUND, STOCK_HELD, BROKEN_STOCK, STORE_UNAVAILABLE),
         ),
     )

@@ -139,9 +139,10 @@ class StockView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockList:
-    """Every SKU that is known, in the order of their names."""
+    """SKUs in the order of their names. ``next_cursor`` leads to the next page; null on the last one."""
 
     inventory: Sequence[StockView]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

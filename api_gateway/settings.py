@@ -14,6 +14,7 @@ class GatewaySettings(ClientPortSettings, OperationsSettings):
     claim_ttl_seconds: Count = 86_400
     outbox_limit: Count = 100_000
     max_concurrent_requests: Count = 512
+    max_skus: Count = 100_000
     publish_timeout_seconds: Seconds = 2.0
     store_timeout_seconds: Seconds = 1.0
     drain_seconds: Seconds = 20.0

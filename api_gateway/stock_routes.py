@@ -1,19 +1,35 @@
 """The routes about stock, for operators."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
 
-from api_gateway.ports import BrokenStock, StockStore, StockWouldBeNegative, StockWouldOverflow, UnknownSku
-from api_gateway.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS
+from api_gateway.listing import LIMIT, NO_CURSOR, Parameter, cursor_place, cursor_text, read_parameters
+from api_gateway.ports import (
+    BrokenStock,
+    StockHeld,
+    StockStore,
+    StockWouldBeNegative,
+    StockWouldOverflow,
+    TooManySkus,
+    UnknownSku,
+)
+from api_gateway.problems import BROKEN_STOCK, STOCK_HELD, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 from api_gateway.schemas import MAX_STOCK, StockList, StockView
 from api_gateway.validation import IDENTIFIER_RULE, read_stock, read_stock_change
+from shared.context import logging_about
 from shared.http.answers import json_response
 from shared.http.bodies import parse_json, read_body
+from shared.http.clients import client_of
 from shared.http.limits import HttpLimits
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
+from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN
+
+log = get_logger(__name__)
 
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
@@ -25,11 +41,15 @@ class StockRoutes:
         self._stock = stock
         self._limits = limits
 
-    async def list(self, _: web.Request) -> web.Response:
+    async def list(self, request: web.Request) -> web.Response:
         """``GET /inventory``"""
-        stock = await self._stock.list()
+        asked = read_parameters(request, limit=LIMIT, cursor=_CURSOR)
+        page = await self._stock.list(asked["cursor"], asked["limit"])
         return json_response(
-            StockList(inventory=[StockView(sku=sku, available=pieces) for sku, pieces in stock.items()])
+            StockList(
+                inventory=[StockView(sku=sku, available=pieces) for sku, pieces in page.stock.items()],
+                next_cursor=None if page.next_after is None else cursor_text(page.next_after),
+            )
         )
 
     async def show(self, request: web.Request) -> web.Response:
@@ -46,28 +66,50 @@ class StockRoutes:
         if not _IDENTIFIER.fullmatch(sku):
             raise invalid(INVALID_FIELDS, [FieldError(field="sku", message=IDENTIFIER_RULE)])
         wanted = read_stock(parse_json(await read_body(request, self._limits)))
-        try:
+        with _changing("set", sku, request):
             available = await self._stock.set(sku, wanted)
-        except BrokenStock as error:
-            raise Problem(BROKEN_STOCK, "The books of supplied stock hold what is no number.") from error
+            log.info("stock changed", available=available)
         return json_response(StockView(sku=sku, available=available))
 
     async def adjust(self, request: web.Request) -> web.Response:
         """``PATCH /inventory/{sku}``"""
         sku = _known_form(request)
         delta = read_stock_change(parse_json(await read_body(request, self._limits)))
-        try:
+        with _changing("adjust", sku, request):
             available = await self._stock.adjust(sku, delta)
-        except UnknownSku as error:
-            raise _unknown() from error
-        except StockWouldBeNegative as error:
-            raise Problem(STOCK_OUT_OF_BOUNDS, "That is more than there is. Nothing was changed.") from error
-        except StockWouldOverflow as error:
-            detail = f"There would be more than {MAX_STOCK} pieces. Nothing was changed."
-            raise Problem(STOCK_OUT_OF_BOUNDS, detail) from error
-        except BrokenStock as error:
-            raise Problem(BROKEN_STOCK, "What is stored is no number. Set it anew with PUT.") from error
+            log.info("stock changed", delta=delta, available=available)
         return json_response(StockView(sku=sku, available=available))
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """``DELETE /inventory/{sku}``"""
+        sku = _known_form(request)
+        with _changing("remove", sku, request):
+            await self._stock.remove(sku)
+            log.info("stock changed")
+        return web.Response(status=204)
+
+
+@contextmanager
+def _changing(action: str, sku: str, request: web.Request) -> Iterator[None]:
+    """Turns the store's refusals into problems. The audit line within says what was changed, and by whom."""
+    try:
+        with logging_about(action=action, sku=sku, by=client_of(request)):
+            yield
+    except UnknownSku as error:
+        raise _unknown() from error
+    except StockWouldBeNegative as error:
+        raise Problem(STOCK_OUT_OF_BOUNDS, "That is more than there is. Nothing was changed.") from error
+    except StockWouldOverflow as error:
+        detail = f"There would be more than {MAX_STOCK} pieces. Nothing was changed."
+        raise Problem(STOCK_OUT_OF_BOUNDS, detail) from error
+    except StockHeld as error:
+        detail = f"Created orders hold {error.pieces} pieces of it. Nothing was changed."
+        raise Problem(STOCK_HELD, detail) from error
+    except TooManySkus as error:
+        detail = "There are as many SKUs as there may be (GATEWAY_MAX_SKUS). Remove some first."
+        raise Problem(TOO_MANY_SKUS, detail) from error
+    except BrokenStock as error:
+        raise Problem(BROKEN_STOCK, f"{error} holds what is no number. Nothing was changed.") from error
 
 
 def _known_form(request: web.Request) -> str:
@@ -77,5 +119,15 @@ def _known_form(request: web.Request) -> str:
     return sku
 
 
+def _sku_of_cursor(cursor: str) -> str:
+    sku = cursor_place(cursor)
+    if not _IDENTIFIER.fullmatch(sku):
+        raise ValueError(NO_CURSOR)
+    return sku
+
+
 def _unknown() -> Problem:
     return Problem(NOT_FOUND, "There is no such SKU.")
+
+
+_CURSOR: Final = Parameter(parse=_sku_of_cursor, default="")

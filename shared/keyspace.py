@@ -13,6 +13,7 @@ key                          type     writers                                 li
 ``outbox:lease``             string   relay                                   lease
 ``inventory:{sku}``          string   reserve.lua, stock scripts, the operator  for ever
 ``stock.skus``               set      reserve.lua, stock scripts              for ever
+``stock.index``              zset     stock.lua                               for ever
 ``stock.reserved``           hash     reserve.lua                             for ever
 ``stock.supplied``           hash     stock scripts                           for ever
 ``orders.processed.count``   string   reserve.lua, drop.lua                   for ever
@@ -52,6 +53,8 @@ SWEEP_LEASE: Final = "sweep:lease"
 DEAD_LETTERS_LEASE: Final = "dead:lease"
 """Whoever holds it looks at the dead letters; two at a time would each see a part of them."""
 SKUS: Final = "stock.skus"
+SKU_INDEX: Final = "stock.index"
+"""Every SKU that came in through the API, sorted; those that were set by hand are not in it."""
 RESERVED: Final = "stock.reserved"
 SUPPLIED: Final = "stock.supplied"
 NOTIFICATION_COUNTS: Final = "notifications.counts"

@@ -29,6 +29,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
         "processed_orders_count": store.processed,
         "orders": {status.value: count for status, count in store.orders.items()},
         "inventory": store.inventory,
+        "inventory_skus": store.skus,
         "notifications": {status.value: count for status, count in store.notifications.items()},
         "outbox": {"size": store.outbox, "oldest_age_seconds": store.outbox_oldest_seconds},
         "queues": {name: _queue(queue) for name, queue in sorted(state.broker.queues.items())},

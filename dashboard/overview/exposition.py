@@ -64,6 +64,11 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
         "status",
         store.notifications.items(),
     )
+    yield GaugeMetricFamily(
+        "pipeline_inventory_skus",
+        "SKUs that are known, of which the first 1,000 have a series",
+        value=store.skus,
+    )
     yield _labelled(
         "pipeline_inventory_available", "Pieces of a SKU available now", "sku", store.inventory.items()
     )

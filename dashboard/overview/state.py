@@ -42,6 +42,8 @@ class StoreState:
     oldest_seconds: Mapping[OrderStatus, float]
     server: StoreServer | None
     inventory: Mapping[str, int | None]
+    """The first SKUs by name; ``skus`` is how many there are."""
+    skus: int
 
 
 class NodeStatus(StrEnum):

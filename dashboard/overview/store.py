@@ -16,6 +16,8 @@ from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000
 _WAITING: Final = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
+SKUS_READ: Final = 1_000
+"""The first of them, by name: each is a line of every answer and a series of every scrape."""
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -45,7 +47,8 @@ class RedisStoreReader:
                 if (age := _age_seconds(first, now)) is not None
             },
             server=await self._server(),
-            inventory=await self._stock.list(),
+            inventory=(await self._stock.list("", SKUS_READ)).stock,
+            skus=await self._stock.count(),
         )
 
     async def answer(self, question: Question) -> Answer:

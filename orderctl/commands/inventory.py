@@ -1,6 +1,7 @@
 """`orderctl inventory`: the stock, as an operator sets and sees it."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -8,6 +9,7 @@ from rich.table import Table
 
 from orderctl.commands.asking import ask
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
+from orderctl.gateway_client import GatewayClient
 from orderctl.terminal import out, print_json, readable_errors, say, shown
 
 app = typer.Typer(help="Set and see the stock.", no_args_is_help=True)
@@ -30,14 +32,25 @@ def set_stock(
 def list_stock(as_json: AsJson = False, url: GatewayUrl = None, data_dir: DataDir = None) -> None:
     """Show what is available of every SKU."""
     with readable_errors():
-        answer = ask(url, data_dir, lambda client: client.get("/inventory"))
+        stock = ask(url, data_dir, _every_page)
         if as_json:
-            print_json(answer)
+            print_json({"inventory": stock})
             return
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("sku")
         table.add_column("available", justify="right")
-        for entry in answer["inventory"]:
+        for entry in stock:
             available = entry["available"]
             table.add_row(entry["sku"], "not a number" if available is None else str(available))
-        out.print(table if answer["inventory"] else shown("no stock yet: orderctl inventory set SKU QTY"))
+        out.print(table if stock else shown("no stock yet: orderctl inventory set SKU QTY"))
+
+
+async def _every_page(client: GatewayClient) -> Sequence[Mapping[str, Any]]:
+    stock: list[Mapping[str, Any]] = []
+    cursor = None
+    while True:
+        page = await client.get("/inventory", limit=200, cursor=cursor)
+        stock += page["inventory"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return stock

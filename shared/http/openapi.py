@@ -177,14 +177,17 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 def _success(route: Route) -> Json:
-    content: Json = {"schema": _ref(route.answer) if isinstance(route.answer, type) else route.answer}
-    if route.example is not None:
-        content["example"] = route.example
-    return {
+    success: Json = {
         "description": route.meaning,
         "headers": _headers(CORRELATION_HEADER, *route.headers.get(route.status, ())),
-        "content": {route.media_type: content} | _plain(route, route.status),
+        "content": _plain(route, route.status),
     }
+    if route.answer is not None:
+        content: Json = {"schema": _ref(route.answer) if isinstance(route.answer, type) else route.answer}
+        if route.example is not None:
+            content["example"] = route.example
+        success["content"] = {route.media_type: content} | success["content"]
+    return success
 
 
 def _refusals(route: Route) -> dict[str, Json]:

@@ -31,7 +31,7 @@ class Parameter:
 class Route:
     """One method of a path, and everything that a client may rely on.
 
-    The success has ``status`` and is an ``answer``: a class, or a schema where there is none. ``bodies`` are
+    The success has ``status`` and is an ``answer``: a class, a schema where there is none, or None without a body. ``bodies`` are
     classes of which the request's is one. ``headers`` names what answers of a status have beside the standard
     ones, and ``plain`` gives the text of those that come as ``text/plain`` to clients which prefer it.
     """
@@ -45,7 +45,7 @@ class Route:
     description: str
     status: int = 200
     meaning: str
-    answer: type | Json
+    answer: type | Json | None
     media_type: str = JSON
     example: Json | None = None
     parameters: Sequence[Parameter] = ()

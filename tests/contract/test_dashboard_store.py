@@ -51,7 +51,7 @@ async def test_every_figure_is_read_where_the_services_keep_it(
         NotificationStatus.SENT: 2,
         NotificationStatus.FAILED: 1,
     }
-    assert state.inventory == {"cable": -3, "case": 98}
+    assert (state.inventory, state.skus) == ({"cable": -3, "case": 98}, 2)
 
 
 async def test_the_outbox_has_a_size_and_an_age(reader: RedisStoreReader, redis: Redis) -> None:
@@ -137,3 +137,11 @@ async def test_an_absent_store_is_told_as_such(unused_tcp_port: int) -> None:
     async with open_redis(url, timeout_seconds=0.5, max_connections=2) as redis:
         with pytest.raises(StoreUnavailable):
             await reader_of(redis, 0.5).read()
+
+
+async def test_no_more_than_a_thousand_skus_are_read(reader: RedisStoreReader, redis: Redis) -> None:
+    """Each is a line and a series; how many there are is said."""
+    await redis.mset({keyspace.inventory(f"sku{number:04}"): number for number in range(1_200)})
+    state = await reader.read()
+    assert list(state.inventory) == [f"sku{number:04}" for number in range(1_000)]
+    assert state.skus == 1_200

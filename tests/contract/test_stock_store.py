@@ -4,11 +4,20 @@ import asyncio
 
 import pytest
 
-from api_gateway.ports import BrokenStock, StockWouldBeNegative, StockWouldOverflow, UnknownSku
+import shared.redis.stock
+from api_gateway.ports import (
+    BrokenStock,
+    StockHeld,
+    StockWouldBeNegative,
+    StockWouldOverflow,
+    TooManySkus,
+    UnknownSku,
+)
 from api_gateway.stock import MOST_AVAILABLE, RedisStockStore
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.redis.client import Redis, open_redis
+from shared.redis.stock import StockReader
 from tests.harness.stores import RedisServer
 
 SKU = "mag-safe-phone-case"
@@ -18,12 +27,24 @@ INVENTORY = keyspace.inventory(SKU)
 @pytest.fixture
 def stock(redis: Redis) -> RedisStockStore:
     """The adapter under test."""
-    return RedisStockStore(redis, timeout_seconds=5.0)
+    return RedisStockStore(redis, timeout_seconds=5.0, most_skus=5_000)
 
 
 async def supplied(redis: Redis, sku: str = SKU) -> int:
     """What the books say was supplied."""
     return int(await redis.hget(keyspace.SUPPLIED, sku) or 0)
+
+
+async def listed(stock: RedisStockStore, limit: int = 200) -> dict[str, int | None]:
+    """All pages together; no SKU may stand on two of them."""
+    found: dict[str, int | None] = {}
+    after: str | None = ""
+    while after is not None:
+        page = await stock.list(after, limit)
+        assert not set(page.stock) & set(found)
+        found |= page.stock
+        after = page.next_after
+    return found
 
 
 async def everything(redis: Redis) -> list[object]:
@@ -91,21 +112,23 @@ async def test_what_is_no_integer_is_neither_shown_nor_changed(
         await stock.adjust(SKU, 1)
     assert await everything(redis) == before
     assert await stock.get(SKU) is None
-    assert await stock.list() == {SKU: None}
+    assert await listed(stock) == {SKU: None}
 
 
 async def test_a_value_of_another_type_is_replaced_by_setting(stock: RedisStockStore, redis: Redis) -> None:
     """Setting anew is the way out of whatever lies there."""
     await redis.rpush(INVENTORY, "a", "b")
     assert await stock.get(SKU) is None
-    assert await stock.list() == {SKU: None}
+    assert await listed(stock) == {SKU: None}
     with pytest.raises(BrokenStock):
         await stock.adjust(SKU, 1)
     assert await stock.set(SKU, 4) == 4
     assert await stock.get(SKU) == 4
 
 
-@pytest.mark.parametrize("key", [keyspace.SKUS, keyspace.SUPPLIED])
+@pytest.mark.parametrize(
+    "key", [keyspace.SKUS, keyspace.SUPPLIED, keyspace.SKU_INDEX, keyspace.RESERVED, keyspace.ARCHIVE]
+)
 async def test_broken_books_stop_a_change_before_its_first_write(
     stock: RedisStockStore, redis: Redis, key: str
 ) -> None:
@@ -117,6 +140,8 @@ async def test_broken_books_stop_a_change_before_its_first_write(
         await stock.set(SKU, 9)
     with pytest.raises(BrokenStock):
         await stock.adjust(SKU, 1)
+    with pytest.raises(BrokenStock):
+        await stock.remove(SKU)
     assert await everything(redis) == before
 
 
@@ -150,30 +175,111 @@ async def test_a_change_by_hand_shows_as_a_difference(stock: RedisStockStore, re
 
 
 async def test_the_list_has_what_an_operator_put_there(stock: RedisStockStore, redis: Redis) -> None:
-    """A small store is scanned, sorted by SKU, and nothing else is taken for stock."""
+    """A small store is walked through, sorted by SKU, and nothing else is taken for stock."""
     await stock.set("b", 2)
     await redis.set(keyspace.inventory("a"), 1)
+    await redis.set(keyspace.inventory("no SKU"), 1)
     await redis.set("inventory", 9)
     await redis.set(keyspace.claim("order123"), "token")
-    assert list((await stock.list()).items()) == [("a", 1), ("b", 2)]
+    assert list((await listed(stock)).items()) == [("a", 1), ("b", 2)]
+    assert await stock.count() == 2
 
 
-async def test_a_large_store_is_listed_from_the_index(redis: Redis) -> None:
-    """Past the bound nothing is scanned: SKUs that the scripts have met are listed, gone ones are not."""
-    stock = RedisStockStore(redis, timeout_seconds=5.0, scanned_up_to_keys=0)
+@pytest.mark.parametrize("limit", [1, 3, 7, 200])
+async def test_every_sku_is_listed_once_and_in_order(
+    stock: RedisStockStore, redis: Redis, limit: int
+) -> None:
+    """Those that came through the API, those set by hand, and one that is both; gone ones are left out."""
+    for number in range(0, 20, 2):
+        await stock.set(f"sku{number:02}", number)
+    await redis.mset({keyspace.inventory(f"sku{number:02}"): number for number in (*range(1, 20, 2), 4)})
+    await redis.delete(keyspace.inventory("sku06"), keyspace.inventory("sku07"))
+    expected = [number for number in range(20) if number not in (6, 7)]
+    assert list((await listed(stock, limit)).items()) == [(f"sku{number:02}", number) for number in expected]
+
+
+async def test_a_large_store_is_walked_through_part_by_part(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No look reads more than its share of the keys; what was set by hand is found in the end."""
+    monkeypatch.setattr(shared.redis.stock, "KEYS_PER_STEP", 20)
+    monkeypatch.setattr(shared.redis.stock, "PAUSE_PER_WALK", 0)
+    stock = RedisStockStore(redis, timeout_seconds=5.0, most_skus=9)
+    reader = StockReader(redis, timeout_seconds=5.0, steps_per_walk=1)
+    await redis.mset({f"order:{number}": "x" for number in range(300)})
     await stock.set("b", 2)
+    await redis.set(keyspace.inventory("a"), 1)
+    looks = 0
+    while "a" not in (page := await reader.list("", 9)).stock:
+        assert page.stock == {"b": 2}
+        looks += 1
+    assert looks < 100
+    await redis.delete(keyspace.inventory("a"))
+    assert (await reader.list("", 9)).stock == {"b": 2}
+
+
+async def test_looking_takes_a_tenth_of_the_time_at_most(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty-four lists at once walk through the keys once; all of them have what came through the API."""
+    monkeypatch.setattr(shared.redis.stock, "PAUSE_PER_WALK", 1_000_000)
+    stock = RedisStockStore(redis, timeout_seconds=5.0, most_skus=9)
+    await redis.set(keyspace.inventory("a"), 1)
+    await stock.list("", 9)
+    await stock.set("b", 2)
+    await redis.set(keyspace.inventory("c"), 3)
+    pages = await asyncio.gather(*(stock.list("", 9) for _ in range(64)))
+    assert all(page.stock == {"a": 1, "b": 2} for page in pages)
+
+
+async def test_there_are_as_many_skus_as_there_may_be(redis: Redis) -> None:
+    """One more is refused before anything is written; those that are there can be set all the same."""
+    stock = RedisStockStore(redis, timeout_seconds=5.0, most_skus=2)
     await stock.set("a", 1)
-    await stock.set("gone", 1)
-    await redis.delete(keyspace.inventory("gone"))
-    assert list((await stock.list()).items()) == [("a", 1), ("b", 2)]
+    await stock.set("b", 1)
+    before = await everything(redis)
+    with pytest.raises(TooManySkus):
+        await stock.set("c", 1)
+    assert await everything(redis) == before
+    assert await stock.set("b", 9) == 9
+    await stock.remove("a")
+    assert await stock.set("c", 1) == 1
 
 
-async def test_more_skus_than_fit_into_one_round_trip_are_all_listed(
+async def test_a_sku_that_nothing_holds_is_removed_without_a_trace(
     stock: RedisStockStore, redis: Redis
 ) -> None:
-    """The list is read in parts, and has no gap between them."""
-    await redis.mset({keyspace.inventory(f"sku{number:04}"): number for number in range(2_500)})
-    assert await stock.list() == {f"sku{number:04}": number for number in range(2_500)}
+    """Its books are gone with it; a second time it is unknown."""
+    await stock.set(SKU, 7)
+    await stock.remove(SKU)
+    assert await redis.keys() == []
+    assert await listed(stock) == {}
+    with pytest.raises(UnknownSku):
+        await stock.remove(SKU)
+
+
+async def test_a_sku_that_orders_hold_stays(stock: RedisStockStore, redis: Redis) -> None:
+    """Until the last order that reserved pieces of it was swept; the books of the swept ones stay."""
+    await stock.set(SKU, 100)
+    await redis.decrby(INVENTORY, 30)
+    await redis.hincrby(keyspace.RESERVED, SKU, 30)
+    await redis.hincrby(keyspace.ARCHIVE, f"sku:{SKU}", 29)
+    before = await everything(redis)
+    with pytest.raises(StockHeld) as caught:
+        await stock.remove(SKU)
+    assert (caught.value.pieces, await everything(redis)) == (1, before)
+    await redis.hincrby(keyspace.ARCHIVE, f"sku:{SKU}", 1)
+    await stock.remove(SKU)
+    assert (await stock.get(SKU), await supplied(redis)) == (None, 30)
+
+
+async def test_what_is_no_integer_can_be_removed(stock: RedisStockStore, redis: Redis) -> None:
+    """Whatever an operator left there by hand."""
+    await redis.set(INVENTORY, "many")
+    await stock.remove(SKU)
+    await redis.rpush(INVENTORY, "a")
+    await stock.remove(SKU)
+    assert await redis.keys() == []
 
 
 async def test_changes_at_the_same_time_lose_nothing(stock: RedisStockStore) -> None:
@@ -187,8 +293,14 @@ async def test_changes_at_the_same_time_lose_nothing(stock: RedisStockStore) -> 
 async def test_a_store_that_does_not_answer_is_said_to_be_away(redis_server: RedisServer) -> None:
     """Every method gives up in time."""
     async with open_redis(redis_server.url, timeout_seconds=0.2, max_connections=4) as redis:
-        stock = RedisStockStore(redis, timeout_seconds=0.2)
+        stock = RedisStockStore(redis, timeout_seconds=0.2, most_skus=9)
         with redis_server.frozen():
-            for call in (stock.get(SKU), stock.list(), stock.set(SKU, 1), stock.adjust(SKU, 1)):
+            for call in (
+                stock.get(SKU),
+                stock.list("", 9),
+                stock.remove(SKU),
+                stock.set(SKU, 1),
+                stock.adjust(SKU, 1),
+            ):
                 with pytest.raises(StoreUnavailable):
                     await call

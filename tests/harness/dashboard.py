@@ -56,6 +56,7 @@ STORE = StoreState(
         memory_bytes=8_000_000, memory_limit_bytes=400_000_000, clients=12, commands=70_000, is_writing=True
     ),
     inventory={"cable": 368, "mag-safe-phone-case": 98},
+    skus=2,
 )
 
 

@@ -1,7 +1,7 @@
 """The gateway's HTTP port on a real socket, over ports that live in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from shared.orders.model import OrderStatus
 from shared.orders.placement import Accepted, Duplicate, KeyReused, Placement, PlacementResult, Replayed
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
+from shared.redis.stock import StockPage
 from tests.harness.endpoints import an_endpoint
 
 ACCEPTED_AT = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
@@ -93,9 +94,17 @@ class MemoryStock:
         """See the port."""
         return self.stock.get(sku)
 
-    async def list(self) -> Mapping[str, int | None]:
-        """See the port."""
-        return dict(sorted(self.stock.items()))
+    async def list(self, after: str, limit: int) -> StockPage:
+        skus = [sku for sku in sorted(self.stock) if sku > after]
+        page = {sku: self.stock[sku] for sku in skus[:limit]}
+        return StockPage(stock=page, next_after=skus[limit - 1] if len(skus) > limit else None)
+
+    async def remove(self, sku: str) -> None:
+        if self.fault is not None:
+            raise self.fault
+        if sku not in self.stock:
+            raise UnknownSku(sku)
+        del self.stock[sku]
 
     async def set(self, sku: str, available: int) -> int:
         """See the port."""

@@ -146,9 +146,11 @@ def test_a_notice_stands_above_everything_else() -> None:
 
 async def test_a_long_stock_list_is_cut(served: Dashboard) -> None:
     """The page stays readable; what is left out is counted."""
-    served.store.figures = replace(STORE, inventory={f"sku-{number:04}": number for number in range(1250)})
+    served.store.figures = replace(
+        STORE, inventory={f"sku-{number:04}": 1 for number in range(1000)}, skus=1_250
+    )
     html = await page(served)
-    assert "1,050 more SKUs are in /metrics." in html
+    assert "The first 200 of 1,250 SKUs." in html
     assert "sku-0200" not in html
 
 

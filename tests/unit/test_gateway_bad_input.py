@@ -320,9 +320,9 @@ async def test_a_method_that_is_not_served_is_405(served: Gateway) -> None:
     for path, allowed in (
         ("/orders", {"GET", "HEAD", "POST"}),
         ("/orders/order123", {"GET", "HEAD"}),
-        ("/inventory/a", {"GET", "HEAD", "PUT", "PATCH"}),
+        ("/inventory/a", {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
     ):
-        for method in ("DELETE", "OPTIONS", "TRACE"):
+        for method in {"DELETE", "OPTIONS", "TRACE"} - allowed:
             answer = await served.send(method, path)
             assert answer.status == 405
             assert set(answer.headers["Allow"].split(", ")) == allowed

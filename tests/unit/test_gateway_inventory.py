@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
-from api_gateway.ports import BrokenStock, StockWouldOverflow
+from api_gateway.ports import BrokenStock, StockHeld, StockWouldOverflow, TooManySkus
 from shared.errors import StoreUnavailable
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 
@@ -21,8 +23,72 @@ async def test_stock_is_listed_by_sku(served: Gateway) -> None:
     """Null for a value that is no number, so that it is seen."""
     answer = await served.send("GET", "/inventory")
     assert await answer.json() == {
-        "inventory": [{"sku": "broken", "available": None}, {"sku": "cable", "available": 5}]
+        "inventory": [{"sku": "broken", "available": None}, {"sku": "cable", "available": 5}],
+        "next_cursor": None,
     }
+
+
+async def test_following_the_cursor_shows_every_sku_once(served: Gateway) -> None:
+    """Fifty at a time where nothing is said, 200 at most."""
+    served.stock.stock = {f"sku{number:03}": number for number in range(120)}
+    seen: list[str] = []
+    path, pages = "/inventory", 0
+    while path:
+        listed = await (await served.send("GET", path)).json()
+        seen += [entry["sku"] for entry in listed["inventory"]]
+        cursor, pages = listed["next_cursor"], pages + 1
+        path = f"/inventory?cursor={cursor}" if cursor else ""
+    assert (seen, pages) == ([f"sku{number:03}" for number in range(120)], 3)
+    assert len((await (await served.send("GET", "/inventory?limit=200")).json())["inventory"]) == 120
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=x", "cursor=", "cursor=_", "cursor=LWE", "cursor=w6Q", "sku=cable"],
+)
+async def test_a_wrong_parameter_is_400_and_named(served: Gateway, query: str) -> None:
+    """By the same rules as in the list of orders."""
+    problem = await problem_of(await served.send("GET", f"/inventory?{query}"))
+    assert (problem["status"], problem["errors"][0]["field"]) == (400, query.partition("=")[0])
+
+
+async def test_a_sku_is_removed_once(served: Gateway) -> None:
+    """404 afterwards, and for a SKU that could not be."""
+    removed = await served.send("DELETE", "/inventory/cable")
+    assert (removed.status, await removed.read()) == (204, b"")
+    for sku in ("cable", "unknown", "a%20b"):
+        assert (await problem_of(await served.send("DELETE", f"/inventory/{sku}")))["status"] == 404
+
+
+async def test_a_sku_that_orders_hold_is_not_removed(served: Gateway) -> None:
+    """409, with how many pieces they hold."""
+    served.stock.fault = StockHeld(12)
+    problem = await problem_of(await served.send("DELETE", "/inventory/cable"))
+    assert (problem["status"], problem["type"]) == (409, "/problems/stock-held")
+    assert "12 pieces" in problem["detail"]
+
+
+async def test_a_sku_too_many_is_refused(served: Gateway) -> None:
+    """The store is bounded by this, and says so."""
+    served.stock.fault = TooManySkus("new")
+    problem = await problem_of(await served.send("PUT", "/inventory/new", '{"available": 1}'))
+    assert (problem["status"], problem["type"]) == (409, "/problems/too-many-skus")
+
+
+async def test_each_change_has_an_audit_line(served: Gateway) -> None:
+    """What was changed, to what, by which address, under which correlation id; a refused one has none."""
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        await served.send("PUT", "/inventory/cable", '{"available": 7}', X_Correlation_ID="c1")
+        await served.send("PATCH", "/inventory/cable", '{"delta": -2}', X_Correlation_ID="c2")
+        await served.send("PATCH", "/inventory/cable", '{"delta": -20}', X_Correlation_ID="c3")
+        await served.send("DELETE", "/inventory/cable", X_Correlation_ID="c4")
+    audited = [line for line in lines if line["event"] == "stock changed"]
+    assert [(line["correlation_id"], line["action"], line.get("available")) for line in audited] == [
+        ("c1", "set", 7),
+        ("c2", "adjust", 5),
+        ("c4", "remove", None),
+    ]
+    assert {(line["sku"], line["by"]) for line in audited} == {("cable", "127.0.0.1")}
 
 
 async def test_the_stock_of_one_sku(served: Gateway) -> None:

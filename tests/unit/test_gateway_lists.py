@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api_gateway.listing import cursor_text
+from api_gateway.listing import cursor_text, order_cursor
 from shared.errors import StoreUnavailable
 from shared.http.limits import HttpLimits
 from shared.orders.model import OrderStatus
@@ -86,7 +86,7 @@ async def test_a_cursor_comes_back_as_it_was_given_out(served: Gateway, order_id
     now = round(datetime(2025, 1, 2, tzinfo=UTC).timestamp() * 1_000_000)
     cursor = Cursor(accepted_at=now, order_id=order_id)
     await served.post(f'{{"id": "{order_id}", "sku": "cable", "qty": 1}}')
-    answer = await served.send("GET", f"/orders?cursor={cursor_text(cursor)}")
+    answer = await served.send("GET", f"/orders?cursor={cursor_text(order_cursor(cursor))}")
     assert answer.status == 200
     assert served.orders.queries[-1][2] == cursor
 
