@@ -1,5 +1,7 @@
 """The gateway's application, from the ports behind its routes."""
 
+from typing import Final
+
 from aiohttp import web
 
 from api_gateway.order_routes import OrderRoutes
@@ -7,10 +9,14 @@ from api_gateway.ports import Intake, StockStore
 from api_gateway.reference_routes import docs_route
 from api_gateway.routes import INFO, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
-from shared.http.limits import HttpLimits
+from shared.http.bodies import JsonBodies
+from shared.http.limits import Gate, HeavyWork, HttpLimits
 from shared.http.openapi import described
 from shared.http.routes import Route, application
 from shared.orders.ports import OrderReader
+
+LISTS_AT_ONCE: Final = 2
+"""Each reads and writes up to a mebibyte. Orders have places of their own."""
 
 
 def build_app(
@@ -22,5 +28,7 @@ def build_app(
 
 def table(*, intake: Intake, orders: OrderReader, stock: StockStore, limits: HttpLimits) -> tuple[Route, ...]:
     """All of its routes."""
-    order_routes, stock_routes = OrderRoutes(intake, orders, limits), StockRoutes(stock, limits)
+    bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
+    order_routes = OrderRoutes(intake, orders, bodies, lists, Gate(limits.max_concurrent_requests))
+    stock_routes = StockRoutes(stock, bodies, lists)
     return described(INFO, (*order_table(order_routes), *stock_table(stock_routes), docs_route()))

@@ -10,13 +10,14 @@ from api_gateway.listing import LIMIT, ORDER_CURSOR, STATUS, cursor_text, order_
 from api_gateway.order_ids import new_order_id
 from api_gateway.ports import Intake, NotDurable
 from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_DURABLE, OUTBOX_FULL
-from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_view
+from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_summary, order_view
 from api_gateway.validation import RequestedOrder, read_order
 from shared.http import negotiation
 from shared.http.answers import json_response
-from shared.http.bodies import parse_json, read_body
+from shared.http.bodies import JsonBodies
+from shared.http.clients import client_of
 from shared.http.edge import TRACE
-from shared.http.limits import Gate, HttpLimits
+from shared.http.limits import Gate, HeavyWork
 from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
@@ -42,18 +43,21 @@ log = get_logger(__name__)
 class OrderRoutes:
     """Places, shows and lists orders; a bounded number of requests at a time."""
 
-    def __init__(self, intake: Intake, orders: OrderReader, limits: HttpLimits) -> None:
+    def __init__(
+        self, intake: Intake, orders: OrderReader, bodies: JsonBodies, lists: HeavyWork, gate: Gate
+    ) -> None:
         self._intake = intake
         self._orders = orders
-        self._limits = limits
-        self._gate = Gate(limits.max_concurrent_requests)
+        self._bodies = bodies
+        self._lists = lists
+        self._gate = gate
 
     async def place(self, request: web.Request) -> web.Response:
         """``POST /orders``"""
         key = _idempotency_key(request)
-        body = await read_body(request, self._limits)
+        body = await self._bodies.read(request)
         with self._gate:
-            requested = read_order(parse_json(body), id_required=key is None)
+            requested = read_order(body, id_required=key is None)
             media_type = _media_type(request)
             placement = _placement(request, requested, key, media_type)
             result = await self._taken(placement)
@@ -84,14 +88,14 @@ class OrderRoutes:
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
         asked = read_parameters(request, status=STATUS, limit=LIMIT, cursor=ORDER_CURSOR)
-        with self._gate:
+        async with self._lists.turn(client_of(request)):
             page = await self._orders.list(asked["status"], asked["limit"], asked["cursor"])
-        return json_response(
-            OrderList(
-                orders=[order_view(record) for record in page.orders],
-                next_cursor=cursor_text(order_cursor(page.next_cursor)) if page.next_cursor else None,
+            return json_response(
+                OrderList(
+                    orders=[order_summary(record) for record in page.orders],
+                    next_cursor=cursor_text(order_cursor(page.next_cursor)) if page.next_cursor else None,
+                )
             )
-        )
 
 
 def _idempotency_key(request: web.Request) -> str | None:

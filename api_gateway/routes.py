@@ -126,7 +126,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             name="listOrders",
             tag="orders",
             summary="List orders, newest first",
-            description="Follow `next_cursor` until it is null.",
+            description="Without their timelines. Follow `next_cursor` until it is null.",
             meaning="A page of orders.",
             answer=OrderList,
             parameters=(_STATUS, *_PAGE),
@@ -210,8 +210,8 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             name="removeInventory",
             tag="inventory",
             summary="Remove a SKU",
-            description="Refused while created orders that are still kept hold pieces of it. Orders that wait for "
-            "their decision hold none: they are rejected with `unknown_sku`.",
+            description="Refused while created orders that are still kept hold pieces of it. Orders that "
+            "wait for their decision hold none: they are rejected with `unknown_sku`.",
             status=204,
             meaning="It is gone.",
             answer=None,

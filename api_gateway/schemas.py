@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -104,7 +104,7 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderView:
+class OrderSummary:
     """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC."""
 
     id: str
@@ -117,15 +117,21 @@ class OrderView:
     decided_at: datetime | None
     next_attempt_at: datetime | None
     correlation_id: str
-    timeline: Sequence[TimelineEntry]
     links: Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView(OrderSummary):
+    """An order as it stands, with everything that happened to it. Times are in UTC."""
+
+    timeline: Sequence[TimelineEntry]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderList:
     """Orders, newest first. ``next_cursor`` leads to the next page; null on the last one."""
 
-    orders: Sequence[OrderView]
+    orders: Sequence[OrderSummary]
     next_cursor: str | None
 
 
@@ -158,23 +164,32 @@ def order_path(order_id: str) -> str:
     return f"/orders/{order_id}"
 
 
+def order_summary(record: OrderRecord) -> OrderSummary:
+    """The order as lists show it."""
+    return OrderSummary(**_told(record))
+
+
 def order_view(record: OrderRecord) -> OrderView:
-    """The order as clients see it."""
+    """The order as clients see it by itself."""
+    timeline = [
+        TimelineEntry(step=step.step, at=step.at, reason=step.reason, attempts=step.attempts)
+        for step in record.timeline
+    ]
+    return OrderView(**_told(record), timeline=timeline)
+
+
+def _told(record: OrderRecord) -> dict[str, Any]:
     order = record.order
-    return OrderView(
-        id=order.id,
-        status=record.status,
-        items=order.items,
-        email=order.email,
-        reason=record.reason,
-        sku=record.sku_at_fault,
-        accepted_at=record.accepted_at,
-        decided_at=record.decided_at,
-        next_attempt_at=record.next_attempt_at,
-        correlation_id=record.trace.correlation_id,
-        timeline=[
-            TimelineEntry(step=step.step, at=step.at, reason=step.reason, attempts=step.attempts)
-            for step in record.timeline
-        ],
-        links=Links(self=order_path(order.id)),
-    )
+    return {
+        "id": order.id,
+        "status": record.status,
+        "items": order.items,
+        "email": order.email,
+        "reason": record.reason,
+        "sku": record.sku_at_fault,
+        "accepted_at": record.accepted_at,
+        "decided_at": record.decided_at,
+        "next_attempt_at": record.next_attempt_at,
+        "correlation_id": record.trace.correlation_id,
+        "links": Links(self=order_path(order.id)),
+    }

@@ -6,7 +6,7 @@
 -- Returns {'done', available before, available now}, {'unknown'}, {'negative'}, {'too_much'}, {'too_many'},
 --         {'held', pieces that orders hold}, {'broken', key}.
 
-local stock, skus, supplied, index, reserved, archive = unpack(KEYS)
+local stock, skus, supplied, index, reserved, archive = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local sku, action, pieces = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 -- What INCRBY takes and Lua counts exactly; it refuses '007' and '-0'.

@@ -22,9 +22,9 @@ from api_gateway.schemas import MAX_STOCK, StockList, StockView
 from api_gateway.validation import IDENTIFIER_RULE, read_stock, read_stock_change
 from shared.context import logging_about
 from shared.http.answers import json_response
-from shared.http.bodies import parse_json, read_body
+from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
-from shared.http.limits import HttpLimits
+from shared.http.limits import HeavyWork
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN
@@ -37,20 +37,22 @@ _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 class StockRoutes:
     """Shows and changes what is available."""
 
-    def __init__(self, stock: StockStore, limits: HttpLimits) -> None:
+    def __init__(self, stock: StockStore, bodies: JsonBodies, lists: HeavyWork) -> None:
         self._stock = stock
-        self._limits = limits
+        self._bodies = bodies
+        self._lists = lists
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /inventory``"""
         asked = read_parameters(request, limit=LIMIT, cursor=_CURSOR)
-        page = await self._stock.list(asked["cursor"], asked["limit"])
-        return json_response(
-            StockList(
-                inventory=[StockView(sku=sku, available=pieces) for sku, pieces in page.stock.items()],
-                next_cursor=None if page.next_after is None else cursor_text(page.next_after),
+        async with self._lists.turn(client_of(request)):
+            page = await self._stock.list(asked["cursor"], asked["limit"])
+            return json_response(
+                StockList(
+                    inventory=[StockView(sku=sku, available=pieces) for sku, pieces in page.stock.items()],
+                    next_cursor=None if page.next_after is None else cursor_text(page.next_after),
+                )
             )
-        )
 
     async def show(self, request: web.Request) -> web.Response:
         """``GET /inventory/{sku}``"""
@@ -65,7 +67,7 @@ class StockRoutes:
         sku = request.match_info["sku"]
         if not _IDENTIFIER.fullmatch(sku):
             raise invalid(INVALID_FIELDS, [FieldError(field="sku", message=IDENTIFIER_RULE)])
-        wanted = read_stock(parse_json(await read_body(request, self._limits)))
+        wanted = read_stock(await self._bodies.read(request))
         with _changing("set", sku, request):
             available = await self._stock.set(sku, wanted)
             log.info("stock changed", available=available)
@@ -74,7 +76,7 @@ class StockRoutes:
     async def adjust(self, request: web.Request) -> web.Response:
         """``PATCH /inventory/{sku}``"""
         sku = _known_form(request)
-        delta = read_stock_change(parse_json(await read_body(request, self._limits)))
+        delta = read_stock_change(await self._bodies.read(request))
         with _changing("adjust", sku, request):
             available = await self._stock.adjust(sku, delta)
             log.info("stock changed", delta=delta, available=available)

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from dashboard.dead_letters.actions import Acted, Action, Outcome
-from dashboard.dead_letters.letter import Letter, Wanted, read_letter
+from dashboard.dead_letters.letter import SHOWN_BODY_BYTES, Letter, Wanted, read_letter
 from dashboard.dead_letters.ports import Turns
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetterBox, Letters
 
 BATCH: Final = 64
+LIST_BYTES: Final = 1_048_576
+BYTES_BESIDE_BODY: Final = 2_048
+"""What a letter takes in a list besides its body."""
 
 log = get_logger(__name__)
 
@@ -19,12 +22,14 @@ log = get_logger(__name__)
 @dataclass(slots=True)
 class Looked:
     """What a look came to. ``waiting`` is how many letters lay in each queue; ``complete`` is false if some
-    of them lie too deep to be seen; ``limited`` is true if more were wanted than was asked for."""
+    of them lie too deep to be seen; ``limited`` is true if more were wanted than was asked for, or
+    than an answer has ``room`` for, in bytes."""
 
     letters: list[Letter] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     complete: bool = True
     limited: bool = False
+    room: int = LIST_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +118,15 @@ class DeadLetterDesk:
     ) -> None:
         now = self.now()
         while not looked.limited and (batch := await letters.next(BATCH)):
-            found = [letter for each in batch if wanted.includes(letter := read_letter(queue, each), now)]
-            room = limit - len(looked.letters)
-            looked.letters += found[:room]
-            looked.limited = len(found) > room
+            for delivery in batch:
+                letter = read_letter(queue, delivery)
+                if not wanted.includes(letter, now):
+                    continue
+                looked.room -= BYTES_BESIDE_BODY + min(len(delivery.body), SHOWN_BODY_BYTES)
+                looked.limited = len(looked.letters) >= limit or (looked.room < 0 and bool(looked.letters))
+                if looked.limited:
+                    break
+                looked.letters.append(letter)
         looked.complete &= looked.limited or letters.all_seen
 
     async def _go_through(self, queue: str, errand: Errand, report: Report, tally: Tally) -> None:

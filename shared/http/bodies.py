@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from shared.http.limits import HttpLimits
+from shared.http.clients import client_of
+from shared.http.limits import HeavyWork, HttpLimits
 from shared.http.problems import (
     BODY_TOO_LARGE,
     MALFORMED_JSON,
@@ -18,6 +19,26 @@ from shared.http.problems import (
 from shared.http.strict_json import NotStrictJson, parse
 
 _JSON: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset=(utf-?8|"utf-?8")[ \t]*)?;?', re.IGNORECASE)
+
+
+LARGE_BODY_BYTES: Final = 16_384
+"""Longer than any order, however long its SKUs, unless it is filled up with blanks."""
+
+
+class JsonBodies:
+    """Reads bodies. Large ones are parsed one at a time, because each holds the loop for milliseconds."""
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        self._large = HeavyWork(at_once=1)
+
+    async def read(self, request: web.Request) -> Any:
+        """The body's value. Raises Problem with 400, 408, 413, 415 or 503."""
+        body = await read_body(request, self._limits)
+        if len(body) <= LARGE_BODY_BYTES:
+            return parse_json(body)
+        async with self._large.turn(client_of(request)):
+            return parse_json(body)
 
 
 async def read_body(request: web.Request, limits: HttpLimits) -> bytes:

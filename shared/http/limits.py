@@ -1,9 +1,17 @@
 """What one client, or all of them together, may take of a port."""
 
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Final
 
 from shared.http.problems import TOO_BUSY, Problem
+
+LONGEST_WAIT_SECONDS: Final = 1.0
+HEAVY_PER_CLIENT: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +52,39 @@ class Gate:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._inside -= 1
+
+
+class HeavyWork:
+    """A few pieces at a time of work that holds the loop for milliseconds: small requests get in between.
+
+    Of one client 64 pieces are at work or wait, each for a second at most; what is beyond is turned away.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._of_client: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """One piece of work. Raises Problem with 503."""
+        if self._of_client[client] >= HEAVY_PER_CLIENT:
+            raise Problem(TOO_BUSY, "Too many large requests of this client are being worked on: ask again.")
+        self._of_client[client] += 1
+        try:
+            await self._take_place()
+            try:
+                await asyncio.sleep(0)  # what came meanwhile goes first
+                yield
+            finally:
+                self._places.release()
+        finally:
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+    async def _take_place(self) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise Problem(TOO_BUSY, "Too many large requests are being worked on: ask again.") from error

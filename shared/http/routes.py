@@ -31,9 +31,10 @@ class Parameter:
 class Route:
     """One method of a path, and everything that a client may rely on.
 
-    The success has ``status`` and is an ``answer``: a class, a schema where there is none, or None without a body. ``bodies`` are
-    classes of which the request's is one. ``headers`` names what answers of a status have beside the standard
-    ones, and ``plain`` gives the text of those that come as ``text/plain`` to clients which prefer it.
+    The success has ``status`` and is an ``answer``: a class, a schema where there is none, or None where it
+    has no body. ``bodies`` are classes of which the request's is one. ``headers`` names what answers of a
+    status have beside the standard ones, and ``plain`` gives the text of those that come as ``text/plain`` to
+    clients which prefer it.
     """
 
     method: str

@@ -59,7 +59,7 @@ class OrderReader(Protocol):
         """One order, or None where there is none."""
 
     async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """Up to ``limit`` orders after the cursor, newest first."""
+        """Up to ``limit`` orders after the cursor, newest first; fewer where they are long ones."""
 
 
 class DecisionStore(Protocol):

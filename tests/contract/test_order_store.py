@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
+from api_gateway.schemas import order_summary
 from shared import keyspace
 from shared.errors import DecodeError, StoreUnavailable
 from shared.messages import content_fingerprint, encode_order
@@ -331,3 +333,37 @@ async def test_an_order_found_in_two_indexes_is_shown_once(redis: Any, store: Re
     await listed(redis, ("a", 1, "created"), ("b", 2, "created"))
     await redis.zadd("orders:accepted", {"b": AT + 2})
     assert await every_page(store, None, 2) == [["b", "a"]]
+
+
+async def test_a_page_of_long_orders_is_shorter_and_leaves_none_out(redis: Redis) -> None:
+    """What 200 orders of 100 items would be as JSON does not fit into one answer."""
+    store = order_store(redis, outbox_limit=1_000)
+    long = {f"{'s' * 60}{number:04}": 10_000 for number in range(100)}
+    ids = [f"o{number:03}" for number in range(130)]
+    for order_id in ids:
+        await store.accept(a_placement(an_order(order_id, email=f"{'a' * 64}@x.example", **long)))
+    seen: list[str] = []
+    cursor: Cursor | None = None
+    while True:
+        page = await store.list(None, 200, cursor)
+        body = orjson.dumps([order_summary(record) for record in page.orders], option=orjson.OPT_UTC_Z)
+        assert len(body) <= 1_048_576
+        seen += [record.order.id for record in page.orders]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        assert len(body) > 900_000 * 0.8
+    assert seen == ids[::-1]
+
+
+async def test_an_unreadable_record_at_the_end_of_a_page_hides_no_other(
+    redis: Any, store: RedisOrderStore
+) -> None:
+    """The cursor goes past it."""
+    for order_id in ("a", "b", "c"):
+        await is_accepted(store, order_id)
+    await redis.hset("order:b", "order", "{")
+    first = await store.list(None, 2, None)
+    assert [record.order.id for record in first.orders] == ["c"]
+    second = await store.list(None, 2, first.next_cursor)
+    assert ([record.order.id for record in second.orders], second.next_cursor) == (["a"], None)

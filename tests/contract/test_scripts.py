@@ -25,7 +25,7 @@ OUR_SCRIPTS: Final = [
     for path in sorted(ROOT.rglob("*.lua"))
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 ]
-NEEDS: Final = [(script, command) for script in OUR_SCRIPTS for command in {need for need, _ in script.needs}]
+NEEDS: Final = [(script, command) for script in OUR_SCRIPTS for command in sorted(dict(script.needs))]
 A_CENTURY: Final = 100 * 365 * 86_400.0
 USER, PASSWORD = "service", "of-the-tests"
 

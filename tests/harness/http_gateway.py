@@ -62,6 +62,8 @@ class MemoryOrders:
     intake: MemoryIntake
     fault: BaseException | None = None
     queries: list[tuple[OrderStatus | None, int, Cursor | None]] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    waiting: int = 0
 
     async def get(self, order_id: str) -> OrderRecord | None:
         """See the port."""
@@ -73,6 +75,9 @@ class MemoryOrders:
     async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
         """See the port."""
         self.queries.append((status, limit, after))
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
         placements: Sequence[Placement] = self.intake.placements[::-1]
         if after is not None:
             ids = [placed.order.id for placed in placements]

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from aiohttp import ClientResponse, ClientSession
 
+from dashboard.dead_letters import desk
 from dashboard.dead_letters.letter import DEAD_QUEUES
 from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import ORDER_PROCESSOR
@@ -88,6 +89,18 @@ async def test_the_list_can_be_narrowed(session: ClientSession) -> None:
         ["order1", "order2"],
         True,
     )
+
+
+async def test_the_list_is_no_longer_than_a_mebibyte(
+    session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that there are more; at least one letter is always shown."""
+    for letter_bytes, shown_ids in ((400_000, ["order1", "order2"]), (2_000_000, ["order1"])):
+        monkeypatch.setattr(desk, "BYTES_BESIDE_BODY", letter_bytes)
+        async with session.get("/dead") as answer:
+            shown = await answer.json()
+        assert [letter["order_id"] for letter in shown["letters"]] == shown_ids
+        assert shown["more"]
 
 
 async def test_one_letter_by_its_id_or_its_orders(session: ClientSession) -> None:

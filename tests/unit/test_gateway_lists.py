@@ -1,14 +1,18 @@
 """Looking at orders: one with its timeline, or all of them page by page."""
 
 import asyncio
+import json
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 
+from api_gateway.app import LISTS_AT_ONCE
 from api_gateway.listing import cursor_text, order_cursor
 from shared.errors import StoreUnavailable
-from shared.http.limits import HttpLimits
+from shared.http.limits import HEAVY_PER_CLIENT, LONGEST_WAIT_SECONDS, HttpLimits
 from shared.orders.model import OrderStatus
 from shared.orders.ports import Cursor
 from tests.harness.http_gateway import Gateway, gateway, problem_of
@@ -143,14 +147,56 @@ async def test_head_answers_like_get_without_a_body(served: Gateway) -> None:
         assert await answer.read() == b""
 
 
-async def test_the_limit_on_requests_counts_all_routes_about_orders() -> None:
-    """Reading is turned away too while as many as may are at work."""
+async def test_lists_have_places_of_their_own() -> None:
+    """Reading one order is turned away while as many requests as may are at work; lists are not."""
     async with gateway(HttpLimits(max_concurrent_requests=1)) as served:
         served.intake.gate = asyncio.Event()
         inside = asyncio.ensure_future(served.post('{"id": "o", "sku": "cable", "qty": 2}'))
         await wait_until(lambda: served.intake.waiting == 1)
-        for path in ("/orders", "/orders/o"):
-            assert (await served.send("GET", path)).status == 503
-        assert (await served.send("GET", "/inventory")).status == 200
+        assert (await served.send("GET", "/orders/o")).status == 503
+        for path in ("/orders", "/inventory"):
+            assert (await served.send("GET", path)).status == 200
         served.intake.gate.set()
         assert (await inside).status == 202
+
+
+async def test_one_client_gets_sixty_four_lists_at_a_time_and_no_order_waits_for_them(
+    served: Gateway,
+) -> None:
+    """Of 150 lists that the store does not answer, the others are turned away, and orders go on."""
+    served.orders.gate = asyncio.Event()
+    lists = [asyncio.ensure_future(served.send("GET", "/orders")) for _ in range(150)]
+    await wait_until(lambda: sum(each.done() for each in lists) == 150 - HEAVY_PER_CLIENT)
+    assert served.orders.waiting == LISTS_AT_ONCE
+    assert (await served.post('{"id": "other", "sku": "cable", "qty": 2}')).status == 202
+    served.orders.gate.set()
+    statuses = Counter([answer.status for answer in await asyncio.gather(*lists)])
+    assert statuses == {200: HEAVY_PER_CLIENT, 503: 150 - HEAVY_PER_CLIENT}
+
+
+async def test_no_list_waits_longer_than_a_second_for_its_turn(served: Gateway) -> None:
+    """A store that hangs must not collect requests."""
+    served.orders.gate = asyncio.Event()
+    at_work = [asyncio.ensure_future(served.send("GET", "/orders")) for _ in range(LISTS_AT_ONCE)]
+    await wait_until(lambda: served.orders.waiting == LISTS_AT_ONCE)
+    began = time.monotonic()
+    problem = await problem_of(await served.send("GET", "/inventory"))
+    assert (problem["type"], problem["status"]) == ("/problems/too-busy", 503)
+    assert LONGEST_WAIT_SECONDS <= time.monotonic() - began < 5
+    served.orders.gate.set()
+    assert {answer.status for answer in await asyncio.gather(*at_work)} == {200}
+    assert (await served.send("GET", "/inventory")).status == 200
+
+
+async def test_small_bodies_get_between_large_ones(served: Gateway) -> None:
+    """Large ones are parsed one by one, each in a turn of the loop of its own."""
+    large = json.dumps({f"k{number}": 1 for number in range(5_000)})
+    bodies = [large] * 30 + ['{"id": "small", "sku": "cable", "qty": 2}']
+    answered: list[int] = []
+
+    async def send(body: str) -> None:
+        answered.append((await served.post(body)).status)
+
+    await asyncio.gather(*map(send, bodies))
+    assert Counter(answered) == {422: 30, 202: 1}
+    assert answered.index(202) < 15

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from shared import keyspace
 from shared.messages import content_fingerprint, encode_order
@@ -24,8 +24,16 @@ from shared.redis.client import Redis, store_answer, store_deadline
 from shared.redis.coalescing import CoalescedScript
 from shared.redis.scripts import Script, ScriptCall
 
-Places = list[tuple[int, str]]
-"""Orders by time of acceptance: microseconds since the epoch, then the id."""
+PAGE_BYTES: Final = 1_048_576
+BYTES_PER_ITEM: Final = 96
+BYTES_BESIDE_ITEMS: Final = 2_048
+"""What an item, and all the rest of an order, take in a list as JSON at most."""
+RECORDS_PER_READ: Final = 20
+"""Reading these holds the loop for some milliseconds where they have 100 items each."""
+
+Place = tuple[int, str]
+"""Where an order stands by time of acceptance: microseconds since the epoch, then the id."""
+Places = list[Place]
 
 
 class RedisOrderStore:
@@ -115,13 +123,28 @@ class RedisOrderStore:
         statuses = [status] if status else list(OrderStatus)
         pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in statuses))
         newest = sorted({place for page in pages for place in page}, reverse=True)
-        shown = newest[:limit]
-        records = await self.get_many([order_id for _, order_id in shown])
-        more = len(newest) > limit
+        orders, last = await self._page(newest[:limit])
+        more = last is not None and last != newest[-1]
         return OrderPage(
-            orders=[record for record in records if record is not None],
-            next_cursor=Cursor(accepted_at=shown[-1][0], order_id=shown[-1][1]) if more else None,
+            orders=orders,
+            next_cursor=Cursor(accepted_at=last[0], order_id=last[1]) if last and more else None,
         )
+
+    async def _page(self, places: Places) -> tuple[Sequence[OrderRecord], Place | None]:
+        """The orders at these places as far as a page can hold them, and the place of the last one."""
+        orders: list[OrderRecord] = []
+        last, room = None, PAGE_BYTES
+        for begin in range(0, len(places), RECORDS_PER_READ):
+            part = places[begin : begin + RECORDS_PER_READ]
+            records = await self.get_many([order_id for _, order_id in part])
+            for place, record in zip(part, records, strict=True):
+                if record is not None:
+                    room -= BYTES_BESIDE_ITEMS + BYTES_PER_ITEM * len(record.order.items)
+                    if room < 0:
+                        return orders, last
+                    orders.append(record)
+                last = place
+        return orders, last
 
 
 class RedisOutbox:
