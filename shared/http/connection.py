@@ -15,12 +15,21 @@ from shared.http.clients import CLIENT, TrustedProxies, address_of
 from shared.http.edge import Edge
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
-from shared.http.problems import REQUEST_TIMEOUT, TOO_BUSY, TOO_MANY_CONNECTIONS, Problem, raw_problem
+from shared.http.problems import (
+    HEAD_TOO_LARGE,
+    REQUEST_TIMEOUT,
+    TOO_BUSY,
+    TOO_MANY_CONNECTIONS,
+    Problem,
+    raw_problem,
+)
 from shared.http.sparing import SparingLog
 from shared.logs import get_logger
 
 LINGER_SECONDS: Final = 2.0
 """How long a connection takes in the rest of a body that was refused, so that the client reads the answer."""
+MAX_HEAD_BYTES: Final = 65_536
+"""aiohttp bounds each header line and their number, which together is a megabyte per connection."""
 MAX_LINGERING_REFUSALS: Final = 64
 SWEEPS_PER_TIMEOUT: Final = 10
 
@@ -34,6 +43,7 @@ class ClientConnection(web.RequestHandler):
         "_body",
         "_clock",
         "_connections",
+        "_head_bytes",
         "_is_working",
         "address",
         "has_ended",
@@ -64,6 +74,7 @@ class ClientConnection(web.RequestHandler):
         self._connections = connections
         self._clock = loop.time
         self._is_working = False
+        self._head_bytes = 0
         self._body: StreamReader | None = None
         self.address = address
         self.is_proxied = is_proxied
@@ -82,6 +93,10 @@ class ClientConnection(web.RequestHandler):
             self.head_began = self._clock()
             self.silent_since = None
         super().data_received(data)
+        if self.head_began is not None and not self.owes_answers():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.close_stalled(self._connections.long_head())
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature; aiohttp narrows it
         """The client sends no more. It may yet read, so what it has asked for in full is answered."""
@@ -109,6 +124,7 @@ class ClientConnection(web.RequestHandler):
     def work_begins(self, body: StreamReader) -> None:
         """The head of a request is complete; its body may still be on its way."""
         self.head_began = None
+        self._head_bytes = 0
         self._is_working = True
         self._body = body
 
@@ -322,6 +338,12 @@ class Connections:
                 connection.close_stalled(None)
             elif connection.has_ended and not connection.owes_answers():
                 connection.force_close()  # the client ended while its last answer was being written
+
+    def long_head(self) -> bytes:
+        """The answer to a head that goes on for too long."""
+        self._metrics.connection_refused()
+        problem = Problem(HEAD_TOO_LARGE, f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
+        return raw_problem(problem, trace_of(None, None))
 
     def _slow_head(self) -> bytes:
         seconds = self.limits.head_timeout_seconds

@@ -92,6 +92,7 @@ INVALID_FIELDS: Final = ProblemType(
 TOO_MANY_ATTEMPTS: Final = ProblemType(
     name="too-many-attempts", status=429, title="Too many failed attempts", retry_after_seconds=12
 )
+HEAD_TOO_LARGE: Final = ProblemType(name="head-too-large", status=431, title="Head too large")
 INTERNAL: Final = ProblemType(name="internal", status=500, title="Internal error")
 STORE_UNAVAILABLE: Final = ProblemType(
     name="store-unavailable", status=503, title="The store is unavailable", retry_after_seconds=2
