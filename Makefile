@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-containers chaos bench check lint types architecture format lock clean
+.PHONY: help up down test test-containers chaos bench check lint types architecture size format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ types: $(READY) ## mypy, strict
 
 architecture: $(READY) ## the dependency rule, by import-linter
 	@$(BIN)/lint-imports --no-logo
+
+size: $(READY) ## lines of code, without blanks, comments and docstrings (ARGS="COMMIT" for another commit)
+	@$(BIN)/python -m tests.size $(ARGS)
 
 format: $(READY) ## let ruff write the formatting and the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only .
