@@ -11,6 +11,7 @@ from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineStat
 from shared.messages import Order, OrderItem, Trace
 from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord, TimelineStep
+from shared.pipeline import CONSUMPTIONS, NOTIFIER
 from tests.harness.dashboard import (
     NODES,
     READ_AT,
@@ -52,6 +53,36 @@ async def test_what_is_wrong_comes_first(served: Dashboard) -> None:
     assert "<title>1 thing needs attention" in html
     assert f"Broker node {NODES[1]} does not run" in html
     assert "not running</span>" in html
+
+
+async def test_a_broker_that_does_not_replicate_is_whole_with_one_member(served: Dashboard) -> None:
+    """As in embedded mode; where three are needed, one is alarming."""
+    queues = {
+        name: replace(queue, members=NODES[:1], online=NODES[:1])
+        for name, queue in served.brokers.seen.queues.items()
+    }
+    served.brokers.seen = replace(served.brokers.seen, queues=queues, members_needed=1)
+    html = await page(served)
+    assert "All is well" in html
+    assert 'data-label="Members online">1 of 1</td>' in html
+    served.brokers.seen = replace(served.brokers.seen, members_needed=3)
+    assert '<td class="number bad" data-label="Members online">1 of 3</td>' in await page(served)
+
+
+async def test_one_more_consumer_is_on_the_page(served: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the way of an order, among the queues, and with dead letters of its own."""
+    more = replace(NOTIFIER, service="audit_trail", queues="audit_trail")
+    for module in ("page", "attention", "document"):
+        monkeypatch.setattr(f"dashboard.overview.{module}.CONSUMPTIONS", (*CONSUMPTIONS, more))
+    known = {name: replace(queue, name=name) for name, queue in served.brokers.seen.queues.items()}
+    known[more.queue] = replace(known[NOTIFIER.queue], name=more.queue)
+    known[more.dead_queue] = replace(known[NOTIFIER.dead_queue], name=more.dead_queue, ready=2)
+    served.brokers.seen = replace(served.brokers.seen, queues=known)
+    html = await page(served)
+    assert "Dead letters of audit_trail in audit_trail.dead: 2" in html
+    assert '<span class="name">audit_trail.queue</span>' in html
+    told = await (await served.get("/metrics")).json()
+    assert (told["dead_letters"]["notifier.dead"], told["dead_letters"]["audit_trail.dead"]) == (0, 2)
 
 
 async def test_without_the_store_the_page_shows_the_rest(served: Dashboard) -> None:
@@ -103,7 +134,7 @@ async def test_a_sku_and_an_order_can_be_looked_up(served: Dashboard) -> None:
             TimelineStep(step="rejected", at=READ_AT, reason="insufficient_stock", attempts=2),
         ],
     )
-    told = {"status": "sent", "channel": "mail"}
+    told = {"status": "sent", "channel": "mail", "unconfirmed": "1"}
     served.store.answers[asked] = Answer(inventory_level=368, order=record, notification=told)
     html = await page(served, "/?sku=cable&order_id=order123")
     assert "<code>cable</code> has 368 available" in html
@@ -112,7 +143,7 @@ async def test_a_sku_and_an_order_can_be_looked_up(served: Dashboard) -> None:
         in html
     )
     assert "08:30:05</time> rejected: insufficient_stock (2 attempts)" in html
-    assert "Notification: sent by mail" in html
+    assert "Notification: sent, unconfirmed by mail" in html
 
 
 async def test_what_is_not_known_is_said_to_be_unknown(served: Dashboard) -> None:
