@@ -92,7 +92,7 @@ class OrderIntake:
         try:
             await self._send(message)
         except BrokerUnavailable as error:
-            self._breaker.failed()
+            self._breaker.failed(str(error))
             log.warning("left in the outbox", reason=str(error))
             return False
         self._breaker.succeeded()

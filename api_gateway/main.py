@@ -8,7 +8,6 @@ from typing import Final
 
 from api_gateway.app import build_app
 from api_gateway.breaker import Breaker
-from api_gateway.durability import DurabilityWatch
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings
@@ -24,6 +23,7 @@ from shared.metrics import new_registry
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
+from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher
 from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
@@ -51,7 +51,7 @@ async def run(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
     ):
-        durability = DurabilityWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds, asks_durability=True)
         store = RedisOrderStore(
             redis,
             timeout_seconds=own.store_timeout_seconds,
@@ -66,7 +66,7 @@ async def run(
             publisher=publisher,
             confirmed=removals,
             breaker=breaker,
-            store_is_durable=durability.is_durable,
+            store_is_durable=watch.is_durable,
         )
         relay = Relay(
             store=store,
@@ -76,9 +76,9 @@ async def run(
             breaker=breaker,
             times=RelayTimes(minimum_age=RELAY_AGE_IN_PUBLISH_DEADLINES * own.publish_timeout_seconds),
         )
-        health.add("redis", durability.unready_reason)
-        health.add("rabbitmq", lambda: _broker_reason(publisher, durability))
-        health.add_note("store durability", durability.verdict)
+        health.add("redis", watch.unready_reason)
+        health.add("rabbitmq", lambda: _broker_reason(publisher, breaker, watch))
+        health.add_note("store durability", watch.verdict)
         health.drain_on(stop)
         limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
         stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds, most_skus=own.max_skus)
@@ -86,8 +86,8 @@ async def run(
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
         remembering = _remember_topology(redis, own, publisher, random_)
-        async with running(durability.run(), publisher.run(), removals.run(), relay.run(), remembering):
-            if not await _may_open(redis, own, publisher, durability, stop):
+        async with running(watch.run(), publisher.run(), removals.run(), relay.run(), remembering):
+            if not await _may_open(redis, own, publisher, watch, stop):
                 return
             endpoint = own.endpoint(limits, drain_seconds=own.drain_seconds)
             async with serve(app, endpoint, HttpMetrics(registry)) as port:
@@ -97,16 +97,16 @@ async def run(
             await drained(removals.flush(), stop, own.store_timeout_seconds)
 
 
-def _broker_reason(publisher: SupervisedPublisher, durability: DurabilityWatch) -> str | None:
+def _broker_reason(publisher: SupervisedPublisher, breaker: Breaker, watch: StoreWatch) -> str | None:
     """A gateway without a broker can still take orders, as long as the store keeps them."""
-    return None if durability.is_durable() else publisher.unready_reason()
+    return None if watch.is_durable() else publisher.unready_reason() or breaker.reason()
 
 
 async def _may_open(
     redis: Redis,
     own: GatewaySettings,
     publisher: SupervisedPublisher,
-    durability: DurabilityWatch,
+    watch: StoreWatch,
     stop: asyncio.Event,
 ) -> bool:
     """Waits for the first broker connection, or, where that is safe, for none; False if told to stop.
@@ -115,15 +115,18 @@ async def _may_open(
     orders then wait in the outbox for the relay. A store that is away is no reason to wait: while it is,
     clients are told so.
     """
+    said = ""
     while not stop.is_set():
         try:
             if publisher.unready_reason() is None:
                 return True
-            if durability.is_durable() and await _topology_is_known(redis, own):
+            if watch.is_durable() and await _topology_is_known(redis, own):
                 log.warning("no broker is up; orders will wait in the outbox")
                 return True
         except StoreUnavailable as error:
-            log.warning("waiting for the store", reason=str(error))
+            if said != str(error):
+                said = str(error)
+                log.warning("waiting for the store", reason=said)
         await _pause(stop)
     return False
 

@@ -13,10 +13,9 @@ from typing import Final
 
 from api_gateway.breaker import Breaker
 from api_gateway.intake import placed_message
-from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messaging.ports import Publisher
-from shared.messaging.waiting import waiting_out
+from shared.messaging.waiting import repeating, waiting_out
 from shared.orders.ports import OrderStore, Outbox
 from shared.redis.lease import Lease
 
@@ -102,13 +101,11 @@ class Relay:
 
     async def run(self) -> None:
         """Relays in rounds until cancelled."""
-        while True:
-            try:
-                if await self._lease.hold(LEASE_SECONDS):
-                    await self.relay_once()
-            except (StoreUnavailable, BrokerUnavailable) as error:
-                log.debug("relay waits", reason=str(error))
-            await asyncio.sleep(self._times.pause)
+        await repeating(self._round, self._times.pause, what="the relay")
+
+    async def _round(self) -> None:
+        if await self._lease.hold(LEASE_SECONDS):
+            await self.relay_once()
 
     async def relay_once(self) -> int:
         """Publishes every entry that is old enough, as long as the lease is held; returns how many.

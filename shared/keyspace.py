@@ -24,6 +24,7 @@ key                          type     writers                                 li
 ``sweep:lease``              string   order_processor                         lease
 ``dead:lease``               string   dashboard                               lease
 ``pipeline:topology``        string   gateway                                 for ever
+``store:watch``              string   every service, to see that it can write  a minute
 ===========================  =======  ======================================  =========================
 
 ``orders:{status}`` indexes order ids by the time of acceptance in microseconds since the epoch; every
@@ -60,6 +61,7 @@ SUPPLIED: Final = "stock.supplied"
 NOTIFICATION_COUNTS: Final = "notifications.counts"
 """Per status, how many orders' latest notification has it."""
 TOPOLOGY_DECLARED: Final = "pipeline:topology"
+STORE_WATCH: Final = "store:watch"
 INVENTORY_PATTERN: Final = "inventory:*"
 OWN_KINDS: Final = {
     "order:": "hash",

@@ -100,13 +100,15 @@ class Router:
         self._metrics = metrics
         self._random = random_
         self._subscription: Subscription | None = None
+        self._lost = ""
         self._settlement = Settlement(
             consuming.consumption, publisher=publisher, failures=failures, random_=random_, clock=clock
         )
 
     def unready_reason(self) -> str | None:
         """Why nothing is being consumed at the moment, or None."""
-        return None if self._subscription else f"not consuming {self._consuming.consumption.queue}"
+        because = f": {self._lost}" if self._lost else ""
+        return None if self._subscription else f"not consuming {self._consuming.consumption.queue}{because}"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consumes until ``stop`` is set and everything that has arrived by then is settled."""
@@ -132,7 +134,7 @@ class Router:
                     await self._consume(subscription)
             except SubscriptionLost as error:
                 log.warning("consumer lost", queue=queue, reason=str(error))
-                self._subscription = None
+                self._subscription, self._lost = None, str(error)
                 await asyncio.sleep(RESUBSCRIBE_SECONDS)
 
     async def _consume(self, subscription: Subscription) -> None:

@@ -1,4 +1,4 @@
-"""Waiting out an absent dependency, which is nobody's fault and costs no message an attempt."""
+"""Waiting out an absent dependency, which is no message's fault and costs none an attempt."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.Random) -> Result:
     """Runs ``action`` until no dependency of it is away, with full-jitter backoff in between.
 
-    It has no deadline of its own: whoever drains or closes cancels it. Other errors pass through.
+    It has no deadline of its own: a drain or a closing service cancels it. Other errors pass through.
     """
     attempt = 0
     while True:
@@ -32,6 +32,21 @@ async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.R
                 log.warning("waiting for a dependency", reason=str(error), pause_seconds=round(pause, 3))
             attempt += 1
             await asyncio.sleep(pause)
+
+
+async def repeating(job: Callable[[], Awaitable[object]], pause_seconds: float, *, what: str) -> None:
+    """Runs ``job`` again and again, until cancelled; the pause grows while a dependency of it is away."""
+    failures = 0
+    while True:
+        try:
+            await job()
+            failures = 0
+        except DependencyUnavailable as error:
+            if failures % SAY_EVERY == 0:
+                log.warning(f"{what} waits for a dependency", reason=str(error))
+            failures += 1
+        longest = max(pause_seconds, LONGEST_BACKOFF_SECONDS)
+        await asyncio.sleep(min(longest, pause_seconds * 2 ** min(failures, 16)))
 
 
 def backoff_seconds(

@@ -28,7 +28,7 @@ from redis._parsers import _AsyncHiredisParser
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from shared.cancellation import raise_if_cancelled
@@ -53,24 +53,27 @@ def is_away(error: Exception) -> bool:
 
 
 def outage(error: Exception) -> StoreUnavailable:
-    """What any error of the store means for those that need it, in words that users are shown."""
+    """What any error of the store means for those that need it, in words for users. It is remembered."""
+    refusals = getattr(error, "refusals", None)
     code = getattr(error, "status_code", None)
     text = _PLACE_IN_SCRIPT.sub("", str(error)) or type(error).__name__
     named = isinstance(error, ResponseError) and code and code not in {"ERR", text.split(" ", 1)[0]}
-    return StoreUnavailable(f"Redis: {code} {text}" if named else f"Redis: {text}")
+    reason = f"Redis: {code} {text}" if named else f"Redis: {text}"
+    if isinstance(refusals, Refusals):
+        refusals.add(reason)
+    return StoreUnavailable(reason)
 
 
 @dataclass(slots=True)
 class Refusals:
-    """The last time that the store answered a command with an error that is not about data."""
+    """The last time that an answer of the store to one client was judged to be an outage."""
 
     reason: str = ""
     at: float = -REFUSED_FOR_SECONDS
 
-    def add(self, error: Exception) -> None:
-        """A command was answered with ``error``."""
-        if is_away(error) and not isinstance(error, NoScriptError):
-            self.reason, self.at = str(outage(error)), time.monotonic()
+    def add(self, reason: str) -> None:
+        """It was just now."""
+        self.reason, self.at = reason, time.monotonic()
 
     def recent(self) -> str | None:
         """Why a command was refused just now, or None."""
@@ -90,7 +93,7 @@ class _Parser(_AsyncHiredisParser):
             error: Exception = super().parse_error(response)  # type: ignore[no-untyped-call]  # the library's
         except (ValueError, IndexError):
             error = ResponseError(response)
-        self._refusals.add(error)
+        error.refusals = self._refusals  # type: ignore[attr-defined]  # ours, for outage() to find
         return error
 
 

@@ -24,6 +24,7 @@ _NAMES: Final = re.compile(r"^local ([\w, ]+) = (KEYS\[[\w\[\], ]*\])$", re.MULT
 _KEY: Final = re.compile(r"KEYS\[\d+\]")
 _LAST_KEY: Final = "KEYS[#KEYS]"
 _ABOUT_LUA: Final = "user_script:"
+_loaded: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Script:
         self.name = name
         self.source = source
         self.needs = commands_of(source)
-        self.text = _guard(name, self.needs) + source
+        self.text = _guard(self.needs) + source
+        _loaded.update(command for command, _ in self.needs)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
@@ -100,6 +102,11 @@ def _is_number(value: str | None) -> bool:
     return value is None or re.fullmatch(r"-?\d{1,18}", value) is not None
 
 
+def commands_of_loaded() -> list[str]:
+    """The commands of every script that this process has loaded."""
+    return sorted(_loaded)
+
+
 def commands_of(source: str) -> tuple[tuple[str, str], ...]:
     """The commands that a script calls, each with every key that its text names; the last key for others,
     since keys of items come last."""
@@ -114,7 +121,7 @@ def commands_of(source: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(called))
 
 
-def _guard(name: str, needs: Sequence[tuple[str, str]]) -> str:
+def _guard(needs: Sequence[tuple[str, str]]) -> str:
     """Refuses the whole script where a right is missing (Redis 7; older ones cannot be asked)."""
     asked = " and ".join(f"may('{command}', {key} or KEYS[1] or '')" for command, key in needs)
     listed = ", ".join(f"{{'{command}', {key} or KEYS[1] or ''}}" for command, key in needs)
@@ -122,6 +129,6 @@ def _guard(name: str, needs: Sequence[tuple[str, str]]) -> str:
         return ""
     return (
         f"local may = redis.acl_check_cmd if may and not ({asked}) then "
-        f"for _, need in ipairs({{{listed}}}) do if not may(unpack(need)) then return redis.error_reply("
-        f"'NOPERM no right to ' .. need[1] .. ' ' .. need[2] .. ', which {name} needs') end end end\n"
+        f"for _, need in ipairs({{{listed}}}) do if not may(unpack(need)) then "
+        "return redis.error_reply('NOPERM no right to run ' .. need[1]) end end end\n"
     )

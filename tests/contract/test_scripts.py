@@ -118,7 +118,7 @@ async def test_a_right_that_is_missing_refuses_the_whole_script(
     async with user_of(redis_server, f"-{command.lower()}") as client, _root(redis_server) as root:
         await root.set("inventory:cable", 5)
         before = await contents(root)
-        with pytest.raises(StoreUnavailable, match=f"NOPERM no right to {command} .*{script.name} needs"):
+        with pytest.raises(StoreUnavailable, match=f"NOPERM no right to run {command}"):
             await script.run(client, [f"key:{number}" for number in range(16)], ["1"] * 20)
         assert await contents(root) == before
 

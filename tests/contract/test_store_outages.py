@@ -12,7 +12,6 @@ import pytest
 import uvloop
 from yarl import URL
 
-from api_gateway.durability import DurabilityWatch
 from notifier.ports import AlreadySent
 from shared import keyspace
 from shared.errors import StoreUnavailable
@@ -292,35 +291,35 @@ async def test_each_setting_that_can_lose_an_acknowledged_write_makes_the_store_
 ) -> None:
     """All of them are asked for, and the wrong one is named; put right, the store is durable again."""
     async with client_of(redis_server) as redis:
-        watch = DurabilityWatch(redis, timeout_seconds=5.0)
+        watch = StoreWatch(redis, timeout_seconds=5.0, asks_durability=True)
         assert not watch.is_durable()
-        await watch.check()
+        await watch.look()
         assert (watch.is_durable(), watch.verdict(), watch.unready_reason()) == (True, "durable", None)
         redis_server.ask("CONFIG", "SET", setting, value)
         try:
-            await watch.check()
+            await watch.look()
             assert not watch.is_durable()
             assert f"{setting} is {value}" in watch.verdict()
         finally:
             redis_server.ask("CONFIG", "SET", setting, kept)
-        await watch.check()
+        await watch.look()
         assert watch.is_durable()
 
 
 async def test_a_sentinel_at_the_store_makes_it_weak(redis_server: RedisServer) -> None:
     """A failover that Sentinel decides upon may lose what was acknowledged."""
     async with client_of(redis_server) as redis, client_of(redis_server) as sentinel:
-        watch = DurabilityWatch(redis, timeout_seconds=5.0)
+        watch = StoreWatch(redis, timeout_seconds=5.0, asks_durability=True)
         await sentinel.client_setname("sentinel-1a2b3c-cmd")
-        await watch.check()
+        await watch.look()
         assert "Sentinel" in watch.verdict()
 
 
 async def test_a_store_that_cannot_be_asked_is_weak_and_away(redis_server: RedisServer) -> None:
     """While nothing is known, nothing is promised."""
     async with client_of(redis_server) as redis:
-        watch = DurabilityWatch(redis, timeout_seconds=DEADLINE)
-        await watch.check()
+        watch = StoreWatch(redis, timeout_seconds=DEADLINE, asks_durability=True)
+        await watch.look()
         with redis_server.frozen():
-            await watch.check()
+            await watch.look()
             assert (watch.is_durable(), watch.unready_reason() is None) == (False, False)

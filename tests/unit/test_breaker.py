@@ -35,7 +35,7 @@ def test_it_lets_every_publish_through_while_they_succeed(clock: Clock) -> None:
 def test_after_a_failure_it_lets_one_through_per_pause(clock: Clock) -> None:
     """One request finds out whether the broker is back; the others need not wait for it."""
     breaker = breaker_with(clock)
-    breaker.failed()
+    breaker.failed("no confirm")
     assert not breaker.try_now()
     clock.now += 0.5
     assert [breaker.try_now() for _ in range(3)] == [True, False, False]
@@ -46,7 +46,7 @@ def test_after_a_failure_it_lets_one_through_per_pause(clock: Clock) -> None:
 def test_asking_whether_it_would_try_does_not_take_the_turn(clock: Clock) -> None:
     """The question comes before the order is durable, the turn after."""
     breaker = breaker_with(clock)
-    breaker.failed()
+    breaker.failed("no confirm")
     clock.now += 0.5
     assert breaker.would_try()
     assert breaker.would_try()
@@ -57,7 +57,7 @@ def test_asking_whether_it_would_try_does_not_take_the_turn(clock: Clock) -> Non
 def test_one_success_closes_it(clock: Clock) -> None:
     """As soon as a broker confirms again, everybody publishes."""
     breaker = breaker_with(clock)
-    breaker.failed()
+    breaker.failed("no confirm")
     clock.now += 0.5
     assert breaker.try_now()
     breaker.succeeded()
@@ -67,11 +67,11 @@ def test_one_success_closes_it(clock: Clock) -> None:
 def test_a_failure_of_the_trial_starts_the_pause_anew(clock: Clock) -> None:
     """A publish that took its whole deadline does not invite the next one at once."""
     breaker = breaker_with(clock)
-    breaker.failed()
+    breaker.failed("no confirm")
     clock.now += 2.0
     assert breaker.try_now()
     clock.now += 2.0
-    breaker.failed()
+    breaker.failed("no confirm")
     assert not breaker.would_try()
 
 

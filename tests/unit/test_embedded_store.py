@@ -9,12 +9,12 @@ from fakeredis import FakeServer
 from redis.asyncio import Redis as PlainRedis
 from redis.exceptions import NoScriptError, ResponseError
 
-from api_gateway.durability import DurabilityWatch
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure
 from orderctl.embedded.store import encode, serve_store
 from shared.messaging.memory import MemoryBroker
 from shared.redis.client import Redis, open_redis
 from shared.redis.scripts import Script, ScriptCall
+from shared.redis.watch import StoreWatch
 from tests.harness.stores import free_port
 
 HOST = "127.0.0.1"
@@ -129,7 +129,7 @@ async def test_the_gateway_finds_this_store_weak() -> None:
     """Nothing survives here, and the check that guards real stores says so by itself."""
     infrastructure = EmbeddedInfrastructure(MemoryBroker(), FakeServer())
     async with infrastructure.store(timeout_seconds=SECONDS, max_connections=2) as redis:
-        watch = DurabilityWatch(redis, timeout_seconds=SECONDS)
-        await watch.check()
+        watch = StoreWatch(redis, timeout_seconds=SECONDS, asks_durability=True)
+        await watch.look()
     assert (watch.is_durable(), watch.unready_reason()) == (False, None)
     assert watch.verdict() == "weak (appendonly is no, appendfsync is no)"

@@ -114,7 +114,7 @@ async def test_a_relay_outlives_an_absent_store(redis: Any, server: FakeServer) 
     breaker = Breaker(known_down=lambda: False)
     await order_store(redis).accept(a_placement(an_order("a")))
     await age(redis, "a", 5.0)
-    breaker.failed()
+    breaker.failed("no confirm")
     relay = Relay(
         store=order_store(redis),
         outbox=outbox_of(redis),

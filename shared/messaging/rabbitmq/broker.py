@@ -20,7 +20,7 @@ from aiormq.channel import Channel
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
-from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors, open_channel
+from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors, open_channel, words_of
 from shared.messaging.rabbitmq.publishing import ConfirmedPublishing
 from shared.messaging.rabbitmq.renewal import RenewedSubscription
 from shared.messaging.rabbitmq.topology import declare_topology
@@ -82,6 +82,7 @@ class RabbitPublisher:
             if publishing is self._publishing:
                 self._link.condemn(str(error))
             raise
+        self._link.proven()
 
     async def _on_open(self, connection: AbstractConnection) -> None:
         """Declares the topology on a channel of its own: a refusal must not take the publisher's along."""
@@ -91,12 +92,14 @@ class RabbitPublisher:
         await declaring.close()
         channel = await open_channel(connection, publishes=True)
         publishing = ConfirmedPublishing(channel, timeout_seconds=self._timeout_seconds)
-        channel.closing.add_done_callback(lambda _: self._on_channel_closed(publishing))
+        channel.closing.add_done_callback(lambda closing: self._on_channel_closed(publishing, closing))
         self._publishing = publishing
 
-    def _on_channel_closed(self, publishing: ConfirmedPublishing) -> None:
+    def _on_channel_closed(self, publishing: ConfirmedPublishing, closing: "asyncio.Future[Any]") -> None:
         if publishing is self._publishing:
-            self._link.condemn("the broker closed the publish channel")
+            error = None if closing.cancelled() else closing.exception()
+            said = f": {words_of(error)}" if error else ""
+            self._link.condemn(f"the broker closed the publish channel{said}")
 
 
 class RabbitSubscriber:
@@ -146,8 +149,9 @@ class RabbitSubscriber:
             self._link.condemn(str(error))
             raise SubscriptionLost(str(error)) from error
         except BaseException:
-            await subscription.close()  # or its deliveries would lie on a channel that nobody reads
+            await subscription.close()  # or its deliveries would lie on a channel without a reader
             raise
+        self._link.proven()
         return subscription
 
 
@@ -294,7 +298,7 @@ class RabbitSubscription:
 
     def _on_channel_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
-        self._lose(f"the channel was closed: {error!r}" if error else "the channel was closed")
+        self._lose(f"the channel was closed: {words_of(error)}" if error else "the channel was closed")
 
     def _on_cancelled_by_broker(self, _: object) -> None:
         self._lose(f"the broker cancelled the consumer of {self._queue}")

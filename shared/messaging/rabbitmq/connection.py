@@ -8,6 +8,7 @@ that misbehaved once is closed and replaced rather than trusted again.
 import asyncio
 import contextlib
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,10 +25,19 @@ from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
 from shared.messaging.rabbitmq.frames import deliver_unreadable_properties
-from shared.messaging.waiting import backoff_seconds
+from shared.messaging.waiting import SAY_EVERY, backoff_seconds
 
 LONGEST_BACKOFF_SECONDS: Final = 3.0
+LONGEST_REFUSED_SECONDS: Final = 30.0
+"""Between connections that are made and then refuse the work for a reason that only an operator can mend."""
+STEADY_SECONDS: Final = 60.0
+"""A connection that has lived for so long was of use, whether or not it was used."""
+_REFUSED: Final = re.compile(
+    r"\b(ACCESS_REFUSED|PRECONDITION_FAILED|NOT_ALLOWED|RESOURCE_ERROR|NOT_IMPLEMENTED)\b"
+)
 CLOSE_SECONDS: Final = 1.0
+
+_OBJECT: Final = re.compile(r"<[^<>]*\b0x[0-9a-f]+[^<>]*>")
 
 log = get_logger(__name__)
 
@@ -39,6 +49,25 @@ class LinkTimes:
     heartbeat: int = 5
     connect: float = 3.0
     open: float = 15.0
+
+
+def words_of(error: BaseException) -> str:
+    """What the broker said, where the error carries it, such as ``ACCESS_REFUSED - ...``; else the library.
+
+    A refusal in the middle of a handshake is told by its object's address alone; the frame itself is then
+    found where the error was raised.
+    """
+    if not isinstance(error, AMQPError):
+        return f"{type(error).__name__}: {_OBJECT.sub('it', str(error))}"
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame.f_locals.get("frame") if traceback is not None else None
+    for said in (frame, *error.args):
+        text = said if isinstance(said, str) else getattr(said, "reply_text", None)
+        if text:
+            return _OBJECT.sub("it", text)
+    return type(error).__name__
 
 
 @asynccontextmanager
@@ -61,7 +90,7 @@ async def broker_errors(what: str, timeout_seconds: float | None = None) -> Asyn
         raise BrokerUnavailable(f"{what}: no answer within {timeout_seconds} s") from error
     except (AMQPError, OSError, EOFError, RuntimeError, StopAsyncIteration) as error:
         raise_if_cancelled()
-        raise BrokerUnavailable(f"{what}: {type(error).__name__}: {error}") from error
+        raise BrokerUnavailable(f"{what}: {words_of(error)}") from error
     except Exception as error:
         if type(error) is not Exception:  # whatever has a name is somebody else's
             raise
@@ -81,6 +110,7 @@ class Link:
         random_: random.Random,
         times: LinkTimes,
     ) -> None:
+        self._made = self._proven = False
         self._urls = [URL(url) for url in urls]
         self._name = name
         self._on_open = on_open
@@ -116,31 +146,42 @@ class Link:
             self._up.clear()
             self._lost.set()
 
+    def proven(self) -> None:
+        """The present connection does what it is for; the loss of one that never did is backed off from."""
+        self._proven = True
+
     async def run(self) -> None:
         """Connects, waits for the loss of the connection, and connects again, until cancelled."""
         deliver_unreadable_properties()
-        failures = 0
+        loop = asyncio.get_running_loop()
+        unreached = unusable = 0
         while True:
+            began = loop.time()
             url = self._urls[self._turn % len(self._urls)]
             self._turn += 1
             try:
                 async with self._open(url):
-                    failures = 0
                     await self._lost.wait()
             except BrokerUnavailable as error:
                 self._reason = str(error)
-                failures += 1
-                log.debug("cannot connect", link=self._name, node=_node_of(url), reason=str(error))
-            else:
+            if self._proven or (self._made and loop.time() - began > STEADY_SECONDS):
+                unreached = unusable = 0
                 log.warning("broker lost", link=self._name, node=_node_of(url), reason=self._reason)
+                continue
+            unreached, unusable = unreached + (not self._made), unusable + self._made
+            failures = unusable if self._made else unreached
+            longest = LONGEST_REFUSED_SECONDS if _REFUSED.search(self._reason) else LONGEST_BACKOFF_SECONDS
+            log.debug("cannot connect", link=self._name, node=_node_of(url), reason=self._reason)
             rounds, first_of_round = divmod(failures, len(self._urls))
-            if failures and first_of_round == 0:
-                log.warning("no broker answers", link=self._name, reason=self._reason)
-                await asyncio.sleep(backoff_seconds(rounds, self._random, longest=LONGEST_BACKOFF_SECONDS))
+            if first_of_round == 0:
+                if (rounds - 1) % SAY_EVERY == 0:
+                    log.warning("no broker can be used", link=self._name, reason=self._reason)
+                await asyncio.sleep(backoff_seconds(rounds, self._random, longest=longest))
 
     @asynccontextmanager
     async def _open(self, url: URL) -> AsyncIterator[None]:
         self._lost.clear()
+        self._made = self._proven = False
         node = _node_of(url)
         async with broker_errors(f"connecting to {node}", self._times.connect):
             connection = await aio_pika.connect(
@@ -149,8 +190,8 @@ class Link:
                 client_properties={"connection_name": self._name},
             )
         try:
-            self._current = connection
-            connection.close_callbacks.add(lambda *_: self._on_closed(connection, node))
+            self._current, self._made = connection, True
+            connection.close_callbacks.add(lambda _, error: self._on_closed(connection, node, error))
             async with broker_errors(f"setting up on {node}", self._times.open):
                 await self._on_open(connection)
             if connection.is_closed or self._lost.is_set():
@@ -164,10 +205,11 @@ class Link:
             self._current = self._node = None
             await _close(connection)
 
-    def _on_closed(self, connection: AbstractConnection, node: str) -> None:
+    def _on_closed(self, connection: AbstractConnection, node: str, error: BaseException | None) -> None:
         """A connection that was given up may close much later; only the present one counts."""
         if connection is self._current:
-            self.condemn(f"{node} closed the connection")
+            said = f": {words_of(error)}" if isinstance(error, AMQPError) else ""
+            self.condemn(f"{node} closed the connection{said}")
 
 
 def _node_of(url: URL) -> str:

@@ -21,6 +21,7 @@ from pamqp import constants, encode
 
 from shared.errors import BrokerUnavailable, Unroutable
 from shared.messaging.ports import OutgoingMessage
+from shared.messaging.rabbitmq.connection import words_of
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 PERSISTENT: Final = 2
@@ -75,7 +76,7 @@ class ConfirmedPublishing:
         except PublishError as error:
             raise Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}") from error
         except AMQPError as error:
-            raise BrokerUnavailable(f"publishing: {type(error).__name__}: {error}") from error
+            raise BrokerUnavailable(f"publishing: {words_of(error)}") from error
         finally:
             timer.cancel()
             del channel.message_id_delivery_tag[message_id]
@@ -140,7 +141,7 @@ class ConfirmedPublishing:
 
     def _on_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
-        self._closed = f"the channel was closed: {error!r}" if error else "the channel was closed"
+        self._closed = f"the channel was closed: {words_of(error)}" if error else "the channel was closed"
         if self._sending is not None:
             self._sending.cancel()
         for confirmation in self._channel.confirmations.values():
