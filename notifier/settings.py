@@ -7,7 +7,8 @@ from pydantic import FilePath, SecretStr, field_validator, model_validator
 from shared.mailboxes import named_mailbox
 from shared.pipeline import NOTIFIER
 from shared.service.worker import WorkerSettings
-from shared.settings import Count, Port, Seconds, is_loopback, settings_config
+from shared.settings import Count, Port, Seconds, settings_config
+from shared.urls import is_loopback
 
 
 class NotifierSettings(WorkerSettings):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
-from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
@@ -80,6 +79,8 @@ def _text(value: object) -> str:
 
 def in_full(letter: Mapping[str, Any]) -> RenderableType:
     """Everything that is known of a letter, its body last."""
+    from rich.json import JSON
+
     table = Table.grid(padding=(0, 2))
     for name, value in letter.items():
         if name != "body" and value not in (None, "", []):

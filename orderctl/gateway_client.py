@@ -8,25 +8,30 @@ is then no failure but the news that an earlier attempt had succeeded.
 import asyncio
 import os
 import random
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-import aiohttp
 import orjson
 
 from orderctl.errors import OrderctlError
+from orderctl.http import checked_url, request
 from orderctl.modes import current_system
 
 URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
 REQUEST_TIMEOUT_SECONDS = 10.0
 MOST_ATTEMPTS = 30
+MOST_UNANSWERED_BY_HAND = 4
 LONGEST_PAUSE_SECONDS = 2.0
 ASK_AGAIN = (429, 502, 503, 504)
+
+Reply = tuple[int, Mapping[str, str], bytes]
+Transport = Callable[[str, str, bytes | None, Mapping[str, str]], Awaitable[Reply]]
+"""Takes method, path, body and headers, once; raises OSError where no answer comes."""
 
 
 class GatewayError(OrderctlError):
@@ -77,16 +82,22 @@ def ignore(attempt: Attempt) -> None:
 
 def gateway_url(url: str | None, data_dir: Path | None) -> str:
     """The option, else `ORDERCTL_GATEWAY_URL`, else where the system of this machine has its gateway."""
-    chosen = url or os.environ.get(URL_VARIABLE)
-    return (chosen or current_system(data_dir).url("api_gateway")).rstrip("/")
+    for named, chosen in (("--url", url), (URL_VARIABLE, os.environ.get(URL_VARIABLE))):
+        if chosen:
+            return checked_url(chosen, named)
+    return current_system(data_dir).url("api_gateway")
 
 
 class GatewayClient:
-    """One session with the gateway; made by `connect`."""
+    """Asks the gateway, again and again where it has to; made by `connect` or `by_hand`.
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
+    Who never gets an answer, which `most_unanswered` says, is told so.
+    """
+
+    def __init__(self, transport: Transport, url: str, most_unanswered: int = MOST_ATTEMPTS) -> None:
+        self._transport = transport
         self._url = url
+        self._most_unanswered = most_unanswered
         self._random = random.Random()
 
     async def place(
@@ -131,6 +142,8 @@ class GatewayClient:
             observe(attempt)
             if isinstance(attempt, Answer) and attempt.status not in ASK_AGAIN:
                 return attempt
+            if isinstance(attempt, Unanswered) and asked == self._most_unanswered:
+                break
             if asked < MOST_ATTEMPTS:
                 await asyncio.sleep(self._pause_seconds(attempt, asked))
         if isinstance(attempt, Answer):
@@ -148,21 +161,19 @@ class GatewayClient:
     ) -> Attempt:
         data = None if body is None else orjson.dumps(body)
         typed = {**headers, **({"Content-Type": "application/json"} if data else {})}
+        target = f"{path}?{urlencode(query)}" if query else path
         began = time.perf_counter()
         try:
-            async with self._session.request(
-                method, self._url + path, data=data, params=query, headers=typed
-            ) as response:
-                content = await response.read()
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
+            status, answered, content = await self._transport(method, target, data, typed)
+        except OSError as error:
             reason = str(error) or type(error).__name__
             return Unanswered(reason=reason, seconds=time.perf_counter() - began)
         return Answer(
-            status=response.status,
+            status=status,
             body=_object(content),
             seconds=time.perf_counter() - began,
             asked=asked,
-            retry_after_seconds=_seconds(response.headers.get("Retry-After")),
+            retry_after_seconds=_seconds(answered.get("Retry-After")),
         )
 
     def _pause_seconds(self, attempt: Attempt, asked: int) -> float:
@@ -173,13 +184,35 @@ class GatewayClient:
         return self._random.uniform(longest / 2, longest)
 
 
+def by_hand(url: str) -> GatewayClient:
+    """A client for one conversation, which nothing else waits for."""
+
+    async def transport(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        with request(
+            url, method, path, body=body, headers=headers, seconds=REQUEST_TIMEOUT_SECONDS
+        ) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+
+    return GatewayClient(transport, url, MOST_UNANSWERED_BY_HAND)
+
+
 @asynccontextmanager
 async def connect(url: str, *, connections: int = 1) -> AsyncIterator[GatewayClient]:
-    """A client for as long as the block runs, with at most so many connections."""
+    """A client for many orders at once, for as long as the block runs, with at most so many connections."""
+    import aiohttp
+
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=connections)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        yield GatewayClient(session, url)
+
+        async def transport(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+            try:
+                async with session.request(method, url + path, data=body, headers=headers) as answer:
+                    return answer.status, answer.headers, await answer.read()
+            except aiohttp.ClientError as error:
+                raise OSError(str(error) or type(error).__name__) from error
+
+        yield GatewayClient(transport, url)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

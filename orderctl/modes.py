@@ -15,7 +15,7 @@ from orderctl.embedded.system import EmbeddedSystem
 from orderctl.environment import chosen_ports
 from orderctl.errors import ModeUnavailableError, OrderctlError
 from orderctl.native import packages
-from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, chosen_data_dir, default_data_dir, project_root
+from orderctl.native.layout import ADVICE, Layout, chosen_data_dir, default_data_dir, project_root
 from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.native.system import NativeSystem
 from orderctl.system import Mode, System
@@ -85,6 +85,7 @@ def system_to_bring_up(asked: Mode, data_dir: Path | None) -> System:
             advice="end it first, with orderctl down, or run this one in another folder: --data-dir",
         )
     system = system_for(mode, data_dir)
+    system.layout.check()
     _write_down(mode, data_dir)
     return system
 
@@ -137,5 +138,5 @@ def _write_down(mode: Mode, data_dir: Path | None) -> None:
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         record.write_text(f"{mode}\n", encoding="ascii")
     except OSError as error:
-        advice = f"choose another folder with --data-dir or {DATA_DIR_VARIABLE}"
-        raise OrderctlError(f"the data folder cannot be made: {error}", advice=advice) from error
+        what = f"the data folder cannot be made: {record.parent}: {error.strerror}"
+        raise OrderctlError(what, advice=ADVICE) from error

@@ -1,9 +1,10 @@
 """What every mode of running the pipeline can do, whichever way it does it."""
 
+import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -224,6 +225,11 @@ class System(ABC):
     def redis_url(self) -> str:
         """Where Redis is, whether it runs or not."""
         return f"redis://{LOOPBACK}:{self.ports[REDIS]}/0"
+
+    def redis_cli(self, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+        """The command that speaks to Redis as its operator, with its environment; raises NotRunningError."""
+        self.url(REDIS)
+        return ["redis-cli", "-h", LOOPBACK, "-p", str(self.ports[REDIS]), *arguments], os.environ
 
     def dashboard_token(self) -> str | None:
         """What the dashboard wants before it shows dead letters; None where it wants nothing of us."""

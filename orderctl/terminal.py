@@ -79,13 +79,13 @@ def readable_errors() -> Iterator[None]:
 
 
 def show_error(error: OrderctlError) -> None:
-    """Say what failed on stderr."""
+    """Say what failed on stderr, in one line; the end of its log follows where it has one."""
+    advice = f"; {error.advice}" if error.advice else ""
+    if error.log is None or not error.log.exists():
+        err.print(Text.assemble(("error: ", "bold red"), shown(f"{error}{advice}")))
+        return
     err.print(Text.assemble(("error: ", "bold red"), shown(error)))
-    if error.log is not None and error.log.exists():
-        err.print(shown(f"the end of {error.log}:", "dim"))
-        for line in tail(error.log):
-            err.print(shown(f"  {line}"))
-    if error.advice:
-        err.print(shown(f"next: {error.advice}"))
-    elif error.log is not None:
-        err.print(shown("next: orderctl doctor, or orderctl up to try again"))
+    err.print(shown(f"the end of {error.log}:", "dim"))
+    for line in tail(error.log):
+        err.print(shown(f"  {line}"))
+    err.print(shown(f"next: {error.advice or 'orderctl doctor, or orderctl up to try again'}"))

@@ -4,15 +4,14 @@ Values come from environment variables and ``.env``. A wrong one stops the servi
 that names the variable.
 """
 
-import ipaddress
 import sys
 from typing import Annotated, Literal, NoReturn, TypeVar
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared import failpoints
+from shared.urls import checked_broker_url, checked_http_url, checked_store_url
 
 EXIT_WRONG_SETTING = 2
 
@@ -62,12 +61,12 @@ class CommonSettings(BaseSettings):
     def _broker_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         if len(urls) < 2:
             raise ValueError("name two nodes or more, separated by commas")
-        return _checked_urls(urls, ("amqp", "amqps"))
+        return tuple(map(checked_broker_url, urls))
 
     @field_validator("rabbitmq_management_urls")
     @classmethod
     def _management_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked_urls(urls, ("http", "https"))
+        return tuple(map(checked_http_url, urls))
 
     @field_validator("failpoint")
     @classmethod
@@ -78,44 +77,7 @@ class CommonSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _store_url(cls, url: str) -> str:
-        return _checked_urls((url,), ("redis", "rediss", "unix"))[0]
-
-
-def _checked_urls(urls: tuple[str, ...], schemes: tuple[str, ...]) -> tuple[str, ...]:
-    for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in schemes:
-            raise ValueError(f"a URL must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        if parts.scheme != "unix" and not parts.hostname:
-            raise ValueError("a URL names no host")
-        if not _has_usable_port(parts):
-            raise ValueError("a URL's port is no number from 1 to 65535")
-        if _is_guest(parts) and not is_loopback(parts.hostname or ""):
-            raise ValueError("the default password guest works on loopback only; set one of your own")
-    return urls
-
-
-def _has_usable_port(parts: SplitResult) -> bool:
-    """The library's own error would quote what may be half of an unescaped password."""
-    try:
-        return parts.port != 0
-    except ValueError:
-        return False
-
-
-def _is_guest(parts: SplitResult) -> bool:
-    """Whether RabbitMQ is asked with its default password, which AMQP clients fill in where none stands."""
-    if parts.scheme.startswith("amqp") and parts.username is None:
-        return True
-    return (parts.username, parts.password) == ("guest", "guest")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return checked_store_url(url)
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -130,6 +92,9 @@ def load(settings: type[AnySettings]) -> AnySettings:
         return settings()
     except ValidationError as error:
         _refuse(settings, error)
+    except (OSError, UnicodeDecodeError) as error:
+        print(f".env cannot be read: {error}", file=sys.stderr)
+        sys.exit(EXIT_WRONG_SETTING)
 
 
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:

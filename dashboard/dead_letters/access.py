@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from shared.http.attempts import FailedAttempts
 from shared.http.clients import client_of
 from shared.http.problems import FORBIDDEN, UNAUTHORIZED, Problem
-from shared.settings import is_loopback
+from shared.urls import is_loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,20 @@
 """`orderctl dead`: look into the dead letters, send them back, or drop them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir
-from orderctl.dead_letters import DeadLetterClient, connect, dashboard_token, dashboard_url
+from orderctl.dead_letters import dead_letters
 from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
 from orderctl.errors import OrderctlError
 from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
 from shared.pipeline import CONSUMPTIONS
 
 app = typer.Typer(help="Look into dead letters, send them back, or drop them.", no_args_is_help=True)
-
-Result = TypeVar("Result")
 
 DashboardUrl = Annotated[
     str | None,
@@ -62,7 +58,7 @@ def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option of the co
     """List dead letters, in the order in which they lie. Looking changes nothing."""
     with readable_errors():
         query = _filters(reason, sku, older_than, younger_than, queue) | {"limit": limit}
-        found = _ask(url, data_dir, lambda client: client.find(query))
+        found = dead_letters(url, data_dir).find(query)
         if as_json:
             print_json(found)
             return
@@ -83,7 +79,7 @@ def show(
 ) -> None:
     """Show everything that is known of one dead letter."""
     with readable_errors():
-        letter = _ask(url, data_dir, lambda client: client.show(letter_id))
+        letter = dead_letters(url, data_dir).show(letter_id)
         if as_json:
             print_json(letter)
             return
@@ -158,7 +154,7 @@ def _body(
 
 
 def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) -> None:
-    found = _ask(url, data_dir, lambda client: client.act("drop", {**body, "dry_run": True}))
+    found = dead_letters(url, data_dir).act("drop", {**body, "dry_run": True})
     letters = amount(found["matched"])
     if not out.is_terminal:
         raise OrderctlError(f"this would drop {letters} for good: say --yes to do it")
@@ -168,6 +164,8 @@ def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) ->
 def _act(
     action: str, body: Mapping[str, Any], url: str | None, data_dir: Path | None, *, as_json: bool
 ) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     results: list[Mapping[str, Any]] = []
     columns = (TextColumn(action), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, disable=as_json or not out.is_terminal, transient=True) as progress:
@@ -183,22 +181,10 @@ def _act(
                 waiting += line["waiting"]
                 progress.update(task, total=waiting)
 
-        summary = _ask(url, data_dir, lambda client: client.act(action, body, on_line))
+        summary = dead_letters(url, data_dir).act(action, body, on_line)
     if as_json:
         print_json({**summary, "letters": results})
     else:
         show_results(summary, results)
     if summary["failed"] or summary["fault"]:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _ask(
-    url: str | None, data_dir: Path | None, question: Callable[[DeadLetterClient], Awaitable[Result]]
-) -> Result:
-    address, token = dashboard_url(url, data_dir), dashboard_token(url, data_dir)
-
-    async def conversation() -> Result:
-        async with connect(address, token) as client:
-            return await question(client)
-
-    return asyncio.run(conversation())

@@ -10,10 +10,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orderctl.commands.options import AsJson, DataDir
-from orderctl.errors import NotRunningError
+from orderctl.errors import NotRunningError, OrderctlError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
 from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
+from shared.urls import checked_store_url
 
 STORE_VARIABLE = "ORDERCTL_REDIS_URL"
 _WORDS = {
@@ -52,6 +53,10 @@ def verify(
 
     with readable_errors():
         retention_seconds = load(CommonSettings).order_retention_seconds
+        try:
+            checked_store_url(redis_url or "redis://127.0.0.1")
+        except ValueError as error:
+            raise OrderctlError(f"--redis or {STORE_VARIABLE}: {error}") from error
         system = current_system(data_dir)
         try:
             store = redis_url or system.url(REDIS)

@@ -1,8 +1,9 @@
 """The whole pipeline in containers: the compose file brought up, looked at, broken and taken down."""
 
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -84,6 +85,14 @@ class DockerSystem(System):
     def dashboard_token(self) -> str | None:
         """See `System`."""
         return self.compose.token()
+
+    def redis_cli(self, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+        """See `System`: the program in Redis' own container."""
+        self.url(REDIS)
+        terminal = () if sys.stdin.isatty() else ("--no-TTY",)
+        return self.compose.command(
+            "exec", *terminal, REDIS, "redis-cli", *arguments
+        ), self.compose.environment()
 
     # --- logs --------------------------------------------------------------------------------------------
 

@@ -12,7 +12,11 @@ from orderctl.errors import OrderctlError
 
 DATA_DIR_VARIABLE = "ORDERCTL_DATA_DIR"
 LOG_ROTATE_BYTES = 20 * 1024 * 1024
+ADVICE = f"choose another folder with --data-dir or {DATA_DIR_VARIABLE}"
+LONGEST_PATH_BYTES = 400  # RabbitMQ and Redis add some 150 of their own; Redis ends at 1,024
 _SIGN = "orderctl-native"
+_NOT_IN_PATHS = frozenset("\"'\\$`;&|<>()%")  # RabbitMQ hands its paths through a shell and Erlang terms
+_PATHS = f"a path has at most {LONGEST_PATH_BYTES} bytes, no control characters and none of \"'\\$`;&|<>()%"
 
 
 def project_root() -> Path:
@@ -76,15 +80,22 @@ class Layout:
     def log(self, name: str) -> Path:
         return self.data_dir / "logs" / f"{name}.log"
 
+    def check(self) -> None:
+        """Raises OrderctlError for a path that some program could not take, before anything is made."""
+        path = str(self.data_dir)
+        if not path.isprintable() or set(path) & _NOT_IN_PATHS or len(os.fsencode(path)) > LONGEST_PATH_BYTES:
+            raise OrderctlError(f"the brokers cannot work in {path}: {_PATHS}", advice=ADVICE)
+
     def create(self) -> None:
         """Make the folders, private to this user because of the Erlang cookie; raises OrderctlError."""
+        self.check()
         try:
             for folder in (self.data_dir, self.home, self.run_dir, self.data_dir / "logs"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.sign.touch()
         except OSError as error:
-            advice = f"choose another folder with --data-dir or {DATA_DIR_VARIABLE}"
-            raise OrderctlError(f"the data folder cannot be made: {error}", advice=advice) from error
+            what = f"the data folder cannot be made: {self.data_dir}: {error.strerror}"
+            raise OrderctlError(what, advice=ADVICE) from error
 
     def wipe(self) -> None:
         """Remove the folder and all data in it; refuses a folder that `create` did not make."""

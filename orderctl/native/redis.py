@@ -1,7 +1,8 @@
 """One Redis that loses nothing that it has acknowledged."""
 
 import socket
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Final
 
 import psutil
 
@@ -9,38 +10,46 @@ from orderctl.native import packages
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK
 
-MEMORY_SHARE = 0.5
+DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+MEMORY_SHARE: Final = 0.5
 """Of the machine's memory, at most."""
 
-_CONFIGURATION = """\
-# Written by orderctl at every start; changes here do not last.
-bind {host}
-port {port}
-dir "{folder}"
-daemonize no
-protected-mode yes
-# The gateway accepts orders while every broker is down only because nothing acknowledged is lost here.
-appendonly yes
-appendfsync always
-no-appendfsync-on-rewrite no
-maxmemory-policy noeviction
-# Full means 503; without a limit it would mean that the kernel ends the store.
-maxmemory {memory}
-# An order's record stays one flat piece, a third smaller.
-hash-max-listpack-value 1024
-save ""
-"""
+
+def server_settings(port: int) -> dict[str, str]:
+    """What the server is started with, and found to have afterwards: no text of ours is a pattern or quoted.
+
+    Its folder is the one that it is started in.
+    """
+    return {
+        "port": str(port),
+        "bind": LOOPBACK,
+        "protected-mode": "yes",
+        # The gateway takes orders while every broker is down only because nothing acknowledged is lost here.
+        **DURABLE,
+        "no-appendfsync-on-rewrite": "no",
+        # Full means 503; without a limit it would mean that the kernel ends the store.
+        "maxmemory": str(round(psutil.virtual_memory().total * MEMORY_SHARE)),
+        # An order's record stays one flat piece, a third smaller.
+        "hash-max-listpack-value": "1024",
+        "save": "",
+    }
 
 
 def configure(layout: Layout, port: int) -> list[str]:
-    """Write the configuration; the answer is the command that starts the server with it."""
-    folder = layout.part("redis")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "redis.conf"
-    memory = round(psutil.virtual_memory().total * MEMORY_SHARE)
-    text = _CONFIGURATION.format(host=LOOPBACK, port=port, folder=folder, memory=memory)
-    path.write_text(text, encoding="utf-8")
-    return [str(packages.redis_server()), str(path)]
+    """Make the folder with its data; the answer is the command that starts the server, in that folder."""
+    layout.part("redis").mkdir(parents=True, exist_ok=True)
+    words = (word for name, value in server_settings(port).items() for word in (f"--{name}", value))
+    return [str(packages.redis_server()), *words]
+
+
+def wrong_settings(port: int) -> list[str]:
+    """Which settings the server has otherwise than it was started with; raises OSError without an answer."""
+    return _differing(port, server_settings(port))
+
+
+def _differing(port: int, wanted: Mapping[str, str]) -> list[str]:
+    found = {name: ask(port, "CONFIG", "GET", name).split("\r\n") for name in wanted}
+    return [f"{name} is not {value}" for name, value in wanted.items() if value not in found[name]]
 
 
 def ask(port: int, *command: str, timeout_seconds: float = 1.0) -> str:
@@ -64,15 +73,4 @@ def ready(port: int) -> bool:
 
 def durability_faults(port: int) -> list[str]:
     """Which of the three settings behind the durability promise are not as they must be."""
-    expected = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-    faults = []
-    for name, value in expected.items():
-        answer = ask(port, "CONFIG", "GET", name).split("\r\n")
-        if value not in answer:
-            faults.append(f"{name} is not {value}")
-    return faults
-
-
-def configuration_file(layout: Layout) -> Path:
-    """Where `configure` writes."""
-    return layout.part("redis") / "redis.conf"
+    return _differing(port, DURABLE)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.settings import is_loopback
+from shared.urls import is_loopback
 
 MOST_REMEMBERED: Final = 64
 ANY: Final = "*"

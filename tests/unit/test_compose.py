@@ -99,9 +99,10 @@ def test_no_log_fills_the_disk(name: str) -> None:
 def test_the_store_is_bounded_wherever_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Full means 503; without a bound it means that the kernel ends the store."""
     monkeypatch.setattr(packages, "redis_server", lambda: Path("redis-server"))
-    layout = Layout(tmp_path)
-    redis.configure(layout, port=6379)
-    native = redis.configuration_file(layout).read_text().splitlines()
+    words = redis.configure(Layout(tmp_path), port=6379)[1:]
+    native = [
+        f"{name.removeprefix('--')} {value}" for name, value in zip(words[::2], words[1::2], strict=True)
+    ]
     contained = (ROOT / "deploy" / "redis" / "redis.conf").read_text().splitlines()
     for lines in (native, contained):
         assert "hash-max-listpack-value 1024" in lines

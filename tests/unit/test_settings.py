@@ -84,7 +84,30 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("RABBITMQ_URLS", "amqp://u:p@a:99999/,amqp://u:p@b/"),
         ("RABBITMQ_MANAGEMENT_URLS", "amqp://u:p@a/"),
         ("REDIS_URL", "localhost:6379"),
+        ("RABBITMQ_URLS", "amqp://u:p@a/,amqp://u:p%zz@b/"),
+        ("RABBITMQ_URLS", "amqp://u:p@a/?heartbeet=3,amqp://u:p@b/"),
+        ("RABBITMQ_URLS", "amqp://u:p@[a/,amqp://u:p@b/"),
+        ("RABBITMQ_URLS", "amqps://u:p@a/?no_verify_ssl=yes,amqp://u:p@b/"),
+        ("RABBITMQ_MANAGEMENT_URLS", "http://u:p@a:0"),
+        ("RABBITMQ_MANAGEMENT_URLS", "http://u:p@a/?columns=name"),
+        ("RABBITMQ_MANAGEMENT_URLS", "http://u:p%ff@a/"),
         ("REDIS_URL", "redis://h:6379x/0"),
+        ("REDIS_URL", "redis://h/abc"),
+        ("REDIS_URL", "redis://h/1/2"),
+        ("REDIS_URL", "redis://h/99"),
+        ("REDIS_URL", "redis://h/-1"),
+        ("REDIS_URL", "redis://h/\u0663"),
+        ("REDIS_URL", "redis://h/0?socket_timeot=3"),
+        ("REDIS_URL", "redis://h/0?socket_timeout=3"),
+        ("REDIS_URL", "redis://h/0?protocol=4"),
+        ("REDIS_URL", "redis://h/0?db=3"),
+        ("REDIS_URL", "rediss://h/0?ssl_cert_reqs=maybe"),
+        ("REDIS_URL", "redis://:p%2@h/0"),
+        ("REDIS_URL", "redis://:a#b@h/0"),
+        ("REDIS_URL", "redis://h ost/0"),
+        ("REDIS_URL", "redis://h/\t0"),
+        ("REDIS_URL", "unix://h/run/redis.sock"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=x"),
         ("ORDER_RETENTION_SECONDS", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
@@ -97,6 +120,34 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(
     said = refusal(monkeypatch, capsys, CommonSettings, **{variable: value})
     assert said.startswith(f"{variable}: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("REDIS_URL", "redis://h"),
+        ("REDIS_URL", "redis://h:6379/15?protocol=3"),
+        ("REDIS_URL", "rediss://:p%40%2F%C3%BC@h/1?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=2"),
+        ("RABBITMQ_URLS", "amqp://u:p%2Fq@a/%2Fodd,amqps://u:p\u00fc@b:5671/shop?cafile=/etc/ca.pem"),
+        ("RABBITMQ_MANAGEMENT_URLS", "https://u:p@a/rabbit,http://[::1]:15672"),
+    ],
+)
+def test_a_url_that_means_one_thing_is_taken(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """Odd passwords, virtual hosts, TLS, sockets and prefixes are nobody's mistake."""
+    monkeypatch.setenv(variable, value)
+    load(CommonSettings)
+
+
+def test_a_dotenv_file_in_another_encoding_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, without a traceback."""
+    Path(".env").write_bytes(b"LOG_LEVEL=INFO # f\xfcr den Betrieb\n")
+    with pytest.raises(SystemExit) as ended:
+        load(CommonSettings)
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n"), said.startswith(".env ")) == (2, 1, True)
 
 
 @pytest.mark.parametrize(
