@@ -1,5 +1,6 @@
 """What could keep the pipeline from working, found by looking, each with what to do about it."""
 
+import json
 import os
 import shutil
 import sys
@@ -12,17 +13,21 @@ from rich.text import Text
 
 from orderctl.docker import engine
 from orderctl.embedded import PROCESS as EMBEDDED_PROCESS
+from orderctl.http import request
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
-from orderctl.native.ports import EPMD, NODE_NAMES
+from orderctl.native.ports import EPMD, NODE_NAMES, REDIS, WELL_KNOWN_PORTS
 from orderctl.native.supervisor import NAME as SUPERVISOR
-from orderctl.system import Mode, SystemStatus
+from orderctl.system import Mode, System, SystemStatus
 from orderctl.terminal import shown
 from shared.messaging.rabbitmq.management import quorum_queues, short_name
 from shared.services import SERVICES
 
 LEAST_FREE_BYTES = 500 * 1024 * 1024
+ANSWER_SECONDS = 3.0
+PASSES_SECONDS = 8.0
+POLL_SECONDS = 0.5
 
 
 class Severity(StrEnum):
@@ -55,18 +60,67 @@ class Finding:
         return Text.assemble(mark, shown(self.what), *advice)
 
 
-def examine(status: SystemStatus) -> list[Finding]:
+def examine(system: System) -> list[Finding]:
     """Look at the machine, then at what runs on it."""
+    status = system.status()
     findings = [*_machine(status)]
-    if status.anything_runs and status.mode is Mode.EMBEDDED:
-        findings += [*_services(status), _remark(status.warning)]
-    elif status.anything_runs:
-        findings += [*_nodes(status), *_services(status)]
-        findings += _supervision(status) if status.mode is Mode.NATIVE else []
-        findings += [*_queues(status), *_durability(status)]
+    if not status.anything_runs:
+        findings.append(_nothing_runs(system))
     else:
-        findings.append(_remark("nothing runs", "start it with: orderctl up"))
-    return [*findings, *_strangers(Layout(status.data_dir))]
+        embedded = status.mode is Mode.EMBEDDED
+        findings += [] if embedded else _nodes(status)
+        findings += [*_services(status), *_ports(system)]
+        findings += _supervision(status) if status.mode is Mode.NATIVE else []
+        queues = [] if embedded else [*_queues(status)]
+        findings += [*queues, *([_remark(status.warning)] if embedded else _durability(status))]
+        findings += _attention(system, status, told_of_queues=any(each.is_fault for each in queues))
+    return [*findings, *_strangers(system.layout)]
+
+
+def _nothing_runs(system: System) -> Finding:
+    if system.layout.run_dir.exists():
+        return _fault("everything has ended, and not by down", "start it again with: orderctl up")
+    return _remark("nothing runs", "start it with: orderctl up")
+
+
+def _attention(system: System, status: SystemStatus, *, told_of_queues: bool) -> Iterator[Finding]:
+    """What the dashboard calls attention to, in its words, unless it was told here or passes in a moment."""
+    if not status.service("dashboard").ready:
+        return
+    told = [name.replace(REDIS, "Redis") for name in status.missing]
+    told += ["Queues"] if told_of_queues else []
+    told += [] if any(node.running for node in status.rabbitmq) else ["No broker"]
+    sentences: list[str] = []
+
+    def is_calm() -> bool:
+        nonlocal sentences
+        said = _said_by_dashboard(system.url("dashboard"))
+        sentences = [each for each in said if not each.removeprefix("Broker node ").startswith(tuple(told))]
+        return not sentences
+
+    if processes.wait_until(is_calm, PASSES_SECONDS, POLL_SECONDS):
+        yield _fine("the dashboard calls attention to nothing")
+    for each in sentences:
+        yield _fault(each.replace(".venv/bin/orderctl ", "orderctl "))
+
+
+def _said_by_dashboard(url: str) -> list[str]:
+    try:
+        headers = {"Accept": "application/json"}
+        with request(url, "GET", "/metrics", body=None, headers=headers, seconds=ANSWER_SECONDS) as answer:
+            said = json.loads(answer.read())["attention"]
+    except (OSError, ValueError, KeyError) as error:
+        return [f"dashboard: its figures cannot be read: {error}"]
+    return [str(each) for each in said]
+
+
+def _ports(system: System) -> Iterator[Finding]:
+    """Parts that operators and clients reach, where they are not at their usual ports."""
+    named = {REDIS: WELL_KNOWN_PORTS[REDIS]}
+    named |= {port: at for service in SERVICES.values() for port, at in service.default_ports.items()}
+    moved = [f"{name} {system.ports[name]}" for name, usual in named.items() if system.ports[name] != usual]
+    if moved:
+        yield _remark(f"other ports than the usual ones, which were taken or not chosen: {', '.join(moved)}")
 
 
 def _machine(status: SystemStatus) -> Iterator[Finding]:

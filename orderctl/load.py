@@ -12,6 +12,7 @@ from orderctl.gateway_client import Answer, Attempt, GatewayClient, GatewayError
 from orderctl.ledger import Item, LedgerWriter
 
 UNANSWERED = "no answer"
+LOOK_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class LoadReport:
 
     began: float = field(default_factory=time.perf_counter)
     ended: float | None = None
-    acknowledged: int = 0
+    acknowledged_ids: list[str] = field(default_factory=list)
     refused: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     latencies_seconds: list[float] = field(default_factory=list)
@@ -55,6 +56,11 @@ class LoadReport:
                 self.longest_gap_seconds, now - (self._last_acknowledged or self.began)
             )
             self._last_acknowledged = now
+
+    @property
+    def acknowledged(self) -> int:
+        """Orders that exist, by the gateway's word."""
+        return len(self.acknowledged_ids)
 
     @property
     def finished(self) -> int:
@@ -126,11 +132,38 @@ async def _place(
         ledger.refused(order_id, None)
         return
     if answer.accepted:
-        report.acknowledged += 1
+        report.acknowledged_ids.append(order_id)
         ledger.acknowledged(order_id)
     else:
         report.refused += 1
         ledger.refused(order_id, answer.status)
+
+
+def evenly(order_ids: Sequence[str], most: int) -> Sequence[str]:
+    """All of them, or as many as may be, from first to last."""
+    return order_ids[:: -(-len(order_ids) // most) or 1]
+
+
+async def look_back(
+    client: GatewayClient, order_ids: Sequence[str], concurrency: int, timeout_seconds: float
+) -> Counter[str]:
+    """What became of these orders once they are decided, or time is over: each status, with its reason."""
+    became: Counter[str] = Counter()
+    waiting = iter(order_ids)
+    deadline = time.monotonic() + timeout_seconds
+
+    async def look() -> None:
+        for order_id in waiting:
+            order = await client.get(f"/orders/{order_id}")
+            while order.get("decided_at") is None and time.monotonic() < deadline:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                order = await client.get(f"/orders/{order_id}")
+            became[" ".join(filter(None, (order["status"], order.get("reason"))))] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(look())
+    return became
 
 
 def _slots(rate_per_second: float | None, began: float) -> Iterator[float]:

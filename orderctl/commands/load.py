@@ -3,9 +3,11 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
-from orderctl.gateway_client import connect, gateway_url
+from orderctl.gateway_client import by_hand, connect, gateway_url
 from orderctl.ledger import Item, LedgerWriter
-from orderctl.load import LoadPlan, LoadReport, percentile, run_load
+from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
 from orderctl.terminal import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json, readable_errors
 
+MOST_LOOKED_AT = 2_000
+DECIDED_SECONDS = 20.0
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
@@ -27,12 +31,18 @@ def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     sku: Annotated[list[str] | None, typer.Option(help="One item per order and SKU.")] = None,
     qty: Annotated[int, typer.Option(min=1, help="How many of each SKU.")] = 1,
     rate: Annotated[float | None, typer.Option(min=0.1, help="At most so many per second.")] = None,
+    stock: Annotated[
+        int | None, typer.Option(min=0, help="Make this the stock of each SKU first; else it stays as it is.")
+    ] = None,
     ledger: Annotated[Path | None, typer.Option(help="Where to write what was acknowledged.")] = None,
     as_json: AsJson = False,
     url: GatewayUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Place orders with bounded concurrency. Status 1 if any of them was refused for good."""
+    """Place orders with bounded concurrency, and see what became of them.
+
+    Status 1 if any of them was refused for good. Orders for which there is no stock are taken, then rejected.
+    """
     with readable_errors():
         items = tuple(Item(sku=name, qty=qty) for name in sku or ["mag-safe-phone-case"])
         plan = LoadPlan(
@@ -42,17 +52,29 @@ def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
             items=items,
             rate_per_second=rate,
         )
+        address = gateway_url(url, data_dir)
+        if stock is not None:
+            for item in items:
+                body = {"available": stock}
+                asyncio.run(by_hand(address).put(f"/inventory/{quote(item.sku, safe='')}", body))
         path = ledger or Path(f"ledger-{time.strftime('%Y%m%d-%H%M%S')}-{plan.run_id}.jsonl")
         report = LoadReport()
-        interrupted = _run(gateway_url(url, data_dir), plan, path, report, quiet=as_json)
+        interrupted = _run(address, plan, path, report, quiet=as_json)
+        seen = [] if interrupted else evenly(report.acknowledged_ids, MOST_LOOKED_AT)
+        became = asyncio.run(_look_back(address, plan, seen))
         if as_json:
-            print_json(summary(plan, report, path))
+            print_json(summary(plan, report, path) | {"looked_at": len(seen), "became": dict(became)})
         else:
-            _show(plan, report, path)
+            _show(plan, report, path, became)
         if interrupted:
             raise typer.Exit(EXIT_INTERRUPTED)
         if report.acknowledged < plan.orders:
             raise typer.Exit(EXIT_FAILED)
+
+
+async def _look_back(url: str, plan: LoadPlan, order_ids: Sequence[str]) -> Counter[str]:
+    async with connect(url, connections=plan.concurrency) as client:
+        return await look_back(client, order_ids, plan.concurrency, DECIDED_SECONDS)
 
 
 def summary(plan: LoadPlan, report: LoadReport, ledger: Path) -> dict[str, Any]:
@@ -109,7 +131,7 @@ def _seen(report: LoadReport) -> str:
     return f"{report.rate_per_second:,.0f}/s" + (f", {others} other answers" if others else "")
 
 
-def _show(plan: LoadPlan, report: LoadReport, ledger: Path) -> None:
+def _show(plan: LoadPlan, report: LoadReport, ledger: Path, became: Counter[str]) -> None:
     latencies = sorted(report.latencies_seconds)
     shown = "   ".join(
         f"{name} {percentile(latencies, share) * 1000:.1f} ms" for name, share in PERCENTILES.items()
@@ -117,6 +139,9 @@ def _show(plan: LoadPlan, report: LoadReport, ledger: Path) -> None:
     answers = ", ".join(f"{answer} × {times}" for answer, times in sorted(report.answers.items()))
     table = Table.grid(padding=(0, 2))
     table.add_row("acknowledged", f"{report.acknowledged} of {plan.orders} in {report.seconds:.1f} s")
+    looked_at = became.total()
+    of_all = "" if looked_at == report.acknowledged else f" (of {looked_at:,} that were looked at)"
+    table.add_row("became", ", ".join(f"{what} {times:,}" for what, times in became.most_common()) + of_all)
     table.add_row("rate", f"{report.rate_per_second:,.0f} orders/s")
     table.add_row("latency", shown)
     table.add_row("longest gap", f"{report.longest_gap_seconds * 1000:.0f} ms between two 202s")

@@ -57,9 +57,9 @@ def logs(
 
 
 def doctor(data_dir: DataDir = None) -> None:
-    """Look for what could keep the pipeline from working, and say what to do about it."""
+    """Look for what keeps the pipeline from working, or could, and say what helps. Status 1 if so."""
     with readable_errors():
-        findings = examine(current_system(data_dir).status())
+        findings = examine(current_system(data_dir))
         for finding in findings:
             out.print(finding.rendered())
         if any(finding.is_fault for finding in findings):

@@ -101,7 +101,7 @@ def test_up_returns_when_everything_works(operator: Operator, welcome: str) -> N
         assert {name: psutil.Process(pids[name]).name() for name in PROGRAMS} == PROGRAMS
     doctor = operator.types("doctor")
     assert "fault" not in doctor
-    assert "every quorum queue has 3 members" in doctor
+    assert "every quorum queue has a leader and 3 members" in doctor
 
 
 def test_stock_and_orders_by_hand(operator: Operator, store: "blocking_redis.Redis") -> None:

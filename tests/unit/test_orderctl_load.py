@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from orderctl.errors import OrderctlError
 from orderctl.gateway_client import GatewayError, connect
 from orderctl.ledger import Item, LedgerEvent, LedgerWriter, read_ledger
-from orderctl.load import LoadPlan, LoadReport, percentile, run_load
+from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
 
 ORDER = {"id": "order123", "sku": "cable", "qty": 1}
 Respond = Callable[[dict[str, Any], int], web.Response]
@@ -174,3 +174,32 @@ def test_percentiles_are_values_that_were_seen(share: float, expected: float) ->
     """The nearest rank, without invention between two values."""
     assert percentile([1.0, 2.0, 3.0, 4.0], share) == expected
     assert percentile([], share) == 0.0
+
+
+async def test_what_became_of_the_orders_is_looked_up_once_they_are_decided() -> None:
+    """A load that is acknowledged may be rejected for want of stock, and says so."""
+    asked: dict[str, int] = {}
+
+    async def show(request: web.Request) -> web.Response:
+        order_id = request.match_info["id"]
+        asked[order_id] = asked.get(order_id, 0) + 1
+        if order_id == "never" or asked[order_id] == 1:
+            return web.json_response({"status": "accepted", "decided_at": None})
+        if order_id == "poor":
+            return web.json_response(
+                {"status": "rejected", "reason": "insufficient_stock", "decided_at": "2026-01-01T00:00:00Z"}
+            )
+        return web.json_response({"status": "created", "decided_at": "2026-01-01T00:00:00Z"})
+
+    application = web.Application()
+    application.router.add_get("/orders/{id}", show)
+    async with TestServer(application) as server, connect(str(server.make_url("")).rstrip("/")) as client:
+        became = await look_back(client, ["rich", "poor", "never"], 3, 0.5)
+    assert became == {"created": 1, "rejected insufficient_stock": 1, "accepted": 1}
+
+
+def test_of_many_orders_some_are_looked_at_from_first_to_last() -> None:
+    """So that a load of a million is not asked about for minutes."""
+    assert evenly([str(number) for number in range(10)], 4) == ["0", "3", "6", "9"]
+    assert evenly(["a", "b"], 4) == ["a", "b"]
+    assert evenly([], 4) == []
