@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import typer
@@ -56,6 +57,21 @@ def shown(value: object, style: str = "") -> Text:
 def say(text: object, style: str = "") -> None:
     """Print one line, whatever is in it."""
     out.print(shown(text, style))
+
+
+@contextmanager
+def progress_bar(what: str, *, quiet: bool, stays: bool = False) -> Iterator[Callable[..., None]]:
+    """Show how far something is, where people look; what is yielded takes what `Progress.update` takes.
+
+    `seen` is a remark beside the bar.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    described, seen = TextColumn("{task.description}"), TextColumn("{task.fields[seen]}")
+    columns = (described, BarColumn(), MofNCompleteColumn(), seen, TimeElapsedColumn())
+    hidden = quiet or not out.is_terminal
+    with Progress(*columns, console=out, disable=hidden, transient=not stays) as progress:
+        yield partial(progress.update, progress.add_task(what, total=None, seen=""))
 
 
 def print_json(content: Any) -> None:

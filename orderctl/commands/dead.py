@@ -11,7 +11,15 @@ from orderctl.commands.options import AsJson, DataDir
 from orderctl.dead_letters import dead_letters
 from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
 from orderctl.errors import OrderctlError
-from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
+from orderctl.terminal import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    out,
+    print_json,
+    progress_bar,
+    readable_errors,
+    show_error,
+)
 from shared.pipeline import CONSUMPTIONS
 
 app = typer.Typer(help="Look into dead letters, send them back, or drop them.", no_args_is_help=True)
@@ -164,22 +172,18 @@ def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) ->
 def _act(
     action: str, body: Mapping[str, Any], url: str | None, data_dir: Path | None, *, as_json: bool
 ) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     results: list[Mapping[str, Any]] = []
-    columns = (TextColumn(action), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out, disable=as_json or not out.is_terminal, transient=True) as progress:
-        task = progress.add_task(action, total=0)
+    with progress_bar(action, quiet=as_json) as update:
         waiting = 0
 
         def on_line(line: Mapping[str, Any]) -> None:
             nonlocal waiting
             if "letter" in line:
                 results.append(line["letter"])
-                progress.update(task, completed=len(results))
+                update(completed=len(results))
             elif "waiting" in line:
                 waiting += line["waiting"]
-                progress.update(task, total=waiting)
+                update(total=waiting)
 
         summary = dead_letters(url, data_dir).act(action, body, on_line)
     if as_json:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,7 @@ from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.gateway_client import by_hand, connect, gateway_url
 from orderctl.ledger import Item, LedgerWriter
 from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
-from orderctl.terminal import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json, readable_errors
+from orderctl.terminal import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json, progress_bar, readable_errors
 
 MOST_LOOKED_AT = 2_000
 DECIDED_SECONDS = 20.0
@@ -98,18 +97,11 @@ def summary(plan: LoadPlan, report: LoadReport, ledger: Path) -> dict[str, Any]:
 
 def _run(url: str, plan: LoadPlan, path: Path, report: LoadReport, *, quiet: bool) -> bool:
     """Place the orders; True if the operator interrupted, in which case the report covers what was done."""
-    columns = (
-        TextColumn("placing orders"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[seen]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=out, disable=quiet or not out.is_terminal) as progress:
-        task = progress.add_task("orders", total=plan.orders, seen="")
+    with progress_bar("placing orders", quiet=quiet, stays=True) as update:
+        update(total=plan.orders)
 
         def advanced() -> None:
-            progress.update(task, completed=report.finished, seen=_seen(report))
+            update(completed=report.finished, seen=_seen(report))
 
         try:
             asyncio.run(_place_all(url, plan, path, report, advanced))

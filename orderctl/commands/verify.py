@@ -1,19 +1,24 @@
 """`orderctl verify`: the proof that nothing was lost, doubled, oversold or stuck, on a live system."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orderctl.commands.options import AsJson, DataDir
 from orderctl.errors import NotRunningError, OrderctlError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
-from orderctl.terminal import EXIT_FAILED, EXIT_USAGE, out, print_json, readable_errors, show_error
+from orderctl.terminal import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    out,
+    print_json,
+    progress_bar,
+    readable_errors,
+    show_error,
+)
 from shared.urls import checked_store_url
 
 STORE_VARIABLE = "ORDERCTL_REDIS_URL"
@@ -66,12 +71,10 @@ def verify(
         status = system.status()
         brokers = management_urls(status) if store == status.redis.url else ()
         promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
-        with _progress_bar(quiet=as_json) as bar:
-            task = bar.add_task("reading", total=None)
+        with progress_bar("reading", quiet=as_json) as update:
 
             def advanced(stage: Stage) -> None:
-                bar.update(
-                    task,
+                update(
                     description=_WORDS[stage.name],
                     completed=stage.done,
                     total=max(stage.total, stage.done),
@@ -89,7 +92,6 @@ def verify(
                     )
                 )
             except StoreAwayError as error:
-                bar.stop()
                 show_error(error)
                 raise typer.Exit(EXIT_USAGE) from error
         if as_json:
@@ -98,16 +100,3 @@ def verify(
             out.print(render(outcome))
         if not outcome.verdict.passed:
             raise typer.Exit(EXIT_FAILED)
-
-
-@contextmanager
-def _progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    hidden = quiet or not out.is_terminal
-    with Progress(*columns, console=out, disable=hidden, transient=True) as progress:
-        yield progress

@@ -60,7 +60,6 @@ class Director:
         self._script = script
         self._ledger = ledger
         self._began = time.monotonic()
-        self._finished = asyncio.Event()
         self.chronicle = Chronicle(nodes={node.node: node.running for node in status.rabbitmq})
 
     @property

@@ -75,19 +75,18 @@ class DockerSystem(System):
             )
 
     def owns(self, port: str) -> bool:
-        """See `System`: the engine says which container publishes a port."""
+        """The engine says which container publishes a port."""
         return self._publishes(self._containers().get(port.partition(".")[0]), port)
 
     def comes_back(self, name: str) -> bool:
-        """See `System`: its restart policy starts a service again whose process ended."""
+        """Its restart policy starts a service again whose process ended."""
         return name in SERVICES and name in self._containers()
 
     def dashboard_token(self) -> str | None:
-        """See `System`."""
         return self.compose.token()
 
     def redis_cli(self, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
-        """See `System`: the program in Redis' own container."""
+        """The program in Redis' own container."""
         self.url(REDIS)
         terminal = () if sys.stdin.isatty() else ("--no-TTY",)
         return self.compose.command(

@@ -24,7 +24,7 @@ class VolatileRedis(FakeAsyncRedis):
     """A client of the in-process store. Asked how durable that is, it says what is so: not at all."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """See Redis. fakeredis knows no CONFIG."""
+        """Fakeredis knows no CONFIG."""
         if args[0] == "CONFIG GET":
             return dict(SETTINGS)
         redis: Any = super()

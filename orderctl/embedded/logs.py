@@ -22,7 +22,6 @@ class _ByService(logging.Handler):
         self._otherwise = otherwise
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler."""
         service = str(get_contextvars().get("service"))
         self._logs.get(service, self._otherwise).handle(record)
 

@@ -80,12 +80,12 @@ class EmbeddedSystem(System):
         )
 
     def owns(self, port: str) -> bool:
-        """See `System`: one process listens on all of them."""
+        """One process listens on all of them."""
         record = processes.running(self.layout, PROCESS)
         return record is not None and processes.listens(record, self.ports[port])
 
     def comes_back(self, name: str) -> bool:
-        """See `System`: what has ended stays down."""
+        """What has ended stays down."""
         return False
 
     def logs(self) -> dict[str, Path]:

@@ -77,11 +77,11 @@ class NativeSystem(System):
             )
 
     def owns(self, port: str) -> bool:
-        """See `System`: the process that was started is asked of the kernel."""
+        """The process that was started is asked of the kernel."""
         return self._cluster().owns(port)
 
     def comes_back(self, name: str) -> bool:
-        """See `System`: the supervisor starts services again, and nothing else."""
+        """The supervisor starts services again, and nothing else."""
         supervised = processes.running(self.layout, supervisor.NAME) is not None
         return supervised and name in SERVICES and not self.layout.stopped(name).exists()
 
