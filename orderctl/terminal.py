@@ -88,10 +88,22 @@ def readable_errors() -> Iterator[None]:
         show_error(error)
         usage = isinstance(error, ModeUnavailableError | UnknownPartError)
         raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error
+    except ExceptionGroup as group:
+        first = _first_of(group)
+        if not isinstance(first, OrderctlError):
+            raise first from group
+        show_error(first)
+        raise typer.Exit(EXIT_FAILED) from group
     except KeyboardInterrupt as error:
         hint = shown("; what was started keeps running: orderctl status, orderctl down")
         err.print(Text.assemble(("interrupted", "yellow"), hint))
         raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """Many clients at once meet the same fault: the operator reads it once."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first
 
 
 def show_error(error: OrderctlError) -> None:

@@ -1,5 +1,6 @@
 """The whole pipeline in containers: the compose file brought up, looked at, broken and taken down."""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, Mode, NodeStatus, ServiceStatus, System, SystemStatus, known
+from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.services import SERVICES
 
@@ -107,7 +109,13 @@ class DockerSystem(System):
         if name is not None:
             known(name)
         words = ["logs", "--follow", "--tail", str(lines), *([name] if name else [])]
-        subprocess.run(self.compose.command(*words), env=self.compose.environment(), check=False)
+        command, environment = self.compose.command(*words), self.compose.environment()
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as following,
+        ):
+            for line in following.stdout or ():
+                say(line.decode("utf-8", "replace").rstrip("\n"))
 
     # --- one part ----------------------------------------------------------------------------------------
 

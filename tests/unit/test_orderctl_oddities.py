@@ -129,6 +129,15 @@ def test_the_folder_of_another_user_is_one_line(
     assert (status, said) == (1, f"error: {tmp_path}/run/redis.json: Permission denied\n")
 
 
+def test_a_ledger_that_cannot_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many clients met it."""
+    words = ("load", "--orders", "9", "--url", "http://127.0.0.1:9", "--ledger", "/dev/full")
+    status, said = ended(capsys, monkeypatch, *words)
+    assert (status, said) == (1, "error: No space left on device\n")
+
+
 def run_with_output_to(stdout: IO[bytes] | int, folder: Path) -> "subprocess.CompletedProcess[bytes]":
     """`orderctl status` as a process of its own."""
     command = [sys.executable, "-m", "orderctl", "status", "--data-dir", str(folder)]
