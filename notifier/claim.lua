@@ -26,7 +26,7 @@ if letters and holder ~= ARGV[1] then
   if letters == '2' then return {'exhausted'} end
 end
 
-local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error')
+local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected')
 redis.call('HLEN', counts)
 if known[1] == ARGV[3] and known[3] then
   redis.call('HDEL', record, 'refused')
@@ -40,6 +40,7 @@ else
   redis.call('SET', claim, mine, 'PX', ARGV[2])
 end
 if known[1] ~= ARGV[3] then redis.call('DEL', record) end
+if known[5] then redis.call('HDEL', record, 'collected') end
 local attempts = redis.call('HINCRBY', record, 'attempts', renewed and 0 or 1)
 local status = known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'
 redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4], 'sending_at', now)

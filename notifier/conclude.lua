@@ -7,7 +7,8 @@
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the letter was refused and the claim is given back),
 --       untried (no letter went, and the attempt does not count), or sent:unconfirmed (two letters, no answer)
---       4 error  5 retention, seconds  6 'later' or 'for good' where the refusal came late, else empty
+--       4 error  5 retention, seconds  6 'later' or 'for good' where the refusal came late, 'collected'
+--       where the bound on letters to its address holds it back, else empty
 -- Returns 1 if it was recorded, 0 if others know better.
 
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
@@ -48,7 +49,11 @@ if ours and not is_sent then
     redis.call('HDEL', record, 'unconfirmed', 'unconfirmed_at', 'message_id')
   end
 end
-if ARGV[6] ~= '' then redis.call('HSET', record, 'refused', ARGV[6], 'last_error', ARGV[4]) end
+if ARGV[6] == 'collected' then
+  redis.call('HSET', record, 'collected', now)
+elseif ARGV[6] ~= '' then
+  redis.call('HSET', record, 'refused', ARGV[6], 'last_error', ARGV[4])
+end
 if status == 'sending' and known[2] == 'failed' then return 1 end
 if status == 'sent' then redis.call('HDEL', record, 'unconfirmed', 'unconfirmed_at', 'refused') end
 status = is_sent and 'sent' or status

@@ -1,8 +1,10 @@
 """What a customer is told. Imports nothing that can wait."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.mailboxes import mailbox
 from shared.messages import Event, EventData, OrderCreated, OrderItem, OrderRejected
 
 REASONS = {
@@ -13,10 +15,11 @@ REASONS = {
 
 
 class Kind(StrEnum):
-    """What a customer is told: the order's terminal status."""
+    """What a customer is told: the order's terminal status, or those of several orders."""
 
     CREATED = "created"
     REJECTED = "rejected"
+    COLLECTED = "collected"
 
 
 OUTCOMES = {Kind.CREATED: "confirmed", Kind.REJECTED: "not possible"}
@@ -37,6 +40,32 @@ class Notification:
     subject: str
     explanation: str
     text: str
+    parts: tuple["Notification", ...] = ()
+    """The notifications that this one collects."""
+
+
+def collected(parts: Sequence[Notification]) -> Notification:
+    """One notification that says what all of ``parts`` say; they have one recipient."""
+    first = parts[0]
+    return Notification(
+        id=f"{first.id}.collected",
+        kind=Kind.COLLECTED,
+        order_id=first.order_id,
+        recipient=first.recipient,
+        items=(),
+        subject=f"News about {len(parts)} of your orders",
+        explanation=f"There is news about {len(parts)} of your orders.",
+        text="\n\n".join(part.text for part in parts),
+        parts=tuple(parts),
+    )
+
+
+def address_of(notification: Notification) -> str | None:
+    """Where a letter about it would go, in the form in which addresses are compared; None if nowhere."""
+    try:
+        return mailbox(notification.recipient or "").address.lower()
+    except ValueError:
+        return None
 
 
 def notification_of(event: Event[EventData]) -> Notification:

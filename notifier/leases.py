@@ -1,6 +1,7 @@
 """Keeping a claim in force while a slow receiver takes its time."""
 
 import asyncio
+from collections.abc import Sequence
 
 from notifier.ports import Attempt, NotificationStore
 from shared.errors import StoreUnavailable
@@ -12,9 +13,9 @@ log = get_logger(__name__)
 class LeaseRenewal:
     """Claims again every ``every_seconds``, from its making on until it is ended."""
 
-    def __init__(self, store: NotificationStore, attempt: Attempt, every_seconds: float) -> None:
+    def __init__(self, store: NotificationStore, attempts: Sequence[Attempt], every_seconds: float) -> None:
         self._store = store
-        self._attempt = attempt
+        self._attempts = attempts
         self._every_seconds = every_seconds
         self._task: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(every_seconds, self._begin)
@@ -32,7 +33,7 @@ class LeaseRenewal:
     async def _run(self) -> None:
         while True:
             try:
-                await self._store.claim([self._attempt])
+                await self._store.claim(self._attempts)
             except StoreUnavailable as error:
-                log.debug("claim not renewed", event_id=self._attempt.notification.id, reason=str(error))
+                log.debug("claim not renewed", event_id=self._attempts[0].notification.id, reason=str(error))
             await asyncio.sleep(self._every_seconds)

@@ -6,6 +6,7 @@ from typing import Final
 
 from notifier.handlers import NotificationHandler
 from notifier.ports import Sender
+from notifier.quota import RedisLetterQuota
 from notifier.senders.addressed import AddressedSender
 from notifier.senders.log import LogSender
 from notifier.senders.mail import LetterWriter
@@ -39,6 +40,11 @@ def use_cases(worker: Worker[NotifierSettings]) -> UseCases:
         lease_seconds=own.lease_seconds,
         answer_seconds=own.send_timeout_seconds,
         random_=random_,
+        quota=None
+        if connections is None
+        else RedisLetterQuota(
+            worker.redis, per_hour=own.letters_per_hour, timeout_seconds=own.store_timeout_seconds
+        ),
         sends_at_once=own.sends_at_once,
     )
     return UseCases(

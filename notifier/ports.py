@@ -1,12 +1,13 @@
 """What the notifier's handlers need of the store and of the way to the customer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from notifier.domain import Notification
 from shared.errors import PipelineError
+from shared.messages import Event, EventData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +76,11 @@ class NotificationStore(Protocol):
         The same owner may claim again, which renews the lease and counts as the same attempt.
         """
 
-    async def begin_last(self, attempt: Attempt) -> bool:
-        """Notes that the second and last letter goes now; False if the claim is another's by then."""
+    async def begin_last(self, attempts: Sequence[Attempt]) -> bool:
+        """Notes that the second and last letter goes now; False if a claim is another's by then."""
 
-    async def mark_unconfirmed(self, attempt: Attempt, letters: int, message_id: str) -> None:
-        """The receiving side has this letter and has not answered; ``letters`` such have gone by now.
+    async def mark_unconfirmed(self, attempts: Sequence[Attempt], letters: int, message_id: str) -> None:
+        """The receiving side has a letter and has not answered; ``letters`` such have gone by now.
 
         Others wait for the answer until it cannot come any more.
         """
@@ -90,14 +91,36 @@ class NotificationStore(Protocol):
     async def settle_unconfirmed(self, attempt: Attempt) -> None:
         """No answer came to the last letter either: it counts as sent, unconfirmed."""
 
-    async def release(self, attempt: Attempt, error: str) -> None:
+    async def release(self, attempts: Sequence[Attempt], error: str) -> None:
         """The letter was refused and may be tried again at once."""
 
-    async def refuse_late(self, attempt: Attempt, error: str, *, is_final: bool) -> None:
+    async def refuse_late(self, attempts: Sequence[Attempt], error: str, *, is_final: bool) -> None:
         """As ``release``, after the event was parked: the next one who claims it is told."""
 
     async def give_back(self, attempts: Sequence[Attempt], error: str) -> None:
         """No letter went, as the way to the customer was shut: this does not count as a try."""
+
+    async def hold_back(self, attempts: Sequence[Attempt]) -> None:
+        """As ``give_back``: they are collected until their address may have another letter."""
+
+
+class LetterQuota(Protocol):
+    """Bounds the letters to one address, and lists the events that wait for one. Raises StoreUnavailable."""
+
+    async def take(self, address: str, letter_id: str, *, is_collected: bool) -> float:
+        """0 if the letter may go, also if it may go again; else in how many seconds a collected one may.
+
+        ``is_collected`` says that it is for all events that wait.
+        """
+
+    async def collect(self, address: str, events: Mapping[str, Event[EventData]]) -> None:
+        """These wait for the next collected letter. It is a help: their messages come back by themselves."""
+
+    async def collected(self, address: str) -> Sequence[Event[EventData]]:
+        """Those that wait, as many as fit into one letter."""
+
+    async def forget(self, address: str, event_ids: Sequence[str]) -> None:
+        """These wait no longer."""
 
 
 class OutcomeUnknown(PipelineError):

@@ -16,6 +16,7 @@ class NotifierSettings(WorkerSettings):
 
     ``send_timeout_seconds`` bounds every answer of the mail server but the one to a whole letter: after that
     long the letter counts as unconfirmed, and the answer may come for ``confirm_timeout_seconds``.
+    ``letters_per_hour`` bounds the letters to one address.
     """
 
     model_config = settings_config(f"{NOTIFIER.settings}_")
@@ -24,6 +25,7 @@ class NotifierSettings(WorkerSettings):
     send_timeout_seconds: Seconds = 10.0
     confirm_timeout_seconds: Seconds = 300.0
     unconfirmed_at_once: Count = 20
+    letters_per_hour: Count = 20
     lease_seconds: Seconds = 15.0
     sends_at_once: Count = 1
 

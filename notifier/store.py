@@ -28,6 +28,7 @@ from shared.redis.scripts import Script, ScriptCall
 UNTRIED: Final = "untried"
 """What the script calls the end of an attempt that does not count as one."""
 FOR_GOOD: Final = "for good"
+HELD_BACK: Final = "no more letters to this address in this hour: collected"
 SENT_UNCONFIRMED: Final = "sent:unconfirmed"
 """What the claim of an event says once two letters went about it and no answer came."""
 
@@ -75,11 +76,11 @@ class RedisNotificationStore:
             answers = await self._claim.run_many(self._redis, calls)
         return [_claim(answer, until) for answer in answers]
 
-    async def begin_last(self, attempt: Attempt) -> bool:
-        return await self._note_unconfirmed(attempt, 2, self._lease_seconds, "")
+    async def begin_last(self, attempts: Sequence[Attempt]) -> bool:
+        return all(await self._note_unconfirmed(attempts, 2, self._lease_seconds, ""))
 
-    async def mark_unconfirmed(self, attempt: Attempt, letters: int, message_id: str) -> None:
-        await self._note_unconfirmed(attempt, letters, self._confirm_seconds, message_id)
+    async def mark_unconfirmed(self, attempts: Sequence[Attempt], letters: int, message_id: str) -> None:
+        await self._note_unconfirmed(attempts, letters, self._confirm_seconds, message_id)
 
     async def settle_unconfirmed(self, attempt: Attempt) -> None:
         await self._run([self._ending(attempt, SENT_UNCONFIRMED)])
@@ -87,12 +88,15 @@ class RedisNotificationStore:
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
         await self._run([self._ending(attempt, NotificationStatus.SENT) for attempt in attempts])
 
-    async def release(self, attempt: Attempt, error: str) -> None:
-        await self._run([self._ending(attempt, NotificationStatus.SENDING, error)])
+    async def release(self, attempts: Sequence[Attempt], error: str) -> None:
+        await self._run([self._ending(attempt, NotificationStatus.SENDING, error) for attempt in attempts])
 
-    async def refuse_late(self, attempt: Attempt, error: str, *, is_final: bool) -> None:
+    async def hold_back(self, attempts: Sequence[Attempt]) -> None:
+        await self._run([self._ending(attempt, UNTRIED, HELD_BACK, "collected") for attempt in attempts])
+
+    async def refuse_late(self, attempts: Sequence[Attempt], error: str, *, is_final: bool) -> None:
         refused = FOR_GOOD if is_final else "later"
-        await self._run([self._ending(attempt, NotificationStatus.SENDING, error, refused)])
+        await self._run([self._ending(each, NotificationStatus.SENDING, error, refused) for each in attempts])
 
     async def give_back(self, attempts: Sequence[Attempt], error: str) -> None:
         await self._run([self._ending(attempt, UNTRIED, error) for attempt in attempts])
@@ -106,22 +110,17 @@ class RedisNotificationStore:
         await self._run([self._concluding(event.id, event.subject, "", status, fate.history.last_error)])
 
     async def _note_unconfirmed(
-        self, attempt: Attempt, letters: int, wait_seconds: float, message_id: str
-    ) -> bool:
-        notification = attempt.notification
-        call = ScriptCall(
-            _keys(notification.id, notification.order_id)[:2],
-            [
-                attempt.owner,
-                notification.id,
-                letters,
-                round(wait_seconds * 1000),
-                message_id,
-                self._retention_seconds,
-            ],
-        )
-        (noted,) = await self._answers(self._unconfirmed, [call])
-        return bool(noted)
+        self, attempts: Sequence[Attempt], letters: int, wait_seconds: float, message_id: str
+    ) -> list[Any]:
+        waits, retention = round(wait_seconds * 1000), self._retention_seconds
+        calls = [
+            ScriptCall(
+                _keys(attempt.notification.id, attempt.notification.order_id)[:2],
+                [attempt.owner, attempt.notification.id, letters, waits, message_id, retention],
+            )
+            for attempt in attempts
+        ]
+        return await self._answers(self._unconfirmed, calls)
 
     def _ending(self, attempt: Attempt, status: str, error: str = "", refused: str = "") -> ScriptCall:
         notification = attempt.notification

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 from notifier.ports import Attempt, HandedOver, NotificationStore, OutcomeUnknown
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
@@ -20,14 +21,16 @@ class UnconfirmedLetters:
         self._random = random_
         self._awaited: set[asyncio.Task[None]] = set()
 
-    async def follow(self, attempt: Attempt, handed: HandedOver, given_up: "asyncio.Future[None]") -> None:
+    async def follow(
+        self, attempts: Sequence[Attempt], handed: HandedOver, given_up: "asyncio.Future[None]"
+    ) -> None:
         """Returns once there is room to follow it, or once the caller has been given up."""
         while len(self._awaited) >= self._limit and not given_up.done():
             await asyncio.wait({given_up, *self._awaited}, return_when=asyncio.FIRST_COMPLETED)
         if given_up.done():
             handed.answer.cancel()
             return
-        task = asyncio.get_running_loop().create_task(self._record_answer(attempt, handed))
+        task = asyncio.get_running_loop().create_task(self._record_answer(attempts, handed))
         self._awaited.add(task)
         task.add_done_callback(self._forget)
 
@@ -45,8 +48,8 @@ class UnconfirmedLetters:
         if not task.cancelled() and (error := task.exception()):
             log.error("answer not recorded", error=repr(error))
 
-    async def _record_answer(self, attempt: Attempt, handed: HandedOver) -> None:
-        event_id = attempt.notification.id
+    async def _record_answer(self, attempts: Sequence[Attempt], handed: HandedOver) -> None:
+        event_id = attempts[0].notification.id
         try:
             await handed.answer
         except OutcomeUnknown as error:
@@ -54,6 +57,8 @@ class UnconfirmedLetters:
             return
         except (PermanentError, RetryableError, SenderUnavailable) as error:
             text, is_final = str(error), isinstance(error, PermanentError)
-            await waiting_out(lambda: self._store.refuse_late(attempt, text, is_final=is_final), self._random)
+            await waiting_out(
+                lambda: self._store.refuse_late(attempts, text, is_final=is_final), self._random
+            )
             return
-        await waiting_out(lambda: self._store.mark_sent([attempt]), self._random)
+        await waiting_out(lambda: self._store.mark_sent(attempts), self._random)

@@ -20,6 +20,8 @@ key                          type     writers                                 li
 ``notifications:{order id}``  hash     notifier's scripts                      as long as its order
 ``notifications.counts``     hash     notifier's scripts                      for ever
 ``notif:{event id}``         string   notifier's scripts                      lease, then retention
+``letters:{hash}``           zset     letters.lua                             an hour after the last letter
+``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
 ``sweep:lease``              string   order_processor                         lease
 ``dead:lease``               string   dashboard                               lease
@@ -69,6 +71,8 @@ OWN_KINDS: Final = {
     "idempkey:": "hash",
     "idemp:": "string",
     "notif:": "string",
+    "letters:": "zset",
+    "collected:": "hash",
     "inventory:": "string",
 }
 """The keys that belong to one order or SKU, by prefix, with their types: one that is broken is no outage."""
@@ -114,6 +118,16 @@ def sku_of(inventory_key: str) -> str:
 def notifications(order_id: str) -> str:
     """The state of an order's latest notification."""
     return f"notifications:{order_id}"
+
+
+def letters(address_hash: str) -> str:
+    """The letters of the last hour to one address."""
+    return f"letters:{address_hash}"
+
+
+def collected(address_hash: str) -> str:
+    """The events that wait for the next letter to one address, by id; their messages wait in a retry tier."""
+    return f"collected:{address_hash}"
 
 
 def notification_claim(event_id: str) -> str:

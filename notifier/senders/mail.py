@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from notifier.domain import Notification
+from notifier.domain import OUTCOMES, Notification
 from shared.mailboxes import Mailbox
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -50,7 +50,7 @@ class LetterWriter:
         return letter
 
     def _render(self, template: str, notification: Notification) -> str:
-        return self._templates.get_template(template).render(letter=notification)
+        return self._templates.get_template(template).render(letter=notification, outcomes=OUTCOMES)
 
 
 def unlinked(said: Any) -> Any:

@@ -164,7 +164,7 @@ async def test_sent_is_sent_even_when_another_has_claimed_by_now(
     await store.claim([attempt("quick")])
     await store.mark_sent([attempt("slow")])
     assert await claim_one(store, attempt("third")) == AlreadySent()
-    await store.release(attempt("quick"), "busy")
+    await store.release([attempt("quick")], "busy")
     await store.buried(event_a(), buried())
     assert (await record_of(redis))["status"] == "sent"
     assert await counts(redis) == {"sent": 1}
@@ -185,7 +185,7 @@ async def test_a_released_notification_can_be_claimed_at_once(
 ) -> None:
     """The failure is noted, counted as an attempt, and nobody waits for the lease."""
     await store.claim([attempt("one")])
-    await store.release(attempt("one"), "greylisted")
+    await store.release([attempt("one")], "greylisted")
     record = await record_of(redis)
     assert (record["status"], record["last_error"]) == ("sending", "greylisted")
     claim = await claim_one(store, attempt("two"))
@@ -196,7 +196,7 @@ async def test_a_released_notification_can_be_claimed_at_once(
 async def test_only_the_holder_can_release(store: RedisNotificationStore) -> None:
     """A late release must not open the way for a third to send at the same time."""
     await store.claim([attempt("one")])
-    await store.release(attempt("two"), "late")
+    await store.release([attempt("two")], "late")
     assert isinstance(await claim_one(store, attempt("three")), HeldByAnother)
 
 
@@ -213,7 +213,7 @@ async def test_what_is_given_back_untried_costs_no_attempt(redis: Any, store: Re
 async def test_the_error_is_forgotten_once_it_was_sent(redis: Any, store: RedisNotificationStore) -> None:
     """An operator is not shown a trouble that is over."""
     await store.claim([attempt("one")])
-    await store.release(attempt("one"), "greylisted")
+    await store.release([attempt("one")], "greylisted")
     await store.claim([attempt("two")])
     await store.mark_sent([attempt("two")])
     assert "last_error" not in await record_of(redis)
@@ -224,7 +224,7 @@ async def test_a_dead_lettered_notification_is_shown_as_failed_and_can_be_redriv
 ) -> None:
     """What was tried last is given back before it is dead-lettered, so nothing is in the operator's way."""
     await store.claim([attempt("one")])
-    await store.release(attempt("one"), "mailbox gone")
+    await store.release([attempt("one")], "mailbox gone")
     await store.buried(event_a(), buried("mailbox gone"))
     record = await record_of(redis)
     assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
@@ -239,11 +239,11 @@ async def test_a_claim_or_release_that_comes_too_late_leaves_what_failed_as_it_i
 ) -> None:
     """Nobody waits for its answer any more, so nobody would ever say how it ended."""
     await store.claim([attempt("one")])
-    await store.release(attempt("one"), "mailbox gone")
+    await store.release([attempt("one")], "mailbox gone")
     await store.buried(event_a(), buried("mailbox gone"))
     await store.claim([attempt("late")])
-    await store.release(attempt("later"), "timed out")
-    await store.release(attempt("late"), "timed out")
+    await store.release([attempt("later")], "timed out")
+    await store.release([attempt("late")], "timed out")
     record = await record_of(redis)
     assert (record["status"], record["last_error"]) == ("failed", "mailbox gone")
     assert await counts(redis) == {"failed": 1}
@@ -285,8 +285,8 @@ async def unanswered(store: RedisNotificationStore, owner: str, letters: int) ->
     """A letter of this owner goes out and is not answered."""
     await store.claim([attempt(owner)])
     if letters > 1:
-        assert await store.begin_last(attempt(owner))
-    await store.mark_unconfirmed(attempt(owner), letters, "<a@shop>")
+        assert await store.begin_last([attempt(owner)])
+    await store.mark_unconfirmed([attempt(owner)], letters, "<a@shop>")
 
 
 async def time_passes(redis: Any) -> None:
@@ -349,10 +349,10 @@ async def test_a_second_letter_that_did_not_go_or_was_refused_may_go_again(
         claim = await claim_one(store, attempt(owner))
         assert isinstance(claim, Claimed)
         assert claim.unconfirmed == 1
-        assert owner == "two" or await store.begin_last(attempt(owner))
-        await (ending([attempt(owner)], "away") if ending else store.release(attempt(owner), "greylisted"))
+        assert owner == "two" or await store.begin_last([attempt(owner)])
+        await (ending([attempt(owner)], "away") if ending else store.release([attempt(owner)], "greylisted"))
     await store.claim([attempt("five")])
-    assert await store.begin_last(attempt("five"))
+    assert await store.begin_last([attempt("five")])
     await time_passes(redis)
     assert await claim_one(store, attempt("six")) == Exhausted()
 
@@ -363,7 +363,7 @@ async def test_a_late_refusal_is_told_once_to_who_asks_next(
     """The event climbs the ladder, or is dead-lettered, as if it had been refused at once."""
     for owner, is_final in [("one", False), ("two", True)]:
         await unanswered(store, owner, 1)
-        await store.refuse_late(attempt(owner), "no", is_final=is_final)
+        await store.refuse_late([attempt(owner)], "no", is_final=is_final)
         assert await claim_one(store, attempt("next")) == RefusedLate(error="no", is_final=is_final)
         claim = await claim_one(store, attempt("next"))
         assert isinstance(claim, Claimed)
@@ -376,10 +376,10 @@ async def test_only_the_holder_of_the_claim_can_call_a_letter_unconfirmed(
 ) -> None:
     """A stalled sender leaves the one alone that took over, and what is over already."""
     await store.claim([attempt("one")])
-    await store.mark_unconfirmed(attempt("stalled"), 1, "<a@shop>")
-    assert not await store.begin_last(attempt("stalled"))
+    await store.mark_unconfirmed([attempt("stalled")], 1, "<a@shop>")
+    assert not await store.begin_last([attempt("stalled")])
     await store.mark_sent([attempt("one")])
-    await store.mark_unconfirmed(attempt("one"), 1, "<a@shop>")
+    await store.mark_unconfirmed([attempt("one")], 1, "<a@shop>")
     await store.settle_unconfirmed(attempt("one"))
     assert await claim_one(store, attempt("two")) == AlreadySent()
     assert "unconfirmed" not in await record_of(redis)

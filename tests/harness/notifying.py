@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 from notifier.handlers import NotificationHandler
-from notifier.ports import NotificationStore, Sender
+from notifier.ports import LetterQuota, NotificationStore, Sender
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
 from tests.harness.routing import Instant
@@ -38,6 +38,7 @@ def notification_handler(
     unconfirmed: UnconfirmedLetters | None = None,
     lease_seconds: float = LEASE_SECONDS,
     answer_seconds: float = 5.0,
+    quota: LetterQuota | None = None,
     sends_at_once: int = 1,
     random_: random.Random | None = None,
 ) -> NotificationHandler:
@@ -50,5 +51,6 @@ def notification_handler(
         lease_seconds=lease_seconds,
         answer_seconds=answer_seconds,
         random_=dice,
+        quota=quota,
         sends_at_once=sends_at_once,
     )

@@ -14,7 +14,7 @@ from api_gateway.relay import Relay
 from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
 from dashboard.dead_letters.letter import Letter
 from notifier.handlers import NotificationHandler
-from notifier.ports import Attempt, Claimed, HandedOver
+from notifier.ports import Attempt, HandedOver
 from notifier.store import RedisNotificationStore
 from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
 from shared.messages import Event, Order, Trace, event_time
@@ -141,9 +141,11 @@ def _event_of_now(order: Order, decision: Any, trace: Trace) -> Event[Any]:
 # --- the notifier -----------------------------------------------------------------------------------------
 
 
-async def _mark_then_send(self: Any, attempt: Attempt, claim: object, together: object) -> Outcome:
-    await self._store.mark_sent([attempt])
-    outcome: Outcome = await self._send(attempt, 1, together)
+async def _mark_then_send(
+    self: Any, notification: object, attempts: Sequence[Attempt], unconfirmed: object, together: object
+) -> Outcome:
+    await self._store.mark_sent(attempts)
+    outcome: Outcome = await self._send(notification, attempts, 1, together)
     return outcome
 
 
@@ -151,25 +153,28 @@ async def _mark_nothing(self: Any, attempts: Sequence[Attempt]) -> None:
     """What went out is not written down."""
 
 
-async def _send_unclaimed(self: Any, attempt: Attempt, claim: object, together: object) -> Outcome | None:
-    outcome: Outcome = await self._send_and_mark(attempt, Claimed(attempts=1, until=0.0), together)
-    return outcome
+async def _send_unclaimed(self: Any, claimed: Any, together: Any) -> None:
+    await self._send_letter([claimed.attempt], 0, together)
 
 
-async def _take_unknown_for_refused(self: Any, attempt: Attempt, handed: HandedOver, *_: object) -> Outcome:
+async def _take_unknown_for_refused(
+    self: Any, attempts: Sequence[Attempt], handed: HandedOver, *_: object
+) -> Outcome:
     handed.answer.cancel()
-    outcome: Outcome = await self._released(attempt, Retry(reason="send_failed", error="no answer"))
+    outcome: Outcome = await self._released(attempts, Retry(reason="send_failed", error="no answer"))
     return outcome
 
 
-async def _note_nothing_and_go(self: Any, attempt: Attempt) -> bool:
+async def _note_nothing_and_go(self: Any, attempts: Sequence[Attempt]) -> bool:
     """The second letter goes, and what dies on the way knows nothing of it."""
     return True
 
 
-async def _drop_what_is_held(self: Any, attempt: Attempt, claim: object, outage: object) -> Outcome | None:
-    outcome: Outcome | None = await _CONCLUDE(self, attempt, claim, outage)  # type: ignore[arg-type]
-    return Done() if isinstance(outcome, Retry) and outcome.reason == "claimed_elsewhere" else outcome
+async def _drop_what_is_held(self: Any, claimed: Any, together: Any) -> None:
+    await _CONCLUDE(self, claimed, together)
+    for owner, outcome in together.outcomes.items():
+        if isinstance(outcome, Retry) and outcome.reason == "claimed_elsewhere":
+            together.outcomes[owner] = Done()
 
 
 _CONCLUDE: Final = NotificationHandler._conclude

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import from_regex, sampled_from
 
-from notifier.domain import Notification, notification_of
+from notifier.domain import Notification, collected, notification_of
 from notifier.senders.mail import LetterWriter, message_id
 from shared.mailboxes import mailbox, named_mailbox
 from shared.messages import EVENT_TYPES, IDENTIFIER_PATTERN
@@ -71,6 +71,22 @@ def test_both_parts_of_a_rejection_name_the_culprit() -> None:
     for kind in ("plain", "html"):
         assert "cable: there is not enough of it in stock." in part(letter, kind)
         assert "nothing will be charged" in part(letter, kind)
+
+
+def test_a_collected_letter_tells_of_every_order() -> None:
+    """Both parts, with each order's outcome, reason and items, and all of it as text."""
+    confirmed = notification_of(created(an_order("order1", ANN, cable=2)))
+    refused = notification_of(rejected(an_order("evil-site.com", ANN, case=1), sku="case"))
+    letter = received(collected([confirmed, refused]))
+    assert letter["Subject"] == "News about 2 of your orders"
+    assert letter["Message-ID"] == "<order1/order.created.v1.collected@shop.example>"
+    for kind in ("plain", "html"):
+        said = part(letter, kind)
+        for each in ("Order order1 is confirmed.", "cable", "is not possible.", "case: there is not enough"):
+            assert each in said
+        assert "Order evil-site.\u200ccom is not possible" in said
+    assert part(letter, "plain").startswith("Hello,\n\nThere is news about 2 of your orders.\n\nOrder order1")
+    assert "&lt;" not in part(letter, "html")
 
 
 def test_html_is_escaped_and_text_is_not() -> None:

@@ -56,6 +56,7 @@ def test_the_password_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**SMTP, **LOGIN, "SMTP_TLS": "if_offered"}, "NOTIFIER_SMTP_TLS"),
         ({**SMTP, "CONFIRM_TIMEOUT_SECONDS": "10"}, "NOTIFIER_CONFIRM_TIMEOUT_SECONDS"),
         ({**SMTP, "SEND_TIMEOUT_SECONDS": "300"}, "NOTIFIER_SEND_TIMEOUT_SECONDS"),
+        ({"LETTERS_PER_HOUR": "0"}, "NOTIFIER_LETTERS_PER_HOUR"),
         ({"LEASE_SECONDS": "5"}, "NOTIFIER_LEASE_SECONDS"),
         ({"STORE_TIMEOUT_SECONDS": "3"}, "NOTIFIER_STORE_TIMEOUT_SECONDS"),
         ({"UNCONFIRMED_AT_ONCE": "0"}, "NOTIFIER_UNCONFIRMED_AT_ONCE"),

@@ -241,7 +241,7 @@ async def test_a_crash_with_the_second_letter_on_its_way_sends_no_third(redis: A
         return isinstance((await store.claim([attempt]))[0], Claimed)
 
     await wait_until(claimed, what="the first letter's time to be over")
-    assert await store.begin_last(attempt)
+    assert await store.begin_last([attempt])
     async with notifying(broker, redis, sink):
         await wait_until(lambda: is_still(broker), what="the event to be settled")
     assert (sink.told[EVENT], await record(redis)) == (1, ("sent", "1"))
