@@ -16,7 +16,7 @@ from shared.orders.model import OrderStatus
 
 TERMINAL: Final = frozenset({OrderStatus.CREATED, OrderStatus.REJECTED})
 FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
-REMARKS: Final = ("dead", "undelivered", "unconfirmed", "changed_by_hand")
+REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "changed_by_hand")
 MOST_NUMBERS_NAMED: Final = 1_000
 """How many missing decisions are named one by one; past that only their number says anything."""
 
@@ -27,7 +27,8 @@ class OrderState:
 
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
     was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up,
-    ``unconfirmed`` that a letter went out and its receiver has not said what became of it.
+    ``unconfirmed`` that a letter went out and its receiver has not said what became of it, ``collected`` that
+    it waits until its address may have another letter.
     """
 
     order: Order
@@ -37,6 +38,7 @@ class OrderState:
     told: Mapping[OrderStatus, int] | None = None
     undeliverable: bool = False
     unconfirmed: bool = False
+    collected: bool = False
     detail: str = ""
 
 
@@ -103,7 +105,8 @@ class Verdict:
     """The offending orders and SKUs by kind of fault, and ``why`` for each of them.
 
     Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
-    answered (``unconfirmed``) and stock that was changed by hand are remarked on and are no fault.
+    answered (``unconfirmed``) or that wait for their hour (``collected``) and stock that was changed by hand
+    are remarked on and are no fault.
     """
 
     orders: int = 0
@@ -119,6 +122,7 @@ class Verdict:
     dead: list[str] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
+    collected: list[str] = field(default_factory=list)
     changed_by_hand: list[str] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
 
@@ -261,6 +265,8 @@ class Oracle:
         if not told.get(state.status):
             if state.undeliverable:
                 verdict.blame("undelivered", order_id, state.detail or "its notification is a dead letter")
+            elif state.collected:
+                verdict.blame("collected", order_id, "waits until its address may have another letter")
             elif not state.unconfirmed:
                 verdict.blame("unannounced", order_id, f"is {state.status}, its customer was not told")
 

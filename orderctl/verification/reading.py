@@ -116,7 +116,7 @@ class OrderReader:
         return claims, records
 
     async def _with_undeliverable(self, found: Sequence[Sighting]) -> list[Sighting]:
-        """Says of decided orders whose customer was not told whether telling was given up."""
+        """Says of decided orders whose customer was not told whether telling was given up or put off."""
         untold = [state for state in found if isinstance(state, OrderState) and is_untold(state)]
         if not untold:
             return list(found)
@@ -125,14 +125,16 @@ class OrderReader:
             self._redis.pipeline(transaction=False) as pipeline,
         ):
             for state in untold:
-                pipeline.hmget(keyspace.notifications(state.order.id), "event_id", "status", "last_error")
+                pipeline.hmget(
+                    keyspace.notifications(state.order.id), "event_id", "status", "last_error", "collected"
+                )
             notes = await pipeline.execute(raise_on_error=False)
-        given_up = {
-            state.order.id: str(note[2] or "")
+        noted = {
+            state.order.id: _with_note(state, note)
             for state, note in zip(untold, notes, strict=True)
-            if not isinstance(note, ResponseError) and _is_failed(state, note)
+            if not isinstance(note, ResponseError)
         }
-        return [_marked(state, given_up) for state in found]
+        return [noted.get(_id_of(sighting), sighting) for sighting in found]
 
     async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus) -> list[Sighting]:
         """Keeps what is right, and of the rest what is in its index still."""
@@ -213,16 +215,13 @@ def _text(error: Exception) -> str:
     return f"no field {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _is_failed(state: OrderState, note: Sequence[str | None]) -> bool:
-    event_id = f"{state.order.id}:{OUTCOMES[state.status]}"
-    return note[0] == event_id and note[1] == NotificationStatus.FAILED
-
-
-def _marked(sighting: Sighting, given_up: Mapping[str, str]) -> Sighting:
-    if not isinstance(sighting, OrderState) or sighting.order.id not in given_up:
-        return sighting
-    error = given_up[sighting.order.id]
-    return replace(sighting, undeliverable=True, detail=f"notification dead-lettered: {error}")
+def _with_note(state: OrderState, note: Sequence[str | None]) -> OrderState:
+    event_id, status, error, collected = note
+    if event_id != f"{state.order.id}:{OUTCOMES[state.status]}":
+        return state
+    if status == NotificationStatus.FAILED:
+        return replace(state, undeliverable=True, detail=f"notification dead-lettered: {error or ''}")
+    return replace(state, collected=collected is not None)
 
 
 def _agrees(sighting: Sighting, listed: OrderStatus) -> bool:

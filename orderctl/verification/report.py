@@ -21,6 +21,7 @@ _TITLES: Final = {
     "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
     "unconfirmed": ("unconfirmed letters", "went out, and their receiver has not said what became of them"),
+    "collected": ("collected letters", "wait until their address may have another letter"),
     "changed_by_hand": ("stock by hand", "available + reserved differs from what was supplied"),
 }
 

@@ -207,7 +207,7 @@ def _is_settled(sighting: Sighting) -> bool:
     """Whether time will not change what is to be said of it. A missing record may be recreated yet."""
     if isinstance(sighting, OrderState):
         return sighting.status in TERMINAL and (
-            not is_untold(sighting) or sighting.undeliverable or sighting.unconfirmed
+            not is_untold(sighting) or sighting.undeliverable or sighting.unconfirmed or sighting.collected
         )
     return not isinstance(sighting, Absent)
 

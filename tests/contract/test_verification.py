@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from notifier.domain import notification_of
+from notifier.ports import Attempt
 from orderctl.errors import OrderctlError
 from orderctl.ledger import Item, LedgerWriter
 from orderctl.oracle import FAULTS
@@ -328,6 +330,20 @@ async def test_letters_without_an_answer_are_counted_and_not_sent_again(shop: Sh
     assert outcome.verdict.passed
     assert outcome.verdict.unconfirmed == ["o1"]
     assert not outcome.republished
+
+
+async def test_letters_that_wait_for_their_hour_are_counted_and_are_no_fault(shop: Shop) -> None:
+    """Until the customer is told: then there is nothing to say."""
+    event = created(orders(1)[0])
+    held_back = Attempt(notification=notification_of(event), owner="one", channel="smtp")
+    await shop.redis.delete(keyspace.notification_claim(event.id))
+    await shop.notifications.claim([held_back])
+    await shop.notifications.hold_back([held_back])
+    verdict = (await shop.verify()).verdict
+    assert (verdict.passed, verdict.collected) == (True, ["o1"])
+    await shop.notifications.claim([held_back])
+    await shop.notifications.mark_sent([held_back])
+    assert (await shop.verify()).verdict.collected == []
 
 
 # --- giving them to the relay again -------------------------------------------------------------------------
