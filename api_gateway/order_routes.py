@@ -83,7 +83,7 @@ class OrderRoutes:
             record = await self._orders.get(order_id) if _IDENTIFIER.fullmatch(order_id) else None
         if record is None:
             raise Problem(NOT_FOUND, "There is no such order.")
-        return json_response(order_view(record))
+        return json_response(order_view(record, await self._orders.notification(order_id)))
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""

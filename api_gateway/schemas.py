@@ -1,6 +1,6 @@
 """What clients send and what they get, as JSON. ``/openapi.json`` is generated from these same classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.http.problems import ProblemView
+from shared.keyspace import NotificationStatus
 from shared.mailboxes import mailbox
-from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity
+from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity, event_time
 from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord
 
@@ -121,9 +122,27 @@ class OrderSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationView:
+    """What the customer was told last, by which channel.
+
+    ``unconfirmed`` says that a letter went out and its receiver has not said what became of it, ``collected``
+    that it waits until its address may have another letter.
+    """
+
+    channel: str
+    status: NotificationStatus
+    unconfirmed: bool
+    collected: bool
+    sending_at: datetime | None
+    sent_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView(OrderSummary):
     """An order as it stands, with everything that happened to it. Times are in UTC."""
 
+    notifications: Sequence[NotificationView]
     timeline: Sequence[TimelineEntry]
 
 
@@ -169,13 +188,37 @@ def order_summary(record: OrderRecord) -> OrderSummary:
     return OrderSummary(**_told(record))
 
 
-def order_view(record: OrderRecord) -> OrderView:
+def order_view(record: OrderRecord, notification: Mapping[str, str]) -> OrderView:
     """The order as clients see it by itself."""
     timeline = [
         TimelineEntry(step=step.step, at=step.at, reason=step.reason, attempts=step.attempts)
         for step in record.timeline
     ]
-    return OrderView(**_told(record), timeline=timeline)
+    return OrderView(**_told(record), notifications=_notifications(notification), timeline=timeline)
+
+
+def _notifications(fields: Mapping[str, str]) -> Sequence[NotificationView]:
+    """None where there is none, or what lies there makes no sense, as after a change by hand."""
+    try:
+        return [_notification(fields)] if fields else []
+    except (ValueError, OverflowError):
+        return []
+
+
+def _notification(fields: Mapping[str, str]) -> NotificationView:
+    return NotificationView(
+        channel=fields.get("channel", ""),
+        status=NotificationStatus(fields.get("status", "")),
+        unconfirmed="unconfirmed" in fields,
+        collected="collected" in fields,
+        sending_at=_time(fields.get("sending_at")),
+        sent_at=_time(fields.get("sent_at")),
+        error=fields.get("last_error"),
+    )
+
+
+def _time(microseconds: str | None) -> datetime | None:
+    return None if microseconds is None else event_time(int(microseconds))
 
 
 def _told(record: OrderRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from shared import keyspace
 from shared.keyspace import NotificationStatus
 from shared.messages import event_time
 from shared.orders.model import OrderStatus
-from shared.orders.redis.reading import fetch_records
+from shared.orders.redis.reading import fetch_notification, fetch_records
 from shared.redis.client import Redis, is_away, outage, store_deadline
 from shared.redis.stock import StockReader
 
@@ -58,7 +58,7 @@ class RedisStoreReader:
             return Answer(inventory_level=level)
         async with store_deadline(self._timeout_seconds):
             (order,) = await fetch_records(self._redis, [question.order_id])
-        told = await self._notification(question.order_id)
+            told = await fetch_notification(self._redis, question.order_id)
         return Answer(inventory_level=level, order=order, notification=told)
 
     async def _figures(self) -> list[Any]:
@@ -93,16 +93,6 @@ class RedisStoreReader:
             commands=int(told["total_commands_processed"]),
             is_writing=told["aof_last_write_status"] == "ok",
         )
-
-    async def _notification(self, order_id: str) -> dict[str, str]:
-        async with store_deadline(self._timeout_seconds):
-            try:
-                told = await self._redis.hgetall(keyspace.notifications(order_id))
-            except ResponseError as error:
-                if is_away(error):
-                    raise
-                return {}  # something else lies under this key
-        return {str(name): str(value) for name, value in told.items()}
 
 
 def _integer(figure: object) -> int | None:

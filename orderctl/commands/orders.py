@@ -114,6 +114,8 @@ def _show(order: Mapping[str, Any]) -> None:
     say(f"items  {_items(order)}")
     if order.get("email"):
         say(f"email  {order['email']}")
+    for told in order.get("notifications", ()):
+        say(f"told   {_notification(told)}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("at", "step", "reason", "attempts"):
         table.add_column(column)
@@ -128,6 +130,15 @@ def _show(order: Mapping[str, Any]) -> None:
 def _status(order: Mapping[str, Any]) -> Text:
     status = str(order["status"])
     return Text(status, style=_COLOURS.get(status, "cyan"))
+
+
+def _notification(told: Mapping[str, Any]) -> str:
+    parts = [f"{told['status']} by {told['channel']}"]
+    parts += ["unconfirmed"] if told["unconfirmed"] else []
+    parts += ["waits until its address may have another letter"] if told["collected"] else []
+    parts += [f"at {told['sent_at']}"] if told["sent_at"] else []
+    parts += [str(told["error"])] if told["error"] and not told["collected"] else []
+    return ", ".join(parts)
 
 
 def _reason(order: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What use cases need of the store of orders; each takes the narrowest of these that will do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +57,9 @@ class OrderReader(Protocol):
 
     async def get(self, order_id: str) -> OrderRecord | None:
         """One order, or None where there is none."""
+
+    async def notification(self, order_id: str) -> Mapping[str, str]:
+        """The fields of what is known of the order's latest notification, none where there is none yet."""
 
     async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
         """Up to ``limit`` orders after the cursor, newest first; fewer where they are long ones."""

@@ -171,6 +171,7 @@ async def run(seed: int, faults: int, rate: float) -> Report:
                 "NOTIFIER_SMTP_HOST": LOOPBACK,
                 "NOTIFIER_SMTP_PORT": str(sink.port),
                 "NOTIFIER_SMTP_TLS": "off",
+                "NOTIFIER_LETTERS_PER_HOUR": "1000000",  # all of them go to one customer
             },
         )
         stack.callback(pipeline.stop_all)

@@ -1,7 +1,7 @@
 """The gateway's HTTP port on a real socket, over ports that live in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,6 +64,7 @@ class MemoryOrders:
     queries: list[tuple[OrderStatus | None, int, Cursor | None]] = field(default_factory=list)
     gate: asyncio.Event | None = None
     waiting: int = 0
+    notifications: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def get(self, order_id: str) -> OrderRecord | None:
         """See the port."""
@@ -71,6 +72,9 @@ class MemoryOrders:
             raise self.fault
         found = (placed for placed in self.intake.placements if placed.order.id == order_id)
         return next((record_of(placed) for placed in found), None)
+
+    async def notification(self, order_id: str) -> Mapping[str, str]:
+        return self.notifications.get(order_id, {})
 
     async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
         """See the port."""

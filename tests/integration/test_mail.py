@@ -18,6 +18,7 @@ from tests.harness.waiting import wait_until
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 LOGIN = ("shop", "a secret")
+LETTERS_PER_HOUR = 20
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ async def sink(pipeline: Pipeline, tmp_path: Path) -> AsyncIterator[SmtpSink]:
             "notifier",
             NOTIFIER_SENDER="smtp",
             NOTIFIER_MAIL_FROM="The Shop <orders@shop.example>",
+            NOTIFIER_LETTERS_PER_HOUR=str(LETTERS_PER_HOUR),
             NOTIFIER_SMTP_HOST=LOOPBACK,
             NOTIFIER_SMTP_PORT=str(serving.port),
             NOTIFIER_SMTP_CA_FILE=str(tmp_path / "authority.pem"),
@@ -89,7 +91,8 @@ async def test_an_outage_of_the_mail_server_delays_and_loses_nothing(
     await client.set_stock(f"{name}case", 200)
     await sink.shut()
     orders = [
-        {"id": f"{name}{n}", "email": "ann@example.org", "sku": f"{name}case", "qty": 1} for n in range(200)
+        {"id": f"{name}{n}", "email": f"ann{n % 40}@example.org", "sku": f"{name}case", "qty": 1}
+        for n in range(200)
     ]
     await client.place_many(orders, 20)
 
@@ -105,3 +108,18 @@ async def test_an_outage_of_the_mail_server_delays_and_loses_nothing(
     async with store_of(pipeline) as redis:
         attempts = {await redis.hget(f"notifications:{name}{n}", "attempts") for n in range(200)}
     assert attempts == {"1"}
+
+
+async def test_a_crowd_of_letters_to_one_address_becomes_a_few(
+    pipeline: Pipeline, client: GatewayClient, sink: SmtpSink, name: str
+) -> None:
+    """All orders are told within seconds, each once, in no more letters than an hour allows."""
+    await client.set_stock(f"{name}case", 100)
+    ids = [f"{name}{n:03}" for n in range(100)]
+    await client.place_many(
+        [{"id": each, "email": "bob@example.org", "sku": f"{name}case", "qty": 1} for each in ids], 20
+    )
+    await wait_until_settled(pipeline)
+    texts = [str(letter.message.get_body(("plain",))) for letter in sink.letters]
+    assert [sum(f"Order {each}" in text for text in texts) for each in ids] == [1] * len(ids)
+    assert len(texts) <= LETTERS_PER_HOUR

@@ -44,11 +44,39 @@ async def test_an_order_is_shown_in_full(served: Gateway) -> None:
         "decided_at": None,
         "next_attempt_at": None,
         "correlation_id": "c3",
+        "notifications": [],
         "timeline": [
             {"step": "accepted", "at": "2025-01-02T03:04:05.600000Z", "reason": None, "attempts": None}
         ],
         "links": {"self": "/orders/o3"},
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        (
+            {"status": "sending", "channel": "smtp", "sending_at": "0", "unconfirmed": "1"},
+            ("sending", True, False, "1970-01-01T00:00:00Z", None),
+        ),
+        (
+            {"status": "sending", "channel": "smtp", "collected": "5", "last_error": "too many"},
+            ("sending", False, True, None, "too many"),
+        ),
+        ({"status": "sent", "channel": "log", "sent_at": "0"}, ("sent", False, False, None, None)),
+        ({"status": "by hand"}, None),
+        ({"status": "sent", "sent_at": "yesterday"}, None),
+        ({"status": "sent", "sent_at": "9" * 30}, None),
+    ],
+)
+async def test_an_order_shows_what_its_customer_was_told(
+    served: Gateway, fields: dict[str, str], shown: tuple[object, ...] | None
+) -> None:
+    """A letter without an answer, or one that waits for its hour, says so; nonsense is left out."""
+    served.orders.notifications["o3"] = fields
+    told = (await (await served.send("GET", "/orders/o3")).json())["notifications"]
+    names = ("status", "unconfirmed", "collected", "sending_at", "error")
+    assert [tuple(each[name] for name in names) for each in told] == ([shown] if shown else [])
 
 
 async def test_an_unknown_order_is_404(served: Gateway) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from shared import keyspace
 from shared.errors import DecodeError
@@ -26,6 +26,17 @@ async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRec
             _ = pipeline.hgetall(keyspace.order(order_id))
         found = await pipeline.execute(raise_on_error=False)
     return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+
+
+async def fetch_notification(redis: Redis, order_id: str) -> dict[str, str]:
+    """The fields of ``notifications:{order id}``, none where something else lies there. Raises as above."""
+    try:
+        told = await redis.hgetall(keyspace.notifications(order_id))
+    except ResponseError as error:
+        if is_away(error):
+            raise
+        return {}
+    return {str(name): str(value) for name, value in told.items()}
 
 
 def _readable(order_id: str, found: Any) -> OrderRecord | None:

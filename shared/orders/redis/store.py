@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from shared import keyspace
@@ -19,7 +19,7 @@ from shared.orders.placement import (
 )
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord
-from shared.orders.redis.reading import fetch_records
+from shared.orders.redis.reading import fetch_notification, fetch_records
 from shared.redis.client import Redis, store_answer, store_deadline
 from shared.redis.coalescing import CoalescedScript
 from shared.redis.scripts import Script, ScriptCall
@@ -83,6 +83,10 @@ class RedisOrderStore:
         """See the port. A record that cannot be read is logged and counts as absent."""
         (record,) = await self.get_many([order_id])
         return record
+
+    async def notification(self, order_id: str) -> Mapping[str, str]:
+        async with store_deadline(self._timeout_seconds):
+            return await fetch_notification(self._redis, order_id)
 
     async def get_many(self, order_ids: Sequence[str]) -> list[OrderRecord | None]:
         """Several records in one round trip, in order."""
