@@ -93,7 +93,7 @@ class ClientConnection(web.RequestHandler):
             self.head_began = self._clock()
             self.silent_since = None
         super().data_received(data)
-        if self.head_began is not None and not self.owes_answers():
+        if self.head_began is not None and not self._messages and self._waiter is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.close_stalled(self._connections.long_head())
