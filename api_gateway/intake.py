@@ -13,13 +13,13 @@ from api_gateway.ports import NotDurable
 from shared.errors import BrokerUnavailable
 from shared.failpoints import failpoint, is_armed
 from shared.logs import get_logger
-from shared.messages import Event, Order, OrderPlaced, Trace, event_time
+from shared.messages import Order, Trace, event_time
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.settlement import message_of
 from shared.orders.placement import Acceptance, Accepted, Placement, PlacementResult
 from shared.orders.ports import OrderStore
+from shared.orders.records import placed_event
 
-SOURCE: Final = "/api_gateway"
 SENT_SECONDS: Final = 0.002
 """Time for a message to leave the process; a confirm on three disks takes longer."""
 
@@ -35,9 +35,7 @@ class ConfirmedOrders(Protocol):
 
 def placed_message(order: Order, accepted_at: int, trace: Trace) -> OutgoingMessage:
     """The message that asks for a decision; ``accepted_at`` in microseconds since the epoch."""
-    return message_of(
-        Event(source=SOURCE, time=event_time(accepted_at), data=OrderPlaced(order=order), trace=trace)
-    )
+    return message_of(placed_event(order, event_time(accepted_at), trace))
 
 
 class OrderIntake:

@@ -4,12 +4,14 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from shared.http.problems import INVALID_PARAMETER, FieldError, invalid, printable
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Cursor
 
 DEFAULT_LIMIT: Final = 50
@@ -72,11 +74,11 @@ def order_cursor(cursor: Cursor) -> str:
     return f"{cursor.accepted_at}:{cursor.order_id}"
 
 
-def _status(value: str) -> OrderStatus:
+def _one_of(kind: type[StrEnum], value: str) -> StrEnum:
     try:
-        return OrderStatus(value)
+        return kind(value)
     except ValueError:
-        raise ValueError(f"must be one of {', '.join(OrderStatus)}") from None
+        raise ValueError(f"must be one of {', '.join(kind)}") from None
 
 
 def _limit(value: str) -> int:
@@ -94,5 +96,6 @@ def _order_cursor(cursor: str) -> Cursor:
 
 
 LIMIT: Final = Parameter(parse=_limit, default=DEFAULT_LIMIT)
-STATUS: Final = Parameter(parse=_status)
+STATUS: Final = Parameter(parse=partial(_one_of, OrderStatus))
+TROUBLE: Final = Parameter(parse=partial(_one_of, Trouble))
 ORDER_CURSOR: Final = Parameter(parse=_order_cursor)

@@ -6,11 +6,19 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from api_gateway.listing import LIMIT, ORDER_CURSOR, STATUS, cursor_text, order_cursor, read_parameters
+from api_gateway.listing import (
+    LIMIT,
+    ORDER_CURSOR,
+    STATUS,
+    TROUBLE,
+    cursor_text,
+    order_cursor,
+    read_parameters,
+)
 from api_gateway.order_ids import new_order_id
 from api_gateway.ports import Intake, NotDurable
 from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_DURABLE, OUTBOX_FULL
-from api_gateway.schemas import Links, OrderList, OrderReceipt, order_path, order_summary, order_view
+from api_gateway.schemas import Links, OrderReceipt, as_json, order_path, order_summary, order_view
 from api_gateway.validation import RequestedOrder, read_order
 from shared.http import negotiation
 from shared.http.answers import json_response
@@ -21,6 +29,7 @@ from shared.http.limits import Gate, HeavyWork
 from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
+from shared.orders.model import OrderStatus
 from shared.orders.placement import (
     Accepted,
     Duplicate,
@@ -83,18 +92,18 @@ class OrderRoutes:
             record = await self._orders.get(order_id) if _IDENTIFIER.fullmatch(order_id) else None
         if record is None:
             raise Problem(NOT_FOUND, "There is no such order.")
-        return json_response(order_view(record, await self._orders.notification(order_id)))
+        return json_response(as_json(order_view(record, await self._orders.notification(order_id))))
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
-        asked = read_parameters(request, status=STATUS, limit=LIMIT, cursor=ORDER_CURSOR)
+        asked = read_parameters(request, status=STATUS, trouble=TROUBLE, limit=LIMIT, cursor=ORDER_CURSOR)
         async with self._lists.turn(client_of(request)):
-            page = await self._orders.list(asked["status"], asked["limit"], asked["cursor"])
+            page = await self._orders.list(asked["status"], asked["limit"], asked["cursor"], asked["trouble"])
             return json_response(
-                OrderList(
-                    orders=[order_summary(record) for record in page.orders],
-                    next_cursor=cursor_text(order_cursor(page.next_cursor)) if page.next_cursor else None,
-                )
+                {
+                    "orders": [as_json(order_summary(record)) for record in page.orders],
+                    "next_cursor": cursor_text(order_cursor(page.next_cursor)) if page.next_cursor else None,
+                }
             )
 
 
@@ -152,7 +161,7 @@ def _receipt(order_id: str, media_type: str) -> web.Response:
     path, message = order_path(order_id), f"Order received: {order_id}"
     if media_type == PLAIN_TEXT:
         return web.Response(status=202, text=message, headers={"Location": path})
-    receipt = OrderReceipt(id=order_id, status="accepted", message=message, links=Links(self=path))
+    receipt = OrderReceipt(id=order_id, status=OrderStatus.ACCEPTED, message=message, links=Links(self=path))
     return web.Response(
         status=202,
         body=orjson.dumps(receipt),

@@ -4,6 +4,7 @@ from typing import Final
 
 from api_gateway.schemas import DuplicateOrderView
 from shared.http.problems import ProblemType
+from shared.orders.model import OrderStatus
 
 INVALID_HEADER: Final = ProblemType(name="invalid-header", status=400, title="Invalid header")
 DUPLICATE_ORDER: Final = ProblemType(
@@ -11,7 +12,7 @@ DUPLICATE_ORDER: Final = ProblemType(
     status=409,
     title="Duplicate order",
     view=DuplicateOrderView,
-    example={"order_status": "created", "same_content": True},
+    example={"order_status": OrderStatus.CREATED.value, "same_content": True},
 )
 STOCK_OUT_OF_BOUNDS: Final = ProblemType(
     name="stock-out-of-bounds", status=409, title="Stock would leave its bounds"

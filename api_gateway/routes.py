@@ -30,7 +30,7 @@ from api_gateway.stock_routes import StockRoutes
 from shared.http.openapi import Info
 from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
 from shared.http.routes import Parameter, Route
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 
 INFO: Final = Info(
     title="Order pipeline: API gateway",
@@ -61,6 +61,11 @@ _STATUS: Final = Parameter(
     name="status",
     description="Only orders of this status.",
     schema={"type": "string", "enum": [status.value for status in OrderStatus]},
+)
+_TROUBLE: Final = Parameter(
+    name="trouble",
+    description="Only undecided orders in this trouble.",
+    schema={"type": "string", "enum": [trouble.value for trouble in Trouble]},
 )
 _PAGE: Final = (
     Parameter(
@@ -93,7 +98,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             answer=OrderReceipt,
             example={
                 "id": "order123",
-                "status": "accepted",
+                "status": OrderStatus.ACCEPTED.value,
                 "message": "Order received: order123",
                 "links": {"self": "/orders/order123"},
             },
@@ -129,7 +134,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             description="Without their timelines. Follow `next_cursor` until it is null.",
             meaning="A page of orders.",
             answer=OrderList,
-            parameters=(_STATUS, *_PAGE),
+            parameters=(_STATUS, _TROUBLE, *_PAGE),
             problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(

@@ -1,7 +1,7 @@
 """What clients send and what they get, as JSON. ``/openapi.json`` is generated from these same classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from shared.http.problems import ProblemView
 from shared.keyspace import NotificationStatus
 from shared.mailboxes import mailbox
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity, event_time
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord
 
 MAX_STOCK = 10**12
@@ -89,7 +89,7 @@ class OrderReceipt:
     """The order has been taken and will be decided."""
 
     id: str
-    status: Literal["accepted"]
+    status: Literal[OrderStatus.ACCEPTED]
     message: str
     links: Links
 
@@ -106,7 +106,10 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSummary:
-    """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC."""
+    """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC.
+
+    ``trouble`` is there only while something keeps the order from being decided.
+    """
 
     id: str
     status: OrderStatus
@@ -119,6 +122,7 @@ class OrderSummary:
     next_attempt_at: datetime | None
     correlation_id: str
     links: Links
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,12 @@ class DuplicateOrderView(ProblemView):
     same_content: bool
 
 
+def as_json(view: OrderSummary) -> dict[str, Any]:
+    """The order with the trouble left out where there is none."""
+    shown = {field.name: getattr(view, field.name) for field in fields(view)}
+    return shown if view.trouble else {name: value for name, value in shown.items() if name != "trouble"}
+
+
 def order_path(order_id: str) -> str:
     """Where an order is found."""
     return f"/orders/{order_id}"
@@ -226,6 +236,7 @@ def _told(record: OrderRecord) -> dict[str, Any]:
     return {
         "id": order.id,
         "status": record.status,
+        "trouble": record.trouble,
         "items": order.items,
         "email": order.email,
         "reason": record.reason,

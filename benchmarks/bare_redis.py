@@ -4,35 +4,40 @@ import argparse
 import asyncio
 import secrets
 import time
+from datetime import UTC, datetime
 
 import orjson
 import uvloop
 
 from shared import keyspace
-from shared.messages import Order, OrderItem, content_fingerprint, encode_order
-from shared.orders.model import OrderStatus
+from shared.messages import Event, Order, OrderItem, OrderPlaced, Trace
+from shared.orders.placement import Placement
+from shared.orders.redis.decisions import decision_call
+from shared.orders.redis.scripts import load
+from shared.orders.redis.store import acceptance_call
 from shared.redis.client import Redis, open_redis
 from shared.redis.scripts import Script, ScriptCall
 
 BATCH = 100
 DAY_SECONDS = 86_400
-UNDECIDED = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
 
 
 class Scripts:
     """The calls of each step, for a batch of orders."""
 
     def __init__(self) -> None:
-        self._accept = Script.load("shared.orders.redis", "accept")
-        self._reserve = Script.load("shared.orders.redis", "reserve")
+        self._accept = load("accept")
+        self._decide = load("decide")
         self._claim = Script.load("notifier", "claim")
         self._conclude = Script.load("notifier", "conclude")
 
     async def run(self, redis: Redis, orders: list[Order]) -> None:
         """Accepts, decides, claims and marks; the outbox is emptied as the gateway does it."""
-        await self._accept.run_many(redis, [_accept(order) for order in orders])
+        await self._accept.run_many(
+            redis, [acceptance_call(_placement(o), DAY_SECONDS, 100_000) for o in orders]
+        )
         await redis.zrem(keyspace.OUTBOX, *(order.id for order in orders))
-        await self._reserve.run_many(redis, [_reserve(order) for order in orders])
+        await self._decide.run_many(redis, [decision_call(_placed(order)) for order in orders])
         owner = secrets.token_hex(8)
         claims = [ScriptCall(_notified(o), [owner, 15_000, _event(o), "log", DAY_SECONDS]) for o in orders]
         await self._claim.run_many(redis, claims)
@@ -52,57 +57,16 @@ def _notified(order: Order) -> list[str]:
     ]
 
 
-def _accept(order: Order) -> ScriptCall:
-    fingerprint = content_fingerprint(order)
-    keys = [
-        keyspace.claim(order.id),
-        keyspace.order(order.id),
-        keyspace.orders_by_status(OrderStatus.ACCEPTED),
-        keyspace.OUTBOX,
-    ]
-    trace = ["0" * 32, f"00-{'1' * 32}-{'2' * 16}-01"]
-    text = encode_order(order)
-    return ScriptCall(
-        keys,
-        [
-            "1" * 24,
-            DAY_SECONDS,
-            100_000,
-            order.id,
-            text,
-            fingerprint,
-            *trace,
-            f"{order.id}:{fingerprint}",
-            "",
-            "",
-        ],
+def _placement(order: Order) -> Placement:
+    trace = Trace(correlation_id="0" * 32, traceparent=f"00-{'1' * 32}-{'2' * 16}-01")
+    return Placement(
+        order=order, client_named_id=True, idempotency_key=None, media_type="application/json", trace=trace
     )
 
 
-def _reserve(order: Order) -> ScriptCall:
-    keys = [
-        keyspace.order(order.id),
-        keyspace.PROCESSED_COUNT,
-        keyspace.RESERVED,
-        keyspace.SKUS,
-        keyspace.orders_by_status(OrderStatus.CREATED),
-        keyspace.orders_by_status(OrderStatus.REJECTED),
-        *(keyspace.orders_by_status(status) for status in UNDECIDED),
-        *(keyspace.inventory(item.sku) for item in order.items),
-    ]
-    now = round(time.time() * 1_000_000)
-    arguments: list[str | int] = [
-        order.id,
-        now,
-        10**12,
-        encode_order(order),
-        content_fingerprint(order),
-        "0",
-        "",
-    ]
-    for item in order.items:
-        arguments += [item.sku, item.qty]
-    return ScriptCall(keys, arguments)
+def _placed(order: Order) -> Event[OrderPlaced]:
+    now = datetime.now(UTC)
+    return Event(source="", time=now, data=OrderPlaced(order=order), trace=Trace(correlation_id="0"))
 
 
 async def run(options: argparse.Namespace) -> dict[str, object]:

@@ -92,7 +92,7 @@ def _best(stage: Stage) -> dict[str, float]:
 
 def _fill(stage: Stage, orders: int) -> None:
     """Copies of one decided order's keys, written without the pipeline."""
-    decided = str(stage.store.zrange(keyspace.orders_by_status(OrderStatus.CREATED), 0, 0)[0])
+    decided = str(stage.store.zrange(keyspace.orders_in(OrderStatus.CREATED), 0, 0)[0])
     record: Any = stage.store.hgetall(keyspace.order(decided))
     notified: Any = stage.store.hgetall(keyspace.notifications(decided))
     for first in range(0, orders, FILL_CHUNK):
@@ -103,7 +103,7 @@ def _fill(stage: Stage, orders: int) -> None:
             pipeline.hset(keyspace.notifications(order_id), mapping=notified)
             pipeline.set(keyspace.claim(order_id), "past")
             pipeline.zadd(
-                keyspace.orders_by_status(OrderStatus.CREATED),
+                keyspace.orders_in(OrderStatus.CREATED),
                 {order_id: int(record["accepted_at"])},
             )
         pipeline.execute(raise_on_error=True)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from shared.mailboxes import mailbox
 from shared.messages import Event, EventData, OrderCreated, OrderItem, OrderRejected
+from shared.orders.model import OrderStatus
 
 REASONS = {
     "insufficient_stock": "there is not enough of it in stock",
@@ -17,8 +18,8 @@ REASONS = {
 class Kind(StrEnum):
     """What a customer is told: the order's terminal status, or those of several orders."""
 
-    CREATED = "created"
-    REJECTED = "rejected"
+    CREATED = OrderStatus.CREATED.value
+    REJECTED = OrderStatus.REJECTED.value
     COLLECTED = "collected"
 
 

@@ -12,9 +12,8 @@ from typing import Final
 
 from orderctl.sequences import Sequences
 from shared.messages import Order, OrderItem
-from shared.orders.model import OrderStatus
+from shared.orders.model import OUTCOMES, OrderStatus, Trouble
 
-TERMINAL: Final = frozenset({OrderStatus.CREATED, OrderStatus.REJECTED})
 FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
 REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "changed_by_hand")
 MOST_NUMBERS_NAMED: Final = 1_000
@@ -23,7 +22,8 @@ MOST_NUMBERS_NAMED: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
-    """One order as the store has it; ``sequence`` is its place among all decisions.
+    """One order as the store has it. ``outcome`` is how it was decided, None where it is not, ``sequence``
+    its place among all decisions.
 
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
     was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up,
@@ -33,6 +33,8 @@ class OrderState:
 
     order: Order
     status: OrderStatus
+    outcome: OrderStatus | None
+    trouble: Trouble | None = None
     sequence: int | None = None
     listed: OrderStatus | None = None
     told: Mapping[OrderStatus, int] | None = None
@@ -183,7 +185,7 @@ class Oracle:
                 self._see_absent(sighting)
             case Unreadable():
                 self._unseen.discard(sighting.order_id)
-                self._explained += sighting.listed in TERMINAL
+                self._explained += sighting.listed in OUTCOMES
                 self._verdict.blame("unexpected", sighting.order_id, f"unreadable record: {sighting.fault}")
             case OrderState():
                 self._unseen.discard(sighting.order.id)
@@ -209,7 +211,7 @@ class Oracle:
         if absent.listed is None:
             return  # whether a client was promised it is known at the end
         self._unseen.discard(absent.order_id)
-        self._explained += absent.listed in TERMINAL
+        self._explained += absent.listed in OUTCOMES
         self._verdict.blame("lost", absent.order_id, f"listed as {absent.listed}, and has no record")
 
     def _see_order(self, state: OrderState) -> None:
@@ -224,9 +226,9 @@ class Oracle:
             )
         if state.listed is not None and state.listed is not state.status:
             verdict.blame("unexpected", order.id, f"listed as {state.listed}, recorded as {state.status}")
-        if state.status in TERMINAL:
+        if state.outcome is not None:
             self._see_decision(state)
-        elif state.status is OrderStatus.DEAD:
+        elif state.trouble is Trouble.DEAD:
             verdict.blame("dead", order.id, state.detail or "lies in the dead-letter queue")
         else:
             verdict.blame("stuck", order.id, state.detail or f"still {state.status}")
@@ -234,8 +236,8 @@ class Oracle:
 
     def _see_decision(self, state: OrderState) -> None:
         verdict, order = self._verdict, state.order
-        verdict.created += state.status is OrderStatus.CREATED
-        verdict.rejected += state.status is OrderStatus.REJECTED
+        verdict.created += state.outcome is OrderStatus.CREATED
+        verdict.rejected += state.outcome is OrderStatus.REJECTED
         if state.sequence is None:
             self._explained += 1
             verdict.blame("unexpected", order.id, "decided without being counted")
@@ -243,7 +245,7 @@ class Oracle:
             self._repeated += 1
             verdict.blame("duplicated", order.id, f"decision {state.sequence} is another order's too")
         self._newest = max(self._newest, (state.sequence or 0, order.id))
-        if state.status is OrderStatus.CREATED and (state.sequence or 0) <= self._evidence.stock.decided:
+        if state.outcome is OrderStatus.CREATED and (state.sequence or 0) <= self._evidence.stock.decided:
             self._reserved.update({item.sku: item.qty for item in order.items})
 
     def _judge_announcement(self, state: OrderState) -> None:
@@ -252,17 +254,17 @@ class Oracle:
         if told is None:
             return
         verdict, order_id = self._verdict, state.order.id
-        wrong = [outcome for outcome in TERMINAL if told.get(outcome) and outcome is not state.status]
+        wrong = [outcome for outcome in OUTCOMES if told.get(outcome) and outcome is not state.outcome]
         if wrong:
             verdict.blame("unexpected", order_id, f"is {state.status}, its customer was told {wrong[0]}")
         if sum(told.values()) > 1:
             verdict.blame("duplicated", order_id, f"its customer was told {sum(told.values())} times")
-        if state.status not in TERMINAL:
+        if state.outcome is None:
             return
-        verdict.told += bool(told.get(state.status))
+        verdict.told += bool(told.get(state.outcome))
         if state.unconfirmed:
             verdict.blame("unconfirmed", order_id, "a letter went out, and its receiver has not answered")
-        if not told.get(state.status):
+        if not told.get(state.outcome):
             if state.undeliverable:
                 verdict.blame("undelivered", order_id, state.detail or "its notification is a dead letter")
             elif state.collected:
@@ -274,18 +276,18 @@ class Oracle:
         if self._evidence.events is None:
             return
         order_id, verdict = state.order.id, self._verdict
-        for outcome in sorted(TERMINAL):
+        for outcome in OUTCOMES:
             is_published = _event_id(order_id, outcome) in self._evidence.events
-            if is_published and outcome is not state.status:
+            if is_published and outcome is not state.outcome:
                 verdict.blame("unexpected", order_id, f"is {state.status}, announced as {outcome}")
-            if not is_published and outcome is state.status:
+            if not is_published and outcome is state.outcome:
                 verdict.blame("unannounced", order_id, f"is {outcome}, and no event says so")
 
     def _told(self, state: OrderState) -> Mapping[OrderStatus, int] | None:
         if state.told is not None or self._evidence.notified is None:
             return state.told
         counted = self._evidence.notified
-        return {outcome: counted.get(_event_id(state.order.id, outcome), 0) for outcome in TERMINAL}
+        return {outcome: counted.get(_event_id(state.order.id, outcome), 0) for outcome in OUTCOMES}
 
     def _judge_sequences(self) -> None:
         """Every decision that was counted belongs to an order, archived ones to orders that have gone."""

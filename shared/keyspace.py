@@ -5,18 +5,18 @@ key                          type     writers                                 li
 ===========================  =======  ======================================  =========================
 ``idemp:{order id}``         string   accept.lua                              claim TTL
 ``idempkey:{key}``           hash     accept.lua                              as long as its order
-``order:{order id}``         hash     accept.lua, reserve.lua, delay.lua,     retention after its decision
-                                      note.lua, revive.lua, drop.lua
-``orders:{status}``          zset     accept.lua, reserve.lua, delay.lua,     as long as its orders
-                                      revive.lua, drop.lua
+``order:{order id}``         hash     shared/orders/redis                     retention after its decision
+``orders:{status}``          zset     shared/orders/redis                     as long as its orders
+``orders:{trouble}``         zset     shared/orders/redis                     until its orders are decided
+``decision:{order id}``      string   decide.lua                              while a decision is written
 ``outbox``                   zset     accept.lua, gateway (removal), relay    until confirmed
 ``outbox:lease``             string   relay                                   lease
-``inventory:{sku}``          string   reserve.lua, stock scripts, the operator  for ever
-``stock.skus``               set      reserve.lua, stock scripts              for ever
+``inventory:{sku}``          string   decide.lua, stock scripts, the operator  for ever
+``stock.skus``               set      decide.lua, stock scripts              for ever
 ``stock.index``              zset     stock.lua                               for ever
-``stock.reserved``           hash     reserve.lua                             for ever
+``stock.reserved``           hash     decide.lua                              for ever
 ``stock.supplied``           hash     stock scripts                           for ever
-``orders.processed.count``   string   reserve.lua, drop.lua                   for ever
+``orders.processed.count``   string   decide.lua                              for ever
 ``notifications:{order id}``  hash     notifier's scripts                      as long as its order
 ``notifications.counts``     hash     notifier's scripts                      for ever
 ``notif:{event id}``         string   notifier's scripts                      lease, then retention
@@ -30,13 +30,15 @@ key                          type     writers                                 li
 ===========================  =======  ======================================  =========================
 
 ``orders:{status}`` indexes order ids by the time of acceptance in microseconds since the epoch; every
-order is in exactly one of them, so their sizes are the counts by status.
+order is in exactly one of them, so their sizes are the counts by status. ``orders:{trouble}`` names some of
+the accepted ones once more. A field ``decision:{order id}`` in ``stock.reserved`` says that the pieces of a
+decision which is being written are counted already; one is left behind only where a script was cut.
 """
 
 from enum import StrEnum
 from typing import Final
 
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 
 
 class NotificationStatus(StrEnum):
@@ -67,6 +69,7 @@ STORE_WATCH: Final = "store:watch"
 INVENTORY_PATTERN: Final = "inventory:*"
 OWN_KINDS: Final = {
     "order:": "hash",
+    "decision:": "string",
     "notifications:": "hash",
     "idempkey:": "hash",
     "idemp:": "string",
@@ -100,9 +103,14 @@ def order(order_id: str) -> str:
     return f"order:{order_id}"
 
 
-def orders_by_status(status: OrderStatus) -> str:
-    """The index of orders in one status."""
-    return f"orders:{status.value}"
+def orders_in(index: OrderStatus | Trouble) -> str:
+    """The index of orders in one status, or of the undecided ones in one trouble."""
+    return f"orders:{index.value}"
+
+
+def decision(order_id: str) -> str:
+    """A decision that is being written."""
+    return f"decision:{order_id}"
 
 
 def inventory(sku: str) -> str:

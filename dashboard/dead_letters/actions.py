@@ -18,8 +18,8 @@ from shared.messages import content_fingerprint
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
-from shared.orders.decisions import Created, Rejected, event_of
-from shared.orders.ports import BrokenRecord, OrderBooks, OtherOrder, Step
+from shared.orders.decisions import OTHER_CONTENT, Decision, Undecidable, event_of
+from shared.orders.ports import OrderBooks, Step
 
 log = get_logger(__name__)
 
@@ -134,12 +134,12 @@ class Drop:
             )
         )
 
-    async def _end(self, letter: Letter, decision: Created | Rejected | OtherOrder | BrokenRecord) -> Acted:
-        if isinstance(decision, OtherOrder):
+    async def _end(self, letter: Letter, decision: Decision) -> Acted:
+        if isinstance(decision, Undecidable) and decision.reason == OTHER_CONTENT:
             detail = "another order was accepted under its id, and goes its own way"
             return Acted(letter=letter, outcome=Outcome.DROPPED, detail=detail)
-        if isinstance(decision, BrokenRecord) or letter.placed is None:
-            detail = decision.detail if isinstance(decision, BrokenRecord) else ""
+        if isinstance(decision, Undecidable) or letter.placed is None:
+            detail = decision.detail if isinstance(decision, Undecidable) else ""
             return Acted(letter=letter, outcome=Outcome.FAILED, detail=detail)
         event = event_of(letter.placed.data.order, decision, letter.placed.trace)
         return await _published(

@@ -14,7 +14,7 @@ from dashboard.overview.state import (
     StoreState,
 )
 from shared.messaging.rabbitmq.management import short_name
-from shared.orders.model import OrderStatus
+from shared.orders.model import Trouble
 from shared.pipeline import CONSUMPTIONS, queues
 from shared.services import BROKER, STORE
 
@@ -181,7 +181,7 @@ def _of_store(store: StoreState) -> Iterator[str]:
 
 def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:
     """Those that no dead letter accounts for: an order and its letter are one thing."""
-    dead = store.orders.get(OrderStatus.DEAD) or 0
+    dead = store.trouble.get(Trouble.DEAD) or 0
     letters = 0 if is_old(broker) else sum(dead_letters(broker, each.dead_queue) or 0 for each in INTAKES)
     if dead > letters:
         yield f"Dead orders whose dead letter is not in sight: {dead - letters:,}"

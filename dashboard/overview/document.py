@@ -28,6 +28,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
     return {
         "processed_orders_count": store.processed,
         "orders": {status.value: count for status, count in store.orders.items()},
+        "trouble": {trouble.value: count for trouble, count in store.trouble.items()},
         "inventory": store.inventory,
         "inventory_skus": store.skus,
         "notifications": {status.value: count for status, count in store.notifications.items()},

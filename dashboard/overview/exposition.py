@@ -16,6 +16,7 @@ from dashboard.overview.state import (
     StoreState,
 )
 from shared.http.exposition import exposition
+from shared.orders.model import OrderStatus, Trouble
 
 
 def expose(state: PipelineState, process: CollectorRegistry, accept: str) -> tuple[bytes, str]:
@@ -53,10 +54,19 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
         )
     yield _labelled("pipeline_orders", "Orders by status", "status", store.orders.items())
     yield _labelled(
+        "pipeline_orders_in_trouble", "Undecided orders by their trouble", "trouble", store.trouble.items()
+    )
+    yield _labelled(
         "pipeline_orders_oldest_age_seconds",
-        "How long ago the oldest order in a status that is not final was accepted",
+        "How long ago the oldest undecided order that is in no trouble was accepted",
         "status",
-        store.oldest_seconds.items(),
+        ((index, age) for index, age in store.oldest_seconds.items() if isinstance(index, OrderStatus)),
+    )
+    yield _labelled(
+        "pipeline_orders_in_trouble_oldest_age_seconds",
+        "How long ago the oldest order in a trouble was accepted",
+        "trouble",
+        ((index, age) for index, age in store.oldest_seconds.items() if isinstance(index, Trouble)),
     )
     yield _labelled(
         "pipeline_notifications",

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.keyspace import NotificationStatus
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord
 from shared.pipeline import QUORUM_SIZE
 from shared.services import STORE
@@ -36,10 +36,11 @@ class StoreState:
     read_at: datetime
     processed: int | None
     orders: Mapping[OrderStatus, int | None]
+    trouble: Mapping[Trouble, int | None]
     notifications: Mapping[NotificationStatus, int | None]
     outbox: int | None
     outbox_oldest_seconds: float | None
-    oldest_seconds: Mapping[OrderStatus, float]
+    oldest_seconds: Mapping[OrderStatus | Trouble, float]
     server: StoreServer | None
     inventory: Mapping[str, int | None]
     """The first SKUs by name; ``skus`` is how many there are."""

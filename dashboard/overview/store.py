@@ -9,13 +9,16 @@ from dashboard.overview.state import Answer, Question, StoreServer, StoreState
 from shared import keyspace
 from shared.keyspace import NotificationStatus
 from shared.messages import event_time
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.redis.reading import fetch_notification, fetch_records
 from shared.redis.client import Redis, is_away, outage, store_deadline
 from shared.redis.stock import StockReader
 
 _MICROSECONDS: Final = 1_000_000
-_WAITING: Final = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
+_WAITING: Final = (OrderStatus.ACCEPTED, *Trouble)
+_INDEXES: Final = (*OrderStatus, *Trouble)
+_LOOKED_AT: Final = 500
+"""How many of the oldest orders are looked at for one that is in no trouble."""
 SKUS_READ: Final = 1_000
 """The first of them, by name: each is a line of every answer and a series of every scrape."""
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
@@ -32,20 +35,18 @@ class RedisStoreReader:
     async def read(self) -> StoreState:
         """See the port."""
         clock, processed, outbox, oldest, notifications, *by_status = await self._figures()
-        orders, waiting = by_status[: len(OrderStatus)], by_status[len(OrderStatus) :]
+        sizes = dict(zip(_INDEXES, by_status, strict=False))
+        waiting = by_status[len(_INDEXES) :]
         now = clock[0] * _MICROSECONDS + clock[1]
         return StoreState(
             read_at=event_time(now),
             processed=_integer(processed),
-            orders={status: _integer(size) for status, size in zip(OrderStatus, orders, strict=True)},
+            orders={status: _integer(sizes[status]) for status in OrderStatus},
+            trouble={trouble: _integer(sizes[trouble]) for trouble in Trouble},
             notifications=_by_status(notifications),
             outbox=_integer(outbox),
             outbox_oldest_seconds=_age_seconds(oldest, now),
-            oldest_seconds={
-                status: age
-                for status, first in zip(_WAITING, waiting, strict=True)
-                if (age := _age_seconds(first, now)) is not None
-            },
+            oldest_seconds=_oldest_seconds(waiting, now),
             server=await self._server(),
             inventory=(await self._stock.list("", SKUS_READ)).stock,
             skus=await self._stock.count(),
@@ -69,10 +70,10 @@ class RedisStoreReader:
             _ = pipeline.zcard(keyspace.OUTBOX)
             _ = pipeline.zrange(keyspace.OUTBOX, 0, 0, withscores=True)
             _ = pipeline.hgetall(keyspace.NOTIFICATION_COUNTS)
-            for status in OrderStatus:
-                _ = pipeline.zcard(keyspace.orders_by_status(status))
-            for status in _WAITING:
-                _ = pipeline.zrange(keyspace.orders_by_status(status), 0, 0, withscores=True)
+            for index in _INDEXES:
+                _ = pipeline.zcard(keyspace.orders_in(index))
+            for index in _WAITING:
+                _ = pipeline.zrange(keyspace.orders_in(index), 0, _LOOKED_AT - 1, withscores=True)
             figures = list(await pipeline.execute(raise_on_error=False))
         for figure in figures:
             if isinstance(figure, RedisError) and is_away(figure):
@@ -109,9 +110,20 @@ def _by_status(counts: Any) -> dict[NotificationStatus, int | None]:
     return {status: _integer(counts.get(status.value)) for status in NotificationStatus}
 
 
+def _oldest_seconds(waiting: list[Any], now: int) -> dict[OrderStatus | Trouble, float]:
+    """Of the accepted orders those are meant that are in no trouble, as far as the oldest tell."""
+    accepted, *troubled = waiting
+    if isinstance(accepted, list):
+        named = {order_id for places in troubled if isinstance(places, list) for order_id, _ in places}
+        waiting[0] = [place for place in accepted if place[0] not in named] or accepted[-1:]
+        waiting[0] = waiting[0] if len(accepted) == _LOOKED_AT or set(dict(accepted)) - named else []
+    ages = {index: _age_seconds(places, now) for index, places in zip(_WAITING, waiting, strict=True)}
+    return {index: age for index, age in ages.items() if age is not None}
+
+
 def _age_seconds(oldest: Any, now: int) -> float | None:
     match oldest:
-        case [(_, score)]:
+        case [(_, score), *_]:
             return max(now - float(score), 0.0) / _MICROSECONDS
         case _:
             return None

@@ -13,10 +13,16 @@ from orderctl.commands.asking import ask
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.errors import OrderctlError
 from orderctl.terminal import out, print_json, readable_errors, say, shown
+from shared.orders.model import OrderStatus, Trouble
 
 app = typer.Typer(help="Place, show and list orders.", no_args_is_help=True)
 
-_COLOURS = {"created": "green", "rejected": "red", "retrying": "yellow", "dead": "red"}
+_COLOURS: Mapping[str, str] = {
+    OrderStatus.CREATED: "green",
+    OrderStatus.REJECTED: "red",
+    Trouble.RETRYING: "yellow",
+    Trouble.DEAD: "red",
+}
 
 
 @app.command()
@@ -64,6 +70,7 @@ def show(
 @app.command("list")
 def list_orders(
     status: Annotated[str | None, typer.Option(help="Only orders in this status.")] = None,
+    trouble: Annotated[str | None, typer.Option(help="Only undecided orders in this trouble.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
     as_json: AsJson = False,
@@ -73,7 +80,9 @@ def list_orders(
     """List orders, newest first."""
     with readable_errors():
         page = ask(
-            url, data_dir, lambda client: client.get("/orders", status=status, limit=limit, cursor=cursor)
+            url,
+            data_dir,
+            lambda client: client.get("/orders", status=status, trouble=trouble, limit=limit, cursor=cursor),
         )
         if as_json:
             print_json(page)
@@ -128,8 +137,9 @@ def _show(order: Mapping[str, Any]) -> None:
 
 
 def _status(order: Mapping[str, Any]) -> Text:
-    status = str(order["status"])
-    return Text(status, style=_COLOURS.get(status, "cyan"))
+    status, trouble = str(order["status"]), str(order.get("trouble") or "")
+    text = f"{status}, {trouble}" if trouble else status
+    return shown(text, _COLOURS.get(trouble or status, "cyan"))
 
 
 def _notification(told: Mapping[str, Any]) -> str:

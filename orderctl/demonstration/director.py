@@ -191,15 +191,14 @@ class Director:
         async with store_deadline(STORE_SECONDS), redis.pipeline(transaction=False) as pipeline:
             pipeline.get(keyspace.PROCESSED_COUNT)
             pipeline.hget(keyspace.NOTIFICATION_COUNTS, NotificationStatus.SENT)
-            pipeline.zcard(keyspace.orders_by_status(OrderStatus.ACCEPTED))
-            pipeline.zcard(keyspace.orders_by_status(OrderStatus.RETRYING))
+            pipeline.zcard(keyspace.orders_in(OrderStatus.ACCEPTED))
             pipeline.zcard(keyspace.OUTBOX)
-            decided, told, accepted, retrying, outbox = await pipeline.execute()
+            decided, told, accepted, outbox = await pipeline.execute()
         return Sample(
             at=self.now,
             decided=int(decided or 0),
             told=int(told or 0),
-            waiting=int(accepted) + int(retrying),
+            waiting=int(accepted),
             outbox=int(outbox),
         )
 

@@ -11,16 +11,17 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from orderctl.oracle import TERMINAL, Absent, OrderState, Sighting, Unreadable
+from orderctl.oracle import Absent, OrderState, Sighting, Unreadable
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
 from shared.messages import OrderCreated, OrderRejected, decode_order, event_time, type_name
-from shared.orders.model import OrderStatus
+from shared.orders.model import OUTCOMES, OrderStatus, Trouble, outcome_of
+from shared.orders.records import standing
 from shared.redis.client import Redis, store_deadline
 
 PAGE: Final = 500
-OUTCOMES: Final = {
+EVENTS: Final = {
     OrderStatus.CREATED: type_name(OrderCreated),
     OrderStatus.REJECTED: type_name(OrderRejected),
 }
@@ -31,6 +32,7 @@ Claims = Mapping[OrderStatus, str]
 _FIELDS: Final = (
     "order",
     "status",
+    "trouble",
     "sequence",
     "accepted_at",
     "decided_at",
@@ -51,30 +53,33 @@ class OrderReader:
         self._timeout_seconds = timeout_seconds
         self._retention = round(retention_seconds * 1_000_000)
 
-    async def listed(self, status: OrderStatus) -> AsyncIterator[Sequence[Sighting]]:
+    async def listed(self, index: OrderStatus | Trouble) -> AsyncIterator[Sequence[Sighting]]:
         """Every order that is in this index from the first page to the last, page by page."""
-        async for page in self._pages(status):
-            yield await self.read(page, status)
+        async for page in self._pages(index):
+            yield await self.read(page, index)
 
-    async def read(self, order_ids: Sequence[str], listed: OrderStatus | None = None) -> list[Sighting]:
+    async def read(
+        self, order_ids: Sequence[str], listed: OrderStatus | Trouble | None = None
+    ) -> list[Sighting]:
         """These orders as they are now. Those that have left ``listed`` and are decided are left out."""
         cutoff = await self._now() - self._retention
         claims, records = await self._claims_and_records(order_ids)
+        status = listed if isinstance(listed, OrderStatus) else None
         found = [
-            _sighting(order_id, fields, claimed, listed, cutoff)
+            _sighting(order_id, fields, claimed, status, cutoff)
             for order_id, fields, claimed in zip(order_ids, records, claims, strict=True)
         ]
         found = await self._with_undeliverable(found)
         return found if listed is None else await self._still_listed(found, listed)
 
-    async def _pages(self, status: OrderStatus) -> AsyncIterator[Sequence[str]]:
+    async def _pages(self, index: OrderStatus | Trouble) -> AsyncIterator[Sequence[str]]:
         """Ids by time of acceptance. Several may share one instant, so the last one is read once more."""
         lowest: float | str = "-inf"
         seen_there: set[str] = set()
         while True:
             async with store_deadline(self._timeout_seconds):
                 found: list[tuple[str, float]] = await self._redis.zrange(
-                    keyspace.orders_by_status(status),
+                    keyspace.orders_in(index),
                     lowest if isinstance(lowest, str) else repr(lowest),
                     "+inf",
                     byscore=True,
@@ -99,7 +104,7 @@ class OrderReader:
         keys = [
             keyspace.notification_claim(f"{order_id}:{event}")
             for order_id in order_ids
-            for event in OUTCOMES.values()
+            for event in EVENTS.values()
         ]
         async with (
             store_deadline(self._timeout_seconds),
@@ -136,7 +141,7 @@ class OrderReader:
         }
         return [noted.get(_id_of(sighting), sighting) for sighting in found]
 
-    async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus) -> list[Sighting]:
+    async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus | Trouble) -> list[Sighting]:
         """Keeps what is right, and of the rest what is in its index still."""
         odd = [_id_of(sighting) for sighting in found if not _agrees(sighting, listed)]
         if not odd:
@@ -146,7 +151,7 @@ class OrderReader:
             self._redis.pipeline(transaction=False) as pipeline,
         ):
             for order_id in odd:
-                pipeline.zscore(keyspace.orders_by_status(listed), order_id)
+                pipeline.zscore(keyspace.orders_in(listed), order_id)
             scores = await pipeline.execute()
         gone = {order_id for order_id, score in zip(odd, scores, strict=True) if score is None}
         kept = (_moved(sighting) if _id_of(sighting) in gone else sighting for sighting in found)
@@ -155,7 +160,7 @@ class OrderReader:
 
 def is_untold(state: OrderState) -> bool:
     """Whether the order is decided and its customer has not been told, as far as anybody can know."""
-    return state.status in TERMINAL and state.told is not None and not state.told.get(state.status)
+    return state.outcome is not None and state.told is not None and not state.told.get(state.outcome)
 
 
 def _sighting(
@@ -177,25 +182,25 @@ def _sighting(
         told = {
             outcome: int(mark.startswith(NotificationStatus.SENT.value)) for outcome, mark in claims.items()
         }
+        status, trouble = standing(record)
         return OrderState(
             order=order,
-            status=OrderStatus(record["status"]),
+            status=status,
+            outcome=outcome_of(status, is_decided=decided_at > 0),
+            trouble=trouble,
             sequence=int(record["sequence"]) if record.get("sequence") else None,
             listed=listed,
             told=None if forgotten else told,
             unconfirmed=not forgotten and any(UNCONFIRMED in mark for mark in claims.values()),
-            detail=_detail(record),
+            detail="" if decided_at else _detail(record, trouble),
         )
     except (DecodeError, KeyError, ValueError) as error:
         return Unreadable(order_id=order_id, fault=_text(error), listed=listed)
 
 
-def _detail(record: Mapping[str, str]) -> str:
+def _detail(record: Mapping[str, str], trouble: Trouble | None) -> str:
     """What an operator wants to know of an order that is not decided."""
-    status = record.get("status", "")
-    if status in TERMINAL:
-        return ""
-    parts = [status] if status != OrderStatus.ACCEPTED else []
+    parts = [trouble.value] if trouble else []
     if record.get("accepted_at"):
         parts.append(f"accepted at {_clock(record['accepted_at'])}")
     if record.get("reason"):
@@ -217,20 +222,20 @@ def _text(error: Exception) -> str:
 
 def _with_note(state: OrderState, note: Sequence[str | None]) -> OrderState:
     event_id, status, error, collected = note
-    if event_id != f"{state.order.id}:{OUTCOMES[state.status]}":
+    if state.outcome is None or event_id != f"{state.order.id}:{EVENTS[state.outcome]}":
         return state
     if status == NotificationStatus.FAILED:
         return replace(state, undeliverable=True, detail=f"notification dead-lettered: {error or ''}")
     return replace(state, collected=collected is not None)
 
 
-def _agrees(sighting: Sighting, listed: OrderStatus) -> bool:
-    return isinstance(sighting, OrderState) and sighting.status is listed
+def _agrees(sighting: Sighting, listed: OrderStatus | Trouble) -> bool:
+    return isinstance(sighting, OrderState) and listed in (sighting.status, sighting.trouble)
 
 
 def _moved(sighting: Sighting) -> Sighting | None:
     """An order that has left the index it was found in; the decided ones are met again in theirs."""
-    if isinstance(sighting, OrderState) and sighting.status not in TERMINAL:
+    if isinstance(sighting, OrderState) and sighting.outcome is None:
         return replace(sighting, listed=None)
     return None
 

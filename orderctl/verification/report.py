@@ -9,6 +9,7 @@ from rich.text import Text
 
 from orderctl.oracle import FAULTS, REMARKS, Verdict
 from orderctl.verification.verification import Reconciliation
+from shared.orders.model import OrderStatus
 
 MOST_NAMED: Final = 20
 _TITLES: Final = {
@@ -33,8 +34,8 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         "passed": verdict.passed,
         "seconds": round(outcome.seconds, 3),
         "orders": verdict.orders,
-        "created": verdict.created,
-        "rejected": verdict.rejected,
+        OrderStatus.CREATED.value: verdict.created,
+        OrderStatus.REJECTED.value: verdict.rejected,
         "told": verdict.told,
         "decisions": stock.decided,
         "archived": stock.archived_orders,

@@ -8,11 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from orderctl.verification.reading import OUTCOMES
+from orderctl.verification.reading import EVENTS
 from shared import keyspace
 from shared.orders.model import OrderStatus
+from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
-from shared.redis.scripts import Script, ScriptCall
+from shared.redis.scripts import ScriptCall
 
 BATCH: Final = 500
 MOST_IN_OUTBOX: Final = 5_000
@@ -30,7 +31,7 @@ class Republisher:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
         self._dead_letters = dead_letters
-        self._script = Script.load("shared.orders.redis", "republish")
+        self._script = load("republish")
 
     async def takes_dead_orders(self) -> bool:
         """Whether the dead orders have lost their messages too: their queue is known to be empty."""
@@ -66,6 +67,6 @@ class Republisher:
 
 def _call(order_id: str, status: OrderStatus) -> ScriptCall:
     keys = [keyspace.order(order_id), keyspace.OUTBOX]
-    if status in OUTCOMES:
-        keys.append(keyspace.notification_claim(f"{order_id}:{OUTCOMES[status]}"))
+    if status in EVENTS:
+        keys.append(keyspace.notification_claim(f"{order_id}:{EVENTS[status]}"))
     return ScriptCall(keys, [order_id, status.value])

@@ -8,11 +8,15 @@ from typing import Any, Final
 from orderctl.errors import OrderctlError
 from orderctl.oracle import StockState
 from shared import keyspace
-from shared.orders.model import OrderStatus
+from shared.orders.model import OUTCOMES, OrderStatus
+from shared.orders.redis.decisions import decision_call
+from shared.orders.redis.reading import fetch_records
+from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script
 
 KEYS_PER_STEP: Final = 1_000
+FINISHED_AT_ONCE: Final = 100
 _AN_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 
 
@@ -37,9 +41,11 @@ class SnapshotReader:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
         self._script = Script.load("orderctl.verification", "snapshot")
+        self._decide = load("decide")
 
     async def take(self) -> Snapshot:
         """Now. SKUs that were only ever set by hand are looked for first, among all keys."""
+        await self.finish_decisions()
         found = await self._skus_by_hand()
         keys = [
             keyspace.PROCESSED_COUNT,
@@ -48,11 +54,22 @@ class SnapshotReader:
             keyspace.SKUS,
             keyspace.ARCHIVE,
             keyspace.OUTBOX,
-            *(keyspace.orders_by_status(status) for status in OrderStatus),
+            *(keyspace.orders_in(status) for status in OrderStatus),
         ]
         async with store_deadline(self._timeout_seconds):
             answer = await self._script.run(self._redis, keys, [keyspace.inventory(""), *found])
         return _snapshot(answer)
+
+    async def finish_decisions(self) -> None:
+        """Has every decision written to its end that was cut, as a redelivery of its message would."""
+        keys = sorted(await self._keys(keyspace.decision("*")))
+        prefix = keyspace.decision("")
+        for start in range(0, len(keys), FINISHED_AT_ONCE):
+            ids = [key.removeprefix(prefix) for key in keys[start : start + FINISHED_AT_ONCE]]
+            async with store_deadline(self._timeout_seconds):
+                records = await fetch_records(self._redis, ids)
+                calls = [decision_call(record.placed) for record in records if record is not None]
+                await self._decide.run_many(self._redis, calls)
 
     async def decided(self) -> int:
         """How many decisions have been made by now."""
@@ -66,16 +83,17 @@ class SnapshotReader:
         return archive
 
     async def _skus_by_hand(self) -> Sequence[str]:
+        return sorted({keyspace.sku_of(key) for key in await self._keys(keyspace.INVENTORY_PATTERN)})
+
+    async def _keys(self, pattern: str) -> set[str]:
         found: set[str] = set()
         cursor = 0
         while True:
             async with store_deadline(self._timeout_seconds):
-                cursor, keys = await self._redis.scan(
-                    cursor, match=keyspace.INVENTORY_PATTERN, count=KEYS_PER_STEP
-                )
-            found.update(keyspace.sku_of(key) for key in keys)
+                cursor, keys = await self._redis.scan(cursor, match=pattern, count=KEYS_PER_STEP)
+            found.update(keys)
             if not cursor:
-                return sorted(found)
+                return found
 
 
 def archived_stock(archive: Mapping[str, str]) -> Mapping[str, int]:
@@ -89,7 +107,7 @@ def archived_stock(archive: Mapping[str, str]) -> Mapping[str, int]:
 
 def archived_orders(archive: Mapping[str, str]) -> int:
     """How many orders were removed."""
-    kept = (archive.get(status, "0") for status in (OrderStatus.CREATED, OrderStatus.REJECTED))
+    kept = (archive.get(status, "0") for status in OUTCOMES)
     return sum(_counted(keyspace.ARCHIVE, number) for number in kept)
 
 

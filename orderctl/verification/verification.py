@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orderctl.errors import OrderctlError
-from orderctl.oracle import TERMINAL, Absent, Evidence, Oracle, OrderState, Sighting, Verdict
+from orderctl.oracle import Absent, Evidence, Oracle, OrderState, Sighting, Verdict
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import PAGE, OrderReader, is_untold
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import Snapshot, SnapshotReader, archived_orders
 from shared.errors import StoreUnavailable
-from shared.orders.model import OrderStatus
+from shared.orders.model import OUTCOMES, OrderStatus, Trouble
 from shared.redis.lease import Lease
 
-UNDECIDED: Final = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
-DECIDED: Final = (OrderStatus.CREATED, OrderStatus.REJECTED)
+INDEXES: Final = (OrderStatus.SCHEDULED, OrderStatus.ACCEPTED, *Trouble, *OUTCOMES)
+"""In the order of moves, so that an order which moves meanwhile is not missed."""
 MOST_COUNTS: Final = 3
 SWEEP_LEASE_SECONDS: Final = 30.0
 SWEEP_RENEWAL_SECONDS: Final = 5.0
@@ -130,8 +130,8 @@ class Verification:
             is_whole=True,
         )
         count = _Count(snapshot=snapshot, oracle=Oracle(evidence))
-        for status in (*UNDECIDED, *DECIDED):
-            async for page in self._reader.listed(status):
+        for index in INDEXES:
+            async for page in self._reader.listed(index):
                 for sighting in page:
                     _take(count, sighting)
                 count.read += len(page)
@@ -164,7 +164,7 @@ class Verification:
                     del count.unsettled[order_id]
                     count.oracle.see(sighting)
                 else:
-                    news |= status in TERMINAL and count.unsettled[order_id] is not status
+                    news |= status in OUTCOMES and count.unsettled[order_id] is not status
                     count.unsettled[order_id] = status
                     continue
                 news = True
@@ -173,7 +173,7 @@ class Verification:
     async def _republish(self, count: _Count, republisher: Republisher) -> Sequence[str]:
         found = {order_id: status for order_id, status in count.unsettled.items() if status is not None}
         if count.dead and await republisher.takes_dead_orders():
-            found |= dict.fromkeys(count.dead, OrderStatus.DEAD)
+            found |= dict.fromkeys(count.dead, OrderStatus.ACCEPTED)
         self._progress(Stage(name="republishing", total=len(found)))
         republished = await republisher.republish(found)
         revived = count.dead.intersection(republished)
@@ -206,14 +206,14 @@ def _take(count: _Count, sighting: Sighting) -> None:
 def _is_settled(sighting: Sighting) -> bool:
     """Whether time will not change what is to be said of it. A missing record may be recreated yet."""
     if isinstance(sighting, OrderState):
-        return sighting.status in TERMINAL and (
+        return sighting.outcome is not None and (
             not is_untold(sighting) or sighting.undeliverable or sighting.unconfirmed or sighting.collected
         )
     return not isinstance(sighting, Absent)
 
 
 def _is_dead(sighting: Sighting) -> bool:
-    return isinstance(sighting, OrderState) and sighting.status is OrderStatus.DEAD
+    return isinstance(sighting, OrderState) and sighting.trouble is Trouble.DEAD
 
 
 def _id_and_status(sighting: Sighting) -> tuple[str, OrderStatus | None]:

@@ -13,6 +13,8 @@ from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected
 SOURCE: Final = "/order_processor"
 DROPPED: Final = "dropped"
 """The reason of an order that an operator ended."""
+OTHER_CONTENT: Final = "other_content"
+"""Why a message decides nothing where another order was accepted under the same id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.messages import Event, OrderPlaced
-from shared.orders.decisions import Created, Decision, Rejected
-from shared.orders.model import OrderStatus
+from shared.orders.decisions import Decision
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import Acceptance, Placement
 from shared.orders.records import OrderRecord
 
@@ -61,8 +61,17 @@ class OrderReader(Protocol):
     async def notification(self, order_id: str) -> Mapping[str, str]:
         """The fields of what is known of the order's latest notification, none where there is none yet."""
 
-    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """Up to ``limit`` orders after the cursor, newest first; fewer where they are long ones."""
+    async def list(
+        self,
+        status: OrderStatus | None,
+        limit: int,
+        after: Cursor | None,
+        trouble: Trouble | None = None,
+    ) -> OrderPage:
+        """Up to ``limit`` orders of this status and in this trouble after the cursor, newest first.
+
+        Fewer where they are long ones.
+        """
 
 
 class DecisionStore(Protocol):
@@ -94,23 +103,11 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """How the order stood when the step was noted; ``mark`` is what it can be recognised by if nothing has
-    happened to it since. ``status`` is None where there is no record of this order."""
+    happened to it since."""
 
     order_id: str
-    status: str | None
+    trouble: Trouble | None
     mark: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenRecord:
-    """Why the order cannot be decided."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class OtherOrder:
-    """Another order was accepted under the same id: what becomes of it is no matter of this letter."""
 
 
 class OrderBooks(Protocol):
@@ -122,7 +119,5 @@ class OrderBooks(Protocol):
     async def revive(self, noted: Sequence[Noted]) -> None:
         """Dead orders whose message went back are retrying, unless something has happened to them since."""
 
-    async def drop(
-        self, placed: Sequence[Event[OrderPlaced]]
-    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
+    async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         """Rejects the orders as dropped. Those that are decided keep their decision, which is returned."""

@@ -6,10 +6,14 @@ A timeline is one line per step: microseconds since the epoch, step, reason and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from shared.errors import DecodeError
-from shared.messages import Order, Trace, decode_order, epoch_microseconds, event_time
-from shared.orders.model import OrderStatus
+from shared.messages import Event, Order, OrderPlaced, Trace, decode_order, epoch_microseconds, event_time
+from shared.orders.model import OrderStatus, Trouble, outcome_of
+
+SOURCE: Final = "/api_gateway"
+_TROUBLES: Final = frozenset(trouble.value for trouble in Trouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class OrderRecord:
 
     order: Order
     status: OrderStatus
+    trouble: Trouble | None = None
     accepted_at: datetime
     decided_at: datetime | None
     reason: str | None
@@ -42,9 +47,24 @@ class OrderRecord:
     idempotency_key: str | None = None
 
     @property
+    def outcome(self) -> OrderStatus | None:
+        """How it was decided, wherever it stands by now."""
+        return outcome_of(self.status, is_decided=self.decided_at is not None)
+
+    @property
+    def placed(self) -> Event[OrderPlaced]:
+        """What asks for its decision; the same event, however often it is made."""
+        return placed_event(self.order, self.accepted_at, self.trace)
+
+    @property
     def accepted_at_microseconds(self) -> int:
         """``accepted_at`` as the store keeps it, since the epoch."""
         return epoch_microseconds(self.accepted_at)
+
+
+def placed_event(order: Order, accepted_at: datetime, trace: Trace) -> Event[OrderPlaced]:
+    """The event that says that an order was accepted."""
+    return Event(source=SOURCE, time=accepted_at, data=OrderPlaced(order=order), trace=trace)
 
 
 def read_record(fields: Mapping[str, str]) -> OrderRecord:
@@ -55,10 +75,20 @@ def read_record(fields: Mapping[str, str]) -> OrderRecord:
         raise DecodeError(f"{type(error).__name__}: {error}") from error
 
 
+def standing(fields: Mapping[str, str]) -> tuple[OrderStatus, Trouble | None]:
+    """Status and trouble. An older version wrote the trouble as the status; a decided order is in none."""
+    status, trouble = fields["status"], fields.get("trouble")
+    if status in _TROUBLES:
+        status, trouble = OrderStatus.ACCEPTED, status
+    return OrderStatus(status), Trouble(trouble) if trouble and not fields.get("decided_at") else None
+
+
 def _record(fields: Mapping[str, str]) -> OrderRecord:
+    status, trouble = standing(fields)
     return OrderRecord(
         order=decode_order(fields["order"]),
-        status=OrderStatus(fields["status"]),
+        status=status,
+        trouble=trouble,
         accepted_at=event_time(int(fields["accepted_at"])),
         decided_at=_time(fields.get("decided_at")),
         reason=fields.get("reason") or None,

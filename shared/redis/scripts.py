@@ -47,9 +47,9 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
-    def load(cls, package: str, name: str) -> "Script":
-        """Reads ``{name}.lua`` from ``package``."""
-        return cls(name, files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+    def load(cls, package: str, name: str, *, head: str = "") -> "Script":
+        """Reads ``{name}.lua`` from ``package``; ``head`` is what scripts of that package share."""
+        return cls(name, head + files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8"))
 
     async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """Runs once and returns what the script returned. Raises StoreUnavailable, and BrokenKey."""

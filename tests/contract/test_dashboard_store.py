@@ -8,7 +8,7 @@ from dashboard.overview.store import RedisStoreReader
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.keyspace import NotificationStatus
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.redis.client import Redis, open_redis
 from shared.redis.stock import StockReader
 
@@ -38,14 +38,14 @@ async def test_every_figure_is_read_where_the_services_keep_it(
     reader: RedisStoreReader, redis: Redis
 ) -> None:
     """Orders by their indexes, the rest by its key."""
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.CREATED), {"o1": 1, "o2": 2})
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.RETRYING), {"o3": 3})
+    await redis.zadd(keyspace.orders_in(OrderStatus.CREATED), {"o1": 1, "o2": 2})
+    await redis.zadd(keyspace.orders_in(Trouble.RETRYING), {"o3": 3})
     await redis.set(keyspace.PROCESSED_COUNT, "2")
     await redis.hset(keyspace.NOTIFICATION_COUNTS, mapping={"sent": "2", "failed": "1"})
     await redis.mset({keyspace.inventory("cable"): "-3", keyspace.inventory("case"): "98"})
     state = await reader.read()
     assert state.processed == 2
-    assert (state.orders[OrderStatus.CREATED], state.orders[OrderStatus.RETRYING]) == (2, 1)
+    assert (state.orders[OrderStatus.CREATED], state.trouble[Trouble.RETRYING]) == (2, 1)
     assert state.notifications == {
         NotificationStatus.SENDING: 0,
         NotificationStatus.SENT: 2,
@@ -69,13 +69,13 @@ async def test_what_waits_for_a_decision_has_an_age(reader: RedisStoreReader, re
     """Per status, that of its oldest order; final ones do not wait, and where nothing waits there is none."""
     seconds, microseconds = await redis.time()
     now = seconds * 1_000_000 + microseconds
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.ACCEPTED), {"young": now, "old": now - 40_000_000})
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.DEAD), {"given up": now - 7_200_000_000})
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.CREATED), {"done": 1})
+    await redis.zadd(keyspace.orders_in(OrderStatus.ACCEPTED), {"young": now, "old": now - 40_000_000})
+    await redis.zadd(keyspace.orders_in(Trouble.DEAD), {"given up": now - 7_200_000_000})
+    await redis.zadd(keyspace.orders_in(OrderStatus.CREATED), {"done": 1})
     ages = (await reader.read()).oldest_seconds
-    assert set(ages) == {OrderStatus.ACCEPTED, OrderStatus.DEAD}
+    assert set(ages) == {OrderStatus.ACCEPTED, Trouble.DEAD}
     assert 40 <= ages[OrderStatus.ACCEPTED] < 50
-    assert 7_200 <= ages[OrderStatus.DEAD] < 7_210
+    assert 7_200 <= ages[Trouble.DEAD] < 7_210
 
 
 async def test_the_server_tells_about_itself(reader: RedisStoreReader, redis: Redis) -> None:
@@ -111,13 +111,13 @@ async def test_keys_that_hold_something_else_cost_their_figure_alone(
     await redis.set(keyspace.PROCESSED_COUNT, "many")
     await redis.set(keyspace.NOTIFICATION_COUNTS, "a string")
     await redis.set(keyspace.OUTBOX, "a string")
-    await redis.set(keyspace.orders_by_status(OrderStatus.DEAD), "a string")
+    await redis.set(keyspace.orders_in(Trouble.DEAD), "a string")
     await redis.set(keyspace.inventory("cable"), "plenty")
     await redis.set(keyspace.notifications("o1"), "a string")
     state = await reader.read()
     assert (state.processed, state.outbox, state.outbox_oldest_seconds) == (None, None, None)
-    assert state.orders[OrderStatus.DEAD] is None
-    assert OrderStatus.DEAD not in state.oldest_seconds
+    assert state.trouble[Trouble.DEAD] is None
+    assert Trouble.DEAD not in state.oldest_seconds
     assert state.orders[OrderStatus.CREATED] == 0
     assert set(state.notifications.values()) == {None}
     assert state.inventory == {"cable": None}

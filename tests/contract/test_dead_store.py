@@ -10,9 +10,9 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.messages import Order, content_fingerprint, encode_order, event_time
 from shared.messaging.dead_letters import DeadLettersBusy
-from shared.orders.decisions import Created, Rejected
-from shared.orders.model import OrderStatus
-from shared.orders.ports import BrokenRecord, Noted, OtherOrder, Step
+from shared.orders.decisions import OTHER_CONTENT, Created, Rejected, Undecidable
+from shared.orders.model import OUTCOMES, OrderStatus, Trouble
+from shared.orders.ports import Noted, Step
 from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.redis.client import Redis
@@ -29,9 +29,10 @@ def books(redis: Redis) -> RedisOrderBooks:
     return RedisOrderBooks(redis, timeout_seconds=5.0)
 
 
-async def recorded(redis: Any, status: OrderStatus, order: Order = ORDER, **more: str | int) -> None:
+async def recorded(redis: Any, index: OrderStatus | Trouble, order: Order = ORDER, **more: str | int) -> None:
     """Writes the record of an order that stands there."""
-    timeline = f"{AT}\taccepted\t\t\n{AT + 1}\t{status.value}\tbroken_stock\t3"
+    timeline = f"{AT}\taccepted\t\t\n{AT + 1}\t{index.value}\tbroken_stock\t3"
+    status = OrderStatus.ACCEPTED if isinstance(index, Trouble) else index
     fields: dict[str, str | int] = {
         "id": order.id,
         "status": status.value,
@@ -42,8 +43,13 @@ async def recorded(redis: Any, status: OrderStatus, order: Order = ORDER, **more
         "timeline": timeline,
         "attempts": 3,
     }
+    if isinstance(index, Trouble):
+        more = {"trouble": index.value, **more}
+    elif index in OUTCOMES:
+        more = {"decided_at": AT + 1, **more}
     await redis.hset(keyspace.order(order.id), mapping=fields | more)
-    await redis.zadd(keyspace.orders_by_status(status), {order.id: AT})
+    for each in {index, status}:
+        await redis.zadd(keyspace.orders_in(each), {order.id: AT})
 
 
 async def record_of(redis: Any) -> OrderRecord:
@@ -55,8 +61,8 @@ async def indexes_of(redis: Any) -> list[str]:
     """The statuses in whose index the order stands."""
     return [
         status.value
-        for status in OrderStatus
-        if await redis.zscore(keyspace.orders_by_status(status), ORDER.id) is not None
+        for status in (*OrderStatus, *Trouble)
+        if await redis.zscore(keyspace.orders_in(status), ORDER.id) is not None
     ]
 
 
@@ -81,24 +87,24 @@ async def test_a_step_is_noted_once_however_often_it_is_asked_for(
     books: RedisOrderBooks, redis: Redis
 ) -> None:
     """A crash after it leads to the same timeline."""
-    await recorded(redis, OrderStatus.DEAD)
+    await recorded(redis, Trouble.DEAD)
     (first,) = await books.note([a_step()])
     assert await books.note([a_step()]) == [first]
     record = await record_of(redis)
     assert [step.step for step in record.timeline] == ["accepted", "dead", "redriven"]
     assert (record.timeline[-1].reason, record.timeline[-1].attempts) == ("broken_stock", 3)
-    assert (first.status, record.status) == ("dead", OrderStatus.DEAD)
+    assert (first.trouble, record.trouble) == (Trouble.DEAD, Trouble.DEAD)
 
 
 @pytest.mark.parametrize("status", [OrderStatus.CREATED, OrderStatus.REJECTED])
 async def test_a_decided_order_is_left_alone(
-    books: RedisOrderBooks, redis: Redis, status: OrderStatus
+    books: RedisOrderBooks, redis: Redis, status: OrderStatus | Trouble
 ) -> None:
     """Only a step about its notification is added."""
-    await recorded(redis, status, decided_at=AT + 1)
+    await recorded(redis, status)
     before = await everything(redis)
     noted = await books.note([a_step()])
-    await books.revive([Noted(order_id=ORDER.id, status="dead", mark=noted[0].mark)])
+    await books.revive([Noted(order_id=ORDER.id, trouble=Trouble.DEAD, mark=noted[0].mark)])
     assert await everything(redis) == before
     await books.note([a_step("notification_redriven", unless_decided=False)])
     assert (await record_of(redis)).status is status
@@ -107,32 +113,32 @@ async def test_a_decided_order_is_left_alone(
 
 async def test_an_order_without_a_record_gets_none_by_a_step(books: RedisOrderBooks, redis: Redis) -> None:
     """Only a decision recreates it."""
-    assert await books.note([a_step()]) == [Noted(order_id=ORDER.id, status=None, mark=0)]
-    await books.revive([Noted(order_id=ORDER.id, status=None, mark=0)])
+    assert await books.note([a_step()]) == [Noted(order_id=ORDER.id, trouble=None, mark=0)]
+    await books.revive([Noted(order_id=ORDER.id, trouble=None, mark=0)])
     assert await redis.keys() == []
 
 
 async def test_a_broken_record_is_said_to_be_unknown(books: RedisOrderBooks, redis: Redis) -> None:
     """It keeps the neighbours' steps from nothing."""
-    await recorded(redis, OrderStatus.DEAD)
+    await recorded(redis, Trouble.DEAD)
     await redis.set(keyspace.order("other"), "somebody else's")
     other = step_of(an_order("other"))
     noted = await books.note([other, a_step()])
-    assert [each.status for each in noted] == [None, "dead"]
+    assert [each.trouble for each in noted] == [None, Trouble.DEAD]
     (answer,) = await books.drop([placed(an_order("other"))])
-    assert isinstance(answer, BrokenRecord)
+    assert isinstance(answer, Undecidable)
 
 
 async def test_a_dead_order_to_which_nothing_happened_is_retrying(
     books: RedisOrderBooks, redis: Redis
 ) -> None:
     """From now on, and once."""
-    await recorded(redis, OrderStatus.DEAD)
+    await recorded(redis, Trouble.DEAD)
     noted = await books.note([a_step()])
     for _ in range(2):
         await books.revive(noted)
         record = await record_of(redis)
-        assert (record.status, await indexes_of(redis)) == (OrderStatus.RETRYING, ["retrying"])
+        assert (record.trouble, await indexes_of(redis)) == (Trouble.RETRYING, ["accepted", "retrying"])
         assert record.next_attempt_at is not None
 
 
@@ -140,7 +146,7 @@ async def test_a_dead_order_to_which_something_happened_stays_as_it_is(
     books: RedisOrderBooks, redis: Redis
 ) -> None:
     """Its consumer has had it, and it died again."""
-    await recorded(redis, OrderStatus.DEAD)
+    await recorded(redis, Trouble.DEAD)
     noted = await books.note([a_step()])
     await redis.hset(keyspace.order(ORDER.id), "timeline", f"{AT}\taccepted\t\t\n" * 9 + f"{AT}\tdead\t\t4")
     before = await everything(redis)
@@ -148,12 +154,14 @@ async def test_a_dead_order_to_which_something_happened_stays_as_it_is(
     assert await everything(redis) == before
 
 
-@pytest.mark.parametrize("status", [OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD])
+@pytest.mark.parametrize("status", [OrderStatus.ACCEPTED, Trouble.RETRYING, Trouble.DEAD])
 async def test_an_undecided_order_is_dropped_once(
-    books: RedisOrderBooks, redis: Redis, status: OrderStatus
+    books: RedisOrderBooks, redis: Any, status: OrderStatus | Trouble
 ) -> None:
     """Asked again, the decision is the same to the microsecond, and is counted once."""
-    await recorded(redis, status, next_attempt_at=AT)
+    await recorded(redis, status)
+    if isinstance(status, Trouble):
+        await redis.hset(keyspace.order(ORDER.id), "next_attempt_at", AT)
     await redis.set(keyspace.PROCESSED_COUNT, 41)
     first, again = [*await books.drop([placed(ORDER)]), *await books.drop([placed(ORDER)])]
     record = await record_of(redis)
@@ -167,7 +175,7 @@ async def test_an_undecided_order_is_dropped_once(
 
 async def test_a_created_order_is_not_dropped(books: RedisOrderBooks, redis: Redis) -> None:
     """Its decision comes back instead, to be announced again."""
-    await recorded(redis, OrderStatus.CREATED, decided_at=AT + 1)
+    await recorded(redis, OrderStatus.CREATED)
     before = await everything(redis)
     assert await books.drop([placed(ORDER)]) == [Created(decided_at=event_time(AT + 1))]
     assert await everything(redis) == before
@@ -183,23 +191,25 @@ async def test_an_order_without_a_record_is_dropped_from_its_message(
     assert [step.step for step in record.timeline] == ["accepted", "recreated", "rejected"]
 
 
-@pytest.mark.parametrize("status", [OrderStatus.ACCEPTED, OrderStatus.DEAD, OrderStatus.CREATED])
+@pytest.mark.parametrize("status", [OrderStatus.ACCEPTED, Trouble.DEAD, OrderStatus.CREATED])
 async def test_a_letter_says_nothing_about_another_order_under_its_id(
-    books: RedisOrderBooks, redis: Redis, status: OrderStatus
+    books: RedisOrderBooks, redis: Redis, status: OrderStatus | Trouble
 ) -> None:
     """After the store went back to an older copy, the id of an order in the broker may be given once more."""
-    await recorded(redis, status, decided_at=AT + 1)
+    await recorded(redis, status)
     before = await everything(redis)
     lost = an_order(ORDER.id, cable=7)
-    assert await books.note([step_of(lost)]) == [Noted(order_id=ORDER.id, status=None, mark=0)]
-    assert await books.drop([placed(lost)]) == [OtherOrder()]
+    assert await books.note([step_of(lost)]) == [Noted(order_id=ORDER.id, trouble=None, mark=0)]
+    (answer,) = await books.drop([placed(lost)])
+    assert isinstance(answer, Undecidable)
+    assert answer.reason == OTHER_CONTENT
     assert await everything(redis) == before
 
 
 async def test_where_the_books_are_broken_nothing_is_written(books: RedisOrderBooks, redis: Redis) -> None:
     """Redis does not roll back: every check stands before the first write."""
-    await recorded(redis, OrderStatus.DEAD)
-    for key in (keyspace.PROCESSED_COUNT, keyspace.orders_by_status(OrderStatus.REJECTED)):
+    await recorded(redis, Trouble.DEAD)
+    for key in (keyspace.PROCESSED_COUNT, keyspace.orders_in(OrderStatus.REJECTED)):
         await redis.set(key, "somebody else's")
         before = await everything(redis)
         with pytest.raises(StoreUnavailable):  # all orders share them: this one is not at fault

@@ -184,7 +184,8 @@ SHARED = (
     keyspace.PROCESSED_COUNT,
     keyspace.RESERVED,
     keyspace.SKUS,
-    *(keyspace.orders_by_status(status) for status in OrderStatus),
+    keyspace.orders_in(OrderStatus.ACCEPTED),
+    keyspace.orders_in(OrderStatus.CREATED),
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.messaging.retry import Bury, Dead, History, Retry, Wait, decide
 from shared.orders.decisions import Created
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import Redis
 from tests.harness.decisions import (
@@ -49,12 +49,16 @@ async def test_an_order_that_waits_is_shown_as_retrying_with_its_next_attempt(
     event = await accepted(redis, an_order("a"))
     await store.waits(event, waiting(attempts=3, seconds=30.0))
     record = await record_of(redis, "a")
-    assert (record.status, record.reason) == (OrderStatus.RETRYING, "handler_error")
+    assert (record.status, record.trouble, record.reason) == (
+        OrderStatus.ACCEPTED,
+        Trouble.RETRYING,
+        "handler_error",
+    )
     step = record.timeline[-1]
     assert (step.step, step.reason, step.attempts) == ("retrying", "handler_error", 3)
     assert record.next_attempt_at is not None
     assert (record.next_attempt_at - step.at).total_seconds() == 30.0
-    assert await indexes_of(redis, "a") == ["retrying"]
+    assert await indexes_of(redis, "a") == ["accepted", "retrying"]
 
 
 async def test_an_order_given_up_is_shown_as_dead(redis: Any, store: RedisDecisionStore) -> None:
@@ -63,8 +67,8 @@ async def test_an_order_given_up_is_shown_as_dead(redis: Any, store: RedisDecisi
     await store.waits(event, waiting())
     await store.buried(event, buried())
     record = await record_of(redis, "a")
-    assert (record.status, record.reason, record.next_attempt_at) == (OrderStatus.DEAD, "broken_stock", None)
-    assert await indexes_of(redis, "a") == ["dead"]
+    assert (record.trouble, record.reason, record.next_attempt_at) == (Trouble.DEAD, "broken_stock", None)
+    assert await indexes_of(redis, "a") == ["accepted", "dead"]
 
 
 async def test_a_dead_order_that_is_sent_back_can_be_decided(redis: Any, store: RedisDecisionStore) -> None:

@@ -10,13 +10,13 @@ from api_gateway.schemas import order_summary
 from shared import keyspace
 from shared.errors import DecodeError, StoreUnavailable
 from shared.messages import content_fingerprint, encode_order
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import Acceptance, Accepted, Duplicate, KeyReused, OutboxFull, Replayed
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import read_record
+from shared.orders.redis.scripts import load
 from shared.orders.redis.store import RedisOrderStore
 from shared.redis.client import Redis
-from shared.redis.scripts import Script
 from tests.harness.examples import AT, TRACE, an_order
 from tests.harness.gateway import TEXT, a_placement, order_store
 
@@ -92,20 +92,20 @@ async def test_a_claim_without_a_record_is_still_a_duplicate(redis: Any, store: 
 async def test_a_duplicate_tells_how_far_the_order_is(redis: Any, store: RedisOrderStore) -> None:
     """The status is that of the moment."""
     await is_accepted(store, "a")
-    await redis.hset("order:a", "status", "created")
+    await redis.hset("order:a", mapping={"status": "created", "decided_at": 1})
     again = await store.accept(a_placement(an_order("a")))
     assert again.result == Duplicate(order_id="a", status=OrderStatus.CREATED, same_content=True)
 
 
 async def test_a_script_that_is_run_again_by_the_client_library_finds_its_own_claim(redis: Redis) -> None:
     """A connection that drops after the script has run must not make an order its own duplicate."""
-    script, order = Script.load("shared.orders.redis", "accept"), an_order("a")
+    script, order = load("accept"), an_order("a")
     keys = ["idemp:a", "order:a", "orders:accepted", "outbox"]
-    content = [encode_order(order), content_fingerprint(order), "c", "", "", "application/json", ""]
+    content = [encode_order(order), content_fingerprint(order), "c", "", "", "application/json", "", "order:"]
     first = await script.run(redis, keys, ["token", 100, 10, "a", *content])
     again = await script.run(redis, keys, ["token", 100, 10, "a", *content])
     other = await script.run(redis, keys, ["another", 100, 10, "a", *content])
-    assert first[0] == "accepted"
+    assert first[0] == "new"
     assert again == first
     assert other[0] == "duplicate"
 
@@ -297,7 +297,7 @@ async def test_orders_are_listed_newest_first_whatever_their_status(
     redis: Any, store: RedisOrderStore
 ) -> None:
     """The indexes by status make one list."""
-    await listed(redis, ("a", 1, "created"), ("b", 3, "accepted"), ("c", 2, "rejected"), ("d", 4, "dead"))
+    await listed(redis, ("a", 1, "created"), ("b", 3, "accepted"), ("c", 2, "rejected"), ("d", 4, "shipped"))
     assert await every_page(store, None, 10) == [["d", "b", "c", "a"]]
 
 
@@ -323,9 +323,20 @@ async def test_orders_of_the_same_instant_are_neither_lost_nor_repeated(
 
 async def test_one_status_can_be_listed_alone(redis: Any, store: RedisOrderStore) -> None:
     """An operator looks at the dead ones."""
-    await listed(redis, ("a", 1, "created"), ("b", 2, "dead"), ("c", 3, "dead"))
-    assert await every_page(store, OrderStatus.DEAD, 1) == [["c"], ["b"]]
-    assert await every_page(store, OrderStatus.RETRYING, 1) == [[]]
+    await listed(redis, ("a", 1, "created"), ("b", 2, "rejected"), ("c", 3, "rejected"))
+    assert await every_page(store, OrderStatus.REJECTED, 1) == [["c"], ["b"]]
+    assert await every_page(store, OrderStatus.SHIPPED, 1) == [[]]
+
+
+async def test_orders_in_one_trouble_can_be_listed_alone(redis: Any, store: RedisOrderStore) -> None:
+    """An operator looks at the dead ones; whatever is decided is in no trouble."""
+    await listed(redis, ("a", 1, "accepted"), ("b", 2, "accepted"), ("c", 3, "created"))
+    await redis.zadd("orders:dead", {"b": 2})
+    for status in (None, OrderStatus.ACCEPTED):
+        page = await store.list(status, 10, None, Trouble.DEAD)
+        assert [record.order.id for record in page.orders] == ["b"]
+    assert (await store.list(OrderStatus.CREATED, 10, None, Trouble.DEAD)).orders == []
+    assert (await store.list(None, 10, None, Trouble.RETRYING)).orders == []
 
 
 async def test_an_order_found_in_two_indexes_is_shown_once(redis: Any, store: RedisOrderStore) -> None:

@@ -127,7 +127,7 @@ async def test_a_right_that_is_missing_refuses_the_whole_script(
 @pytest.mark.parametrize(
     "rights",
     [
-        ("-incr",),
+        ("-mset",),
         ("-zadd",),
         ("-@write",),
         ("resetkeys", "~order*"),

@@ -66,7 +66,7 @@ async def test_every_order_is_read_once_however_many_share_an_instant(
     await shop.complete(*many)
     for index, order in enumerate(many):
         at = 1_750_000_000_000_000 + (0 if index < 23 else index)
-        await shop.redis.zadd(keyspace.orders_by_status(OrderStatus.REJECTED), {order.id: at})
+        await shop.redis.zadd(keyspace.orders_in(OrderStatus.REJECTED), {order.id: at})
     verdict = (await shop.verify()).verdict
     assert verdict.faults() == {}
     assert verdict.orders == len(many) + 4
@@ -172,7 +172,7 @@ TAMPERED: list[tuple[str, Tampering, dict[str, list[str]]]] = [
     ),
     (
         "a decided order made accepted",
-        lambda redis: redis.hset("order:o4", "status", "accepted"),
+        lambda redis: redis.hset("order:o4", mapping={"status": "accepted", "decided_at": ""}),
         {"lost": ["decision 4"], "unexpected": ["o4"], "stuck": ["o4"]},
     ),
     (

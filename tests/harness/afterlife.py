@@ -24,9 +24,9 @@ from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage
 from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener, message_of
-from shared.orders.decisions import Created, Rejected
-from shared.orders.model import OrderStatus
-from shared.orders.ports import BrokenRecord, Noted, OtherOrder, Step
+from shared.orders.decisions import Decision
+from shared.orders.model import OrderStatus, Trouble
+from shared.orders.ports import Noted, Step
 from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.decisions import RedisDecisionStore
@@ -140,9 +140,7 @@ class _CrashingBooks:
         await self._books.revive(noted)
         self._plan.step()
 
-    async def drop(
-        self, events: Sequence[Event[OrderPlaced]]
-    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
+    async def drop(self, events: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         """See the port."""
         decisions = await self._books.drop(events)
         self._plan.step()
@@ -170,7 +168,7 @@ class Afterlife:
         record = {"id": order.id, "status": "accepted", "order": encode_order(order), "accepted_at": at}
         record |= {"correlation_id": TRACE.correlation_id, "timeline": f"{at}\taccepted\t\t"}
         await self.redis.hset(keyspace.order(order.id), mapping=record)
-        await self.redis.zadd(keyspace.orders_by_status(OrderStatus.ACCEPTED), {order.id: at})
+        await self.redis.zadd(keyspace.orders_in(OrderStatus.ACCEPTED), {order.id: at})
         event = placed(order, at=at)
         await self.broker.publish(message_of(event))
         return event
@@ -273,8 +271,8 @@ class Afterlife:
         """The statuses in whose index the order stands."""
         return [
             status.value
-            for status in OrderStatus
-            if await self.redis.zscore(keyspace.orders_by_status(status), order_id) is not None
+            for status in (*OrderStatus, *Trouble)
+            if await self.redis.zscore(keyspace.orders_in(status), order_id) is not None
         ]
 
 

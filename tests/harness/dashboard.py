@@ -26,7 +26,7 @@ from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.keyspace import NotificationStatus
 from shared.metrics import new_registry
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.pipeline import CONSUMPTIONS, queues
 from shared.services import SERVICES as REGISTRY
 from tests.harness.endpoints import an_endpoint
@@ -39,8 +39,6 @@ STORE = StoreState(
     processed=1601,
     orders={
         OrderStatus.ACCEPTED: 7,
-        OrderStatus.RETRYING: 0,
-        OrderStatus.DEAD: 0,
         OrderStatus.CREATED: 1503,
         OrderStatus.REJECTED: 98,
     },
@@ -51,6 +49,7 @@ STORE = StoreState(
     },
     outbox=2,
     outbox_oldest_seconds=0.25,
+    trouble={Trouble.RETRYING: 0, Trouble.DEAD: 0},
     oldest_seconds={OrderStatus.ACCEPTED: 1.5},
     server=StoreServer(
         memory_bytes=8_000_000, memory_limit_bytes=400_000_000, clients=12, commands=70_000, is_writing=True

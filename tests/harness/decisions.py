@@ -5,7 +5,7 @@ from typing import Any
 from shared import keyspace
 from shared.messages import Event, Order, OrderPlaced, content_fingerprint, encode_order
 from shared.orders.decisions import Decision
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import Redis
@@ -39,7 +39,7 @@ async def accepted(redis: Any, order: Order, at: int = AT) -> Event[OrderPlaced]
             "timeline": f"{at}\taccepted\t\t",
         },
     )
-    await redis.zadd(keyspace.orders_by_status(OrderStatus.ACCEPTED), {order.id: at})
+    await redis.zadd(keyspace.orders_in(OrderStatus.ACCEPTED), {order.id: at})
     return placed(order, at=at)
 
 
@@ -58,8 +58,8 @@ async def indexes_of(redis: Any, order_id: str) -> list[str]:
     """The statuses in whose index an order stands."""
     return [
         status.value
-        for status in OrderStatus
-        if await redis.zscore(keyspace.orders_by_status(status), order_id) is not None
+        for status in (*OrderStatus, *Trouble)
+        if await redis.zscore(keyspace.orders_in(status), order_id) is not None
     ]
 
 

@@ -10,13 +10,11 @@ from redis.asyncio import Redis
 
 from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
 from shared import keyspace
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import read_record
 from tests.harness.client import Books
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
-
-UNDECIDED = (OrderStatus.ACCEPTED, OrderStatus.RETRYING)
 
 
 def store_of(pipeline: Pipeline) -> Any:
@@ -30,8 +28,11 @@ async def wait_until_settled(pipeline: Pipeline, *, timeout_seconds: float = 90.
         left: dict[str, int] = {}
 
         async def settled() -> bool:
-            for status in UNDECIDED:
-                left[status] = int(await redis.zcard(keyspace.orders_by_status(status)))
+            accepted, *others = [
+                set(await redis.zrange(keyspace.orders_in(index), 0, -1))
+                for index in (OrderStatus.ACCEPTED, Trouble.DEAD)
+            ]
+            left["undecided"] = len(accepted.difference(*others))
             left["outbox"] = int(await redis.zcard(keyspace.OUTBOX))
             decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
             counts = await redis.hgetall(keyspace.NOTIFICATION_COUNTS)
@@ -92,4 +93,10 @@ def _state(fields: dict[str, str]) -> OrderState | None:
     if not fields:
         return None
     record = read_record(fields)
-    return OrderState(order=record.order, status=record.status, sequence=record.sequence)
+    return OrderState(
+        order=record.order,
+        status=record.status,
+        outcome=record.outcome,
+        trouble=record.trouble,
+        sequence=record.sequence,
+    )

@@ -16,7 +16,7 @@ from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.messages import Trace, content_fingerprint
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import Accepted, Duplicate, KeyReused, Placement, PlacementResult, Replayed
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
@@ -61,7 +61,7 @@ class MemoryOrders:
 
     intake: MemoryIntake
     fault: BaseException | None = None
-    queries: list[tuple[OrderStatus | None, int, Cursor | None]] = field(default_factory=list)
+    queries: list[tuple[OrderStatus | Trouble | None, int, Cursor | None]] = field(default_factory=list)
     gate: asyncio.Event | None = None
     waiting: int = 0
     notifications: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -76,9 +76,14 @@ class MemoryOrders:
     async def notification(self, order_id: str) -> Mapping[str, str]:
         return self.notifications.get(order_id, {})
 
-    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """See the port."""
-        self.queries.append((status, limit, after))
+    async def list(
+        self,
+        status: OrderStatus | None,
+        limit: int,
+        after: Cursor | None,
+        trouble: Trouble | None = None,
+    ) -> OrderPage:
+        self.queries.append((trouble or status, limit, after))
         if self.gate is not None:
             self.waiting += 1
             await self.gate.wait()

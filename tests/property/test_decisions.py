@@ -82,7 +82,7 @@ class Ledger:
     async def _check_indexes(self) -> None:
         standing: dict[str, list[OrderStatus]] = {order_id: [] for order_id in self._decided}
         for status in OrderStatus:
-            for order_id in await self._redis.zrange(keyspace.orders_by_status(status), 0, -1):
+            for order_id in await self._redis.zrange(keyspace.orders_in(status), 0, -1):
                 standing[order_id].append(status)
         for order_id, (_, decision) in self._decided.items():
             right = OrderStatus.REJECTED if isinstance(decision, Rejected) else OrderStatus.CREATED

@@ -54,6 +54,7 @@ def _state(number: int, qty: int, status: OrderStatus) -> OrderState:
     return OrderState(
         order=an_order(f"o{number}", cable=qty),
         status=status,
+        outcome=status,
         sequence=number,
         listed=status,
         told={CREATED: 0, REJECTED: 0} | {status: 1},

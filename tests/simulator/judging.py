@@ -10,7 +10,7 @@ from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
 from shared.messages import Event, OrderPlaced, decode
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.simulator.clients import Ledger
@@ -92,7 +92,7 @@ def sightings(server: StoreServer, records: Records) -> list[Sighting]:
 def _listings(server: StoreServer) -> dict[str, list[OrderStatus]]:
     listed: dict[str, list[OrderStatus]] = {}
     for status in OrderStatus:
-        for order_id in server.carry_out("ZRANGE", keyspace.orders_by_status(status), 0, -1):
+        for order_id in server.carry_out("ZRANGE", keyspace.orders_in(status), 0, -1):
             listed.setdefault(order_id, []).append(status)
     return listed
 
@@ -105,7 +105,14 @@ def _sighting(
         return Unreadable(order_id=order_id, fault=found)
     if len(places) != 1:
         return Unreadable(order_id=order_id, fault=f"listed as {places or 'nothing'}")
-    state = OrderState(order=found.order, status=found.status, sequence=found.sequence, listed=places[0])
+    state = OrderState(
+        order=found.order,
+        status=found.status,
+        outcome=found.outcome,
+        trouble=found.trouble,
+        sequence=found.sequence,
+        listed=places[0],
+    )
     note = server.carry_out("HGETALL", keyspace.notifications(order_id))
     is_failed = note.get("status") == NotificationStatus.FAILED
     return replace(state, undeliverable=is_failed, unconfirmed="unconfirmed" in note)
@@ -154,8 +161,17 @@ def _of_dead_letters(scene: Scene, records: Records) -> Iterator[str]:
         if (event := _event_in(body)) is not None and isinstance(event.data, OrderPlaced)
     }
     for order_id, found in records.items():
-        if isinstance(found, OrderRecord) and found.status is OrderStatus.DEAD and order_id not in lying:
+        if isinstance(found, OrderRecord) and found.trouble is Trouble.DEAD and order_id not in lying:
             yield f"{order_id} is dead, and lies in no queue"
+    for trouble in Trouble:
+        listed = scene.around.store.server.carry_out("ZRANGE", keyspace.orders_in(trouble), 0, -1)
+        right = {
+            order_id
+            for order_id, found in records.items()
+            if isinstance(found, OrderRecord) and found.trouble is trouble
+        }
+        if right != set(listed):
+            yield f"{sorted(right)} are {trouble}, and {listed} are listed"
     for queue, body in scene.poisoned:
         if body not in scene.dead_letters[queue] and (queue, body) not in scene.around.dropped:
             yield f"poison {body!r} is not in {queue}"

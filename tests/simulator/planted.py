@@ -43,8 +43,8 @@ def rewritten(package: str, name: str, *changes: tuple[str, str]) -> Planting:
     def planting() -> Iterator[None]:
         load = Script.load
 
-        def load_rewritten(_: type[Script], from_package: str, script: str) -> Script:
-            loaded = load(from_package, script)
+        def load_rewritten(_: type[Script], from_package: str, script: str, head: str = "") -> Script:
+            loaded = load(from_package, script, head=head)
             if (from_package, script) != (package, name):
                 return loaded
             source = loaded.source
@@ -205,7 +205,8 @@ async def _load_then_run(self: Any, redis: Redis, calls: Sequence[ScriptCall], *
 
 
 _PIPELINE: Final = Script._pipeline
-_CHECKED: Final = "elseif tonumber(available) < qty and not reason then"
+_LOOKED_UP: Final = "known[1], known[2], known[5] or ARGV[2]"
+_CHECKED: Final = "elseif tonumber(available) < qty and reason == '' then"
 
 BUGS: Final[Mapping[str, Planting]] = {
     "ack before the event is published": replaced(Router, "_consume", _ack_first),
@@ -223,43 +224,50 @@ BUGS: Final[Mapping[str, Planting]] = {
     "accepted without looking at what exists": rewritten(
         ORDERS,
         "accept",
-        ("if existing[1] then", "if false then"),
+        ("if existing[1] and not began then", "if false then"),
         ("if redis.call('EXISTS', claim) == 1 then", "if false then"),
+        ("if not began then\n  redis.call('HSET', record", "if true then\n  redis.call('HSET', record"),
     ),
     "the Idempotency-Key is forgotten": rewritten(
         ORDERS,
         "accept",
-        ("if key then\n  redis.call('HSET'", "if false then\n  redis.call('HSET'"),
+        ("if key and is_same then", "if false then"),
     ),
     "reserved without looking up the outcome": rewritten(
         ORDERS,
-        "reserve",
-        ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then"),
+        "decide",
+        (
+            "local status, decided_at, accepted_at = known[1], known[2],",
+            "local status, decided_at, accepted_at = known[1], nil,",
+        ),
     ),
-    "stock is not checked": rewritten(ORDERS, "reserve", (_CHECKED, "elseif false then")),
+    "stock is not checked": rewritten(ORDERS, "decide", (_CHECKED, "elseif false then")),
     "a part of an order is taken": rewritten(
         ORDERS,
-        "reserve",
+        "decide",
         (
             _CHECKED,
             "else redis.call('DECRBY', stock, 1)\n  end\n  if available and tonumber(available) < qty then",
         ),
     ),
     "the sum of reservations is not kept": rewritten(
-        ORDERS, "reserve", ("    redis.call('HINCRBY', reserved, sku, qty)\n", "")
+        ORDERS, "decide", ("if not is_counted then", "if false then")
     ),
     "an order stands in two indexes": rewritten(
         ORDERS,
-        "reserve",
-        ("for i = 7, 9 do redis.call('ZREM'", "for i = 8, 9 do redis.call('ZREM'"),
+        "decide",
+        ("for i = 8, 10 do\n  if stands", "for i = 9, 10 do\n  if stands"),
+    ),
+    "a decided order stays in trouble": rewritten(
+        ORDERS, "decide", ("for i = 8, 10 do\n  if stands", "for i = 8, 8 do\n  if stands")
     ),
     "a failure overwrites a decision": rewritten(
-        ORDERS, "delay", (" or known[1] == 'created' or known[1] == 'rejected'", "")
+        ORDERS, "delay", (" or known[6] then return 0", " then return 0")
     ),
     "a dead order begins to retry": rewritten(
         ORDERS,
         "delay",
-        ("if known[1] == 'dead' and status == 'retrying' then", "if false then"),
+        ("if before == DEAD and trouble == RETRYING then", "if false then"),
         ("if string.find(noted, note, 1, true) then", "if false then"),
     ),
     "the same event differs from time to time": replaced(order_processor.handlers, "event_of", _event_of_now),
@@ -301,15 +309,11 @@ BUGS: Final[Mapping[str, Planting]] = {
     "a script is loaded before it is run": replaced(Script, "_pipeline", _load_then_run),
     "a letter goes though it was not sent back": replaced(Redrive, "_publish", _send_back_and_hope),
     "a redrive overwrites what came of it": rewritten(
-        ORDERS, "revive", (" or #(known[3] or '') ~= tonumber(ARGV[2])", "")
+        ORDERS, "revive", ("if #(known[3] or '') ~= tonumber(ARGV[2]) then return 0 end", "")
     ),
     "a drop decides again": rewritten(
-        ORDERS,
-        "drop",
-        ("if known[1] == 'created' or known[1] == 'rejected' then", "if false then"),
+        ORDERS, "decide", (_LOOKED_UP, "known[1], ARGV[8] == '' and known[2], known[5] or ARGV[2]")
     ),
     "a drop is not announced": replaced(Drop, "_end", _drop_silently),
-    "the sweep forgets the sums": rewritten(
-        ORDERS, "sweep", ("'sku:' .. ARGV[i], ARGV[i + 1])", "'sku:' .. ARGV[i], 0)")
-    ),
+    "the sweep forgets the sums": rewritten(ORDERS, "sweep", ("= tonumber(ARGV[i + 1]) end", "= 0 end")),
 }

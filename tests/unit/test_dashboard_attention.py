@@ -16,7 +16,7 @@ from dashboard.overview.state import (
     StoreServer,
     StoreState,
 )
-from shared.orders.model import OrderStatus
+from shared.orders.model import Trouble
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
 
 
@@ -169,7 +169,7 @@ def test_old_figures_of_queues_are_not_judged() -> None:
             "The outbox holds an order that has waited 31 s for a broker",
         ),
         (
-            replace(STORE, orders={**STORE.orders, OrderStatus.DEAD: 4}),
+            replace(STORE, trouble={Trouble.DEAD: 4}),
             "Dead orders whose dead letter is not in sight: 4",
         ),
         (replace(STORE, inventory={"cable": -1, "case": 0}), "Stock below zero: cable"),
@@ -257,7 +257,7 @@ def test_a_member_that_is_offline_on_a_node_that_runs_is_said() -> None:
 
 def test_a_dead_order_and_its_letter_are_one_thing() -> None:
     """A dead order that no letter accounts for is one of its own, and letters of others do not hide it."""
-    dead = replace(STORE, orders={**STORE.orders, OrderStatus.DEAD: 2})
+    dead = replace(STORE, trouble={Trouble.DEAD: 2})
     letters = QueueState(name="orders.dead", ready=2, members=NODES, online=NODES)
     others = QueueState(name="notifier.dead", ready=2, members=NODES, online=NODES)
     assert len(said(store=dead, broker=with_queue(whole_brokers(), letters))) == 1

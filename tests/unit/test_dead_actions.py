@@ -13,6 +13,7 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.settlement import message_of
+from shared.orders.model import Trouble
 from shared.orders.ports import Noted
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.afterlife import Afterlife, Crashed, afterlife
@@ -55,7 +56,8 @@ async def test_a_dead_order_is_listed_with_why_and_when(world: Afterlife) -> Non
     assert (letter.reason, letter.history.attempts, letter.order_id) == ("broken_stock", 1, "order1")
     assert "cable" in letter.history.last_error
     record = await world.order("order1")
-    assert (record.status, record.reason, await world.indexes("order1")) == ("dead", "broken_stock", ["dead"])
+    assert (record.trouble, record.reason) == (Trouble.DEAD, "broken_stock")
+    assert await world.indexes("order1") == ["accepted", "dead"]
 
 
 async def test_a_redriven_order_is_decided_like_any_other(world: Afterlife) -> None:
@@ -77,7 +79,7 @@ async def test_a_redriven_order_is_retrying_until_its_consumer_has_it(world: Aft
     await with_a_dead_order(world)
     await world.do(world.redrive())
     record = await world.order("order1")
-    assert (record.status, await world.indexes("order1")) == ("retrying", ["retrying"])
+    assert (record.trouble, await world.indexes("order1")) == (Trouble.RETRYING, ["accepted", "retrying"])
     assert record.next_attempt_at is not None
     assert record.next_attempt_at >= record.timeline[-1].at
 
@@ -116,7 +118,7 @@ async def test_a_redriven_message_that_fails_again_comes_back_with_its_history(w
         assert letter.history.first_failed_at == first.history.first_failed_at
         assert letter.history.last_failed_at > first.history.last_failed_at
     assert await world.steps("order1") == ["accepted", "dead", "redriven", "dead", "redriven", "dead"]
-    assert await world.indexes("order1") == ["dead"]
+    assert await world.indexes("order1") == ["accepted", "dead"]
 
 
 async def test_a_consumer_that_was_quicker_has_the_last_word(world: Afterlife) -> None:
@@ -132,7 +134,8 @@ async def test_a_consumer_that_was_quicker_has_the_last_word(world: Afterlife) -
 
     redrive._books.revive = late  # type: ignore[method-assign]
     await world.do(redrive)
-    assert ((await world.order("order1")).status, await world.indexes("order1")) == ("dead", ["dead"])
+    assert (await world.order("order1")).trouble is Trouble.DEAD
+    assert await world.indexes("order1") == ["accepted", "dead"]
 
 
 async def test_a_dropped_order_is_rejected_and_announced_like_any_other(world: Afterlife) -> None:
@@ -288,7 +291,7 @@ async def test_an_absent_broker_stops_an_errand_and_leaves_the_letters(world: Af
     tally = await world.do(redrive)
     assert (tally.done, tally.failed, tally.complete, tally.fault) == (0, 1, False, "no confirm in time")
     assert len((await world.letters()).letters) == 1
-    assert (await world.order("order1")).status == "dead"
+    assert (await world.order("order1")).trouble is Trouble.DEAD
 
 
 async def test_concurrent_redrives_have_the_effect_of_one(world: Afterlife) -> None:

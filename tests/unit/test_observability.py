@@ -15,7 +15,7 @@ from dashboard.overview.exposition import expose
 from dashboard.overview.state import PipelineState
 from shared.http.metrics import HttpMetrics
 from shared.metrics import PrometheusRouterMetrics, new_registry
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.pipeline import CONSUMPTIONS, queues
 from tests.harness.dashboard import SERVICES, STORE, whole_brokers
 
@@ -62,7 +62,7 @@ def exported() -> set[str]:
     registry = new_registry()
     PrometheusRouterMetrics(registry, CONSUMPTIONS[0].queue).batch(1, 0.1)
     HttpMetrics(registry).answered("POST", "/orders", 202, 0.1)
-    waiting = dict.fromkeys((OrderStatus.ACCEPTED, OrderStatus.RETRYING), 1.0)
+    waiting: dict[OrderStatus | Trouble, float] = {OrderStatus.ACCEPTED: 1.0, Trouble.RETRYING: 1.0}
     state = PipelineState(
         store=replace(STORE, oldest_seconds=waiting),
         store_fault=None,

@@ -9,11 +9,10 @@ import pytest
 from orderctl.oracle import Absent, Evidence, OrderState, Sighting, StockState, Unreadable, judge
 from orderctl.sequences import Sequences
 from shared.messages import OrderItem
-from shared.orders.model import OrderStatus
+from shared.orders.model import OUTCOMES, OrderStatus, Trouble
 from tests.harness.examples import an_order
 
 CREATED, REJECTED, ACCEPTED = OrderStatus.CREATED, OrderStatus.REJECTED, OrderStatus.ACCEPTED
-RETRYING, DEAD = OrderStatus.RETRYING, OrderStatus.DEAD
 
 
 def told(outcome: OrderStatus, times: int = 1) -> dict[OrderStatus, int]:
@@ -26,6 +25,7 @@ def an_order_state(number: int, status: OrderStatus = CREATED, **changes: Any) -
     state = OrderState(
         order=an_order(f"o{number}", cable=2),
         status=status,
+        outcome=status if status in OUTCOMES else None,
         sequence=number,
         listed=status,
         told=told(status),
@@ -33,9 +33,9 @@ def an_order_state(number: int, status: OrderStatus = CREATED, **changes: Any) -
     return replace(state, **changes)
 
 
-def undecided(number: int, status: OrderStatus = ACCEPTED) -> OrderState:
+def undecided(number: int, trouble: Trouble | None = None) -> OrderState:
     """An order that waits for its decision."""
-    return an_order_state(number, status, sequence=None, told=told(CREATED, 0))
+    return an_order_state(number, ACCEPTED, trouble=trouble, sequence=None, told=told(CREATED, 0))
 
 
 def healthy() -> Evidence:
@@ -148,8 +148,8 @@ PLANTED: Sequence[tuple[str, Callable[[], Evidence], dict[str, list[str]]]] = [
         lambda: with_stock(archived_orders=1),
         {"unexpected": ["orders.processed.count"]},
     ),
-    ("an order that nobody decides", lambda: with_undecided(ACCEPTED), {"stuck": ["o4"]}),
-    ("an order that is retried for ever", lambda: with_undecided(RETRYING), {"stuck": ["o4"]}),
+    ("an order that nobody decides", lambda: with_undecided(None), {"stuck": ["o4"]}),
+    ("an order that is retried for ever", lambda: with_undecided(Trouble.RETRYING), {"stuck": ["o4"]}),
     (
         "a customer who was never told",
         lambda: with_order(3, an_order_state(3, REJECTED, told=told(REJECTED, 0))),
@@ -173,7 +173,7 @@ PLANTED: Sequence[tuple[str, Callable[[], Evidence], dict[str, list[str]]]] = [
     (
         "a customer who was told before the decision",
         lambda: replace(
-            with_undecided(ACCEPTED),
+            with_undecided(None),
             orders=[*healthy().orders, replace(undecided(4), told=told(CREATED))],
         ),
         {"stuck": ["o4"], "unexpected": ["o4"]},
@@ -199,9 +199,9 @@ PLANTED: Sequence[tuple[str, Callable[[], Evidence], dict[str, list[str]]]] = [
 ]
 
 
-def with_undecided(status: OrderStatus) -> Evidence:
+def with_undecided(trouble: Trouble | None) -> Evidence:
     """The healthy evidence with a fourth order that is not decided."""
-    return replace(healthy(), attempted=(), orders=[*healthy().orders, undecided(4, status)])
+    return replace(healthy(), attempted=(), orders=[*healthy().orders, undecided(4, trouble)])
 
 
 @pytest.mark.parametrize(("bug", "evidence", "found"), PLANTED, ids=[bug for bug, _, _ in PLANTED])
@@ -218,7 +218,7 @@ def test_a_planted_bug_is_found(
 def test_dead_letters_are_remarked_on_and_are_no_fault() -> None:
     """An order or a notification that lies where an operator sees it is not lost."""
     undelivered = an_order_state(3, REJECTED, told=told(REJECTED, 0), undeliverable=True)
-    orders = [*_states()[:2], undelivered, undecided(4, DEAD)]
+    orders = [*_states()[:2], undelivered, undecided(4, Trouble.DEAD)]
     verdict = judge(replace(healthy(), attempted=(), orders=orders))
     assert verdict.passed
     assert (verdict.dead, verdict.undelivered) == (["o4"], ["o3"])

@@ -6,19 +6,13 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from shared import keyspace
-from shared.errors import StoreUnavailable
 from shared.logs import get_logger
-from shared.messages import (
-    Event,
-    OrderPlaced,
-    content_fingerprint,
-    encode_order,
-    epoch_microseconds,
-    event_time,
-)
-from shared.orders.decisions import DROPPED, Created, Rejected
-from shared.orders.model import OrderStatus
-from shared.orders.ports import BrokenRecord, Noted, OtherOrder, Step
+from shared.messages import Event, OrderPlaced
+from shared.orders.decisions import DROPPED, Decision
+from shared.orders.model import Trouble
+from shared.orders.ports import Noted, Step
+from shared.orders.redis.decisions import UNSETTLED_INDEXES, decision_call, decision_of
+from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
@@ -26,17 +20,16 @@ log = get_logger(__name__)
 
 
 class RedisOrderBooks:
-    """See the port."""
+    """Notes on orders, and their end. A record that is broken keeps nothing from going on."""
 
     def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
-        self._note = Script.load("shared.orders.redis", "note")
-        self._revive = Script.load("shared.orders.redis", "revive")
-        self._drop = Script.load("shared.orders.redis", "drop")
+        self._note = load("note")
+        self._revive = load("revive")
+        self._decide = load("decide")
 
     async def note(self, steps: Sequence[Step]) -> Sequence[Noted]:
-        """See the port. A record that is broken keeps nothing from going on."""
         calls = [
             ScriptCall(
                 [keyspace.order(step.order_id)],
@@ -48,22 +41,18 @@ class RedisOrderBooks:
         return [_noted(step.order_id, answer) for step, answer in zip(steps, answers, strict=True)]
 
     async def revive(self, noted: Sequence[Noted]) -> None:
-        """See the port."""
-        indexes = [keyspace.orders_by_status(status) for status in (OrderStatus.RETRYING, OrderStatus.DEAD)]
         calls = [
-            ScriptCall([keyspace.order(each.order_id), *indexes], [each.order_id, each.mark])
+            ScriptCall([keyspace.order(each.order_id), *UNSETTLED_INDEXES], [each.order_id, each.mark])
             for each in noted
-            if each.status == OrderStatus.DEAD
+            if each.trouble is Trouble.DEAD
         ]
         for answer in await self._run(self._revive, calls):
             if isinstance(answer, ResponseError):
                 log.error("redrive not noted", error=str(answer))
 
-    async def drop(
-        self, placed: Sequence[Event[OrderPlaced]]
-    ) -> Sequence[Created | Rejected | OtherOrder | BrokenRecord]:
-        """See the port."""
-        return [_decision(answer) for answer in await self._run(self._drop, [_dropping(e) for e in placed])]
+    async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
+        calls = [decision_call(event, reason=DROPPED) for event in placed]
+        return [decision_of(answer) for answer in await self._run(self._decide, calls)]
 
     async def _run(self, script: Script, calls: Sequence[ScriptCall]) -> list[Any]:
         if not calls:
@@ -75,42 +64,6 @@ class RedisOrderBooks:
 def _noted(order_id: str, answer: Any) -> Noted:
     if isinstance(answer, ResponseError):
         log.error("redrive not noted", order_id=order_id, error=str(answer))
-        return Noted(order_id=order_id, status=None, mark=0)
-    status, length = answer
-    return Noted(order_id=order_id, status=status or None, mark=int(length))
-
-
-def _dropping(event: Event[OrderPlaced]) -> ScriptCall:
-    order = event.data.order
-    undecided = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
-    return ScriptCall(
-        [
-            keyspace.order(order.id),
-            keyspace.PROCESSED_COUNT,
-            keyspace.orders_by_status(OrderStatus.REJECTED),
-            *(keyspace.orders_by_status(status) for status in undecided),
-        ],
-        [
-            order.id,
-            epoch_microseconds(event.time),
-            encode_order(order),
-            content_fingerprint(order),
-            event.trace.correlation_id,
-            event.trace.traceparent or "",
-            DROPPED,
-        ],
-    )
-
-
-def _decision(answer: Any) -> Created | Rejected | OtherOrder | BrokenRecord:
-    match answer:
-        case ["created", at, _, _]:
-            return Created(decided_at=event_time(int(at)))
-        case ["rejected", at, reason, sku]:
-            return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
-        case ["broken", key]:
-            raise StoreUnavailable(f"{key} is not an integer")
-        case ["other_content"]:
-            return OtherOrder()
-        case _:
-            return BrokenRecord(detail=f"the order's record is broken: {answer}")
+        return Noted(order_id=order_id, trouble=None, mark=0)
+    trouble, length = answer
+    return Noted(order_id=order_id, trouble=Trouble(trouble) if trouble else None, mark=int(length))

@@ -16,12 +16,19 @@ from shared.messages import (
     event_time,
 )
 from shared.messaging.retry import Bury, Wait
-from shared.orders.decisions import Created, Decision, Rejected, Undecidable
-from shared.orders.model import OrderStatus
+from shared.orders.decisions import OTHER_CONTENT, Created, Decision, Rejected, Undecidable
+from shared.orders.model import OrderStatus, Trouble
+from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
-from shared.redis.scripts import Script, ScriptCall
+from shared.redis.scripts import ScriptCall
 
-UNDECIDED: Final = (OrderStatus.ACCEPTED, OrderStatus.RETRYING, OrderStatus.DEAD)
+UNSETTLED_INDEXES: Final = (
+    keyspace.orders_in(OrderStatus.ACCEPTED),
+    *(keyspace.orders_in(trouble) for trouble in Trouble),
+)
+"""Where an order may stand that is not decided."""
+ANY_AGE: Final = 10**17
+"""In microseconds."""
 
 
 class RedisDecisionStore:
@@ -31,54 +38,26 @@ class RedisDecisionStore:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
         self._oldest_recreated = round(oldest_recreated_seconds * 1_000_000)
-        self._reserve = Script.load("shared.orders.redis", "reserve")
-        self._delay = Script.load("shared.orders.redis", "delay")
+        self._decide = load("decide")
+        self._delay = load("delay")
 
     async def decide(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
-        """See the port."""
+        calls = [decision_call(event, oldest_recreated=self._oldest_recreated) for event in placed]
         async with store_deadline(self._timeout_seconds):
-            answers = await self._reserve.run_many(self._redis, [self._call(event) for event in placed])
-        return [_decision(answer) for answer in answers]
+            answers = await self._decide.run_many(self._redis, calls)
+        return [decision_of(answer) for answer in answers]
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
-        """See FailureListener."""
-        await self._note(event, OrderStatus.RETRYING, fate, str(fate.expiration_seconds))
+        await self._note(event, Trouble.RETRYING, fate, str(fate.expiration_seconds))
 
     async def buried(self, event: Event[Any], fate: Bury) -> None:
-        """See FailureListener."""
-        await self._note(event, OrderStatus.DEAD, fate, "")
+        await self._note(event, Trouble.DEAD, fate, "")
 
-    def _call(self, event: Event[OrderPlaced]) -> ScriptCall:
-        order = event.data.order
-        keys = [
-            keyspace.order(order.id),
-            keyspace.PROCESSED_COUNT,
-            keyspace.RESERVED,
-            keyspace.SKUS,
-            keyspace.orders_by_status(OrderStatus.CREATED),
-            keyspace.orders_by_status(OrderStatus.REJECTED),
-            *(keyspace.orders_by_status(status) for status in UNDECIDED),
-            *(keyspace.inventory(item.sku) for item in order.items),
-        ]
-        arguments: list[str | int] = [
-            order.id,
-            epoch_microseconds(event.time),
-            self._oldest_recreated,
-            encode_order(order),
-            content_fingerprint(order),
-            event.trace.correlation_id,
-            event.trace.traceparent or "",
-        ]
-        for item in order.items:
-            arguments += [item.sku, item.qty]
-        return ScriptCall(keys, arguments)
-
-    async def _note(self, event: Event[Any], status: OrderStatus, fate: Wait | Bury, delay: str) -> None:
-        keys = [keyspace.order(event.subject), *(keyspace.orders_by_status(each) for each in UNDECIDED)]
+    async def _note(self, event: Event[Any], trouble: Trouble, fate: Wait | Bury, delay: str) -> None:
         history = fate.history
         arguments = [
             event.subject,
-            status.value,
+            trouble.value,
             history.reason,
             history.attempts,
             delay,
@@ -86,22 +65,54 @@ class RedisDecisionStore:
             content_fingerprint(event.data.order),
         ]
         async with store_deadline(self._timeout_seconds):
-            await self._delay.run(self._redis, keys, arguments)
+            await self._delay.run(self._redis, [keyspace.order(event.subject), *UNSETTLED_INDEXES], arguments)
 
 
-def _decision(answer: Any) -> Decision:
+def decision_call(
+    event: Event[OrderPlaced], *, oldest_recreated: int = ANY_AGE, reason: str = ""
+) -> ScriptCall:
+    """One run of ``decide.lua``; with a reason the order is rejected, unless it is decided."""
+    order = event.data.order
+    keys = [
+        keyspace.order(order.id),
+        keyspace.decision(order.id),
+        keyspace.PROCESSED_COUNT,
+        keyspace.RESERVED,
+        keyspace.SKUS,
+        keyspace.orders_in(OrderStatus.CREATED),
+        keyspace.orders_in(OrderStatus.REJECTED),
+        *UNSETTLED_INDEXES,
+        *(keyspace.inventory(item.sku) for item in order.items),
+    ]
+    arguments: list[str | int] = [
+        order.id,
+        epoch_microseconds(event.time),
+        oldest_recreated,
+        encode_order(order),
+        content_fingerprint(order),
+        event.trace.correlation_id,
+        event.trace.traceparent or "",
+        reason,
+    ]
+    for item in order.items:
+        arguments += [item.sku, item.qty]
+    return ScriptCall(keys, arguments)
+
+
+def decision_of(answer: Any) -> Decision:
+    """What the script's answer means."""
     if isinstance(answer, ResponseError):
         return Undecidable(reason="broken_record", detail=str(answer))
     match answer:
-        case ["created", at, _, _]:
+        case [OrderStatus.CREATED, at, _, _]:
             return Created(decided_at=event_time(int(at)))
-        case ["rejected", at, reason, sku]:
+        case [OrderStatus.REJECTED, at, reason, sku]:
             return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
         case ["broken_stock", keyspace.PROCESSED_COUNT]:
             raise StoreUnavailable(f"{keyspace.PROCESSED_COUNT} is not an integer")
         case ["broken_stock", sku]:
             return Undecidable(reason="broken_stock", detail=f"the stock entry of {sku} is not an integer")
         case ["other_content"]:
-            return Undecidable(reason="other_content", detail="another order was accepted under this id")
+            return Undecidable(reason=OTHER_CONTENT, detail="another order was accepted under this id")
         case _:
             return Undecidable(reason="order_unknown", detail="no record, and too old to be recreated")

@@ -1,33 +1,37 @@
 -- Records that an undecided order waits for another attempt, or lies in the dead-letter queue.
 -- Nothing overwrites a decision. A note may arrive long after its sender gave up on it: if it comes twice it counts
--- once, and what is dead stays dead until it is decided or sent back, see revive.lua.
+-- once, and what is dead stays dead until it is decided or sent back, see revive.lua. A note that was cut before it
+-- reached the indexes is finished by its repetition.
 --
 -- KEYS  1 order:{id}  2 orders:accepted  3 orders:retrying  4 orders:dead
--- ARGV  1 order id  2 status: retrying or dead  3 reason  4 attempts  5 seconds until the next one ('' if dead)
+-- ARGV  1 order id  2 trouble  3 reason  4 attempts  5 seconds until the next one ('' if dead)
 --       6 when it failed, microseconds by whichever clock: the same for a note that is repeated
 --       7 content fingerprint
 -- Returns 1 if it was recorded, now or before, 0 if the order is decided, dead already, has no record or is another
 -- one that was accepted under the same id.
 
-local record, order_id, status = KEYS[1], ARGV[1], ARGV[2]
-local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted', 'fingerprint')
+local record, order_id, trouble = KEYS[1], ARGV[1], ARGV[2]
+local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted', 'fingerprint', 'decided_at',
+  'trouble')
 if known[5] and known[5] ~= ARGV[7] then return 0 end
-if not known[1] or known[1] == 'created' or known[1] == 'rejected' then return 0 end
-if known[1] == 'dead' and status == 'retrying' then return 0 end
-local noted, note = known[4] or '', status .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. '\n'
-if string.find(noted, note, 1, true) then return 1 end
+if not known[1] or known[6] then return 0 end
+local before = trouble_of(known[1], known[7])
+if before == DEAD and trouble == RETRYING then return 0 end
+local noted, note = known[4] or '', trouble .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. '\n'
 for i = 2, 4 do redis.call('ZSCORE', KEYS[i], order_id) end
 
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%06d', clock[2])
-redis.call('HSET', record, 'status', status, 'reason', ARGV[3], 'attempts', ARGV[4],
-  'noted', noted .. note,
-  'timeline', (known[3] or '') .. '\n' .. now .. '\t' .. status .. '\t' .. ARGV[3] .. '\t' .. ARGV[4])
-if ARGV[5] == '' then
-  redis.call('HDEL', record, 'next_attempt_at')
+if string.find(noted, note, 1, true) then
+  trouble = before
 else
-  redis.call('HSET', record, 'next_attempt_at', string.format('%.0f', tonumber(now) + tonumber(ARGV[5]) * 1000000))
+  local now, next_attempt_at = time_now(), ''
+  if ARGV[5] ~= '' then
+    next_attempt_at = string.format('%.0f', tonumber(now) + tonumber(ARGV[5]) * 1000000)
+  end
+  redis.call('HSET', record, 'status', ACCEPTED, 'trouble', trouble, 'reason', ARGV[3], 'attempts', ARGV[4],
+    'noted', noted .. note, 'next_attempt_at', next_attempt_at,
+    'timeline', (known[3] or '') .. '\n' .. now .. '\t' .. trouble .. '\t' .. ARGV[3] .. '\t' .. ARGV[4])
 end
-for i = 2, 4 do redis.call('ZREM', KEYS[i], order_id) end
-redis.call('ZADD', status == 'dead' and KEYS[4] or KEYS[3], known[2], order_id)
+redis.call('ZADD', trouble == DEAD and KEYS[4] or KEYS[3], known[2], order_id)
+redis.call('ZREM', trouble == DEAD and KEYS[3] or KEYS[4], order_id)
+redis.call('ZADD', KEYS[2], known[2], order_id)
 return 1

@@ -6,10 +6,9 @@
 -- ARGV  1 order id  2 the status in which it was found
 -- Returns 1 if it waits in the outbox now, 0 if it has moved on or its customer was told.
 
-local known = redis.call('HMGET', KEYS[1], 'status', 'accepted_at')
-if known[1] ~= ARGV[2] or not known[2] then return 0 end
-if known[1] == 'created' or known[1] == 'rejected' then
-  if not KEYS[3] or string.sub(redis.call('GET', KEYS[3]) or '', 1, 4) == 'sent' then return 0 end
-end
+local known = redis.call('HMGET', KEYS[1], 'status', 'accepted_at', 'decided_at')
+local status = trouble_of(known[1]) and ACCEPTED or known[1]
+if status ~= ARGV[2] or not known[2] then return 0 end
+if known[3] and (not KEYS[3] or string.sub(redis.call('GET', KEYS[3]) or '', 1, 4) == 'sent') then return 0 end
 redis.call('ZADD', KEYS[2], 'NX', known[2], ARGV[1])
 return 1

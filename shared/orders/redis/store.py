@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from shared import keyspace
-from shared.messages import content_fingerprint, encode_order
-from shared.orders.model import OrderStatus
+from shared.messages import Order, content_fingerprint, encode_order
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import (
     Acceptance,
     Accepted,
@@ -20,9 +20,10 @@ from shared.orders.placement import (
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord
 from shared.orders.redis.reading import fetch_notification, fetch_records
+from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_answer, store_deadline
 from shared.redis.coalescing import CoalescedScript
-from shared.redis.scripts import Script, ScriptCall
+from shared.redis.scripts import ScriptCall
 
 PAGE_BYTES: Final = 1_048_576
 BYTES_PER_ITEM: Final = 96
@@ -46,41 +47,15 @@ class RedisOrderStore:
         self._timeout_seconds = timeout_seconds
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
-        self._accept = CoalescedScript(
-            Script.load("shared.orders.redis", "accept"), redis, timeout_seconds=timeout_seconds
-        )
+        self._accept = CoalescedScript(load("accept"), redis, timeout_seconds=timeout_seconds)
 
     async def accept(self, placement: Placement) -> Acceptance:
-        """Claims the id, writes the record and the outbox entry, or none of them. Raises OutboxFull."""
-        order = placement.order
-        fingerprint = content_fingerprint(order)
-        keys = [
-            keyspace.claim(order.id),
-            keyspace.order(order.id),
-            keyspace.orders_by_status(OrderStatus.ACCEPTED),
-            keyspace.OUTBOX,
-        ]
-        if placement.idempotency_key is not None:
-            keys.append(keyspace.idempotency_key(placement.idempotency_key))
-        arguments: list[str | int] = [
-            secrets.token_hex(12),
-            self._claim_ttl_seconds,
-            self._outbox_limit,
-            order.id,
-            encode_order(order),
-            fingerprint,
-            placement.trace.correlation_id,
-            placement.trace.traceparent or "",
-            f"{order.id if placement.client_named_id else ''}:{fingerprint}",
-            placement.media_type,
-            placement.idempotency_key or "",
-        ]
+        call = acceptance_call(placement, self._claim_ttl_seconds, self._outbox_limit)
         async with store_answer(self._timeout_seconds):  # every key is looked at before the first is written
-            answer = await self._accept.run(ScriptCall(keys, arguments))
-        return _acceptance(answer, order.id, fingerprint)
+            answer = await self._accept.run(call)
+        return _acceptance(answer, placement.order)
 
     async def get(self, order_id: str) -> OrderRecord | None:
-        """See the port. A record that cannot be read is logged and counts as absent."""
         (record,) = await self.get_many([order_id])
         return record
 
@@ -89,11 +64,10 @@ class RedisOrderStore:
             return await fetch_notification(self._redis, order_id)
 
     async def get_many(self, order_ids: Sequence[str]) -> list[OrderRecord | None]:
-        """Several records in one round trip, in order."""
         async with store_deadline(self._timeout_seconds):
             return await fetch_records(self._redis, order_ids)
 
-    async def _newest(self, status: OrderStatus, limit: int, after: Cursor | None) -> Places:
+    async def _newest(self, index: str, limit: int, after: Cursor | None) -> Places:
         """Up to ``limit`` places (time, id) that come after the cursor, newest first."""
         bound = "+inf" if after is None else str(after.accepted_at)
         places: Places = []
@@ -101,7 +75,7 @@ class RedisOrderStore:
         while len(places) < limit:
             async with store_answer(self._timeout_seconds):
                 chunk = await self._redis.zrange(
-                    keyspace.orders_by_status(status),
+                    index,
                     bound,
                     "-inf",
                     desc=True,
@@ -119,13 +93,21 @@ class RedisOrderStore:
                 break
         return places[:limit]
 
-    async def list(self, status: OrderStatus | None, limit: int, after: Cursor | None) -> OrderPage:
-        """See the port. Every order is in the index of exactly one status; the indexes are merged here.
+    async def list(
+        self,
+        status: OrderStatus | None,
+        limit: int,
+        after: Cursor | None,
+        trouble: Trouble | None = None,
+    ) -> OrderPage:
+        """As the port has it. Every order is in the index of exactly one status; the indexes are merged here.
 
         An order that is decided in between may be found in two of them, and is shown once.
         """
-        statuses = [status] if status else list(OrderStatus)
-        pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in statuses))
+        indexes = [keyspace.orders_in(each) for each in ([status] if status else OrderStatus)]
+        if trouble:  # only accepted orders are in one
+            indexes = [keyspace.orders_in(trouble)] if status in (None, OrderStatus.ACCEPTED) else []
+        pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in indexes))
         newest = sorted({place for page in pages for place in page}, reverse=True)
         orders, last = await self._page(newest[:limit])
         more = last is not None and last != newest[-1]
@@ -164,14 +146,12 @@ class RedisOutbox:
             return int(await self._redis.zcard(keyspace.OUTBOX))
 
     async def remove(self, order_ids: Sequence[str]) -> None:
-        """Drops orders whose message has been confirmed."""
         async with store_answer(self._timeout_seconds):
             await self._redis.zrem(keyspace.OUTBOX, *order_ids)
 
     async def older_than(
         self, age_seconds: float, after_microseconds: int, limit: int
     ) -> list[tuple[str, int]]:
-        """Up to ``limit`` entries (id, time) accepted after that time and ``age_seconds`` ago or earlier."""
         async with store_answer(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
             until = seconds * 1_000_000 + microseconds - round(age_seconds * 1_000_000)
@@ -191,10 +171,10 @@ def _places(scored: object) -> Places:
     return [(int(score), order_id) for order_id, score in cast(list[tuple[str, float]], scored)]
 
 
-def _acceptance(answer: list[Any], order_id: str, fingerprint: str) -> Acceptance:
+def _acceptance(answer: list[Any], order: Order) -> Acceptance:
     match answer:
-        case ["accepted", at]:
-            return Acceptance(result=Accepted(order_id=order_id), accepted_at=int(at))
+        case ["new", at]:
+            return Acceptance(result=Accepted(order_id=order.id), accepted_at=int(at))
         case ["replay", first_id, media_type, waiting]:
             result = Replayed(order_id=first_id, media_type=media_type)
             return Acceptance(result=result, waiting=waiting == "1")
@@ -203,7 +183,38 @@ def _acceptance(answer: list[Any], order_id: str, fingerprint: str) -> Acceptanc
         case ["duplicate", status, known]:
             status = OrderStatus(status) if status else None
             return Acceptance(
-                result=Duplicate(order_id=order_id, status=status, same_content=known == fingerprint)
+                result=Duplicate(
+                    order_id=order.id, status=status, same_content=known == content_fingerprint(order)
+                )
             )
         case _:
             raise OutboxFull("too many orders wait for a broker")
+
+
+def acceptance_call(placement: Placement, claim_ttl_seconds: int, outbox_limit: int) -> ScriptCall:
+    """One run of ``accept.lua``."""
+    order = placement.order
+    fingerprint = content_fingerprint(order)
+    keys = [
+        keyspace.claim(order.id),
+        keyspace.order(order.id),
+        keyspace.orders_in(OrderStatus.ACCEPTED),
+        keyspace.OUTBOX,
+    ]
+    if placement.idempotency_key is not None:
+        keys.append(keyspace.idempotency_key(placement.idempotency_key))
+    arguments: list[str | int] = [
+        secrets.token_hex(12),
+        claim_ttl_seconds,
+        outbox_limit,
+        order.id,
+        encode_order(order),
+        fingerprint,
+        placement.trace.correlation_id,
+        placement.trace.traceparent or "",
+        f"{order.id if placement.client_named_id else ''}:{fingerprint}",
+        placement.media_type,
+        placement.idempotency_key or "",
+        keyspace.order(""),
+    ]
+    return ScriptCall(keys, arguments)

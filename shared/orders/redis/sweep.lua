@@ -1,26 +1,34 @@
 -- Removes a decided order whose retention is over and keeps its sums, so that the books still balance.
+-- The sums are written at once with a mark of the order, and the mark goes last: a cut is finished by the next round.
 --
--- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 notifications:{order id}  5 idemp:{order id}
---       6 idempkey:{key} (only where the order has one)
--- ARGV  1 order id  2 status  3 decided at, microseconds  4… sku, qty for each item
--- Returns 1 if it was removed, 0 if it is not the decided order that was read, or a sum is no integer.
+-- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 decision:{id}  5 notifications:{order id}
+--       6 idemp:{order id}  7 idempkey:{key} (only where the order has one)
+-- ARGV  1 order id  2 status  3 decided at, microseconds ('' where there is no record)  4… sku, qty for each item
+-- Returns 1 if it was removed, 0 if it is not the decided order that was read, is being decided, or a sum is no integer.
 
-local record = redis.call('HMGET', KEYS[1], 'status', 'decided_at')
-if record[1] ~= ARGV[2] or record[2] ~= ARGV[3] then return 0 end
-redis.call('ZSCORE', KEYS[2], ARGV[1])
-local fields = {ARGV[2]}
-if ARGV[2] == 'created' then
-  for i = 4, #ARGV, 2 do fields[#fields + 1] = 'sku:' .. ARGV[i] end
+local order_id, mark = ARGV[1], KEYS[1]
+local known = redis.call('HMGET', KEYS[1], 'status', 'decided_at')
+local marked = redis.call('HGET', KEYS[3], mark)
+local is_archived = marked and (not known[1] or marked == ARGV[3])  -- an older order may have had the id
+if known[1] and (known[1] ~= ARGV[2] or known[2] ~= ARGV[3]) then return 0 end
+if not known[1] and not is_archived then return 0 end
+if redis.call('EXISTS', KEYS[4]) == 1 then return 0 end
+redis.call('ZSCORE', KEYS[2], order_id)
+
+local pieces = {[ARGV[2]] = 1}
+if ARGV[2] == CREATED then
+  for i = 4, #ARGV, 2 do pieces['sku:' .. ARGV[i]] = tonumber(ARGV[i + 1]) end
 end
-for _, sum in pairs(redis.call('HMGET', KEYS[3], unpack(fields))) do
-  if sum and sum ~= '0' and not string.match(sum, '^-?[1-9]%d*$') then return 0 end
+local sums = {}
+for field, more in pairs(pieces) do
+  local sum = redis.call('HGET', KEYS[3], field) or '0'
+  if not is_integer(sum) then return 0 end
+  sums[#sums + 1], sums[#sums + 2] = field, string.format('%.0f', tonumber(sum) + more)
 end
 
-redis.call('ZREM', KEYS[2], ARGV[1])  -- first, since a full store refuses a first write that may need memory
-redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
-if ARGV[2] == 'created' then
-  for i = 4, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], 'sku:' .. ARGV[i], ARGV[i + 1]) end
-end
-redis.call('DEL', unpack(KEYS, 4))
+redis.call('DEL', unpack(KEYS, 5))  -- first, since a full store refuses a first write that may need memory
+if not is_archived then redis.call('HSET', KEYS[3], mark, ARGV[3], unpack(sums)) end
 redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], order_id)
+redis.call('HDEL', KEYS[3], mark)
 return 1

@@ -1,4 +1,4 @@
-"""Removing orders whose retention is over.
+"""Removing orders whose retention is over, and bringing those up to date that an older version has written.
 
 By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
 the sum over the created orders that are kept, plus the archive's. Orders that are undecided or dead are kept.
@@ -13,14 +13,15 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.logs import get_logger
 from shared.messages import epoch_microseconds
-from shared.orders.model import OrderStatus
+from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
+from shared.orders.redis.decisions import UNSETTLED_INDEXES
 from shared.orders.redis.reading import fetch_records
+from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_answer
 from shared.redis.lease import Lease
-from shared.redis.scripts import Script, ScriptCall
+from shared.redis.scripts import ScriptCall
 
-DECIDED: Final = (OrderStatus.CREATED, OrderStatus.REJECTED)
 SWEEP_BATCH: Final = 200
 LEASE_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 60.0
@@ -38,17 +39,41 @@ class Sweep:
         self._timeout_seconds = timeout_seconds
         self._retention = round(retention_seconds * 1_000_000)
         self._lease = lease
-        self._script = Script.load("shared.orders.redis", "sweep")
+        self._sweep = load("sweep")
+        self._migrate = load("migrate")
 
     async def run(self) -> None:
         """Sweeps again and again, until cancelled."""
         while True:
             try:
                 if await self._lease.hold(LEASE_SECONDS):
+                    await self.migrate_once()
                     await self.sweep_once()
             except StoreUnavailable as error:
                 log.warning("sweep waits", reason=str(error))
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def migrate_once(self) -> int:
+        """Makes trouble of what an older processor, which may run still, has written as a status.
+
+        Returns how many orders it changed. Raises StoreUnavailable.
+        """
+        accepted, *troubles = UNSETTLED_INDEXES
+        changed = 0
+        for index in troubles:
+            async with store_answer(self._timeout_seconds):
+                order_ids: list[str] = await self._redis.zdiff([index, accepted])
+            for start in range(0, len(order_ids), SWEEP_BATCH):
+                calls = [
+                    ScriptCall([keyspace.order(order_id), *UNSETTLED_INDEXES], [order_id])
+                    for order_id in order_ids[start : start + SWEEP_BATCH]
+                ]
+                async with store_answer(self._timeout_seconds):
+                    answers = await self._migrate.run_many(self._redis, calls)
+                changed += sum(answer for answer in answers if not isinstance(answer, ResponseError))
+        if changed:
+            log.info("migrated orders that an older version had written", count=changed)
+        return changed
 
     async def sweep_once(self) -> int:
         """Removes every decided order whose retention is over; returns how many. Raises StoreUnavailable."""
@@ -56,7 +81,7 @@ class Sweep:
             seconds, microseconds = await self._redis.time()
         cutoff = seconds * 1_000_000 + microseconds - self._retention
         removed = 0
-        for status in DECIDED:
+        for status in OUTCOMES:
             removed += await self._sweep_status(status, cutoff)
         if removed:
             log.info("removed orders whose retention is over", count=removed)
@@ -74,7 +99,7 @@ class Sweep:
     async def _oldest(self, status: OrderStatus, after: str, cutoff: int) -> list[tuple[str, float]]:
         async with store_answer(self._timeout_seconds):
             places: list[tuple[str, float]] = await self._redis.zrange(
-                keyspace.orders_by_status(status),
+                keyspace.orders_in(status),
                 after,
                 cutoff,
                 byscore=True,
@@ -88,30 +113,33 @@ class Sweep:
         async with store_answer(self._timeout_seconds):
             records = await fetch_records(self._redis, order_ids)
         calls = [
-            _removal(status, record)
-            for record in records
-            if record and record.decided_at and epoch_microseconds(record.decided_at) <= cutoff
+            _removal(status, order_id, record)
+            for order_id, record in zip(order_ids, records, strict=True)
+            if record is None or (record.decided_at and epoch_microseconds(record.decided_at) <= cutoff)
         ]
         if not calls:
             return 0
         async with store_answer(self._timeout_seconds):
-            results = await self._script.run_many(self._redis, calls)
+            results = await self._sweep.run_many(self._redis, calls)
         return sum(result for result in results if not isinstance(result, ResponseError))
 
 
-def _removal(status: OrderStatus, record: OrderRecord) -> ScriptCall:
-    order = record.order
+def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> ScriptCall:
+    """Without a record, what is left of a removal that was cut."""
     keys = [
-        keyspace.order(order.id),
-        keyspace.orders_by_status(status),
+        keyspace.order(order_id),
+        keyspace.orders_in(status),
         keyspace.ARCHIVE,
-        keyspace.notifications(order.id),
-        keyspace.claim(order.id),
+        keyspace.decision(order_id),
+        keyspace.notifications(order_id),
+        keyspace.claim(order_id),
     ]
+    arguments: list[str | int] = [order_id, status.value]
+    if record is None or record.decided_at is None:
+        return ScriptCall(keys, [*arguments, ""])
     if record.idempotency_key:
         keys.append(keyspace.idempotency_key(record.idempotency_key))
-    decided_at = epoch_microseconds(record.decided_at) if record.decided_at else 0
-    arguments: list[str | int] = [order.id, status.value, decided_at]
-    for item in order.items:
+    arguments.append(epoch_microseconds(record.decided_at))
+    for item in record.order.items:
         arguments += [item.sku, item.qty]
     return ScriptCall(keys, arguments)

@@ -1,0 +1,19 @@
+"""The scripts of this folder. Before each stand the names of statuses, so that no script has to spell one."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib.resources import files
+from typing import Final
+
+from shared.orders.model import OrderStatus, Trouble
+from shared.redis.scripts import Script
+
+PACKAGE: Final = "shared.orders.redis"
+_KINDS: Final[Sequence[type[StrEnum]]] = (OrderStatus, Trouble)
+_NAMED: Final = {each.name: each.value for kind in _KINDS for each in kind}
+NAMES: Final = f"local {', '.join(_NAMED)} = {', '.join(repr(value) for value in _NAMED.values())}\n"
+
+
+def load(name: str) -> Script:
+    """The script ``{name}.lua`` behind the names and functions that all of them share."""
+    return Script.load(PACKAGE, name, head=NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8"))
