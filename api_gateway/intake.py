@@ -57,7 +57,6 @@ class OrderIntake:
         self._store_is_durable = store_is_durable
 
     async def place(self, placement: Placement) -> PlacementResult:
-        """See the port."""
         if not self._store_is_durable() and not self._breaker.would_try():
             raise NotDurable("no broker is up, and the store may forget what it acknowledges")
         acceptance = await self._store.accept(placement)

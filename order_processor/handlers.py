@@ -20,7 +20,7 @@ class OrderPlacedHandler:
         self._store = store
 
     async def __call__(self, batch: Sequence[Incoming]) -> Sequence[Outcome]:
-        """See BatchHandler. Run again, it finds the stored decisions and announces the same events."""
+        """Run again, it finds the stored decisions and announces the same events."""
         events = [incoming.event for incoming in batch]
         decisions = await self._store.decide(events)
         failpoint("after_reserve")

@@ -16,6 +16,7 @@ from shared.orders.model import OUTCOMES, OrderStatus, Trouble
 
 FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
 REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "changed_by_hand")
+MOST_SUSPECTS: Final = 5
 MOST_NUMBERS_NAMED: Final = 1_000
 """How many missing decisions are named one by one; past that only their number says anything."""
 
@@ -167,6 +168,7 @@ class Oracle:
         self._attempted = frozenset(evidence.attempted)
         self._unseen = set(evidence.acknowledged)
         self._reserved: Counter[str] = Counter()
+        self._dead_by_sku: dict[str, list[str]] = {}
         self._sequences = Sequences(evidence.stock.decided)
         self._explained = 0
         self._repeated = 0
@@ -230,6 +232,8 @@ class Oracle:
             self._see_decision(state)
         elif state.trouble is Trouble.DEAD:
             verdict.blame("dead", order.id, state.detail or "lies in the dead-letter queue")
+            for item in order.items:
+                self._dead_by_sku.setdefault(item.sku, []).append(order.id)
         else:
             verdict.blame("stuck", order.id, state.detail or f"still {state.status}")
         self._judge_announcement(state)
@@ -314,7 +318,10 @@ class Oracle:
         if reserved < ordered:
             verdict.blame("oversold", sku, f"{ordered} pieces in created orders, {reserved} reserved")
         elif reserved > ordered:
-            verdict.blame("duplicated", sku, f"{reserved} pieces reserved, {ordered} in created orders")
+            named = ", ".join(self._dead_by_sku.get(sku, ())[:MOST_SUSPECTS])
+            suspects = f"; an older script may have been cut that decided {named}" if named else ""
+            why = f"{reserved} pieces reserved, {ordered} in created orders{suspects}"
+            verdict.blame("duplicated", sku, why)
         available = stock.available.get(sku, 0)
         if available is None:
             verdict.blame("changed_by_hand", sku, "what is available is no number")

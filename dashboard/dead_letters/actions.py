@@ -68,7 +68,6 @@ class DryRun:
         self.name = name
 
     async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
-        """See Action."""
         return [Acted(letter=letter, outcome=Outcome.UNTOUCHED) for letter in letters]
 
 
@@ -83,7 +82,7 @@ class Redrive:
         self._clock = clock
 
     async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
-        """See Action. First noted, then published, and only then said to be on its way: a consumer that has
+        """First noted, then published, and only then said to be on its way: a consumer that has
         dealt with the message by then has the last word."""
         known = [letter for letter in letters if letter.event is not None]
         noted = await self._books.note([_step(letter, "redriven") for letter in known])
@@ -122,7 +121,7 @@ class Drop:
         self._books = books
 
     async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
-        """See Action. An order that was decided meanwhile keeps its decision, which is announced again."""
+        """An order that was decided meanwhile keeps its decision, which is announced again."""
         told = [letter for letter in letters if letter.event is not None and letter.placed is None]
         await self._books.note([_step(letter, "dropped") for letter in told])
         placed = [letter.placed for letter in letters if letter.placed is not None]

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 
 
 class RedisTurns:
-    """See the port: a lock within this process, and a lease among several."""
+    """A lock within this process, and a lease among several."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
@@ -29,7 +29,6 @@ class RedisTurns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """See the port."""
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await self._lock.acquire()

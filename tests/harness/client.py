@@ -93,9 +93,9 @@ class GatewayClient:
         return int(answer.body["available"])
 
     async def status(self, order_id: str) -> str | None:
-        """Where an order stands; None if the gateway knows none."""
+        """Where an order stands, or its trouble; None if the gateway knows none."""
         answer = await self.request("GET", f"/orders/{order_id}")
-        return str(answer.body["status"]) if answer.status == 200 else None
+        return str(answer.body.get("trouble") or answer.body["status"]) if answer.status == 200 else None
 
     def _note(self, order_id: str, answer: Answer) -> None:
         known_as_ours = answer.status == 409 and answer.body.get("same_content")

@@ -84,7 +84,8 @@ def waits_for(operator: Operator, order_id: str, status: str) -> None:
     """Look until the order has this status."""
 
     def arrived() -> bool:
-        return bool(json.loads(operator.types("order", "show", order_id, "--json"))["status"] == status)
+        order = json.loads(operator.types("order", "show", order_id, "--json"))
+        return bool((order.get("trouble") or order["status"]) == status)
 
     assert processes.wait_until(arrived, DECIDED_SECONDS, 0.2)
 

@@ -72,9 +72,14 @@ def url_of(operator: Operator, service: str) -> str:
 
 
 def becomes(operator: Operator, order_id: str, status: str) -> Callable[[], bool]:
-    """Whether an order has this status by now."""
+    """Whether an order has this status, or is in this trouble, by now."""
     url = f"{url_of(operator, 'api_gateway')}/orders/{order_id}"
-    return lambda: bool(json.loads(asks(url)[1])["status"] == status)
+
+    def has_become() -> bool:
+        order = json.loads(asks(url)[1])
+        return bool((order.get("trouble") or order["status"]) == status)
+
+    return has_become
 
 
 def decided(operator: Operator, order_id: str, status: str) -> None:

@@ -300,3 +300,11 @@ def test_sequences_take_each_number_once() -> None:
 
 def _states() -> list[OrderState]:
     return [state for state in healthy().orders if isinstance(state, OrderState)]
+
+
+def test_a_dead_order_is_named_where_pieces_are_reserved_for_no_order() -> None:
+    """Its stock was taken by a script of an older version that was cut: to be given back before a redrive."""
+    evidence = with_stock(reserved={"cable": 6}, available={"cable": -1})
+    verdict = judge(replace(evidence, attempted=(), orders=[*healthy().orders, undecided(4, Trouble.DEAD)]))
+    assert verdict.duplicated == ["cable"]
+    assert "o4" in verdict.why["cable"]
