@@ -26,6 +26,12 @@ def rarely_answered(plan: Plan, pauses: Mapping[str, float] | None = None) -> Pl
     )
 
 
+def with_poor_mail(plan: Plan) -> Plan:
+    """The same with a slow store, few letters an hour, and a mail server that is never clear."""
+    odds = replace(plan.odds, slow=0.8, send_unclear=0.5, send_refused=0.2)
+    return replace(plan, seconds=60.0, letters_per_hour=2, odds=odds)
+
+
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a dead order begins to retry": lambda plan: replace(
         plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)

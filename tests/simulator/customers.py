@@ -24,6 +24,10 @@ CONFIRM_SECONDS: Final = 40.0
 LEASE_SECONDS: Final = 15.0
 UNKNOWN_MAILBOX: Final = "nobody@example.com"
 """The customer who lives here cannot be told anything, today or tomorrow."""
+HOUR_SECONDS: Final = 300.0
+"""In the place of an hour, for the bound on letters to one address."""
+SURELY_AN_HOUR: Final = HOUR_SECONDS - 60.0
+"""So long before another a letter was handed in whose place was taken within the same hour."""
 UNANSWERED: Final = "unanswered"
 MOST_UNANSWERED: Final = 2
 
@@ -50,6 +54,7 @@ class Customers:
     def __init__(self, *, leases_may_end: bool) -> None:
         self.arrivals: defaultdict[str, list[Arrival]] = defaultdict(list)
         self.is_away = False
+        self._letters: defaultdict[str | None, list[tuple[float, str]]] = defaultdict(list)
         self._leases_may_end = leases_may_end
         self._leases: dict[tuple[str, str], float] = {}
         self._marked: set[str] = set()
@@ -96,8 +101,17 @@ class Customers:
         arrivals = self.arrivals.get(event_id, [])
         return sum(not arrival.excuse for arrival in arrivals) or min(len(arrivals), 1)
 
-    def faults(self) -> Iterator[str]:
-        """Customers who got more letters than unanswered ones account for."""
+    def sent(self, recipient: str | None, letter_id: str, at: float) -> None:
+        """A letter is handed in."""
+        self._letters[recipient].append((at, letter_id))
+
+    def faults(self, letters_per_hour: int) -> Iterator[str]:
+        """Customers who got more letters than unanswered ones account for, or than an hour allows."""
+        for recipient, letters in self._letters.items():
+            for since, _ in letters if recipient else ():
+                ids = {letter_id for at, letter_id in letters if since <= at < since + SURELY_AN_HOUR}
+                if len(ids) > letters_per_hour:
+                    yield f"{len(ids)} letters to {recipient} from {since:.0f} s on"
         for event_id, arrivals in self.arrivals.items():
             unanswered = sum(arrival.excuse == UNANSWERED for arrival in arrivals)
             if unanswered > MOST_UNANSWERED:
@@ -127,6 +141,8 @@ class SimulatedSender:
             raise PermanentError("no such mailbox")
         if self._weather.happens("send_refused"):
             raise RetryableError("try again later")
+        at = asyncio.get_running_loop().time()
+        self._customers.sent(notification.recipient, notification.id, at)
         is_clear = not self._weather.happens("send_unclear")
         answer = self._answered(notification) if is_clear else self._answered_unclearly(notification)
         return HandedOver(message_id=f"<{notification.id}>", answer=asyncio.ensure_future(answer))
@@ -152,5 +168,6 @@ class SimulatedSender:
 
     def _arrive(self, notification: Notification, excuse: str) -> None:
         at = asyncio.get_running_loop().time()
-        arrival = self._customers.arrive(notification.id, self._process.name, at, excuse)
-        self._trace.note(f"customer told of {notification.id} {arrival.excuse}")
+        for part in notification.parts or (notification,):
+            arrival = self._customers.arrive(part.id, self._process.name, at, excuse)
+            self._trace.note(f"customer told of {part.id} {arrival.excuse}")

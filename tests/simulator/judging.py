@@ -42,7 +42,7 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
     ]
     found += [*scene.ledger.faults, *_of_keys(scene, records), *_of_answers(scene.ledger)]
     found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
-    found += scene.around.customers.faults()
+    found += scene.around.customers.faults(scene.around.plan.letters_per_hour)
     return found, verdict
 
 

@@ -15,6 +15,7 @@ from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
 from dashboard.dead_letters.letter import Letter
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt, HandedOver
+from notifier.quota import RedisLetterQuota
 from notifier.store import RedisNotificationStore
 from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
 from shared.messages import Event, Order, Trace, event_time
@@ -165,6 +166,10 @@ async def _take_unknown_for_refused(
     return outcome
 
 
+async def _let_all_go(self: Any, *_: object, **__: object) -> float:
+    return 0.0
+
+
 async def _note_nothing_and_go(self: Any, attempts: Sequence[Attempt]) -> bool:
     """The second letter goes, and what dies on the way knows nothing of it."""
     return True
@@ -275,6 +280,7 @@ BUGS: Final[Mapping[str, Planting]] = {
     "never marked as sent": replaced(RedisNotificationStore, "mark_sent", _mark_nothing),
     "sent without a claim": replaced(NotificationHandler, "_conclude", _send_unclaimed),
     "held by another counts as done": replaced(NotificationHandler, "_conclude", _drop_what_is_held),
+    "letters to one address are not bounded": replaced(RedisLetterQuota, "take", _let_all_go),
     "an unknown answer counts as a refusal": replaced(
         NotificationHandler, "_parked", _take_unknown_for_refused
     ),

@@ -11,6 +11,7 @@ from api_gateway.breaker import Breaker
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.handlers import NotificationHandler
+from notifier.quota import RedisLetterQuota
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
@@ -33,6 +34,7 @@ from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPu
 from tests.simulator.customers import (
     ANSWER_SECONDS,
     CONFIRM_SECONDS,
+    HOUR_SECONDS,
     LEASE_SECONDS,
     Customers,
     SimulatedSender,
@@ -213,6 +215,12 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
         lease_seconds=LEASE_SECONDS,
         answer_seconds=ANSWER_SECONDS,
         random_=random_,
+        quota=RedisLetterQuota(
+            around.store.client(),
+            per_hour=around.plan.letters_per_hour,
+            timeout_seconds=STORE_SECONDS,
+            hour_seconds=HOUR_SECONDS,
+        ),
         sends_at_once=around.plan.sends_at_once,
     )
     handlers: dict[type[EventData], BatchHandler] = {OrderCreated: handler, OrderRejected: handler}

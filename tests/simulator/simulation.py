@@ -27,9 +27,9 @@ from tests.simulator.supervision import Supervisor
 from tests.simulator.trace import Trace
 from tests.simulator.weather import BROKEN_SKU, Plan, Weather, draw
 
-CALM_SECONDS: Final = 900.0
+CALM_SECONDS: Final = 2_400.0
 """So long after the last fault all is settled: many leases, since copies of one notification that cannot be
-delivered wait for one another, a lease at a time."""
+delivered wait for one another, a lease at a time, and several hours of those that bound letters."""
 POLL_SECONDS: Final = 0.5
 ERRAND_SECONDS: Final = 60.0
 

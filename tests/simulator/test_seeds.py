@@ -17,7 +17,9 @@ import dashboard.dead_letters.actions
 import dashboard.dead_letters.desk
 import dashboard.dead_letters.store
 import notifier.handlers
+import notifier.quota
 import notifier.store
+import notifier.unconfirmed
 import order_processor.handlers
 import shared.messaging.dead_letters
 import shared.messaging.router
@@ -27,7 +29,7 @@ import shared.orders.redis.decisions
 import shared.redis.lease
 import shared.redis.scripts
 from tests.simulator.__main__ import main
-from tests.simulator.climates import CLIMATES, with_operator
+from tests.simulator.climates import CLIMATES, with_operator, with_poor_mail
 from tests.simulator.planted import BUGS
 from tests.simulator.processes import Spot
 from tests.simulator.searching import report, run_all, simulator
@@ -44,7 +46,9 @@ MORTAL = (
     dashboard.dead_letters.desk,
     dashboard.dead_letters.store,
     notifier.handlers,
+    notifier.quota,
     notifier.store,
+    notifier.unconfirmed,
     order_processor.handlers,
     shared.orders.redis.decisions,
     shared.messaging.dead_letters,
@@ -115,6 +119,7 @@ def test_crashes_strike_at_nearly_every_await() -> None:
     struck: set[Spot] = set()
     for seed in range(2 * SEEDS_PER_CHUNK):
         plan = with_operator(draw(seed))
+        plan = with_poor_mail(plan) if seed % 2 else plan
         outcome = simulator().run(seed, plan=replace(plan, pauses={**plan.pauses, "crash": 0.4}))
         assert not outcome.faults, report(outcome, with_trace=False)
         struck |= outcome.died_at

@@ -95,6 +95,7 @@ class Plan:
     dashboards: int
     repaired_at: float | None
     is_swept: bool
+    letters_per_hour: int
     odds: Odds
     pauses: Mapping[str, float]
 
@@ -119,6 +120,7 @@ class Plan:
             f"prefetch {self.prefetch}, batch {self.batch_limit}, sends at once {self.sends_at_once}, "
             f"outbox bound {self.outbox_limit}, {'durable' if self.is_durable else 'weak'} store, "
             f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
+            f"{self.letters_per_hour} letters an hour, "
             f"{BROKEN_SKU} repaired at {self.repaired_at}, {'swept' if self.is_swept else 'not swept'}\n"
             f"odds: {likely or 'none'}\nfaults: {pauses or 'none'}"
         )
@@ -161,6 +163,7 @@ def draw(seed: int) -> Plan:
         dashboards=dice.choice((1, 1, 2)) if has_operator else 0,
         repaired_at=dice.random() * seconds if has_operator and dice.random() < 0.6 else None,
         is_swept=dice.random() < 0.2,
+        letters_per_hour=dice.choice((20, 20, 2)),
         odds=odds,
         pauses=pauses,
     )
