@@ -1,8 +1,8 @@
 -- Claims the sending of one event's notification for a limited time.
--- What has failed stays failed until it is sent: a claim that nobody waits for any more may arrive
--- after the message was dead-lettered, and nobody would ever conclude it.
+-- What has failed stays failed until it is sent: a claim whose caller has given up may arrive after the message
+-- was dead-lettered, and would never be concluded.
 -- A letter whose answer is unknown keeps others away until its time is over; then one more may go, and no third.
--- A refusal that came when nobody waited for it any more is handed to the one who asks next, in place of a claim.
+-- A refusal that came after the event had been parked is handed to the next claim, in place of a lease.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
 -- ARGV  1 owner  2 lease, milliseconds  3 event id  4 channel  5 retention, seconds

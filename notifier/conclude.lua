@@ -1,7 +1,7 @@
--- Records how a sending ended. A notification that went out is 'sent' whoever holds the claim by now; who gives
--- back what is not theirs any more comes too late to say anything. Nobody ends another's claim, and a record that
+-- Records how a sending ended. A notification that went out is 'sent', also where another attempt has the claim by
+-- now; giving back a claim that was lost says nothing. No attempt ends the claim of another, and a record that
 -- is about another event by now is left alone. What has failed stays failed until it is sent: a claim and its end
--- may both arrive after the message was dead-lettered, and nobody would ever conclude it.
+-- may both arrive after the message was dead-lettered, and would never be concluded.
 -- A claim that is given back remembers an earlier letter whose answer is unknown: only one more may ever go.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts

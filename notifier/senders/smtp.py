@@ -14,14 +14,14 @@ from shared.mailboxes import Mailbox, mailbox
 
 CLOSING: Final = 421
 LOGIN_CODES: Final = frozenset({530, 534, 535, 538})
-"""Answers that ask for another login, whatever the recipient (RFC 4954)."""
+"""Answers that ask for another login, for any recipient alike (RFC 4954)."""
 
 
 class SmtpSender:
     """Sends one e-mail per notification. Each concurrent send takes a connection of its own.
 
     A server that shuts the door in mid-message is asked once more on another connection: if it then takes a
-    transaction, that one message was at fault and waits alone, else everybody waits. After the final dot it
+    transaction, that one message was at fault and waits alone, else all letters wait. After the final dot it
     has ``confirm_seconds`` to say what became of the letter.
     """
 
