@@ -142,7 +142,7 @@ class System(ABC):
 
     @abstractmethod
     def comes_back(self, name: str) -> bool:
-        """True if a part that does not serve just now is about to, without anybody's doing."""
+        """True if a part that does not serve just now is about to by itself."""
 
     @abstractmethod
     def kill(self, name: str) -> str:

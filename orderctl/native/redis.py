@@ -16,7 +16,7 @@ MEMORY_SHARE: Final = 0.5
 
 
 def server_settings(port: int) -> dict[str, str]:
-    """What the server is started with, and found to have afterwards: no text of ours is a pattern or quoted.
+    """What the server is started with, and found to have afterwards: nothing in it is a pattern or quoted.
 
     Its folder is the one that it is started in.
     """

@@ -18,6 +18,7 @@ from orderctl.errors import NotRunningError
 from orderctl.native import processes
 from orderctl.native.layout import Layout
 from orderctl.native.system import NativeSystem
+from tests.harness.clusters import free_port_base
 
 PORTS = ("api_gateway.http", "api_gateway.ops", "dashboard.http", "redis", "rabbitmq1.management")
 COMMANDS = {
@@ -37,6 +38,7 @@ COMMANDS = {
     "kill a service": ["kill", "api_gateway"],
     "stop": ["stop", "notifier"],
     "start": ["start", "notifier"],
+    "redis": ["redis", "FLUSHALL"],
 }
 
 
@@ -110,6 +112,17 @@ def test_a_command_refuses_at_once(layout: Layout, strangers: list[Stranger], co
     assert [server.met for server in strangers] == [0] * len(strangers)
 
 
+@pytest.mark.parametrize(
+    "command", [["status"], ["status", "--json"], ["doctor"], ["logs"], ["down"], ["down", "--wipe"]]
+)
+def test_looking_and_ending_leave_a_stranger_alone(
+    layout: Layout, strangers: list[Stranger], command: list[str]
+) -> None:
+    """What answers at our addresses is not asked whether it is ours."""
+    assert CliRunner().invoke(app, [*command, "--data-dir", str(layout.data_dir)]).exit_code == 0
+    assert [server.met for server in strangers] == [0] * len(strangers)
+
+
 @pytest.mark.parametrize("command", ["set stock", "place an order", "load", "status"])
 def test_a_part_of_ours_that_does_not_listen_there_is_no_proof(
     layout: Layout, strangers: list[Stranger], command: str
@@ -127,10 +140,12 @@ def test_the_address_of_a_part_that_runs_is_given_out(layout: Layout) -> None:
     with started(layout, "probe") as probe:
         assert not processes.listens(probe, 1)
     system = NativeSystem(layout.data_dir)
-    layout.ports.write_text("{}", encoding="utf-8")
-    system.ports.claim(["redis", "dashboard.http"])
+    first = free_port_base(22_000)
+    layout.ports.write_text(json.dumps({"redis": first, "dashboard.http": first + 1}), encoding="utf-8")
     with started(layout, "redis", listens_on=system.ports["redis"]):
         assert processes.wait_until(lambda: system.owns("redis"), 10.0)
         assert system.url("redis") == system.redis_url
+        command, _ = system.redis_cli(["GET", "a b"])
+        assert command[-4:] == ["-p", str(system.ports["redis"]), "GET", "a b"]
         with pytest.raises(NotRunningError):
             system.url("dashboard")

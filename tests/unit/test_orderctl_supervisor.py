@@ -19,6 +19,7 @@ from orderctl.native.processes import ProcessRecord
 from orderctl.native.services import NativeServices
 from orderctl.native.supervisor import PAUSES_SECONDS, STEADY_SECONDS, Supervisor
 from shared.services import SERVICES
+from tests.harness.clusters import free_port_base
 
 
 class Clock:
@@ -49,7 +50,7 @@ class SleepingServices(NativeServices):
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[NativeCluster]:
     """A cluster of which nothing runs."""
-    cluster = NativeCluster(tmp_path)
+    cluster = NativeCluster(tmp_path, port_base=free_port_base(22_500))
     cluster.layout.create()
     yield cluster
     cluster.end_leftovers()
