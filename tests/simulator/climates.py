@@ -33,6 +33,9 @@ def with_poor_mail(plan: Plan) -> Plan:
 
 
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
+    "a script does not look at its rights": lambda plan: replace(
+        plan, pauses={**plan.pauses, "store_refuses": 0.5}
+    ),
     "a dead order begins to retry": lambda plan: replace(
         plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)
     ),

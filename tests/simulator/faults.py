@@ -12,7 +12,7 @@ from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import CONSUMPTIONS
 from tests.simulator.processes import Process, Trap
 from tests.simulator.services import Surroundings
-from tests.simulator.store import Condition
+from tests.simulator.store import REFUSABLE, Condition
 from tests.simulator.supervision import Place, Supervisor
 from tests.simulator.weather import BROKEN_SKU, REPAIRED_PIECES
 
@@ -57,6 +57,7 @@ class Faults:
             "store_away": lambda: self._store(Condition.AWAY),
             "store_frozen": lambda: self._store(Condition.FROZEN),
             "store_full": lambda: self._store(Condition.FULL),
+            "store_refuses": lambda: self._store(Condition.REFUSING, self._dice.choice(REFUSABLE)),
             "mail": self._mail,
             "poison": self._poison,
             "operator": self._operator,
@@ -129,9 +130,9 @@ class Faults:
         self._around.broker.queues.come_back()
         self._around.trace.fault("the broker is back")
 
-    async def _store(self, condition: Condition) -> None:
-        self._around.trace.fault(f"the store is {condition.name.lower()}")
-        self._around.store.become(condition)
+    async def _store(self, condition: Condition, refused: str | None = None) -> None:
+        self._around.trace.fault(f"the store is {condition.name.lower()} {refused or ''}")
+        self._around.store.become(condition, refused)
         await self._pause()
         self._around.store.become(Condition.WELL)
         self._around.trace.fault("the store is well")

@@ -28,6 +28,17 @@ SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 CLAIMS: Final = keyspace.notification_claim("")
 UNCONFIRMED_KEYS: Final = 2
 """How many keys the notifier's script for unconfirmed letters takes; its others take three."""
+REFUSABLE: Final = ("DECRBY", "HINCRBY", "SADD", "INCR", "HSET", "HDEL", "ZADD", "ZREM", "SET", "DEL")
+"""What a right may be missing for in the middle of a script."""
+RIGHTS: Final = """
+local call = redis.call
+redis.acl_check_cmd = function(name) return name ~= redis.refused end
+redis.call = function(name, ...)
+  if name == redis.refused then error('NOPERM this user has no permissions to run ' .. name) end
+  return call(name, ...)
+end
+"""
+"""What Redis does about rights in scripts, and fakeredis does not."""
 INTERLEAVING_SECONDS: Final = 0.001
 
 Command = tuple[tuple[Any, ...], dict[str, Any]]
@@ -53,6 +64,7 @@ class Condition(Enum):
     AWAY = auto()
     FROZEN = auto()
     FULL = auto()
+    REFUSING = auto()
 
 
 class CompiledScripts:
@@ -81,10 +93,17 @@ class StoreServer:
         self._connection: Any = self._client.connection_pool.get_connection()
         self.carry_out("EVAL", "return 1", 0)
         server: Any = self._server
+        server._lua_runtime.execute(RIGHTS)
+        self._rights = server._lua_runtime.globals()[b"redis"]
         server._lua_runtime = CompiledScripts(server._lua_runtime)
 
+    def refuse(self, command: str | None) -> None:
+        """From now on no script has the right to run this command, as after ``ACL SETUSER default -...``."""
+        self._rights[b"refused"] = None if command is None else command.encode()
+
     def empty(self) -> None:
-        """Forgets all data and every script."""
+        """Forgets all data, every script and every missing right."""
+        self.refuse(None)
         self.carry_out("FLUSHALL")
         self.forget_scripts()
 
@@ -122,8 +141,10 @@ class SimulatedStore:
         """A client as a process of the pipeline has one."""
         return SimulatedRedis(self)
 
-    def become(self, condition: Condition) -> None:
-        """Changes how the store is from now on. One that was away comes back without its scripts."""
+    def become(self, condition: Condition, refused: str | None = None) -> None:
+        """Changes how the store is from now on. One that was away comes back without its scripts; one that
+        refuses has a command that no script may run."""
+        self.server.refuse(refused)
         if condition is Condition.AWAY:
             self.server.forget_scripts()
         self._condition = condition

@@ -69,6 +69,7 @@ MEAN_PAUSES: Final = {
     "mail": (3.0, 12.0),
     "poison": (2.0, 8.0),
     "operator": (1.0, 6.0),
+    "store_refuses": (1.0, 8.0),
 }
 """Seconds between two faults of a kind, on average: from the roughest seed to the mildest."""
 
@@ -138,10 +139,12 @@ def draw(seed: int) -> Plan:
             for field in fields(Odds)
         }
     )
+    newest = random.Random(f"refusals {seed}")  # leaves the older faults of each seed as they were
     pauses = {
-        kind: dice.uniform(*bounds)
+        kind: which.uniform(*bounds)
         for kind, bounds in MEAN_PAUSES.items()
-        if dice.random() < (2 * share if kind == "crash" else share)
+        for which in (newest if kind == "store_refuses" else dice,)
+        if which.random() < (2 * share if kind == "crash" else share)
     }
     seconds, has_operator = dice.uniform(4.0, 16.0), "operator" in pauses
     return Plan(
