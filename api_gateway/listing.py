@@ -23,14 +23,14 @@ _PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class ListParameter:
     """A parameter that may be left out. ``parse`` raises ValueError with what is wrong."""
 
     parse: Callable[[str], Any]
     default: Any = None
 
 
-def read_parameters(request: web.Request, **known: Parameter) -> dict[str, Any]:
+def read_parameters(request: web.Request, **known: ListParameter) -> dict[str, Any]:
     """The value of each known parameter. Raises Problem with 400 that names each parameter at fault."""
     query = request.query
     errors = [
@@ -95,7 +95,7 @@ def _order_cursor(cursor: str) -> Cursor:
     return Cursor(accepted_at=int(place[1]), order_id=place[2])
 
 
-LIMIT: Final = Parameter(parse=_limit, default=DEFAULT_LIMIT)
-STATUS: Final = Parameter(parse=partial(_one_of, OrderStatus))
-TROUBLE: Final = Parameter(parse=partial(_one_of, Trouble))
-ORDER_CURSOR: Final = Parameter(parse=_order_cursor)
+LIMIT: Final = ListParameter(parse=_limit, default=DEFAULT_LIMIT)
+STATUS: Final = ListParameter(parse=partial(_one_of, OrderStatus))
+TROUBLE: Final = ListParameter(parse=partial(_one_of, Trouble))
+ORDER_CURSOR: Final = ListParameter(parse=_order_cursor)

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from api_gateway.listing import LIMIT, NO_CURSOR, Parameter, cursor_place, cursor_text, read_parameters
+from api_gateway.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from api_gateway.ports import (
     BrokenStock,
     StockHeld,
@@ -132,4 +132,4 @@ def _unknown() -> Problem:
     return Problem(NOT_FOUND, "There is no such SKU.")
 
 
-_CURSOR: Final = Parameter(parse=_sku_of_cursor, default="")
+_CURSOR: Final = ListParameter(parse=_sku_of_cursor, default="")

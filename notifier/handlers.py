@@ -37,7 +37,7 @@ from notifier.ports import (
     OutcomeUnknown,
     RefusedLate,
     Sender,
-    Unreadable,
+    UnreadableClaim,
 )
 from notifier.unconfirmed import UnconfirmedLetters
 from shared.cancellation import finishing
@@ -186,7 +186,9 @@ class NotificationHandler:
         return claim
 
     async def _without_sending(
-        self, claimed: _Claimed, claim: AlreadySent | RefusedLate | Exhausted | HeldByAnother | Unreadable
+        self,
+        claimed: _Claimed,
+        claim: AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim,
     ) -> Outcome:
         attempt = claimed.attempt
         match claim:
@@ -203,7 +205,7 @@ class NotificationHandler:
             case HeldByAnother(seconds=seconds):
                 reason = COLLECTED if claimed.was_collected else "claimed_elsewhere"
                 return Retry(reason=reason, delay_seconds=min(seconds, ASK_AGAIN_SECONDS))
-            case Unreadable(error=error):
+            case UnreadableClaim(error=error):
                 return Dead(reason="permanent_error", error=error)
 
     async def _send_or_collect(self, claimed: _Claimed, claim: Claimed, together: _Batch) -> None:

@@ -49,13 +49,13 @@ class HeldByAnother:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
+class UnreadableClaim:
     """Its record is not what a notifier writes, as after a change by hand; claiming again cannot help."""
 
     error: str
 
 
-Claim = Claimed | AlreadySent | RefusedLate | Exhausted | HeldByAnother | Unreadable
+Claim = Claimed | AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from notifier.ports import (
     Exhausted,
     HeldByAnother,
     RefusedLate,
-    Unreadable,
+    UnreadableClaim,
 )
 from shared import keyspace
 from shared.errors import PermanentError
@@ -165,4 +165,4 @@ def _claim(answer: Any, until: float) -> Claim:
         case ["sent"]:
             return AlreadySent()
         case _:
-            return Unreadable(error=f"the notification's record is broken: {answer}")
+            return UnreadableClaim(error=f"the notification's record is broken: {answer}")

@@ -39,7 +39,7 @@ class GatewayError(OrderctlError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class GatewayAnswer:
     """One answer of the gateway. `seconds` is how long that attempt took; `asked` how often it was asked."""
 
     status: int
@@ -72,7 +72,7 @@ class Unanswered:
     seconds: float
 
 
-Attempt = Answer | Unanswered
+Attempt = GatewayAnswer | Unanswered
 Observer = Callable[[Attempt], None]
 
 
@@ -102,7 +102,7 @@ class GatewayClient:
 
     async def place(
         self, order: Mapping[str, Any], *, idempotency_key: str | None = None, observe: Observer = ignore
-    ) -> Answer:
+    ) -> GatewayAnswer:
         """Place an order, asking again while the gateway asks for it; raises GatewayError without an answer.
 
         `observe` is told of every single attempt.
@@ -134,19 +134,19 @@ class GatewayClient:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         observe: Observer = ignore,
-    ) -> Answer:
+    ) -> GatewayAnswer:
         """Ask until there is an answer that is not "ask again", a bounded number of times."""
         attempt: Attempt = Unanswered(reason="never asked", seconds=0.0)
         for asked in range(1, MOST_ATTEMPTS + 1):
             attempt = await self._once(method, path, body, query or {}, headers or {}, asked)
             observe(attempt)
-            if isinstance(attempt, Answer) and attempt.status not in ASK_AGAIN:
+            if isinstance(attempt, GatewayAnswer) and attempt.status not in ASK_AGAIN:
                 return attempt
             if isinstance(attempt, Unanswered) and asked == self._most_unanswered:
                 break
             if asked < MOST_ATTEMPTS:
                 await asyncio.sleep(self._pause_seconds(attempt, asked))
-        if isinstance(attempt, Answer):
+        if isinstance(attempt, GatewayAnswer):
             return attempt
         raise GatewayError(f"{self._url} does not answer: {attempt.reason}", advice="orderctl status")
 
@@ -168,7 +168,7 @@ class GatewayClient:
         except OSError as error:
             reason = str(error) or type(error).__name__
             return Unanswered(reason=reason, seconds=time.perf_counter() - began)
-        return Answer(
+        return GatewayAnswer(
             status=status,
             body=_object(content),
             seconds=time.perf_counter() - began,
@@ -179,7 +179,7 @@ class GatewayClient:
     def _pause_seconds(self, attempt: Attempt, asked: int) -> float:
         """What the gateway asked for, else growing; spread, so that many clients do not come back at once."""
         longest = min(LONGEST_PAUSE_SECONDS, 0.1 * 2.0 ** min(asked, 6))
-        if isinstance(attempt, Answer) and attempt.retry_after_seconds is not None:
+        if isinstance(attempt, GatewayAnswer) and attempt.retry_after_seconds is not None:
             longest = min(attempt.retry_after_seconds, LONGEST_PAUSE_SECONDS)
         return self._random.uniform(longest / 2, longest)
 

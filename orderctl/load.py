@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from orderctl.gateway_client import Answer, Attempt, GatewayClient, GatewayError
+from orderctl.gateway_client import Attempt, GatewayAnswer, GatewayClient, GatewayError
 from orderctl.ledger import Item, LedgerWriter
 
 UNANSWERED = "no answer"
@@ -45,7 +45,7 @@ class LoadReport:
 
     def saw(self, attempt: Attempt) -> None:
         """Count one attempt, whether it was the last for its order or not."""
-        if not isinstance(attempt, Answer):
+        if not isinstance(attempt, GatewayAnswer):
             self.answers[UNANSWERED] += 1
             return
         self.answers[str(attempt.status)] += 1

@@ -45,7 +45,7 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStatus:
+class BrokerStatus:
     """One broker node; `running` by its own word, and only if it takes clients.
 
     The URLs are empty where it takes none over the network.
@@ -74,7 +74,7 @@ class SystemStatus:
     mode: Mode
     data_dir: Path
     services: tuple[ServiceStatus, ...]
-    rabbitmq: tuple[NodeStatus, ...]
+    rabbitmq: tuple[BrokerStatus, ...]
     redis: RedisStatus
     warning: str = ""
 

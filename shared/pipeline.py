@@ -95,7 +95,7 @@ class Consumption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class EventRoute:
     """Where an event is published."""
 
     exchange: str
@@ -132,10 +132,10 @@ BINDINGS: Final = tuple(
     for each in CONSUMPTIONS
 )
 
-ROUTES: Final[Mapping[str, Route]] = {
-    "order.placed.v1": Route(exchange=ORDERS_EXCHANGE.name, routing_key="order.placed"),
-    "order.created.v1": Route(exchange=EVENTS_EXCHANGE.name, routing_key="order.created"),
-    "order.rejected.v1": Route(exchange=EVENTS_EXCHANGE.name, routing_key="order.rejected"),
+ROUTES: Final[Mapping[str, EventRoute]] = {
+    "order.placed.v1": EventRoute(exchange=ORDERS_EXCHANGE.name, routing_key="order.placed"),
+    "order.created.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key="order.created"),
+    "order.rejected.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key="order.rejected"),
 }
 """By the type of the event."""
 

@@ -19,7 +19,7 @@ from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
 from shared.orders.decisions import OTHER_CONTENT, Decision, Undecidable, event_of
-from shared.orders.ports import OrderBooks, Step
+from shared.orders.ports import LetterStep, OrderBooks
 
 log = get_logger(__name__)
 
@@ -164,10 +164,10 @@ async def _published(
     return Acted(letter=letter, outcome=outcome, detail=detail)
 
 
-def _step(letter: Letter, what: str) -> Step:
+def _step(letter: Letter, what: str) -> LetterStep:
     """What the timeline says; of a letter about a decided order, whose work it was about."""
     is_placed = letter.placed is not None
-    return Step(
+    return LetterStep(
         order_id=letter.order_id or "",
         fingerprint="" if letter.event is None else content_fingerprint(letter.event.data.order),
         step=what if is_placed else f"{letter.consumption.work}_{what}",

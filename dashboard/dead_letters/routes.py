@@ -153,7 +153,7 @@ class DeadLetterRoutes:
         return _answer(_summary(errand, tally, report.found) | {"letters": report.shown})
 
     async def _by_lines(self, request: web.Request, errand: Errand) -> web.StreamResponse:
-        report = _Lines(request)
+        report = _ResultLines(request)
         try:
             tally = await self._desk.act(errand, report)
         except DependencyUnavailable as error:
@@ -195,7 +195,7 @@ class _Collected:
         self.shown += [_result(result) for result in results[:room]]
 
 
-class _Lines:
+class _ResultLines:
     """Results as they come, one line of JSON each, so that a caller can show how it goes on."""
 
     def __init__(self, request: web.Request) -> None:

@@ -17,7 +17,7 @@ from orderctl.system import SystemStatus
 from orderctl.terminal import EXIT_FAILED, out, readable_errors, say
 
 if TYPE_CHECKING:
-    from orderctl.demonstration.director import Director, Script
+    from orderctl.demonstration.director import DemoScript, Director
     from orderctl.verification.verification import Reconciliation
 
 FRAMES_PER_SECOND = 8
@@ -55,9 +55,9 @@ def demo(
             raise typer.Exit(EXIT_FAILED)
 
 
-def script(orders: int, rate: float) -> "Script":
+def script(orders: int, rate: float) -> "DemoScript":
     """The kill comes after three tenths of the load, the way back after six."""
-    from orderctl.demonstration.director import Script
+    from orderctl.demonstration.director import DemoScript
     from orderctl.ledger import Item
     from orderctl.load import LoadPlan
 
@@ -71,7 +71,7 @@ def script(orders: int, rate: float) -> "Script":
         rate_per_second=rate,
     )
     seconds = orders / rate
-    return Script(
+    return DemoScript(
         plan=plan,
         sku=sku,
         stock=round(orders * CREATED_SHARE),

@@ -31,7 +31,7 @@ LEADER_WITHIN_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class DemoScript:
     """What is shown. Times in seconds from the beginning of the load."""
 
     plan: LoadPlan
@@ -41,7 +41,7 @@ class Script:
     start_after: float
 
 
-class Stage(Protocol):
+class DemoStage(Protocol):
     """What of a system the demonstration needs; every `System` has it."""
 
     def status(self) -> SystemStatus: ...
@@ -54,7 +54,7 @@ class Stage(Protocol):
 class Director:
     """Runs the demonstration once, and leaves the system whole whatever happens."""
 
-    def __init__(self, system: Stage, status: SystemStatus, script: Script, ledger: Path) -> None:
+    def __init__(self, system: DemoStage, status: SystemStatus, script: DemoScript, ledger: Path) -> None:
         self._system = system
         self._status = status
         self._script = script

@@ -18,7 +18,7 @@ from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
-from orderctl.system import PARTS, Mode, NodeStatus, ServiceStatus, System, SystemStatus, known
+from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
 from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.services import SERVICES
@@ -238,13 +238,13 @@ class DockerSystem(System):
                 answer = Readiness(ready=container.healthy, reason=container.health)
         return self.service_status(name, _pid(container), answer)
 
-    def _node_status(self, node: str, container: Container | None) -> NodeStatus:
+    def _node_status(self, node: str, container: Container | None) -> BrokerStatus:
         password = operator_settings().get(PASSWORD_VARIABLE) or BROKER_USER
         credentials = f"{BROKER_USER}:{password}"
         amqp, management = self.ports[f"{node}.amqp"], self.ports[f"{node}.management"]
         management_url = f"http://{credentials}@{LOOPBACK}:{management}"
         seen = running_together(management_url) if _runs(container) and takes_clients(amqp) else ()
-        return NodeStatus(
+        return BrokerStatus(
             node=node,
             amqp_url=f"amqp://{credentials}@{LOOPBACK}:{amqp}/",
             management_url=management_url,

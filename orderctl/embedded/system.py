@@ -22,7 +22,7 @@ from orderctl.native.services import (
     system_ports,
 )
 from orderctl.progress import Progress, Step, StepState, note
-from orderctl.system import Mode, NodeStatus, System, SystemStatus, known
+from orderctl.system import BrokerStatus, Mode, System, SystemStatus, known
 from shared.services import SERVICES
 
 
@@ -69,7 +69,7 @@ class EmbeddedSystem(System):
             services = tuple(
                 pool.map(lambda name: self.service_status(name, pid, self._readiness(name)), SERVICES)
             )
-        node = NodeStatus(node=NODE, amqp_url="", management_url="", pid=None, running=record is not None)
+        node = BrokerStatus(node=NODE, amqp_url="", management_url="", pid=None, running=record is not None)
         return SystemStatus(
             mode=self.mode,
             data_dir=self.layout.data_dir,

@@ -13,7 +13,7 @@ from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, NODE_NAMES, REDIS
 from orderctl.native.services import NativeServices, system_ports
 from orderctl.progress import Progress, Step, StepState, silent
-from orderctl.system import Mode, NodeStatus, ServiceStatus, System, SystemStatus, known
+from orderctl.system import BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
 from shared.services import SERVICES
 
 PICK_UP_SECONDS: Final = 12.0
@@ -182,8 +182,8 @@ class NativeSystem(System):
         return self.service_status(name, services.pid(name), services.readiness(name))
 
 
-def _node_status(cluster: NativeCluster, node: str) -> NodeStatus:
-    return NodeStatus(
+def _node_status(cluster: NativeCluster, node: str) -> BrokerStatus:
+    return BrokerStatus(
         node=node,
         amqp_url=cluster.amqp_url(node),
         management_url=cluster.management_url(node),

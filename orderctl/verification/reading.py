@@ -42,7 +42,7 @@ _FIELDS: Final = (
 )
 
 
-class OrderReader:
+class RecordReader:
     """Reads orders. Raises StoreUnavailable.
 
     ``retention_seconds`` is how long a notification's claim is kept: beyond it, nobody knows who was told.

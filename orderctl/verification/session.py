@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from orderctl.brokers import messages_in
 from orderctl.errors import OrderctlError
 from orderctl.verification.promises import Promises
-from orderctl.verification.reading import OrderReader
+from orderctl.verification.reading import RecordReader
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience, Reconciliation, Stage, Verification
@@ -44,7 +44,7 @@ async def verify(
     async with open_redis(redis_url, timeout_seconds=STORE_SECONDS, max_connections=CONNECTIONS) as redis:
         verification = Verification(
             snapshots=SnapshotReader(redis, timeout_seconds=STORE_SECONDS),
-            reader=OrderReader(redis, timeout_seconds=STORE_SECONDS, retention_seconds=retention_seconds),
+            reader=RecordReader(redis, timeout_seconds=STORE_SECONDS, retention_seconds=retention_seconds),
             sweep_lease=Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=STORE_SECONDS),
             patience=patience or Patience(),
             progress=progress,

@@ -18,7 +18,7 @@ from typing import Final
 from orderctl.errors import OrderctlError
 from orderctl.oracle import Absent, Evidence, Oracle, OrderState, Sighting, Verdict
 from orderctl.verification.promises import Promises
-from orderctl.verification.reading import PAGE, OrderReader, is_untold
+from orderctl.verification.reading import PAGE, RecordReader, is_untold
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import Snapshot, SnapshotReader, archived_orders
 from shared.errors import StoreUnavailable
@@ -80,7 +80,7 @@ class Verification:
         self,
         *,
         snapshots: SnapshotReader,
-        reader: OrderReader,
+        reader: RecordReader,
         sweep_lease: Lease,
         patience: Patience,
         progress: Callable[[Stage], None] = lambda stage: None,

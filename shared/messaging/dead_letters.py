@@ -5,8 +5,8 @@ queue keeps what was given back apart, in front of the rest, and hands it out fi
 long as each look takes out at least as much as the one before had given back. That is why every look has
 the same prefetch, however little it wants to see: with a smaller one the queue would turn.
 
-One look at a time: who looks takes all letters out of the others' sight. Callers see to that with a lease; a
-queue that somebody consumes all the same is refused as busy.
+One look at a time, since it takes all letters out of the sight of others. Callers see to that with a lease; a
+queue that has a consumer all the same is refused as busy.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SILENCE_SECONDS: Final = 2.0
 
 
 class DeadLettersBusy(DependencyUnavailable):
-    """Raised when somebody else is consuming the dead-letter queue: ask again soon."""
+    """Raised while the dead-letter queue has another consumer: ask again soon."""
 
 
 class LetterSubscription(Subscription, Protocol):
@@ -41,7 +41,7 @@ class DeadLetterBox(Protocol):
         """The letters of one queue. After the block all that were not removed lie there as they did before,
         in the same order, whichever way the block ended.
 
-        Raises BrokerUnavailable, and DeadLettersBusy while somebody else consumes the queue.
+        Raises BrokerUnavailable, and DeadLettersBusy while the queue has another consumer.
         """
 
 

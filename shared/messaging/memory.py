@@ -46,7 +46,6 @@ class MemoryBroker:
     # --- the ports ------------------------------------------------------------------------------------
 
     async def publish(self, message: OutgoingMessage) -> None:
-        """See the port."""
         await asyncio.sleep(0)
         if self._down is not None:
             raise BrokerUnavailable(self._down)
@@ -58,7 +57,6 @@ class MemoryBroker:
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator["MemorySubscription"]:
-        """See the port."""
         await asyncio.sleep(0)
         if self._down is not None:
             raise SubscriptionLost(self._down)
@@ -73,11 +71,10 @@ class MemoryBroker:
 
     @asynccontextmanager
     async def look_into(self, queue: str) -> AsyncIterator[Letters]:
-        """See DeadLetterBox."""
         if self._down is not None:
             raise BrokerUnavailable(self._down)
         if self._queues[queue].subscriptions:
-            raise DeadLettersBusy(f"somebody else is reading {queue}")
+            raise DeadLettersBusy(f"another consumer reads {queue}")
         waiting = self.depth(queue)
         async with self.subscribe(queue, prefetch=LETTERS_PER_LOOK) as subscription:
             yield Letters(subscription, waiting)
@@ -104,7 +101,7 @@ class MemoryBroker:
         return sum(len(each.unacked) for each in self._queues[queue].subscriptions)
 
     def consumers(self, queue: str) -> int:
-        """How many read a queue, whoever looks at its dead letters included."""
+        """How many read a queue, a look at its dead letters included."""
         return len(self._queues[queue].subscriptions)
 
     def go_down(self, reason: str = "the broker is down") -> None:
@@ -192,7 +189,7 @@ class MemoryBroker:
 
 
 class MemorySubscription:
-    """See the port."""
+    """One consumer of one queue."""
 
     def __init__(self, broker: MemoryBroker, source: _MemoryQueue, prefetch: int) -> None:
         self.source = source
@@ -206,7 +203,6 @@ class MemorySubscription:
         self._lost: str | None = None
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
-        """See the port."""
         while not self._arrived and self._lost is None:
             if self._cancelled:
                 return ()
@@ -217,7 +213,6 @@ class MemorySubscription:
         return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
 
     async def ack(self, delivery: Delivery) -> None:
-        """See the port."""
         await asyncio.sleep(0)
         if self._lost is not None:
             raise SubscriptionLost(self._lost)
@@ -226,7 +221,6 @@ class MemorySubscription:
         self._broker._dispatch(self.source)
 
     async def ack_alone(self, delivery: Delivery) -> None:
-        """See LetterSubscription."""
         await asyncio.sleep(0)
         if self._lost is not None:
             raise SubscriptionLost(self._lost)
@@ -234,7 +228,6 @@ class MemorySubscription:
         self._broker._dispatch(self.source)
 
     async def cancel(self) -> None:
-        """See the port."""
         await asyncio.sleep(0)
         self._cancelled = True
         self._changed.set()

@@ -86,7 +86,7 @@ class DecisionStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class LetterStep:
     """What happens to an order because of its letter. ``unless_decided`` leaves decided orders alone.
 
     ``fingerprint`` tells the order from another one that was accepted under the same id.
@@ -113,7 +113,7 @@ class Noted:
 class OrderBooks(Protocol):
     """The orders behind dead letters. Every method may be repeated, and raises StoreUnavailable."""
 
-    async def note(self, steps: Sequence[Step]) -> Sequence[Noted]:
+    async def note(self, steps: Sequence[LetterStep]) -> Sequence[Noted]:
         """Adds the steps to the orders' timelines, each unless it is the last one there already."""
 
     async def revive(self, noted: Sequence[Noted]) -> None:

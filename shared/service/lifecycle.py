@@ -92,7 +92,7 @@ async def running(*tasks: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def drained(work: Coroutine[Any, Any, None], stop: asyncio.Event, drain_seconds: float) -> None:
     """Runs ``work``, which ends by itself after ``stop``; what is not done by ``drain_seconds`` is cancelled.
 
-    Whatever was cancelled is delivered again to somebody else, so nothing is lost by it.
+    What was cancelled is delivered again to another consumer, so nothing is lost by it.
     """
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())

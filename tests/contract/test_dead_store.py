@@ -12,7 +12,7 @@ from shared.messages import Order, content_fingerprint, encode_order, event_time
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.orders.decisions import OTHER_CONTENT, Created, Rejected, Undecidable
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble
-from shared.orders.ports import Noted, Step
+from shared.orders.ports import LetterStep, Noted
 from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.redis.client import Redis
@@ -66,14 +66,14 @@ async def indexes_of(redis: Any) -> list[str]:
     ]
 
 
-def a_step(step: str = "redriven", *, unless_decided: bool = True) -> Step:
+def a_step(step: str = "redriven", *, unless_decided: bool = True) -> LetterStep:
     """What happens to the order."""
     return step_of(ORDER, step, unless_decided=unless_decided)
 
 
-def step_of(order: Order, step: str = "redriven", *, unless_decided: bool = True) -> Step:
+def step_of(order: Order, step: str = "redriven", *, unless_decided: bool = True) -> LetterStep:
     """What happens to one order."""
-    return Step(
+    return LetterStep(
         order_id=order.id,
         fingerprint=content_fingerprint(order),
         step=step,

@@ -15,7 +15,7 @@ from notifier.ports import (
     Exhausted,
     HeldByAnother,
     RefusedLate,
-    Unreadable,
+    UnreadableClaim,
 )
 from notifier.store import RedisNotificationStore
 from shared import keyspace
@@ -126,7 +126,7 @@ async def test_claims_of_a_batch_are_answered_one_by_one(redis: Any, store: Redi
     await store.claim([attempt("somebody", created(an_order("b")))])
     await redis.set("notifications:c", "of the wrong type")
     claims = await store.claim(list(attempts.values()))
-    assert [type(claim) for claim in claims] == [AlreadySent, HeldByAnother, Unreadable, Claimed]
+    assert [type(claim) for claim in claims] == [AlreadySent, HeldByAnother, UnreadableClaim, Claimed]
     assert await redis.exists(keyspace.notification_claim(attempts["c"].notification.id)) == 0
 
 
@@ -437,7 +437,7 @@ async def test_a_key_of_the_wrong_type_claims_nothing_and_writes_nothing(
         with pytest.raises(StoreUnavailable):
             await claim_one(store, attempt())
     else:
-        assert isinstance(await claim_one(store, attempt()), Unreadable)
+        assert isinstance(await claim_one(store, attempt()), UnreadableClaim)
     with pytest.raises((PermanentError, StoreUnavailable)):
         await store.mark_sent([attempt()])
     assert await redis.keys("*") == [key]

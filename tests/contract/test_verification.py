@@ -14,7 +14,7 @@ from orderctl.errors import OrderctlError
 from orderctl.ledger import Item, LedgerWriter
 from orderctl.oracle import FAULTS
 from orderctl.verification.promises import read_promises
-from orderctl.verification.reading import OrderReader
+from orderctl.verification.reading import RecordReader
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience
@@ -281,9 +281,9 @@ async def test_an_undecided_order_is_looked_at_again(shop: Shop) -> None:
     await shop.accept(*late)
     await shop.decide(*orders(1, start=6), tell=False)
     looks = 0
-    read = OrderReader.read
+    read = RecordReader.read
 
-    async def read_then_decide(self: OrderReader, *arguments: Any) -> Any:
+    async def read_then_decide(self: RecordReader, *arguments: Any) -> Any:
         nonlocal looks
         sightings = await read(self, *arguments)
         looks += 1
@@ -291,7 +291,7 @@ async def test_an_undecided_order_is_looked_at_again(shop: Shop) -> None:
         return sightings
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OrderReader, "read", read_then_decide)
+        patch.setattr(RecordReader, "read", read_then_decide)
         verdict = (await shop.verify(patience=Patience(quiet=5.0, pause=0.0))).verdict
     assert verdict.faults() == {}
     assert verdict.told == 6

@@ -7,7 +7,7 @@ import pytest
 
 from orderctl.commands.demo import require_whole, script
 from orderctl.demonstration.director import Director
-from orderctl.system import Mode, NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from orderctl.system import BrokerStatus, Mode, RedisStatus, ServiceStatus, SystemStatus
 from orderctl.verification.promises import read_promises
 from orderctl.verification.session import verify
 from tests.harness.clusters import NODES
@@ -38,8 +38,8 @@ class SystemUnderTest:
             redis=redis,
         )
 
-    def _node(self, node: str, management_url: str) -> NodeStatus:
-        return NodeStatus(
+    def _node(self, node: str, management_url: str) -> BrokerStatus:
+        return BrokerStatus(
             node=node,
             amqp_url=self._cluster.amqp_url(node),
             management_url=management_url,

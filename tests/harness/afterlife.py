@@ -26,7 +26,7 @@ from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener, message_of
 from shared.orders.decisions import Decision
 from shared.orders.model import OrderStatus, Trouble
-from shared.orders.ports import Noted, Step
+from shared.orders.ports import LetterStep, Noted
 from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.decisions import RedisDecisionStore
@@ -128,7 +128,7 @@ class _CrashingBooks:
         self._books = books
         self._plan = plan
 
-    async def note(self, steps: Sequence[Step]) -> Sequence[Noted]:
+    async def note(self, steps: Sequence[LetterStep]) -> Sequence[Noted]:
         """See the port."""
         self._plan.step()
         noted = await self._books.note(steps)

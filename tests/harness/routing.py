@@ -40,15 +40,12 @@ class CountingMetrics:
     repeated: int = 0
 
     def settled(self, outcome: str, count: int) -> None:
-        """See the port."""
         self.outcomes[outcome] += count
 
     def redelivered(self, count: int) -> None:
-        """See the port."""
         self.repeated += count
 
     def batch(self, size: int, seconds: float) -> None:
-        """See the port."""
         self.batches.append(size)
 
 
@@ -60,11 +57,9 @@ class Failures:
     away_times: int = 0
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
-        """See the port."""
         self._tell(event, fate)
 
     async def buried(self, event: Event[Any], fate: Bury) -> None:
-        """See the port."""
         self._tell(event, fate)
 
     def _tell(self, event: Event[Any], fate: Wait | Bury) -> None:
@@ -102,7 +97,6 @@ class InterruptiblePublisher:
         self.published: list[OutgoingMessage] = []
 
     async def publish(self, message: OutgoingMessage) -> None:
-        """See the port."""
         if self.away:
             self.refused += 1
             raise BrokerUnavailable("no confirm in time")

@@ -6,7 +6,7 @@ from typing import Any
 from notifier.domain import notification_of
 from notifier.ports import Attempt
 from orderctl.verification.promises import Promises
-from orderctl.verification.reading import OrderReader
+from orderctl.verification.reading import RecordReader
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience, Reconciliation, Verification
@@ -83,7 +83,7 @@ class Shop:
 
         verification = Verification(
             snapshots=SnapshotReader(self.redis, timeout_seconds=SECONDS),
-            reader=OrderReader(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds),
+            reader=RecordReader(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds),
             sweep_lease=self.lease,
             patience=patience,
         )

@@ -1,12 +1,13 @@
 """The rules of the tree hold because each is seen to catch what it forbids; what is imported is declared."""
 
+import ast
 import copy
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +83,12 @@ PLANTED: Final = [
     ("benchmarks", "benchmarks.load", "orderctl.verification.verification"),
 ]
 """The rule, a module, and what it must not import."""
+PRIVATE: Final = [
+    ("redis", "8.1", "shared/redis/client.py"),
+    ("aiormq", "7.2", "shared/messaging/rabbitmq/publishing.py"),
+    ("aiohttp", "3.14", "shared/http/connection.py"),
+]
+"""Libraries of which more is used than they promise, the version that was read, and where it is used."""
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +222,29 @@ def test_what_is_imported_is_declared(
         if not known & {normalized(each) for each in distributions.get(name, [name])}
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize(("distribution", "seen", "file"), PRIVATE)
+def test_what_is_used_privately_is_of_a_version_that_was_looked_at(
+    distribution: str, seen: str, file: str
+) -> None:
+    """After an upgrade, read the file against the library again, then move the version here and the pin."""
+    assert (ROOT / file).is_file()
+    assert version(distribution).startswith(f"{seen}."), file
+    (pin,) = (each for each in PROJECT["project"]["dependencies"] if re.match(rf"{distribution}\b", each))
+    major, minor = map(int, seen.split("."))
+    assert pin.endswith(f">={seen},<{major}.{minor + 1}")
+
+
+# --- one word, one meaning ----------------------------------------------------------------------------------
+
+
+def test_a_class_name_stands_once_in_the_product() -> None:
+    """A reader who has met a name knows what it is."""
+    found: dict[str, list[str]] = {}
+    for path in sources():
+        if path.parts[0] not in ("tests", "benchmarks"):
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(str(path))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}

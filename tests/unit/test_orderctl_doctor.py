@@ -14,7 +14,7 @@ from orderctl.cli import app
 from orderctl.doctor import Severity, examine
 from orderctl.native import redis
 from orderctl.native.system import NativeSystem
-from orderctl.system import Mode, NodeStatus, RedisStatus, ServiceStatus, SystemStatus
+from orderctl.system import BrokerStatus, Mode, RedisStatus, ServiceStatus, SystemStatus
 from shared.messaging.rabbitmq.management import QueueRow
 from shared.services import SERVICES
 
@@ -77,9 +77,9 @@ class ToldSystem(NativeSystem):
         reason = "" if ready else "rabbitmq: no broker answers"
         return ServiceStatus(name=name, url=None, ops_url="", pid=7, ready=ready, reason=reason)
 
-    def _node(self, node: str) -> NodeStatus:
+    def _node(self, node: str) -> BrokerStatus:
         running = node not in self._away
-        return NodeStatus(
+        return BrokerStatus(
             node=node, amqp_url="", management_url="", pid=8 if running else None, running=running
         )
 

@@ -10,7 +10,7 @@ from shared.logs import get_logger
 from shared.messages import Event, OrderPlaced
 from shared.orders.decisions import DROPPED, Decision
 from shared.orders.model import Trouble
-from shared.orders.ports import Noted, Step
+from shared.orders.ports import LetterStep, Noted
 from shared.orders.redis.decisions import UNSETTLED_INDEXES, decision_call, decision_of
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
@@ -29,7 +29,7 @@ class RedisOrderBooks:
         self._revive = load("revive")
         self._decide = load("decide")
 
-    async def note(self, steps: Sequence[Step]) -> Sequence[Noted]:
+    async def note(self, steps: Sequence[LetterStep]) -> Sequence[Noted]:
         calls = [
             ScriptCall(
                 [keyspace.order(step.order_id)],
