@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from api_gateway.order_routes import OrderRoutes
-from api_gateway.ports import Intake, StockStore
+from api_gateway.ports import Budget, Intake, StockStore
 from api_gateway.reference_routes import docs_route
 from api_gateway.routes import INFO, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
@@ -20,15 +20,18 @@ LISTS_AT_ONCE: Final = 2
 
 
 def build_app(
-    *, intake: Intake, orders: OrderReader, stock: StockStore, limits: HttpLimits
+    *, intake: Intake, orders: OrderReader, stock: StockStore, budget: Budget, limits: HttpLimits
 ) -> web.Application:
     """The application. It is to be served by ``serve``, which turns what it raises into problems."""
-    return application(table(intake=intake, orders=orders, stock=stock, limits=limits))
+    return application(table(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits))
 
 
-def table(*, intake: Intake, orders: OrderReader, stock: StockStore, limits: HttpLimits) -> tuple[Route, ...]:
+def table(
+    *, intake: Intake, orders: OrderReader, stock: StockStore, budget: Budget, limits: HttpLimits
+) -> tuple[Route, ...]:
     """All of its routes."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
-    order_routes = OrderRoutes(intake, orders, bodies, lists, Gate(limits.max_concurrent_requests))
+    gate = Gate(limits.max_concurrent_requests)
+    order_routes = OrderRoutes(intake, orders, budget=budget, bodies=bodies, lists=lists, gate=gate)
     stock_routes = StockRoutes(stock, bodies, lists)
     return described(INFO, (*order_table(order_routes), *stock_table(stock_routes), docs_route()))

@@ -8,6 +8,7 @@ from typing import Final
 
 from api_gateway.app import build_app
 from api_gateway.breaker import Breaker
+from api_gateway.budget import StoreBudget
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings
@@ -82,11 +83,13 @@ async def run(
         health.drain_on(stop)
         limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
         stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds, most_skus=own.max_skus)
-        app = build_app(intake=intake, orders=store, stock=stock, limits=limits)
+        budget = StoreBudget(redis, timeout_seconds=own.store_timeout_seconds)
+        app = build_app(intake=intake, orders=store, stock=stock, budget=budget, limits=limits)
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
         remembering = _remember_topology(redis, own, publisher, random_)
-        async with running(watch.run(), publisher.run(), removals.run(), relay.run(), remembering):
+        loops = (watch.run(), budget.run(), publisher.run(), removals.run(), relay.run(), remembering)
+        async with running(*loops):
             if not await _may_open(redis, own, publisher, watch, stop):
                 return
             endpoint = own.endpoint(limits, drain_seconds=own.drain_seconds)

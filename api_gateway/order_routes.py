@@ -1,6 +1,7 @@
 """The routes about orders."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -16,8 +17,15 @@ from api_gateway.listing import (
     read_parameters,
 )
 from api_gateway.order_ids import new_order_id
-from api_gateway.ports import Intake, NotDurable
-from api_gateway.problems import DUPLICATE_ORDER, INVALID_HEADER, KEY_REUSED, NOT_DURABLE, OUTBOX_FULL
+from api_gateway.ports import Budget, Intake, NotDurable
+from api_gateway.problems import (
+    DUPLICATE_ORDER,
+    INVALID_HEADER,
+    KEY_REUSED,
+    NOT_DURABLE,
+    OUTBOX_FULL,
+    STORE_SHORT,
+)
 from api_gateway.schemas import Links, OrderReceipt, as_json, order_path, order_summary, order_view
 from api_gateway.validation import RequestedOrder, read_order
 from shared.http import negotiation
@@ -53,9 +61,17 @@ class OrderRoutes:
     """Places, shows and lists orders; a bounded number of requests at a time."""
 
     def __init__(
-        self, intake: Intake, orders: OrderReader, bodies: JsonBodies, lists: HeavyWork, gate: Gate
+        self,
+        intake: Intake,
+        orders: OrderReader,
+        *,
+        budget: Budget,
+        bodies: JsonBodies,
+        lists: HeavyWork,
+        gate: Gate,
     ) -> None:
         self._intake = intake
+        self._budget = budget
         self._orders = orders
         self._bodies = bodies
         self._lists = lists
@@ -68,9 +84,12 @@ class OrderRoutes:
         with self._gate:
             requested = read_order(body, id_required=key is None)
             media_type = _media_type(request)
-            placement = _placement(request, requested, key, media_type)
+            client, placement = client_of(request), _placement(request, requested, key, media_type)
+            if not self._budget.has_room(client, placement.order):
+                placement = replace(placement, has_room=False)
             result = await self._taken(placement)
         if isinstance(result, Accepted):
+            self._budget.stored(client, placement.order)
             log.info("order accepted", order_id=result.order_id)
         return _answer(result, media_type)
 
@@ -78,6 +97,11 @@ class OrderRoutes:
         try:
             return await self._intake.place(placement)
         except OutboxFull as error:
+            if not placement.has_room:
+                detail = (
+                    "The store has too little memory left for this order. Nothing was accepted: ask later."
+                )
+                raise Problem(STORE_SHORT, detail) from error
             detail = "Too many orders wait for a broker. Nothing was accepted: ask later."
             raise Problem(OUTBOX_FULL, detail) from error
         except NotDurable as error:

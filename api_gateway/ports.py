@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from shared.errors import PipelineError
+from shared.messages import Order
 from shared.orders.placement import Placement, PlacementResult
 from shared.redis.stock import StockPage
 
@@ -19,6 +20,16 @@ class Intake(Protocol):
 
     async def place(self, placement: Placement) -> PlacementResult:
         """Accepts the order at most once. Raises StoreUnavailable, OutboxFull, NotDurable."""
+
+
+class Budget(Protocol):
+    """Judges how much of the store a client may take."""
+
+    def has_room(self, client: str, order: Order) -> bool:
+        """Whether a new order of this client may be stored."""
+
+    def stored(self, client: str, order: Order) -> None:
+        """It was."""
 
 
 class StockStore(Protocol):

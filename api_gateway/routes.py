@@ -13,6 +13,7 @@ from api_gateway.problems import (
     OUTBOX_FULL,
     STOCK_HELD,
     STOCK_OUT_OF_BOUNDS,
+    STORE_SHORT,
     TOO_MANY_SKUS,
 )
 from api_gateway.schemas import (
@@ -119,6 +120,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
                 STORE_UNAVAILABLE,
                 NOT_DURABLE,
                 OUTBOX_FULL,
+                STORE_SHORT,
                 TOO_BUSY,
             ),
             headers={202: ("Location", "Idempotent-Replayed"), 409: ("Location",), 422: ("Location",)},

@@ -21,7 +21,7 @@ def address_of(peer: Any) -> str:
 
 def client_of(request: web.BaseRequest) -> str:
     """The client that sent a request."""
-    return request.get(CLIENT) or address_of(request.get_extra_info("peername"))
+    return request.get(CLIENT) or str(getattr(request.protocol, "address", UNKNOWN))
 
 
 class TrustedProxies:

@@ -8,7 +8,7 @@ from shared.orders.model import OrderStatus
 
 
 class OutboxFull(PipelineError):
-    """Raised when too many orders wait for a broker. Nothing was accepted."""
+    """Raised when too many orders wait for a broker, or this one has no room. Nothing was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Placement:
     """A request to place an order.
 
     ``client_named_id`` is False where the server made the order's id up. ``media_type`` is that of the
-    answer, kept so that a replay answers in the same form.
+    answer, kept so that a replay answers in the same form. Without ``has_room`` a new order is refused.
     """
 
     order: Order
@@ -24,6 +24,7 @@ class Placement:
     idempotency_key: str | None
     media_type: str
     trace: Trace
+    has_room: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

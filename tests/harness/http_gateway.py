@@ -15,9 +15,17 @@ from api_gateway.ports import StockWouldBeNegative, UnknownSku
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
-from shared.messages import Trace, content_fingerprint
+from shared.messages import Order, Trace, content_fingerprint
 from shared.orders.model import OrderStatus, Trouble
-from shared.orders.placement import Accepted, Duplicate, KeyReused, Placement, PlacementResult, Replayed
+from shared.orders.placement import (
+    Accepted,
+    Duplicate,
+    KeyReused,
+    OutboxFull,
+    Placement,
+    PlacementResult,
+    Replayed,
+)
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
 from shared.redis.stock import StockPage
@@ -51,6 +59,8 @@ class MemoryIntake:
                 return KeyReused(order_id=known.order.id)
             if known.order.id == placement.order.id:
                 return Duplicate(order_id=known.order.id, status=OrderStatus.CREATED, same_content=same)
+        if not placement.has_room:
+            raise OutboxFull("no room")
         self.placements.append(placement)
         return Accepted(order_id=placement.order.id)
 
@@ -95,6 +105,20 @@ class MemoryOrders:
         more = len(placements) > limit
         cursor = Cursor(accepted_at=1_700_000_000_000_000, order_id=shown[-1].order.id) if more else None
         return OrderPage(orders=[record_of(placed) for placed in shown], next_cursor=cursor)
+
+
+@dataclass(slots=True)
+class MemoryBudget:
+    """Has room for the orders of all clients but ``refused``, and notes what they stored."""
+
+    refused: set[str] = field(default_factory=set)
+    orders: list[tuple[str, str]] = field(default_factory=list)
+
+    def has_room(self, client: str, order: Order) -> bool:
+        return client not in self.refused
+
+    def stored(self, client: str, order: Order) -> None:
+        self.orders.append((client, order.id))
 
 
 @dataclass(slots=True)
@@ -149,6 +173,7 @@ class Gateway:
     intake: MemoryIntake
     orders: MemoryOrders
     stock: MemoryStock
+    budget: MemoryBudget
     registry: CollectorRegistry
 
     def metric(self, name: str, **labels: str) -> float:
@@ -190,7 +215,8 @@ async def gateway(
     limits = limits or HttpLimits()
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
-    app = build_app(intake=intake, orders=orders, stock=stock, limits=limits)
+    budget = MemoryBudget()
+    app = build_app(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
     async with (
         serve(
             app, an_endpoint(limits=limits, trusted_proxies=trusted_proxies), HttpMetrics(registry)
@@ -198,7 +224,13 @@ async def gateway(
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield Gateway(
-            port=port, session=session, intake=intake, orders=orders, stock=stock, registry=registry
+            port=port,
+            session=session,
+            intake=intake,
+            orders=orders,
+            stock=stock,
+            budget=budget,
+            registry=registry,
         )
 
 

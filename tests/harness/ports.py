@@ -17,7 +17,7 @@ from shared.http.server import serve
 from shared.service.operations import operations_app
 from tests.harness.dashboard import Dashboard
 from tests.harness.endpoints import an_endpoint
-from tests.harness.http_gateway import MemoryIntake, MemoryOrders, MemoryStock
+from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryOrders, MemoryStock
 
 KINDS = ("gateway", "operations", "dashboard")
 PATHS = {"gateway": "/inventory", "operations": "/livez", "dashboard": "/livez"}
@@ -65,7 +65,8 @@ class OpenPort:
 def _app(kind: str, limits: HttpLimits) -> web.Application:
     if kind == "gateway":
         intake = MemoryIntake()
-        return build_gateway(intake=intake, orders=MemoryOrders(intake), stock=MemoryStock(), limits=limits)
+        orders, stock, budget = MemoryOrders(intake), MemoryStock(), MemoryBudget()
+        return build_gateway(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
     if kind == "dashboard":
         return Dashboard().app
     return operations_app(Health(), CollectorRegistry())

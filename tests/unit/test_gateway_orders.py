@@ -225,3 +225,15 @@ async def test_past_the_limit_requests_are_turned_away_at_once() -> None:
         assert [answer.status for answer in await asyncio.gather(*inside)] == [202, 202]
         assert (await served.post(ONE_ITEM)).status == 202
         assert len(served.intake.placements) == 3
+
+
+async def test_a_client_without_room_is_told_to_come_later(served: Gateway) -> None:
+    """503 for what is new, and the usual answers for what is known; what was stored is counted once."""
+    body = '{"id": "order123", "sku": "cable", "qty": 2}'
+    assert (await served.post(body)).status == 202
+    served.budget.refused.add("127.0.0.1")
+    problem = await problem_of(refused := await served.post(body.replace("order123", "other")))
+    assert (problem["type"], refused.status) == ("/problems/store-short", 503)
+    assert refused.headers["Retry-After"] == "60"
+    assert (await served.post(body)).status == 409
+    assert served.budget.orders == [("127.0.0.1", "order123")]

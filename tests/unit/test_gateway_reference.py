@@ -16,7 +16,7 @@ from shared.http.limits import HttpLimits
 from shared.http.openapi import document
 from shared.http.problems import Problem, ProblemType
 from tests.harness.description import operations, references, validator
-from tests.harness.http_gateway import Gateway, MemoryIntake, MemoryOrders, MemoryStock, gateway
+from tests.harness.http_gateway import Gateway, MemoryBudget, MemoryIntake, MemoryOrders, MemoryStock, gateway
 
 ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 
@@ -25,7 +25,13 @@ ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 def described() -> dict[str, Any]:
     """The description."""
     intake = MemoryIntake()
-    routes = table(intake=intake, orders=MemoryOrders(intake), stock=MemoryStock(), limits=HttpLimits())
+    routes = table(
+        intake=intake,
+        orders=MemoryOrders(intake),
+        stock=MemoryStock(),
+        budget=MemoryBudget(),
+        limits=HttpLimits(),
+    )
     return document(INFO, routes)
 
 
@@ -46,7 +52,13 @@ def test_it_is_valid_openapi(described: dict[str, Any]) -> None:
 def test_it_has_every_route_and_no_other(described: dict[str, Any]) -> None:
     """A route added without a word fails here, and so does a word without a route. HEAD comes with GET."""
     intake = MemoryIntake()
-    app = build_app(intake=intake, orders=MemoryOrders(intake), stock=MemoryStock(), limits=HttpLimits())
+    app = build_app(
+        intake=intake,
+        orders=MemoryOrders(intake),
+        stock=MemoryStock(),
+        budget=MemoryBudget(),
+        limits=HttpLimits(),
+    )
     routes = {
         (route.resource.canonical, route.method.lower())
         for route in app.router.routes()

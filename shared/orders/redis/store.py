@@ -50,7 +50,8 @@ class RedisOrderStore:
         self._accept = CoalescedScript(load("accept"), redis, timeout_seconds=timeout_seconds)
 
     async def accept(self, placement: Placement) -> Acceptance:
-        call = acceptance_call(placement, self._claim_ttl_seconds, self._outbox_limit)
+        outbox_limit = self._outbox_limit if placement.has_room else 0
+        call = acceptance_call(placement, self._claim_ttl_seconds, outbox_limit)
         async with store_answer(self._timeout_seconds):  # every key is looked at before the first is written
             answer = await self._accept.run(call)
         return _acceptance(answer, placement.order)
