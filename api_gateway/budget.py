@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import ResponseError
 
 from shared.errors import StoreUnavailable
 from shared.logs import get_logger
@@ -70,8 +70,11 @@ class StoreBudget:
         """Asks once. What was known last holds while the store does not tell."""
         try:
             async with store_deadline(self._timeout_seconds):
-                told = await self._redis.info("memory")
-        except (StoreUnavailable, RedisError):
+                try:
+                    told = await self._redis.info("memory")
+                except ResponseError:  # it does not know INFO, or may not tell
+                    return
+        except StoreUnavailable:
             return
         limit, was_short = int(told.get("maxmemory", 0)), self._left < SHORT
         self._left_bytes = limit - int(told["used_memory"])

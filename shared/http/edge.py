@@ -118,7 +118,7 @@ class Edge:
             try:
                 return await self._inner(request)
             except Problem as error:
-                problem = error
+                problem = error.with_traceback(None)  # it would keep this frame alive, and the body with it
             except web.HTTPException as error:
                 problem = _routing_problem(error)
             except (StoreUnavailable, BrokerUnavailable) as error:

@@ -57,7 +57,7 @@ class Gate:
 class HeavyWork:
     """A few pieces at a time of work that holds the loop for milliseconds: small requests get in between.
 
-    Of one client 64 pieces are at work or wait, each for a second at most; what is beyond is turned away.
+    Of one client 64 pieces are at work or wait, a second each at most; what is beyond is turned away then.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -68,6 +68,7 @@ class HeavyWork:
     async def turn(self, client: str) -> AsyncIterator[None]:
         """One piece of work. Raises Problem with 503."""
         if self._of_client[client] >= HEAVY_PER_CLIENT:
+            await asyncio.sleep(LONGEST_WAIT_SECONDS)  # told at once, it would ask again at once
             raise Problem(TOO_BUSY, "Too many large requests of this client are being worked on: ask again.")
         self._of_client[client] += 1
         try:

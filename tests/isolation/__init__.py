@@ -1,0 +1,1 @@
+"""One client does its worst, another one places orders: what the first may cost the second."""
