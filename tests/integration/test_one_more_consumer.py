@@ -168,7 +168,9 @@ def test_operators_see_it_like_the_others(operator: Operator) -> None:
         return f"1 in {NAME}.dead" in operator.types("dead", "list")
 
     assert processes.wait_until(lies_there, 20.0)
-    assert f"{NAME} is ready" in operator.types("doctor")
+    found = operator.types("doctor", status=1)
+    assert f"{NAME} is ready" in found
+    assert f"Dead letters of {NAME} in {NAME}.dead: 1" in found
     url = operator.status()["services"]["dashboard"]["url"]
 
     def is_told() -> bool:
