@@ -100,6 +100,10 @@ class ServiceWatch:
             raise _Silent(os.strerror(error.os_error.errno or errno.ECONNREFUSED).lower()) from error
         except aiohttp.ClientError as error:
             raise _Silent(f"no answer ({type(error).__name__})") from error
+        if response.status == 421:
+            return {
+                "service": f"it does not answer to the name {url.host}: its ..._ALLOWED_HOSTS must have it"
+            }
         if PROCESS_HEADER not in response.headers:
             raise _Silent("another program answers on its port")
         if response.status == 200:

@@ -67,9 +67,14 @@ async def seen(url: str) -> ServiceState:
         ),
         (says(500, ""), False, {"service": "it answered 500"}),
         (says(503, f"redis: {'x' * 9_000}"), False, {"redis": "x" * 300}),
+        (
+            says(421, "", Server="the edge"),
+            False,
+            {"service": "it does not answer to the name 127.0.0.1: its ..._ALLOWED_HOSTS must have it"},
+        ),
         (hangs, False, {"service": "no answer within 0.3 s"}),
     ],
-    ids=["ready", "not ready", "broken", "verbose", "stopped"],
+    ids=["ready", "not ready", "broken", "verbose", "another name", "stopped"],
 )
 async def test_a_service_is_known_by_its_own_word(
     answer: Answer, ready: bool, faults: dict[str, str]
