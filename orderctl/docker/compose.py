@@ -11,10 +11,10 @@ from typing import IO
 
 from orderctl.docker.images import source_digest
 from orderctl.environment import operator_settings
-from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, REDIS, Ports
 from orderctl.native.services import PORTS_BY_SETTING
+from orderctl.programs import output_of
 
 FILES = ("docker-compose.yml", "deploy/docker-compose.orderctl.yml")
 PROJECT = "order-pipeline"
@@ -66,22 +66,13 @@ class Compose:
 
     def run(self, *words: str) -> str:
         """Run to the end and return what it printed; raises PartFailedError with what it said."""
-        try:
-            answer = subprocess.run(
-                self.command(*words),
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=ANSWER_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise PartFailedError(f"docker compose {words[0]}: {error}") from error
-        if answer.returncode:
-            last = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
-            raise PartFailedError(f"docker compose {words[0]}: {''.join(last)}")
-        return answer.stdout
+        return output_of(
+            self.command(*words),
+            seconds=ANSWER_SECONDS,
+            environment=self.environment(),
+            called=f"docker compose {words[0]}",
+            last_line=True,
+        )
 
     def start(self, log: IO[bytes], *words: str) -> "subprocess.Popen[bytes]":
         """Run in the background, with everything that it prints in a log."""

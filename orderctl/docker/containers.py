@@ -1,7 +1,6 @@
 """What the engine says of the containers of one compose project."""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from orderctl.errors import PartFailedError
+from orderctl.programs import output_of, succeeds
 
 ANSWER_SECONDS = 30.0
 PROJECT_LABEL = "com.docker.compose.project"
@@ -69,34 +68,13 @@ def kill_inside(container: Container) -> None:
 
 def docker(*words: str) -> str:
     """Run the engine's command and return what it printed; raises PartFailedError with what it said."""
-    try:
-        answer = subprocess.run(
-            ["docker", *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PartFailedError(f"docker {words[0]}: {error}") from error
-    if answer.returncode:
-        raise PartFailedError(f"docker {words[0]}: {answer.stderr.strip() or answer.stdout.strip()}")
-    return answer.stdout
+    return output_of(["docker", *words], seconds=ANSWER_SECONDS, called=f"docker {words[0]}")
 
 
 def write_log(container: Container, path: Path, lines: int) -> None:
     """Copy the end of a container's output into a file, for those who read files."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("wb") as log:
-        subprocess.run(
-            ["docker", "logs", "--tail", str(lines), container.id],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            timeout=ANSWER_SECONDS,
-            check=False,
-        )
+    path.unlink(missing_ok=True)
+    succeeds(["docker", "logs", "--tail", str(lines), container.id], path, seconds=ANSWER_SECONDS)
 
 
 def _read(found: Mapping[str, Any]) -> Container:

@@ -1,7 +1,9 @@
 """Whether containers can be run here: an engine that answers, the compose plugin, and the images."""
 
-import subprocess
 from collections.abc import Iterable, Sequence
+
+from orderctl.errors import PartFailedError
+from orderctl.programs import output_of
 
 ANSWER_SECONDS = 10.0
 
@@ -26,22 +28,13 @@ def label_of(image: str, label: str) -> str | None:
     return _ask(["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{label}"}}}}', image])
 
 
-def _ask(command: Sequence[str]) -> str | None:
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    said = answer.stdout.strip()
-    return said if answer.returncode == 0 and said else None
-
-
 def can_be_pulled(name: str) -> bool:
     """Whether a registry has the image, which is asked without fetching it."""
     return _ask(["docker", "manifest", "inspect", name]) is not None
+
+
+def _ask(command: Sequence[str]) -> str | None:
+    try:
+        return output_of(command, seconds=ANSWER_SECONDS, called="docker").strip() or None
+    except PartFailedError:
+        return None

@@ -1,6 +1,5 @@
 """What containers need before they can run: an engine, compose, and images, some of which are made here."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,8 +7,9 @@ from orderctl.docker import engine
 from orderctl.docker.compose import Compose
 from orderctl.docker.images import PIPELINE_IMAGE, pinned_images, source_digest
 from orderctl.environment import operator_settings
-from orderctl.errors import ModeUnavailableError, OrderctlError, PartFailedError
+from orderctl.errors import ModeUnavailableError, PartFailedError
 from orderctl.native.layout import project_root
+from orderctl.programs import succeeds
 from orderctl.progress import Progress, Step, StepState
 
 BUILD_SECONDS = 1_200.0
@@ -65,7 +65,7 @@ def _build(compose: Compose, ours: str, progress: Progress, log: Path) -> None:
     build = compose.command("build", "api_gateway")
     if not (project_root() / "wheels").is_dir():
         progress(Step(name=ours, state=StepState.WORKING, detail="building"))
-        if _succeeds(build, compose.environment(), BUILD_SECONDS, log):
+        if succeeds(build, log, seconds=BUILD_SECONDS, environment=compose.environment()):
             progress(Step(name=ours, state=StepState.DONE, detail="building done"))
             return
     _run([str(project_root() / "deploy/offline/wheels")], "wheels", "fetching", progress, log)
@@ -93,25 +93,8 @@ def _run(
 ) -> None:
     progress(Step(name=name, state=StepState.WORKING, detail=doing))
     seconds = PULL_SECONDS if doing == "pulling" else BUILD_SECONDS
-    if not _succeeds(command, environment, seconds, log):
+    if not succeeds(command, log, seconds=seconds, environment=environment):
         progress(Step(name=name, state=StepState.FAILED, detail=doing))
         advice = OFFLINE_ADVICE if doing == "pulling" else None
         raise PartFailedError(f"{doing} {name} failed", log=log, advice=advice)
     progress(Step(name=name, state=StepState.DONE, detail=f"{doing} done"))
-
-
-def _succeeds(command: list[str], environment: Mapping[str, str] | None, seconds: float, log: Path) -> bool:
-    with log.open("ab") as output:
-        try:
-            result = subprocess.run(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise OrderctlError(f"{command[0]}: {error}", log=log) from error
-    return result.returncode == 0

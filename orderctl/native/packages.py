@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orderctl.errors import OrderctlError
+from orderctl.programs import succeeds
 from orderctl.progress import Progress, Step, StepState, note
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -98,18 +99,9 @@ def ensure(progress: Progress, log: Path) -> None:
 
 
 def _apt_get(log: Path, command: str, *names: str) -> bool:
-    log.parent.mkdir(parents=True, exist_ok=True)
     options = ["--yes", "--no-install-recommends"] if command == "install" else []
-    with log.open("ab") as output:
-        result = subprocess.run(
-            ["apt-get", command, *options, *names],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    return result.returncode == 0
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    return succeeds(["apt-get", command, *options, *names], log, seconds=None, environment=environment)
 
 
 @contextmanager

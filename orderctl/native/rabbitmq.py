@@ -7,14 +7,13 @@ environment is built from nothing, so that no setting of another RabbitMQ on the
 
 import os
 import secrets
-import subprocess
 from collections.abc import Mapping, Sequence
 
-from orderctl.errors import PartFailedError
 from orderctl.native import packages, processes
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, Ports
 from orderctl.native.processes import ProcessRecord
+from orderctl.programs import output_of
 
 USER = PASSWORD = "guest"  # noqa: S105 - RabbitMQ's own default, which it accepts from loopback only
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
@@ -144,18 +143,10 @@ def run_program(
 ) -> str:
     """Run one of RabbitMQ's programs against a node; raises PartFailedError when it fails."""
     program, *arguments = command
-    try:
-        result = subprocess.run(
-            [str(packages.rabbitmq_program(program)), *arguments],
-            env=environment(layout, node, ports),
-            cwd=layout.data_dir,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PartFailedError(f"{' '.join(command)}: no answer from {node}") from error
-    if result.returncode != 0:
-        raise PartFailedError(f"{' '.join(command)} failed: {(result.stderr or result.stdout).strip()}")
-    return result.stdout
+    return output_of(
+        [str(packages.rabbitmq_program(program)), *arguments],
+        seconds=timeout_seconds,
+        environment=environment(layout, node, ports),
+        folder=layout.data_dir,
+        called=f"{' '.join(command)} on {node}",
+    )
