@@ -9,12 +9,12 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -74,6 +74,7 @@ class Unanswered:
 
 Attempt = GatewayAnswer | Unanswered
 Observer = Callable[[Attempt], None]
+Result = TypeVar("Result")
 
 
 def ignore(attempt: Attempt) -> None:
@@ -118,12 +119,11 @@ class GatewayClient:
             raise answer.failure()
         return answer.body
 
-    async def put(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Replace a resource; raises GatewayError unless it was done."""
-        answer = await self.send("PUT", path, body=body)
+    async def set_stock(self, sku: str, available: int) -> None:
+        """Make so many pieces of a SKU available; raises GatewayError unless it was done."""
+        answer = await self.send("PUT", f"/inventory/{quote(sku, safe='')}", body={"available": available})
         if answer.status >= 300:
             raise answer.failure()
-        return answer.body
 
     async def send(
         self,
@@ -194,6 +194,13 @@ def by_hand(url: str) -> GatewayClient:
             return answer.status, dict(answer.headers), answer.read()
 
     return GatewayClient(transport, url, MOST_UNANSWERED_BY_HAND)
+
+
+def ask(
+    url: str | None, data_dir: Path | None, question: Callable[[GatewayClient], Coroutine[Any, Any, Result]]
+) -> Result:
+    """Hold one conversation with the gateway; raises OrderctlError when it refuses or does not answer."""
+    return asyncio.run(question(by_hand(gateway_url(url, data_dir))))
 
 
 @asynccontextmanager

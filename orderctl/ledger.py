@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Self
 import orjson
 
 from orderctl.errors import OrderctlError
+from shared.messages import OrderItem
 
 
 class LedgerEvent(StrEnum):
@@ -31,14 +32,6 @@ class LedgerEvent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """So many pieces of one SKU."""
-
-    sku: str
-    qty: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """One line. Items are there where the event is `attempted`, the status where it is `refused`.
 
@@ -47,7 +40,7 @@ class LedgerEntry:
 
     event: LedgerEvent
     order_id: str
-    items: tuple[Item, ...] = ()
+    items: tuple[OrderItem, ...] = ()
     status: int | None = None
     at: float | None = None
 
@@ -73,7 +66,7 @@ class LedgerWriter:
         if self._stream is not None:
             self._stream.close()
 
-    def attempted(self, order_id: str, items: Sequence[Item]) -> None:
+    def attempted(self, order_id: str, items: Sequence[OrderItem]) -> None:
         """The order is about to be placed; written before its request leaves this process."""
         listed = [{"sku": item.sku, "qty": item.qty} for item in items]
         self._append({"event": LedgerEvent.ATTEMPTED, "id": order_id, "items": listed})
@@ -110,7 +103,7 @@ def _entry(path: Path, number: int, line: bytes) -> LedgerEntry:
         return LedgerEntry(
             event=LedgerEvent(content["event"]),
             order_id=content["id"],
-            items=tuple(Item(sku=item["sku"], qty=item["qty"]) for item in content.get("items", ())),
+            items=tuple(OrderItem(sku=item["sku"], qty=item["qty"]) for item in content.get("items", ())),
             status=content.get("status"),
             at=content.get("at"),
         )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from orderctl.gateway_client import Attempt, GatewayAnswer, GatewayClient, GatewayError
-from orderctl.ledger import Item, LedgerWriter
+from orderctl.ledger import LedgerWriter
+from shared.messages import OrderItem
 
 UNANSWERED = "no answer"
 LOOK_AGAIN_SECONDS = 0.2
@@ -22,7 +23,7 @@ class LoadPlan:
     run_id: str
     orders: int
     concurrency: int
-    items: tuple[Item, ...]
+    items: tuple[OrderItem, ...]
     rate_per_second: float | None = None
 
     def order_id(self, number: int) -> str:

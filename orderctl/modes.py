@@ -1,73 +1,37 @@
 """Which way of running the pipeline is meant: the one that is asked for, the one that `up` took, or the best.
 
 `up` writes down what it took beside the data, because every other command means that system. A mode is added
-by its entry in `_WAYS`, which stand in the order in which `auto` prefers them.
+by its class in `_SYSTEMS`, which stand in the order in which `auto` prefers them.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from orderctl.docker import provision
-from orderctl.docker.compose import PORT_VARIABLES
 from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
 from orderctl.environment import chosen_ports
-from orderctl.errors import ModeUnavailableError, OrderctlError
-from orderctl.native import packages
+from orderctl.errors import OrderctlError
 from orderctl.native.layout import ADVICE, Layout, chosen_data_dir, default_data_dir, project_root
-from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.native.system import NativeSystem
 from orderctl.system import Mode, System
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """How a mode is built for its folder, whether it is offered here, and whether `down` keeps its data."""
-
-    build: Callable[[Path], System]
-    is_offered: Callable[[], bool]
-    keeps_data: bool
-
-
-_WAYS: Mapping[Mode, _Way] = {
-    Mode.DOCKER: _Way(
-        build=lambda folder: DockerSystem(
-            folder,
-            chosen_ports=chosen_ports(PORT_VARIABLES),
-            is_default=folder == project_root() / ".data" / Mode.DOCKER,
-        ),
-        is_offered=provision.is_offered,
-        keeps_data=True,
-    ),
-    Mode.NATIVE: _Way(
-        build=lambda folder: NativeSystem(folder, chosen_ports=chosen_ports(PORTS_BY_SETTING)),
-        is_offered=lambda: not packages.missing() or packages.installable(),
-        keeps_data=True,
-    ),
-    Mode.EMBEDDED: _Way(
-        build=lambda folder: EmbeddedSystem(folder, chosen_ports=chosen_ports(PORTS_BY_SETTING)),
-        is_offered=lambda: True,
-        keeps_data=False,
-    ),
+_SYSTEMS: Mapping[Mode, type[System]] = {
+    each.mode: each for each in (DockerSystem, NativeSystem, EmbeddedSystem)
 }
 _RECORD = "mode"
 
 
 def system_for(mode: Mode, data_dir: Path | None) -> System:
-    """The system of this mode; raises ModeUnavailableError for one that does not exist yet."""
+    """The system of this mode."""
     if mode is Mode.AUTO:
         mode = _recorded(data_dir) or _best()
-    if mode not in _WAYS:
-        raise ModeUnavailableError(
-            f"mode {mode} comes with a later version; this one has: {', '.join(_WAYS)}"
-        )
-    return _WAYS[mode].build(data_dir or default_data_dir(mode))
+    kind = _SYSTEMS[mode]
+    return kind(data_dir or default_data_dir(mode), chosen_ports=chosen_ports(kind.port_settings))
 
 
 def current_system(data_dir: Path | None) -> System:
     """The system that commands other than `up` mean: the one that `up` took last."""
-    return system_for(_current(data_dir), data_dir)
+    return system_for(_recorded(data_dir) or Mode.NATIVE, data_dir)
 
 
 def system_to_bring_up(asked: Mode, data_dir: Path | None) -> System:
@@ -90,11 +54,6 @@ def system_to_bring_up(asked: Mode, data_dir: Path | None) -> System:
     return system
 
 
-def keeps_data(data_dir: Path | None) -> bool:
-    """Whether what the current system holds is still there after `down`."""
-    return _WAYS[_current(data_dir)].keeps_data
-
-
 def forget(data_dir: Path | None) -> None:
     """After a wipe, `auto` chooses afresh."""
     _record(data_dir).unlink(missing_ok=True)
@@ -102,22 +61,18 @@ def forget(data_dir: Path | None) -> None:
 
 def _best() -> Mode:
     """The mode that comes closest to production of those that this machine offers."""
-    return next(mode for mode, way in _WAYS.items() if way.is_offered())
+    return next(mode for mode, kind in _SYSTEMS.items() if kind.is_offered())
 
 
 def _goes_on(mode: Mode, data_dir: Path | None) -> bool:
     """Where it has data it is gone on with, also if the machine does not offer it just now: an engine that is
     slow to answer must not lead to another, empty system."""
     has_data = Layout(data_dir or default_data_dir(mode)).ports.exists()
-    return _WAYS[mode].keeps_data and (has_data or _WAYS[mode].is_offered())
+    return _SYSTEMS[mode].keeps_data and (has_data or _SYSTEMS[mode].is_offered())
 
 
 def _runs(mode: Mode, data_dir: Path | None) -> bool:
     return system_for(mode, data_dir).status().anything_runs
-
-
-def _current(data_dir: Path | None) -> Mode:
-    return _recorded(data_dir) or Mode.NATIVE
 
 
 def _record(data_dir: Path | None) -> Path:
@@ -129,7 +84,7 @@ def _recorded(data_dir: Path | None) -> Mode | None:
         mode = Mode(_record(data_dir).read_text(encoding="ascii").strip())
     except (OSError, ValueError):
         return None
-    return mode if mode in _WAYS else None
+    return mode if mode in _SYSTEMS else None
 
 
 def _write_down(mode: Mode, data_dir: Path | None) -> None:

@@ -14,7 +14,14 @@ from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
 from orderctl.native import processes, redis
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
-from orderctl.native.services import READY_SECONDS, Readiness, client_url, operations_url, spec_of
+from orderctl.native.services import (
+    PORTS_BY_SETTING,
+    READY_SECONDS,
+    Readiness,
+    client_url,
+    operations_url,
+    spec_of,
+)
 from orderctl.progress import Progress, Step, StepState
 from shared.services import SERVICES
 
@@ -119,10 +126,20 @@ class System(ABC):
     """The pipeline on this machine, in one mode: what is in its data folder, and listens on its ports."""
 
     mode: ClassVar[Mode]
+    keeps_data: ClassVar[bool] = True
+    """Whether what it holds is still there after `down`."""
+    port_settings: ClassVar[Mapping[str, str]] = PORTS_BY_SETTING
+    """The name of each port that the operator may choose, by the setting that does."""
 
-    def __init__(self, layout: Layout, ports: Ports) -> None:
-        self.layout = layout
-        self.ports = ports
+    def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
+        """`chosen_ports` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
+        self.layout = Layout(data_dir.resolve())
+        self.ports = Ports.of_system(self.layout, self.port_settings, chosen_ports or {})
+
+    @classmethod
+    @abstractmethod
+    def is_offered(cls) -> bool:
+        """Whether `auto` may take this mode on this machine."""
 
     @abstractmethod
     def up(self, progress: Progress) -> None:

@@ -58,8 +58,8 @@ def demo(
 def script(orders: int, rate: float) -> "DemoScript":
     """The kill comes after three tenths of the load, the way back after six."""
     from orderctl.demonstration.director import DemoScript
-    from orderctl.ledger import Item
     from orderctl.load import LoadPlan
+    from shared.messages import OrderItem
 
     run_id = uuid.uuid4().hex[:6]
     sku = f"demo-{run_id}"
@@ -67,7 +67,7 @@ def script(orders: int, rate: float) -> "DemoScript":
         run_id=f"demo-{run_id}",
         orders=orders,
         concurrency=CONCURRENCY,
-        items=(Item(sku=sku, qty=1),),
+        items=(OrderItem(sku=sku, qty=1),),
         rate_per_second=rate,
     )
     seconds = orders / rate
@@ -88,11 +88,8 @@ def require_whole(status: SystemStatus) -> None:
     if not any(node.management_url for node in status.rabbitmq):
         advice = "orderctl down, then orderctl up --mode native"
         raise OrderctlError(f"mode {status.mode} has no broker that could be killed", advice=advice)
-    down = [node.node for node in status.rabbitmq if not node.running]
-    down += [] if status.redis.ready else ["redis"]
-    down += [service.name for service in status.services if not service.ready]
-    if down:
-        raise OrderctlError(f"not ready: {', '.join(down)}", advice=up)
+    if status.missing:
+        raise OrderctlError(f"not ready: {', '.join(status.missing)}", advice=up)
 
 
 async def _shown(director: "Director") -> None:

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
 
-from orderctl.commands.asking import ask
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
-from orderctl.gateway_client import GatewayClient
+from orderctl.gateway_client import GatewayClient, ask
 from orderctl.terminal import out, print_json, readable_errors, say, shown
 
 app = typer.Typer(help="Set and see the stock.", no_args_is_help=True)
@@ -24,7 +22,7 @@ def set_stock(
 ) -> None:
     """Make QTY the available stock of SKU, whether it was known before or not."""
     with readable_errors():
-        ask(url, data_dir, lambda client: client.put(f"/inventory/{quote(sku, safe='')}", {"available": qty}))
+        ask(url, data_dir, lambda client: client.set_stock(sku, qty))
         say(f"{sku}: {qty} available")
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from orderctl.checklist import Checklist
 from orderctl.commands.options import DataDir
-from orderctl.modes import current_system, forget, keeps_data, system_to_bring_up
+from orderctl.modes import current_system, forget, system_to_bring_up
 from orderctl.system import Mode, SystemStatus
 from orderctl.terminal import out, readable_errors, say, shown
 
@@ -45,7 +45,7 @@ def down(
         if wipe:
             forget(data_dir)
             what = "data removed"
-        elif keeps_data(data_dir):
+        elif system.keeps_data:
             what = "data kept; orderctl up continues with it"
         else:
             what = "nothing was kept: embedded mode holds everything in memory"

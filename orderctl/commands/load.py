@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
@@ -15,9 +14,10 @@ from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.gateway_client import by_hand, connect, gateway_url
-from orderctl.ledger import Item, LedgerWriter
+from orderctl.ledger import LedgerWriter
 from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
 from orderctl.terminal import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json, progress_bar, readable_errors
+from shared.messages import OrderItem
 
 MOST_LOOKED_AT = 2_000
 DECIDED_SECONDS = 20.0
@@ -43,7 +43,7 @@ def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     Status 1 if any of them was refused for good. Orders for which there is no stock are taken, then rejected.
     """
     with readable_errors():
-        items = tuple(Item(sku=name, qty=qty) for name in sku or ["mag-safe-phone-case"])
+        items = tuple(OrderItem(sku=name, qty=qty) for name in sku or ["mag-safe-phone-case"])
         plan = LoadPlan(
             run_id=uuid.uuid4().hex[:8],
             orders=orders,
@@ -54,8 +54,7 @@ def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         address = gateway_url(url, data_dir)
         if stock is not None:
             for item in items:
-                body = {"available": stock}
-                asyncio.run(by_hand(address).put(f"/inventory/{quote(item.sku, safe='')}", body))
+                asyncio.run(by_hand(address).set_stock(item.sku, stock))
         path = ledger or Path(f"ledger-{time.strftime('%Y%m%d-%H%M%S')}-{plan.run_id}.jsonl")
         report = LoadReport()
         interrupted = _run(address, plan, path, report, quiet=as_json)

@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from orderctl.commands.asking import ask
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.errors import OrderctlError
+from orderctl.gateway_client import ask
 from orderctl.terminal import out, print_json, readable_errors, say, shown
 from shared.orders.model import OrderStatus, Trouble
 

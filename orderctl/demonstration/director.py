@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import quote
 
 from orderctl.brokers import leader_of, management_urls
 from orderctl.demonstration.chronicle import Chronicle, Moment, Sample
@@ -102,9 +101,8 @@ class Director:
         return leader
 
     async def _stock(self) -> None:
-        path = f"/inventory/{quote(self._script.sku, safe='')}"
         async with connect(self._gateway_url) as client:
-            await client.put(path, {"available": self._script.stock})
+            await client.set_stock(self._script.sku, self._script.stock)
 
     @property
     def _gateway_url(self) -> str:

@@ -14,8 +14,8 @@ from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
-from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
+from orderctl.native.layout import project_root
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
@@ -34,17 +34,16 @@ class DockerSystem(System):
     """Everything of one compose project. The data folder holds what we know of it."""
 
     mode: ClassVar[Mode] = Mode.DOCKER
+    port_settings: ClassVar[Mapping[str, str]] = PORT_VARIABLES
 
-    def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int], is_default: bool) -> None:
-        """`chosen_ports` is keyed by compose's variable, such as GATEWAY_PORT or RABBITMQ1_PORT."""
-        layout = Layout(data_dir.resolve())
-        ports = Ports(
-            layout,
-            chosen={PORT_VARIABLES[name]: port for name, port in chosen_ports.items()},
-            chosen_by={PORT_VARIABLES[name]: name for name in chosen_ports},
-        )
-        super().__init__(layout, ports)
-        self.compose = Compose(layout, ports, is_default=is_default)
+    def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
+        super().__init__(data_dir, chosen_ports=chosen_ports)
+        is_default = data_dir == project_root() / ".data" / self.mode
+        self.compose = Compose(self.layout, self.ports, is_default=is_default)
+
+    @classmethod
+    def is_offered(cls) -> bool:
+        return provision.is_offered()
 
     # --- everything --------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 from orderctl.embedded import NODE, PROCESS, WARNING
 from orderctl.errors import UnknownPartError
 from orderctl.native import processes
-from orderctl.native.layout import Layout, project_root
+from orderctl.native.layout import project_root
 from orderctl.native.ports import REDIS
 from orderctl.native.services import (
     DRAIN_GRACE_SECONDS,
@@ -19,7 +18,6 @@ from orderctl.native.services import (
     readiness_of,
     service_urls,
     spec_of,
-    system_ports,
 )
 from orderctl.progress import Progress, Step, StepState, note
 from orderctl.system import BrokerStatus, Mode, System, SystemStatus, known
@@ -30,11 +28,11 @@ class EmbeddedSystem(System):
     """Everything of one data folder, which holds logs and nothing that lasts."""
 
     mode: ClassVar[Mode] = Mode.EMBEDDED
+    keeps_data: ClassVar[bool] = False
 
-    def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
-        """`chosen_ports` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
-        layout = Layout(data_dir.resolve())
-        super().__init__(layout, system_ports(layout, chosen_ports or {}))
+    @classmethod
+    def is_offered(cls) -> bool:
+        return True
 
     # --- everything --------------------------------------------------------------------------------------
 

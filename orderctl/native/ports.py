@@ -64,6 +64,15 @@ class Ports:
     chosen: Mapping[str, int] = field(default_factory=dict)
     chosen_by: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of_system(cls, layout: Layout, settings: Mapping[str, str], chosen: Mapping[str, int]) -> "Ports":
+        """`chosen` is keyed by the setting that chose the port; `settings` names the port of each."""
+        return cls(
+            layout,
+            chosen={settings[setting]: port for setting, port in chosen.items()},
+            chosen_by={settings[setting]: setting for setting in chosen},
+        )
+
     def __getitem__(self, name: str) -> int:
         """Where the part listens, or would listen, as the last `claim` left it."""
         return self._remembered().get(name) or self.chosen.get(name) or self.preferred[name]

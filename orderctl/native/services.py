@@ -155,15 +155,6 @@ class NativeServices:
         return self._layout.log(spec_of(name).name)
 
 
-def system_ports(layout: Layout, chosen: Mapping[str, int]) -> Ports:
-    """The ports of one system; `chosen` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
-    return Ports(
-        layout,
-        chosen={PORTS_BY_SETTING[setting]: port for setting, port in chosen.items()},
-        chosen_by={PORTS_BY_SETTING[setting]: setting for setting in chosen},
-    )
-
-
 def service_urls(ports: Ports) -> dict[str, str]:
     """The setting that tells the dashboard where each service has its `/readyz`."""
     urls = (f"{name}={operations_url(spec, ports)}" for name, spec in SERVICES.items())

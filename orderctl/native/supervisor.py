@@ -27,9 +27,9 @@ from orderctl.errors import OrderctlError
 from orderctl.native import processes, rabbitmq
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout, project_root
-from orderctl.native.ports import NODE_NAMES
+from orderctl.native.ports import NODE_NAMES, Ports
 from orderctl.native.processes import ProcessRecord
-from orderctl.native.services import PORTS_BY_SETTING, NativeServices, system_ports
+from orderctl.native.services import PORTS_BY_SETTING, NativeServices
 from shared.services import SERVICES
 
 NAME = "supervisor"
@@ -190,7 +190,8 @@ def _how(record: ProcessRecord) -> str:
 def run(data_dir: Path) -> int:
     """What the background process does; returns its exit status."""
     layout = Layout(data_dir)
-    cluster = NativeCluster(data_dir, ports=system_ports(layout, chosen_ports(PORTS_BY_SETTING)))
+    ports = Ports.of_system(layout, PORTS_BY_SETTING, chosen_ports(PORTS_BY_SETTING))
+    cluster = NativeCluster(data_dir, ports=ports)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -1,7 +1,7 @@
 """The whole pipeline in native mode: the cluster, the supervisor and the services, brought up and down."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Final
@@ -9,9 +9,8 @@ from typing import ClassVar, Final
 from orderctl.errors import NotRunningError, PartFailedError
 from orderctl.native import packages, processes, supervisor
 from orderctl.native.cluster import PARTS, NativeCluster
-from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, NODE_NAMES, REDIS
-from orderctl.native.services import NativeServices, system_ports
+from orderctl.native.services import NativeServices
 from orderctl.progress import Progress, Step, StepState, silent
 from orderctl.system import BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
 from shared.services import SERVICES
@@ -25,10 +24,9 @@ class NativeSystem(System):
 
     mode: ClassVar[Mode] = Mode.NATIVE
 
-    def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
-        """`chosen_ports` is keyed by the setting that chose the port, such as GATEWAY_PORT."""
-        layout = Layout(data_dir.resolve())
-        super().__init__(layout, system_ports(layout, chosen_ports or {}))
+    @classmethod
+    def is_offered(cls) -> bool:
+        return not packages.missing() or packages.installable()
 
     # --- everything --------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orderctl.ledger import Item, LedgerEvent, read_ledger
+from orderctl.ledger import LedgerEvent, read_ledger
 from shared.messages import OrderItem
 
 
@@ -27,19 +27,14 @@ def read_promises(path: Path, *, retention_seconds: float) -> Promises:
     written_at = path.stat().st_mtime
     acknowledged: set[str] = set()
     contents: dict[str, Sequence[OrderItem]] = {}
-    alike: dict[tuple[Item, ...], Sequence[OrderItem]] = {}
+    alike: dict[tuple[OrderItem, ...], Sequence[OrderItem]] = {}
     expired = 0
     for entry in read_ledger(path):
         if entry.event is LedgerEvent.ATTEMPTED:
-            items = alike.setdefault(entry.items, [_order_item(item) for item in entry.items])
-            contents[entry.order_id] = items
+            contents[entry.order_id] = alike.setdefault(entry.items, entry.items)
         elif entry.event is LedgerEvent.ACKNOWLEDGED:
             if (entry.at or written_at) < oldest:
                 expired += 1
             else:
                 acknowledged.add(entry.order_id)
     return Promises(acknowledged=acknowledged, contents=contents, expired=expired)
-
-
-def _order_item(item: Item) -> OrderItem:
-    return OrderItem(sku=item.sku, qty=item.qty)

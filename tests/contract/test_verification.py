@@ -11,7 +11,7 @@ import pytest
 from notifier.domain import notification_of
 from notifier.ports import Attempt
 from orderctl.errors import OrderctlError
-from orderctl.ledger import Item, LedgerWriter
+from orderctl.ledger import LedgerWriter
 from orderctl.oracle import FAULTS
 from orderctl.verification.promises import read_promises
 from orderctl.verification.reading import RecordReader
@@ -261,7 +261,7 @@ async def test_a_ledger_older_than_the_retention_misses_nothing(tmp_path: Path) 
     """Orders that may have been removed are not asked for; those of before ledgers had times neither."""
     path = tmp_path / "ledger.jsonl"
     with LedgerWriter(path) as ledger:
-        ledger.attempted("young", (Item(sku="cable", qty=2),))
+        ledger.attempted("young", (OrderItem(sku="cable", qty=2),))
         ledger.acknowledged("young")
     old = {"event": "acknowledged", "id": "old", "at": time.time() - 7_200}
     with path.open("a", encoding="utf-8") as stream:

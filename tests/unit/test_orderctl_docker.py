@@ -128,7 +128,7 @@ def test_status_without_an_engine_is_that_nothing_runs(
         raise FileNotFoundError("docker")
 
     monkeypatch.setattr(subprocess, "run", no_docker)
-    status = DockerSystem(layout.data_dir, chosen_ports={}, is_default=False).status()
+    status = DockerSystem(layout.data_dir).status()
     assert (status.anything_runs, status.mode, len(status.services)) == (False, "docker", len(SERVICES))
     assert engine.engine_version() is None
 

@@ -11,8 +11,9 @@ from aiohttp.test_utils import TestServer
 
 from orderctl.errors import OrderctlError
 from orderctl.gateway_client import GatewayError, connect
-from orderctl.ledger import Item, LedgerEvent, LedgerWriter, read_ledger
+from orderctl.ledger import LedgerEvent, LedgerWriter, read_ledger
 from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
+from shared.messages import OrderItem
 
 ORDER = {"id": "order123", "sku": "cable", "qty": 1}
 Respond = Callable[[dict[str, Any], int], web.Response]
@@ -106,7 +107,7 @@ async def test_a_gateway_that_is_away_is_an_error(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_run_places_every_order_once_and_writes_it_down(tmp_path: Path) -> None:
     """Whatever had to be asked again, each order is attempted and acknowledged once in the ledger."""
-    plan = LoadPlan(run_id="r", orders=60, concurrency=8, items=(Item(sku="cable", qty=2),))
+    plan = LoadPlan(run_id="r", orders=60, concurrency=8, items=(OrderItem(sku="cable", qty=2),))
 
     def respond(order: dict[str, Any], asked: int) -> web.Response:
         unlucky = int(order["id"].rpartition("-")[2]) % 7 == 0 and asked == 1
@@ -128,7 +129,7 @@ async def test_a_run_places_every_order_once_and_writes_it_down(tmp_path: Path) 
 
 async def test_an_order_that_is_refused_for_good_is_written_down_as_such(tmp_path: Path) -> None:
     """The ledger promises nothing that the gateway did not."""
-    plan = LoadPlan(run_id="r", orders=1, concurrency=1, items=(Item(sku="cable", qty=1),))
+    plan = LoadPlan(run_id="r", orders=1, concurrency=1, items=(OrderItem(sku="cable", qty=1),))
     ledger = tmp_path / "ledger.jsonl"
     async with (
         serving(lambda *_: web.json_response({}, status=422)) as (_, url),
@@ -146,7 +147,7 @@ async def test_an_order_that_is_refused_for_good_is_written_down_as_such(tmp_pat
 async def test_a_rate_is_not_exceeded(tmp_path: Path) -> None:
     """Twenty orders at 200 per second take a tenth of a second, however many clients there are."""
     plan = LoadPlan(
-        run_id="r", orders=21, concurrency=21, items=(Item(sku="cable", qty=1),), rate_per_second=200
+        run_id="r", orders=21, concurrency=21, items=(OrderItem(sku="cable", qty=1),), rate_per_second=200
     )
     async with serving(accepted) as (_, url), connect(url, connections=21) as client:
         with LedgerWriter(tmp_path / "ledger.jsonl") as writer:

@@ -7,7 +7,7 @@ import pytest
 from orderctl.docker import engine as docker_engine
 from orderctl.docker.system import DockerSystem
 from orderctl.embedded.system import EmbeddedSystem
-from orderctl.modes import current_system, forget, keeps_data, system_for, system_to_bring_up
+from orderctl.modes import current_system, forget, system_for, system_to_bring_up
 from orderctl.native import packages
 from orderctl.native.layout import DATA_DIR_VARIABLE, Layout, project_root
 from orderctl.native.system import NativeSystem
@@ -59,10 +59,10 @@ def test_every_other_command_means_what_up_took(folder: Path) -> None:
     assert isinstance(current_system(folder), NativeSystem)
     system_to_bring_up(Mode.EMBEDDED, folder)
     assert isinstance(current_system(folder), EmbeddedSystem)
-    assert not keeps_data(folder)
+    assert not current_system(folder).keeps_data
     forget(folder)
     assert isinstance(current_system(folder), NativeSystem)
-    assert keeps_data(folder)
+    assert current_system(folder).keeps_data
 
 
 def test_auto_goes_on_with_the_data_that_was_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
