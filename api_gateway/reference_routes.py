@@ -17,7 +17,6 @@ def docs_route() -> Route:
         return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
 
     return Route(
-        method="GET",
         path="/docs",
         handler=docs,
         name="docs",

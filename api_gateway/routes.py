@@ -127,7 +127,6 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             plain={202: "Order received: order123", 409: "Duplicate order"},
         ),
         Route(
-            method="GET",
             path="/orders",
             handler=orders.list,
             name="listOrders",
@@ -140,7 +139,6 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(
-            method="GET",
             path="/orders/{id}",
             handler=orders.show,
             name="getOrder",
@@ -158,7 +156,6 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
     """What is in stock."""
     return (
         Route(
-            method="GET",
             path="/inventory",
             handler=stock.list,
             name="listInventory",
@@ -171,7 +168,6 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(
-            method="GET",
             path="/inventory/{sku}",
             handler=stock.show,
             name="getInventory",

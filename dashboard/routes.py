@@ -60,7 +60,6 @@ class DashboardRoutes:
         """What is served, and described."""
         return (
             Route(
-                method="GET",
                 path="/",
                 handler=self.page,
                 name="page",
@@ -73,7 +72,6 @@ class DashboardRoutes:
                 parameters=_QUESTION,
             ),
             Route(
-                method="GET",
                 path="/metrics",
                 handler=self.metrics,
                 name="metrics",
@@ -88,13 +86,11 @@ class DashboardRoutes:
                 plain={200: "pipeline_store_up 1.0\n"},
             ),
             Route(
-                method="GET",
                 path="/static/{name}",
                 handler=self.static,
                 name="static",
                 tag="state",
                 summary="The few files that the page refers to",
-                description="",
                 meaning="The file.",
                 answer={"type": "string"},
                 media_type="text/css",

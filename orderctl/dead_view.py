@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orderctl.terminal import err, out, say, shown
+from orderctl.terminal import err, listing, out, say, shown
 
 LISTED_RESULTS: Final = 20
 """Up to so many letters are named one by one when all went well."""
@@ -47,11 +47,9 @@ def warn_if_incomplete(answer: Mapping[str, Any]) -> None:
 
 def overview(letters: Sequence[Mapping[str, Any]]) -> Table:
     """One line per letter."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    longest_id = max(len(letter["id"]) for letter in letters)
-    table.add_column("id", min_width=longest_id)
-    for column in ("reason", "attempts", "died", "redriven", "last error"):
-        table.add_column(column, overflow="fold", justify="right" if column == "attempts" else "left")
+    table = listing("id", "reason", "attempts", "died", "redriven", "last error")
+    table.columns[0].min_width = max(len(letter["id"]) for letter in letters)
+    table.columns[2].justify = "right"
     for letter in letters:
         table.add_row(
             Text(letter["id"]),

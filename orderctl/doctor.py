@@ -107,7 +107,7 @@ def _attention(system: System, status: SystemStatus, *, told_of_queues: bool) ->
 def _said_by_dashboard(url: str) -> list[str]:
     try:
         headers = {"Accept": "application/json"}
-        with request(url, "GET", "/metrics", body=None, headers=headers, seconds=ANSWER_SECONDS) as answer:
+        with request(url, "GET", "/metrics", headers=headers, seconds=ANSWER_SECONDS) as answer:
             said = json.loads(answer.read())["attention"]
     except (OSError, ValueError, KeyError) as error:
         return [f"dashboard: its figures cannot be read: {error}"]

@@ -21,7 +21,13 @@ def checked_url(url: str, named: str) -> str:
 
 @contextmanager
 def request(
-    url: str, method: str, path: str, *, body: bytes | None, headers: Mapping[str, str], seconds: float
+    url: str,
+    method: str,
+    path: str,
+    *,
+    seconds: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
     """The answer, for as long as the block runs; `seconds` bound each silence. Raises OSError without one."""
     parts = urlsplit(url)
@@ -30,7 +36,7 @@ def request(
     try:
         connection.connect()
         connection.sock.settimeout(seconds)
-        connection.request(method, parts.path + path, body=body, headers=dict(headers))
+        connection.request(method, parts.path + path, body=body, headers=dict(headers or {}))
         yield connection.getresponse()
     except http.client.HTTPException as error:
         raise OSError(f"its answer cannot be read ({type(error).__name__})") from error

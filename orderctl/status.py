@@ -3,11 +3,10 @@
 from urllib.parse import urlsplit
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from orderctl.system import SystemStatus
-from orderctl.terminal import shown
+from orderctl.terminal import listing, shown
 
 
 def render(status: SystemStatus) -> RenderableType:
@@ -16,9 +15,7 @@ def render(status: SystemStatus) -> RenderableType:
     if not status.anything_runs:
         return Group(heading, shown("nothing runs; start it with: orderctl up"))
     warnings = [Text(status.warning, style="yellow")] if status.warning else []
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("part", "state", "pid", "address"):
-        table.add_column(column, no_wrap=True)
+    table = listing("part", "state", "pid", "address")
     for node in status.rabbitmq:
         table.add_row(node.node, _state(node.pid, node.running), _pid(node.pid), _address(node.amqp_url))
     redis = status.redis

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -16,6 +16,9 @@ from orderctl.errors import ModeUnavailableError, OrderctlError, UnknownPartErro
 from orderctl.hints import as_called
 from orderctl.native.layout import tail
 from shared.text import visible
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -57,6 +60,16 @@ def shown(value: object, style: str = "") -> Text:
 def say(text: object, style: str = "") -> None:
     """Print one line, whatever is in it."""
     out.print(shown(text, style))
+
+
+def listing(*columns: str) -> "Table":
+    """A table of one line per thing, as plain as can be."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 @contextmanager

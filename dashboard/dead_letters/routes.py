@@ -53,7 +53,6 @@ class DeadLetterRoutes:
         """What is served, and described."""
         return (
             self._route(
-                method="GET",
                 path="/dead",
                 handler=self.list,
                 name="listDeadLetters",
@@ -65,12 +64,10 @@ class DeadLetterRoutes:
                 problems=(INVALID_FIELDS,),
             ),
             self._route(
-                method="GET",
                 path="/dead/{id}",
                 handler=self.show,
                 name="getDeadLetter",
                 summary="Show one dead letter",
-                description="",
                 meaning="The letter with its history and its body.",
                 answer=schemas.LETTER,
                 parameters=(schemas.ID,),

@@ -1,10 +1,9 @@
 """`orderctl failpoints`: where a service can be made to die, to see that nothing is lost by it."""
 
-from rich.table import Table
 from rich.text import Text
 
 from orderctl.commands.options import AsJson
-from orderctl.terminal import out, print_json
+from orderctl.terminal import listing, out, print_json
 from shared.failpoints import FAILPOINTS, VARIABLE
 
 
@@ -13,9 +12,8 @@ def failpoints(as_json: AsJson = False) -> None:
     if as_json:
         print_json(dict(FAILPOINTS))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("failpoint", no_wrap=True)
-    table.add_column("who dies there, and when", overflow="fold")
+    table = listing("failpoint", "who dies there, and when")
+    table.columns[0].no_wrap = True
     for name, meaning in FAILPOINTS.items():
         table.add_row(name, meaning)
     out.print(table)

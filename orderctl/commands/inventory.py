@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.gateway_client import GatewayClient, ask
-from orderctl.terminal import out, print_json, readable_errors, say, shown
+from orderctl.terminal import listing, out, print_json, readable_errors, say, shown
 
 app = typer.Typer(help="Set and see the stock.", no_args_is_help=True)
 
@@ -34,9 +33,8 @@ def list_stock(as_json: AsJson = False, url: GatewayUrl = None, data_dir: DataDi
         if as_json:
             print_json({"inventory": stock})
             return
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("sku")
-        table.add_column("available", justify="right")
+        table = listing("sku", "available")
+        table.columns[1].justify = "right"
         for entry in stock:
             available = entry["available"]
             table.add_row(entry["sku"], "not a number" if available is None else str(available))

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.errors import OrderctlError
 from orderctl.gateway_client import ask
-from orderctl.terminal import out, print_json, readable_errors, say, shown
+from orderctl.terminal import listing, out, print_json, readable_errors, say, shown
 from shared.orders.model import OrderStatus, Trouble
 
 app = typer.Typer(help="Place, show and list orders.", no_args_is_help=True)
@@ -87,11 +86,8 @@ def list_orders(
         if as_json:
             print_json(page)
             return
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        longest_id = max((len(order["id"]) for order in page["orders"]), default=0)
-        table.add_column("id", min_width=longest_id)
-        for column in ("status", "reason", "items"):
-            table.add_column(column, overflow="fold")
+        table = listing("id", "status", "reason", "items")
+        table.columns[0].min_width = max((len(order["id"]) for order in page["orders"]), default=0)
         for order in page["orders"]:
             table.add_row(order["id"], _status(order), _reason(order), _items(order))
         out.print(table if page["orders"] else "no orders")
@@ -125,9 +121,7 @@ def _show(order: Mapping[str, Any]) -> None:
         say(f"email  {order['email']}")
     for told in order.get("notifications", ()):
         say(f"told   {_notification(told)}")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("at", "step", "reason", "attempts"):
-        table.add_column(column)
+    table = listing("at", "step", "reason", "attempts")
     for step in order.get("timeline", ()):
         attempts = step.get("attempts")
         table.add_row(

@@ -67,12 +67,12 @@ class Chronicle:
 
     def acknowledged_per_bucket(self, seconds: float, buckets: int, now: float) -> list[int]:
         """202s in each stretch of so many seconds, up to ``buckets`` of them, the last one ending now."""
-        return _counted(self.acknowledged, seconds, buckets, now)
+        counted = [(at, number) for number, at in enumerate(self.acknowledged, 1)]
+        return _flow(counted, seconds, buckets, now)
 
     def decided_per_bucket(self, seconds: float, buckets: int, now: float) -> list[int]:
         """Decisions in the same stretches."""
-        levels = levels_of([(sample.at, sample.decided) for sample in self.samples], seconds, now)
-        return [after - before for before, after in pairwise([0, *levels])][-buckets:]
+        return _flow([(sample.at, sample.decided) for sample in self.samples], seconds, buckets, now)
 
     def outbox_per_bucket(self, seconds: float, buckets: int, now: float) -> list[int]:
         """The size of the outbox at the end of the same stretches."""
@@ -96,10 +96,6 @@ def levels_of(points: Sequence[tuple[float, int]], seconds: float, now: float) -
     return levels
 
 
-def _counted(times: Sequence[float], seconds: float, buckets: int, now: float) -> list[int]:
-    counts = [0] * int(now / seconds)
-    for at in times:
-        bucket = int(at / seconds)
-        if bucket < len(counts):
-            counts[bucket] += 1
-    return counts[-buckets:]
+def _flow(points: Sequence[tuple[float, int]], seconds: float, buckets: int, now: float) -> list[int]:
+    levels = levels_of(points, seconds, now)
+    return [after - before for before, after in pairwise([0, *levels])][-buckets:]

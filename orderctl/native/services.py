@@ -5,7 +5,6 @@ supervisor's work. Tests use it directly, with a failpoint or a shorter drain as
 """
 
 import hashlib
-import http.client
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orderctl.errors import PartFailedError, UnknownPartError
+from orderctl.http import request
 from orderctl.native import processes
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, answers
@@ -180,17 +180,11 @@ def readiness_of(
     takes_clients: Callable[[int], bool] = answers,
 ) -> Readiness:
     """Ask a service that runs on these ports, as this process if one is given; never raises."""
-    connection = http.client.HTTPConnection(
-        LOOPBACK, ports[spec.operations_port_name], timeout=timeout_seconds
-    )
     try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        text = answer.read(2_000).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
+        with request(operations_url(spec, ports), "GET", "/readyz", seconds=timeout_seconds) as answer:
+            text = answer.read(2_000).decode("utf-8", "replace")
+    except OSError as error:
         return Readiness(ready=False, reason=f"runs, no answer yet ({type(error).__name__})")
-    finally:
-        connection.close()
     answered_by = answer.getheader(PROCESS_HEADER)
     if pid is not None and answered_by != str(pid):
         return Readiness(

@@ -12,38 +12,10 @@ from pydantic import BaseModel, TypeAdapter
 
 from shared.health import PROCESS_HEADER
 from shared.http.negotiation import JSON
-from shared.http.problems import (
-    BODY_TOO_LARGE,
-    CORRELATION_HEADER,
-    EXPECTATION_FAILED,
-    HEAD_TOO_LARGE,
-    INTERNAL,
-    INVALID_FIELDS,
-    MALFORMED_JSON,
-    MALFORMED_REQUEST,
-    MEDIA_TYPE,
-    MISDIRECTED,
-    REQUEST_TIMEOUT,
-    TOO_BUSY,
-    TOO_MANY_CONNECTIONS,
-    UNSUPPORTED_BODY,
-    ProblemType,
-)
+from shared.http.problems import CORRELATION_HEADER, EVERYWHERE, MEDIA_TYPE, WITH_BODY, ProblemType
 from shared.http.routes import TEXT, Json, Parameter, Route
 from shared.messages import IDENTIFIER_PATTERN
 
-EVERYWHERE: Final = (
-    MALFORMED_REQUEST,
-    MISDIRECTED,
-    REQUEST_TIMEOUT,
-    EXPECTATION_FAILED,
-    HEAD_TOO_LARGE,
-    INTERNAL,
-    TOO_BUSY,
-    TOO_MANY_CONNECTIONS,
-)
-"""What any route may answer, because it concerns the connection or the server."""
-WITH_BODY: Final = (MALFORMED_JSON, BODY_TOO_LARGE, UNSUPPORTED_BODY, INVALID_FIELDS)
 _REF: Final = "#/components/schemas/{model}"
 _CORRELATION_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 _CORRELATION_MEANING: Final = "Follows the request through every message, log line and timeline entry."
@@ -94,7 +66,6 @@ def described(info: Info, routes: Sequence[Route]) -> tuple[Route, ...]:
         return web.Response(body=body, content_type=JSON)
 
     itself = Route(
-        method="GET",
         path="/openapi.json",
         handler=openapi,
         name="openapi",

@@ -105,6 +105,25 @@ TOO_MANY_CONNECTIONS: Final = ProblemType(
     name="too-many-connections", status=503, title="Too many connections", retry_after_seconds=1
 )
 
+EVERYWHERE: Final = (
+    MALFORMED_REQUEST,
+    MISDIRECTED,
+    REQUEST_TIMEOUT,
+    EXPECTATION_FAILED,
+    HEAD_TOO_LARGE,
+    INTERNAL,
+    TOO_BUSY,
+    TOO_MANY_CONNECTIONS,
+)
+"""What any route may answer, because it concerns the connection or the server."""
+WITH_BODY: Final = (
+    MALFORMED_JSON,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_BODY,
+    INVALID_FIELDS,
+)
+"""What any route with a body may answer."""
+
 
 class Problem(Exception):
     """Raised to answer with a problem. ``detail`` is for the client and shows nothing of our insides.

@@ -37,13 +37,13 @@ class Route:
     clients which prefer it.
     """
 
-    method: str
+    method: str = "GET"
     path: str
     handler: Handler
     name: str
     tag: str
     summary: str
-    description: str
+    description: str = ""
     status: int = 200
     meaning: str
     answer: type | Json | None

@@ -30,13 +30,11 @@ def probes(health: Health) -> tuple[Route, ...]:
 
     def probe(path: str, handler: Handler, summary: str, **further: Any) -> Route:
         return Route(
-            method="GET",
             path=path,
             handler=handler,
             name=path.strip("/"),
             tag="operations",
             summary=summary,
-            description="",
             meaning="Yes.",
             answer={"type": "string"},
             media_type=TEXT,
@@ -64,13 +62,11 @@ def _exposed(registry: CollectorRegistry) -> Route:
         return web.Response(body=body, headers={"Content-Type": kind, "Vary": "Accept"})
 
     return Route(
-        method="GET",
         path="/metrics",
         handler=metrics,
         name="metrics",
         tag="operations",
         summary="The figures of this process",
-        description="",
         meaning="In one of Prometheus' formats.",
         answer={"type": "string"},
         media_type=TEXT,

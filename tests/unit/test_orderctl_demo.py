@@ -65,7 +65,7 @@ def test_nothing_killed_is_no_gap() -> None:
 def test_flows_are_counted_in_equal_stretches() -> None:
     """The last so many of them, ending now."""
     chronicle = a_chronicle()
-    assert chronicle.acknowledged_per_bucket(1.0, 10, 6.05) == [9, 10, 6, 10, 10, 10]
+    assert chronicle.acknowledged_per_bucket(1.0, 10, 6.05) == [10, 10, 6, 10, 10, 10]
     assert chronicle.decided_per_bucket(1.0, 10, 6.05) == [10, 10, 0, 6, 10, 10]
     assert chronicle.outbox_per_bucket(1.0, 2, 6.05) == [0, 0]
     assert levels_of([(0.5, 7)], 1.0, 3.0) == [7, 7, 7]
