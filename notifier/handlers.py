@@ -60,6 +60,7 @@ COLLECTED: Final = "letters_per_hour"
 """Why an event waits whose address gets too many letters; those that come back together share one."""
 COLLECT_SECONDS: Final = 5.0
 """How long such an event waits at least, so that others join it."""
+LOST_CLAIM: Final = "another notifier tells of one of the orders"
 
 log = get_logger(__name__)
 
@@ -171,7 +172,10 @@ class NotificationHandler:
             if not together.has_ended():
                 claim = await self._renewed(attempt, claim)
             if not isinstance(claim, Claimed):
-                together.outcomes[attempt.owner] = await self._without_sending(claimed, claim)
+                outcome = await self._without_sending(claimed, claim)
+                together.outcomes[attempt.owner] = outcome
+                if claimed.was_collected and not isinstance(outcome, Retry):
+                    await self._forget([attempt])
             elif together.has_ended():
                 together.unsent.append(attempt)
             else:
@@ -235,8 +239,15 @@ class NotificationHandler:
             attempts += await self._joining(quota, address, claimed.attempt, claim.unconfirmed, together)
         outcome = await self._send_letter(attempts, claim.unconfirmed, together)
         if is_collected and isinstance(outcome, Retry):
-            together.outcomes[claimed.attempt.owner] = replace(outcome, reason=COLLECTED)
+            again = replace(outcome, reason=COLLECTED)
+            together.outcomes |= dict.fromkeys((attempt.owner for attempt in attempts), again)
         elif is_collected:
+            await self._forget(attempts)
+
+    async def _forget(self, attempts: Sequence[Attempt]) -> None:
+        """Takes them, who have one address, off the list of those that wait for its next letter."""
+        quota, address = self._quota, address_of(attempts[0].notification)
+        if quota is not None and address is not None:
             ids = [attempt.notification.id for attempt in attempts]
             await waiting_out(lambda: quota.forget(address, ids), self._random)
 
@@ -286,6 +297,7 @@ class NotificationHandler:
         together: _Batch,
     ) -> Outcome:
         if unconfirmed == 1 and not await waiting_out(lambda: self._store.begin_last(attempts), self._random):
+            await waiting_out(lambda: self._store.give_back(attempts, LOST_CLAIM), self._random)
             return Retry(reason="claimed_elsewhere", delay_seconds=self._lease_seconds)
         renewal = LeaseRenewal(self._store, attempts, self._lease_seconds / 3)
         try:

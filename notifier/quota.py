@@ -1,13 +1,16 @@
 """How many letters one address gets in an hour, and which events wait for one, for all notifiers together."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
+
+from redis.exceptions import ResponseError
 
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.messages import Event, EventData, decode, encode
-from shared.redis.client import BrokenKey, Redis, store_deadline
+from shared.redis.client import BrokenKey, Redis, is_away, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
 HOUR_SECONDS: Final = 3_600.0
@@ -41,18 +44,34 @@ class RedisLetterQuota:
     async def collect(self, address: str, events: Mapping[str, Event[EventData]]) -> None:
         key = keyspace.collected(_hashed(address))
         async with store_deadline(self._timeout_seconds):
-            if await self._redis.hlen(key) < MOST_LISTED:
-                await self._redis.hset(key, mapping={name: encode(each) for name, each in events.items()})
+            with _broken_lists_nothing():
+                if await self._redis.hlen(key) < MOST_LISTED:
+                    await self._redis.hset(key, mapping={name: encode(each) for name, each in events.items()})
             await self._redis.pexpire(key, 2 * self._window)
 
     async def collected(self, address: str) -> Sequence[Event[EventData]]:
+        found: dict[str, str] = {}
         async with store_deadline(self._timeout_seconds):
-            _, found = await self._redis.hscan(keyspace.collected(_hashed(address)), count=MOST_IN_A_LETTER)
+            with _broken_lists_nothing():
+                _, found = await self._redis.hscan(
+                    keyspace.collected(_hashed(address)), count=MOST_IN_A_LETTER
+                )
         return [event for body in list(found.values())[:MOST_IN_A_LETTER] if (event := _event(body))]
 
     async def forget(self, address: str, event_ids: Sequence[str]) -> None:
         async with store_deadline(self._timeout_seconds):
-            await self._redis.hdel(keyspace.collected(_hashed(address)), *event_ids)
+            with _broken_lists_nothing():
+                await self._redis.hdel(keyspace.collected(_hashed(address)), *event_ids)
+
+
+@contextmanager
+def _broken_lists_nothing() -> Iterator[None]:
+    """A list of another type is one address's trouble and no outage: its events come back one by one."""
+    try:
+        yield
+    except ResponseError as error:
+        if is_away(error):
+            raise
 
 
 def _event(body: str) -> Event[EventData] | None:

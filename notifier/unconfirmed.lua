@@ -1,4 +1,5 @@
--- Notes that a letter went, or goes now, whose answer may never be known. Only who holds the claim may say so.
+-- Notes that a letter went, or goes now, whose answer may never be known. Only the holder of the claim may say so,
+-- and of a letter that went also an owner whose lease ended, as long as no other has claimed since.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}
 -- ARGV  1 owner  2 event id  3 letters whose answer is unknown, this one included: 1 or 2
@@ -9,7 +10,8 @@
 local claim, record = KEYS[1], KEYS[2]
 local held = redis.call('GET', claim)
 local _, _, holder = string.find(held or '', '^unconfirmed:%d:%d+:(.*)$')
-if held ~= 'sending:' .. ARGV[1] and holder ~= ARGV[1] then return 0 end
+local has_lapsed = not held and ARGV[5] ~= ''
+if not has_lapsed and held ~= 'sending:' .. ARGV[1] and holder ~= ARGV[1] then return 0 end
 
 local known = redis.call('HGET', record, 'event_id')
 local clock = redis.call('TIME')

@@ -1,17 +1,23 @@
 """One address gets a bounded number of letters an hour; the rest is collected, and nothing is lost by it."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from notifier import handlers
+from notifier.domain import notification_of
+from notifier.handlers import _Batch
+from notifier.ports import Attempt, Claimed
 from notifier.quota import RedisLetterQuota
 from shared import keyspace
 from shared.messages import OrderCreated
 from shared.messaging.memory import MemoryBroker
+from shared.messaging.retry import Retry
 from shared.messaging.settlement import message_of
 from shared.pipeline import NOTIFIER
 from shared.service.lifecycle import running
@@ -145,6 +151,63 @@ async def test_a_collected_letter_is_sent_again_as_one(redis: Any, sink: SmtpSin
 
             await wait_until(told_all, what="everything to be told")
     assert set(told(sink, order_ids).values()) == ({2} if hangs_up else {1})
+
+
+async def test_what_was_told_leaves_the_list_however_late_its_letter_was_answered(
+    redis: Any, sink: SmtpSink
+) -> None:
+    """A list of what is told already would leave no room in the next letters."""
+    broker, order_ids = MemoryBroker(), ["c1", "c2", "c3"]
+    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0)
+    for n in range(ALONE):
+        assert await quota.take(ANN, f"earlier {n}", is_collected=False) == 0
+    await announce(broker, ANN, *order_ids)
+    with sink.fault(Fault(at="DATA", kept=True, delay_seconds=0.2)):
+        async with notifying(broker, redis, sink):
+
+            async def is_over() -> bool:
+                return await all_sent(redis, order_ids) and not await quota.collected(ANN)
+
+            await wait_until(is_over, what="everything to be told and off the list")
+    assert told(sink, order_ids) == Counter(order_ids)
+
+
+async def test_a_broken_list_holds_no_other_letter_up(redis: Any, sink: SmtpSink) -> None:
+    """The events of that address are told one by one; the store is not away."""
+    broker = MemoryBroker()
+    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0)
+    for n in range(ALONE):
+        assert await quota.take(ANN, f"earlier {n}", is_collected=False) == 0
+    await quota.collect(ANN, {"a": created(an_order("a", email=ANN))})
+    (listed,) = await redis.keys("collected:*")
+    await redis.set(listed, "broken")
+    await announce(broker, ANN, "ann1", "ann2")
+    await announce(broker, BOB, "bob1")
+    async with notifying(broker, redis, sink):
+
+        async def told_all() -> bool:
+            return await all_sent(redis, ["ann1", "ann2", "bob1"])
+
+        await wait_until(told_all, what="everything to be told")
+
+
+async def test_a_last_letter_that_cannot_go_is_given_back(redis: Any, sink: SmtpSink) -> None:
+    """One of the orders that it collects was taken by another notifier: the others may be told yet."""
+    store = notification_store(redis)
+    handler = notification_handler(store, mailing_to(sink).sender)
+    mine, lost = (
+        Attempt(notification=notification_of(created(an_order(name))), owner="me", channel="smtp")
+        for name in ("mine", "lost")
+    )
+    await store.claim([mine, lost])
+    await store.mark_unconfirmed([mine, lost], 1, "<a@shop>")
+    await redis.set(keyspace.notification_claim(lost.notification.id), "unconfirmed:1:1:another")
+    batch = _Batch(asyncio.get_running_loop().create_future(), {})
+    outcome = await handler._send_letter([mine, lost], 1, batch)
+    assert isinstance(outcome, Retry)
+    (claim,) = await store.claim([replace(mine, owner="next")])
+    assert isinstance(claim, Claimed)
+    assert claim.unconfirmed == 1
 
 
 async def test_the_same_letter_may_go_again_and_costs_nothing(redis: Any) -> None:
