@@ -45,7 +45,9 @@ class ClientConnection(web.RequestHandler):
         "_connections",
         "_head_bytes",
         "_is_working",
+        "_wire",
         "address",
+        "closing_since",
         "has_ended",
         "head_began",
         "is_proxied",
@@ -76,7 +78,9 @@ class ClientConnection(web.RequestHandler):
         self._is_working = False
         self._head_bytes = 0
         self._body: StreamReader | None = None
+        self._wire: asyncio.Transport | None = None
         self.address = address
+        self.closing_since: float | None = None
         self.is_proxied = is_proxied
         self.has_ended = False
         self.is_truncated = False
@@ -84,12 +88,18 @@ class ClientConnection(web.RequestHandler):
         self.silent_since: float | None = self._clock()
         self.stalled_since: float | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport, which aiohttp forgets when it closes it, with what it has yet to send."""
+        self._wire = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
         """Bytes that belong to no request yet begin the head of the next one.
 
-        There are none where aiohttp calls this itself, to go on with what it has buffered.
+        There are none where aiohttp calls this itself, to go on with what it has buffered. Requests that wait
+        behind an answer which is not taken have the time of that answer.
         """
-        if data and self.head_began is None and not self._is_busy():
+        if data and self.head_began is None and self.stalled_since is None and not self._is_busy():
             self.head_began = self._clock()
             self.silent_since = None
         super().data_received(data)
@@ -161,16 +171,23 @@ class ClientConnection(web.RequestHandler):
         return self._connections.unparsed(None if status == HTTPStatus.BAD_REQUEST else exc)
 
     def close_stalled(self, answer: bytes | None) -> None:
-        """Ends the connection, after ``answer`` where the client is still owed one."""
-        transport = self.transport
-        self._connections.leave(self)
-        if transport is None:
-            return
+        """Ends the connection, after ``answer`` where the client is still owed one.
+
+        It is in the registry until the client has taken that, or has had its time.
+        """
+        self.head_began = None
         if answer is None:
-            transport.abort()
-        else:
-            transport.write(answer)
+            self._connections.leave(self)
+            if self._wire is not None:
+                self._wire.abort()
+        elif self.transport is not None:
+            self.transport.write(answer)
             self.force_close()
+
+    def look_at_closing(self, now: float) -> None:
+        """Notes since when it has been closing: it does so for as long as the client takes nothing."""
+        if self.closing_since is None and self._wire is not None and self._wire.is_closing():
+            self.closing_since = now
 
 
 class Arrival(asyncio.Protocol):
@@ -328,11 +345,14 @@ class Connections:
     def _close_stalled(self, now: float) -> None:
         limits = self.limits
         for connection in tuple(self._open):
+            connection.look_at_closing(now)
             if _is_over(connection.head_began, limits.head_timeout_seconds, now):
                 self._metrics.connection_timed_out()
                 connection.close_stalled(self._slow_head())
-            elif _is_over(connection.stalled_since, limits.write_timeout_seconds, now) or _is_over(
-                connection.silent_since, limits.first_byte_timeout_seconds, now
+            elif (
+                _is_over(connection.stalled_since, limits.write_timeout_seconds, now)
+                or _is_over(connection.closing_since, limits.write_timeout_seconds, now)
+                or _is_over(connection.silent_since, limits.first_byte_timeout_seconds, now)
             ):
                 self._metrics.connection_timed_out()
                 connection.close_stalled(None)

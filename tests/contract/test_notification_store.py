@@ -388,7 +388,7 @@ async def test_only_the_holder_of_the_claim_can_call_a_letter_unconfirmed(
 async def test_a_letter_counts_whose_lease_ended_while_the_store_was_away(
     redis: Any, store: RedisNotificationStore
 ) -> None:
-    """No other has claimed since: one more letter may go, and no third. None goes under a lease that ended."""
+    """No other has claimed since: one more letter may go, and none under the lease that ended."""
     await store.claim([attempt("one")])
     await redis.delete(keyspace.notification_claim(event_a().id))
     assert not await store.begin_last([attempt("one")])

@@ -3,16 +3,19 @@
 import asyncio
 import json
 import re
+import time
 from contextlib import suppress
 
 import pytest
 import structlog
 
+from shared.http.connection import ClientConnection
 from shared.http.limits import HttpLimits
 from tests.harness.http_gateway import Gateway, gateway
 from tests.harness.waiting import wait_until
 
 GET = b"GET /inventory HTTP/1.1\r\nHost: localhost\r\n\r\n"
+DESCRIPTION = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 
 
@@ -102,7 +105,46 @@ async def test_a_client_that_takes_no_answer_is_cut_off() -> None:
     """What it was sent would stay in memory for ever."""
     async with gateway(HttpLimits(write_timeout_seconds=0.3)) as served:
         _, writer = await opened(served)
-        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000)
+        writer.write(DESCRIPTION * 1_000)
+        await wait_until(lambda: served.metric("http_connections_timed_out_total") == 1)
+        await wait_until(lambda: served.metric("http_connections") == 0)
+        writer.close()
+
+
+async def test_requests_behind_an_answer_that_is_not_taken_are_no_slow_head() -> None:
+    """They came in full: the client has the time that it has for its answer."""
+    async with gateway(HttpLimits(head_timeout_seconds=0.1, write_timeout_seconds=1.0)) as served:
+        _, writer = await opened(served)
+        answered, since = 0.0, 0.0
+
+        def is_over() -> bool:
+            nonlocal answered, since
+            with suppress(ConnectionError):
+                writer.write(DESCRIPTION)
+            found = served.metric("http_requests_total", method="GET", route="/openapi.json", status="200")
+            if found and found > answered:
+                answered, since = found, time.monotonic()
+            return served.metric("http_connections_timed_out_total") == 1
+
+        await wait_until(is_over)
+        assert time.monotonic() - since > 0.8
+        writer.close()
+
+
+async def test_a_closed_connection_counts_until_its_client_has_taken_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has the time of any other answer, or as many as it likes could be left behind in memory."""
+    made = ClientConnection.connection_made
+
+    def made_without_stalls(self: ClientConnection, transport: asyncio.Transport) -> None:
+        made(self, transport)
+        transport.set_write_buffer_limits(high=2**30)
+
+    monkeypatch.setattr(ClientConnection, "connection_made", made_without_stalls)
+    async with gateway(HttpLimits(write_timeout_seconds=0.3)) as served:
+        _, writer = await opened(served)
+        writer.write(DESCRIPTION * 200 + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         await wait_until(lambda: served.metric("http_connections_timed_out_total") == 1)
         await wait_until(lambda: served.metric("http_connections") == 0)
         writer.close()
