@@ -1,16 +1,13 @@
 """How many letters one address gets in an hour, and which events wait for one, for all notifiers together."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-from redis.exceptions import ResponseError
 
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.messages import Event, EventData, decode, encode
-from shared.redis.client import BrokenKey, Redis, is_away, store_deadline
+from shared.redis.client import BrokenKey, Redis, broken_is_absent, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
 HOUR_SECONDS: Final = 3_600.0
@@ -21,7 +18,10 @@ MOST_LISTED: Final = 1_000
 
 
 class RedisLetterQuota:
-    """``per_hour`` letters to one address in any hour. Addresses are kept as hashes, for hours."""
+    """``per_hour`` letters to one address in any hour. Addresses are kept as hashes, for hours.
+
+    A list of events that is broken is one address's trouble: its events come back one by one.
+    """
 
     def __init__(
         self, redis: Redis, *, per_hour: int, timeout_seconds: float, hour_seconds: float = HOUR_SECONDS
@@ -44,7 +44,7 @@ class RedisLetterQuota:
     async def collect(self, address: str, events: Mapping[str, Event[EventData]]) -> None:
         key = keyspace.collected(_hashed(address))
         async with store_deadline(self._timeout_seconds):
-            with _broken_lists_nothing():
+            with broken_is_absent():
                 if await self._redis.hlen(key) < MOST_LISTED:
                     await self._redis.hset(key, mapping={name: encode(each) for name, each in events.items()})
             await self._redis.pexpire(key, 2 * self._window)
@@ -52,7 +52,7 @@ class RedisLetterQuota:
     async def collected(self, address: str) -> Sequence[Event[EventData]]:
         found: dict[str, str] = {}
         async with store_deadline(self._timeout_seconds):
-            with _broken_lists_nothing():
+            with broken_is_absent():
                 _, found = await self._redis.hscan(
                     keyspace.collected(_hashed(address)), count=MOST_IN_A_LETTER
                 )
@@ -60,18 +60,8 @@ class RedisLetterQuota:
 
     async def forget(self, address: str, event_ids: Sequence[str]) -> None:
         async with store_deadline(self._timeout_seconds):
-            with _broken_lists_nothing():
+            with broken_is_absent():
                 await self._redis.hdel(keyspace.collected(_hashed(address)), *event_ids)
-
-
-@contextmanager
-def _broken_lists_nothing() -> Iterator[None]:
-    """A list of another type is one address's trouble and no outage: its events come back one by one."""
-    try:
-        yield
-    except ResponseError as error:
-        if is_away(error):
-            raise
 
 
 def _event(body: str) -> Event[EventData] | None:

@@ -15,8 +15,8 @@ name: what a store, its proxy or its access rules may answer has no list. What i
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -50,6 +50,16 @@ _PLACE_IN_SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}, on @user_script:
 def is_away(error: Exception) -> bool:
     """Whether an error speaks of the store, or of our rights in it, and not of what lies under a key."""
     return not isinstance(error, ResponseError) or _ABOUT_DATA.search(str(error)) is None
+
+
+@contextmanager
+def broken_is_absent() -> Iterator[None]:
+    """Passes over a command that met a key of another type; what it would have given stays unset."""
+    try:
+        yield
+    except ResponseError as error:
+        if is_away(error):
+            raise
 
 
 def outage(error: Exception) -> StoreUnavailable:

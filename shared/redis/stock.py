@@ -14,11 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from redis.exceptions import ResponseError
-
 from shared import keyspace
 from shared.messages import IDENTIFIER_PATTERN
-from shared.redis.client import Redis, is_away, store_deadline
+from shared.redis.client import Redis, broken_is_absent, store_deadline
 
 KEYS_PER_STEP: Final = 1_000
 STEPS_PER_WALK: Final = 50
@@ -50,13 +48,10 @@ class StockReader:
 
     async def get(self, sku: str) -> int | None:
         """What is available of a SKU, or None where it is unknown or no integer."""
+        found: str | None = None
         async with store_deadline(self._timeout_seconds):
-            try:
+            with broken_is_absent():
                 found = cast(str | None, await self._redis.get(keyspace.inventory(sku)))
-            except ResponseError as error:
-                if is_away(error):
-                    raise
-                return None
         return _integer(found)
 
     async def count(self) -> int:

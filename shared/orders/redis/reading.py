@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.logs import get_logger
 from shared.orders.records import OrderRecord, read_record
-from shared.redis.client import Redis, is_away
+from shared.redis.client import Redis, broken_is_absent, is_away
 
 log = get_logger(__name__)
 
@@ -30,12 +30,9 @@ async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRec
 
 async def fetch_notification(redis: Redis, order_id: str) -> dict[str, str]:
     """The fields of ``notifications:{order id}``, none where something else lies there. Raises as above."""
-    try:
+    told: Any = {}
+    with broken_is_absent():
         told = await redis.hgetall(keyspace.notifications(order_id))
-    except ResponseError as error:
-        if is_away(error):
-            raise
-        return {}
     return {str(name): str(value) for name, value in told.items()}
 
 
