@@ -12,7 +12,7 @@ from shared.keyspace import NotificationStatus
 from shared.mailboxes import mailbox
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity, event_time
 from shared.orders.model import OrderStatus, Trouble
-from shared.orders.records import OrderRecord
+from shared.orders.records import OrderRecord, TimelineStep
 
 MAX_STOCK = 10**12
 
@@ -95,16 +95,6 @@ class OrderReceipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineEntry:
-    """One thing that happened to an order."""
-
-    step: str
-    at: datetime
-    reason: str | None
-    attempts: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSummary:
     """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC.
 
@@ -147,7 +137,7 @@ class OrderView(OrderSummary):
     """An order as it stands, with everything that happened to it. Times are in UTC."""
 
     notifications: Sequence[NotificationView]
-    timeline: Sequence[TimelineEntry]
+    timeline: Sequence[TimelineStep]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +190,8 @@ def order_summary(record: OrderRecord) -> OrderSummary:
 
 def order_view(record: OrderRecord, notification: Mapping[str, str]) -> OrderView:
     """The order as clients see it by itself."""
-    timeline = [
-        TimelineEntry(step=step.step, at=step.at, reason=step.reason, attempts=step.attempts)
-        for step in record.timeline
-    ]
-    return OrderView(**_told(record), notifications=_notifications(notification), timeline=timeline)
+    told = _notifications(notification)
+    return OrderView(**_told(record), notifications=told, timeline=record.timeline)
 
 
 def _notifications(fields: Mapping[str, str]) -> Sequence[NotificationView]:

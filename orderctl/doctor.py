@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from urllib.parse import urlsplit
 
 from rich.text import Text
@@ -41,7 +42,7 @@ class Severity(StrEnum):
 _COLOURS = {Severity.FINE: "green", Severity.REMARK: "yellow", Severity.FAULT: "red"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at; `advice` says what to do where there is something to do."""
 
@@ -58,6 +59,11 @@ class Finding:
         mark = (f"{self.severity:<6}", _COLOURS[self.severity])
         advice = ("\n      ", shown(self.advice, "dim")) if self.advice else ()
         return Text.assemble(mark, shown(self.what), *advice)
+
+
+_fine = partial(Finding, Severity.FINE)
+_remark = partial(Finding, Severity.REMARK)
+_fault = partial(Finding, Severity.FAULT)
 
 
 def examine(system: System) -> list[Finding]:
@@ -221,7 +227,7 @@ def _durability(status: SystemStatus) -> Iterator[Finding]:
     if not status.redis.ready:
         yield _fault("Redis does not answer", "orderctl start redis, or orderctl up")
         return
-    faults = redis.durability_faults(urlsplit(status.redis.url).port or 0)
+    faults = redis.differing(urlsplit(status.redis.url).port or 0, redis.DURABLE)
     if faults:
         yield _fault(
             f"Redis may lose what it acknowledged: {', '.join(faults)}", "orderctl stop redis; orderctl up"
@@ -247,15 +253,3 @@ def _strangers(layout: Layout) -> Iterator[Finding]:
 def _with_pid(pid: int | None) -> str:
     """Where a process cannot be seen from here, it may run all the same."""
     return f", pid {pid}" if pid else ""
-
-
-def _fine(what: str) -> Finding:
-    return Finding(severity=Severity.FINE, what=what)
-
-
-def _remark(what: str, advice: str = "") -> Finding:
-    return Finding(severity=Severity.REMARK, what=what, advice=advice)
-
-
-def _fault(what: str, advice: str = "") -> Finding:
-    return Finding(severity=Severity.FAULT, what=what, advice=advice)

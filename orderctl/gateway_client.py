@@ -77,10 +77,6 @@ Observer = Callable[[Attempt], None]
 Result = TypeVar("Result")
 
 
-def ignore(attempt: Attempt) -> None:
-    """Observe nothing."""
-
-
 def gateway_url(url: str | None, data_dir: Path | None) -> str:
     """The option, else `ORDERCTL_GATEWAY_URL`, else where the system of this machine has its gateway."""
     for named, chosen in (("--url", url), (URL_VARIABLE, os.environ.get(URL_VARIABLE))):
@@ -102,7 +98,11 @@ class GatewayClient:
         self._random = random.Random()
 
     async def place(
-        self, order: Mapping[str, Any], *, idempotency_key: str | None = None, observe: Observer = ignore
+        self,
+        order: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        observe: Observer = lambda _: None,
     ) -> GatewayAnswer:
         """Place an order, asking again while the gateway asks for it; raises GatewayError without an answer.
 
@@ -133,7 +133,7 @@ class GatewayClient:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        observe: Observer = ignore,
+        observe: Observer = lambda _: None,
     ) -> GatewayAnswer:
         """Ask until there is an answer that is not "ask again", a bounded number of times."""
         attempt: Attempt = Unanswered(reason="never asked", seconds=0.0)

@@ -1,6 +1,6 @@
 """The state of the pipeline in Prometheus' formats, beside the figures of this process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -115,16 +115,10 @@ def _of_server(server: StoreServer) -> Iterator[Metric]:
 
 
 def _of_brokers(broker: BrokerState) -> Iterator[Metric]:
-    up = GaugeMetricFamily("pipeline_broker_node_up", "Whether a broker node can be used", labels=["node"])
-    alarms = GaugeMetricFamily(
-        "pipeline_broker_node_alarms", "Alarms that a broker node has raised", labels=["node"]
-    )
-    for node in broker.nodes:
-        up.add_metric([node.node], node.status is NodeStatus.RUNNING)
-        if node.status is NodeStatus.RUNNING:
-            alarms.add_metric([node.node], len(node.alarms))
-    yield up
-    yield alarms
+    runs = {node.node: node.status is NodeStatus.RUNNING for node in broker.nodes}
+    alarms = [(node.node, len(node.alarms)) for node in broker.nodes if runs[node.node]]
+    yield _labelled("pipeline_broker_node_up", "Whether a broker node can be used", "node", runs.items())
+    yield _labelled("pipeline_broker_node_alarms", "Alarms that a broker node has raised", "node", alarms)
     if broker.age_seconds is None:
         return
     yield GaugeMetricFamily(
@@ -136,22 +130,19 @@ def _of_brokers(broker: BrokerState) -> Iterator[Metric]:
         yield from _of_queues(broker.queues.values())
 
 
-def _of_queues(queues: Iterable[QueueState]) -> Iterator[Metric]:
+def _of_queues(queues: Collection[QueueState]) -> Iterator[Metric]:
     messages = GaugeMetricFamily("pipeline_queue_messages", "Messages in a queue", labels=["queue", "state"])
-    consumers = GaugeMetricFamily("pipeline_queue_consumers", "Consumers of a queue", labels=["queue"])
-    members = GaugeMetricFamily("pipeline_queue_members", "Members of a quorum queue", labels=["queue"])
-    online = GaugeMetricFamily(
-        "pipeline_queue_members_online", "Members of a quorum queue that run", labels=["queue"]
-    )
+    consumers = [(queue.name, queue.consumers) for queue in queues]
+    members = [(queue.name, len(queue.members)) for queue in queues]
+    online = [(queue.name, len(queue.online)) for queue in queues]
     for queue in queues:
         for state, count in (("ready", queue.ready), ("unacked", queue.unacked)):
             if count is not None:
                 messages.add_metric([queue.name, state], count)
-        if queue.consumers is not None:
-            consumers.add_metric([queue.name], queue.consumers)
-        members.add_metric([queue.name], len(queue.members))
-        online.add_metric([queue.name], len(queue.online))
-    yield from (messages, consumers, members, online)
+    yield messages
+    yield _labelled("pipeline_queue_consumers", "Consumers of a queue", "queue", consumers)
+    yield _labelled("pipeline_queue_members", "Members of a quorum queue", "queue", members)
+    yield _labelled("pipeline_queue_members_online", "Members of a quorum queue that run", "queue", online)
 
 
 def _labelled(

@@ -94,16 +94,13 @@ class EmbeddedSystem(System):
     # --- one part ----------------------------------------------------------------------------------------
 
     def kill(self, name: str) -> str:
-        """Nothing here can be killed alone; raises UnknownPartError with the reason."""
-        raise _no_such_process(name)
+        """Nothing here is killed, stopped or started alone; raises UnknownPartError with the reason."""
+        raise UnknownPartError(
+            f"{known(name)} is no process of its own in embedded mode, where one process is everything",
+            advice="orderctl down ends all; to break parts: orderctl down, then orderctl up --mode native",
+        )
 
-    def stop(self, name: str) -> str:
-        """Nothing here can be stopped alone; raises UnknownPartError with the reason."""
-        raise _no_such_process(name)
-
-    def start(self, name: str) -> str:
-        """Nothing here can be started alone; raises UnknownPartError with the reason."""
-        raise _no_such_process(name)
+    stop = start = kill
 
     # --- inside ------------------------------------------------------------------------------------------
 
@@ -129,10 +126,3 @@ class EmbeddedSystem(System):
         if record is None:
             return Readiness(ready=False, reason="not running")
         return readiness_of(spec_of(name), self.ports, pid=record.pid)
-
-
-def _no_such_process(name: str) -> UnknownPartError:
-    return UnknownPartError(
-        f"{known(name)} is no process of its own in embedded mode, where one process is everything",
-        advice="orderctl down ends all of it; to break parts: orderctl down, then orderctl up --mode native",
-    )

@@ -219,7 +219,8 @@ class NativeCluster:
         if not ready:
             ended = self.node_pid(REDIS) is None
             raise self.failure(REDIS, "it ended" if ended else f"no answer after {timeout_seconds:.0f} s")
-        if wrong := redis.wrong_settings(self.ports[REDIS]):
+        port = self.ports[REDIS]
+        if wrong := redis.differing(port, redis.server_settings(port)):
             raise self.failure(REDIS, f"it has other settings than it was started with: {', '.join(wrong)}")
         self._progress(Step(name=REDIS, state=StepState.DONE, detail=self.redis_url))
 

@@ -186,11 +186,8 @@ def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                return (
-                    f" by {psutil.Process(connection.pid).name()} ({connection.pid})"
-                    if connection.pid
-                    else ""
-                )
+                pid = connection.pid
+                return f" by {psutil.Process(pid).name()} ({pid})" if pid else ""
     except (psutil.Error, OSError):
         return ""
     return ""

@@ -11,6 +11,7 @@ from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK
 
 DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+"""The three settings behind the durability promise."""
 MEMORY_SHARE: Final = 0.5
 """Of the machine's memory, at most."""
 
@@ -42,12 +43,8 @@ def configure(layout: Layout, port: int) -> list[str]:
     return [str(packages.redis_server()), *words]
 
 
-def wrong_settings(port: int) -> list[str]:
-    """Which settings the server has otherwise than it was started with; raises OSError without an answer."""
-    return _differing(port, server_settings(port))
-
-
-def _differing(port: int, wanted: Mapping[str, str]) -> list[str]:
+def differing(port: int, wanted: Mapping[str, str]) -> list[str]:
+    """Which of these settings the server has otherwise; raises OSError without an answer."""
     found = {name: ask(port, "CONFIG", "GET", name).split("\r\n") for name in wanted}
     return [f"{name} is not {value}" for name, value in wanted.items() if value not in found[name]]
 
@@ -69,8 +66,3 @@ def ready(port: int) -> bool:
         return ask(port, "PING").startswith("+PONG")
     except OSError:
         return False
-
-
-def durability_faults(port: int) -> list[str]:
-    """Which of the three settings behind the durability promise are not as they must be."""
-    return _differing(port, DURABLE)

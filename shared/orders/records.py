@@ -22,8 +22,8 @@ class TimelineStep:
 
     step: str
     at: datetime
-    reason: str | None = None
-    attempts: int | None = None
+    reason: str | None
+    attempts: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

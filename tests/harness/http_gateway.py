@@ -246,7 +246,7 @@ def record_of(placement: Placement) -> OrderRecord:
         sequence=None,
         next_attempt_at=None,
         trace=Trace(correlation_id=placement.trace.correlation_id),
-        timeline=[TimelineStep(step="accepted", at=ACCEPTED_AT)],
+        timeline=[TimelineStep(step="accepted", at=ACCEPTED_AT, reason=None, attempts=None)],
     )
 
 

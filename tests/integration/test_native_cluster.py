@@ -101,7 +101,7 @@ def test_a_queue_with_one_member_is_grown_to_three(cluster: NativeCluster) -> No
 def test_redis_keeps_what_it_acknowledged(cluster: NativeCluster) -> None:
     """A key that was set a moment before SIGKILL is there after the start."""
     port = cluster.ports["redis"]
-    assert redis.durability_faults(port) == []
+    assert redis.differing(port, redis.DURABLE) == []
     assert redis.ask(port, "SET", "kept", "yes").startswith("+OK")
     cluster.kill("redis")
     cluster.start_part("redis")

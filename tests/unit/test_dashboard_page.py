@@ -130,7 +130,7 @@ async def test_a_sku_and_an_order_can_be_looked_up(served: Dashboard) -> None:
         next_attempt_at=None,
         trace=Trace(correlation_id="c"),
         timeline=[
-            TimelineStep(step="accepted", at=READ_AT),
+            TimelineStep(step="accepted", at=READ_AT, reason=None, attempts=None),
             TimelineStep(step="rejected", at=READ_AT, reason="insufficient_stock", attempts=2),
         ],
     )

@@ -102,7 +102,7 @@ def well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "quorum_queues", lambda _: (whole,))
     monkeypatch.setattr(doctor, "_supervision", lambda _: ())
     monkeypatch.setattr(doctor, "PASSES_SECONDS", 0.0)
-    monkeypatch.setattr(redis, "durability_faults", lambda _: [])
+    monkeypatch.setattr(redis, "differing", lambda *_: [])
 
 
 def faults_of(system: NativeSystem) -> list[str]:
