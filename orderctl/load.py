@@ -97,28 +97,20 @@ async def run_load(
     report.began = time.perf_counter()
     numbers = iter(range(plan.orders))
     slots = _slots(plan.rate_per_second, report.began)
+
+    async def client_in_turn() -> None:
+        for number in numbers:
+            await asyncio.sleep(max(0.0, next(slots) - time.perf_counter()))
+            await _place(client, plan, plan.order_id(number), ledger, report)
+            advanced()
+
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(plan.concurrency, plan.orders)):
-                group.create_task(_client(client, plan, ledger, report, numbers, slots, advanced))
+                group.create_task(client_in_turn())
     finally:
         report.ended = time.perf_counter()
     return report
-
-
-async def _client(
-    client: GatewayClient,
-    plan: LoadPlan,
-    ledger: LedgerWriter,
-    report: LoadReport,
-    numbers: Iterator[int],
-    slots: Iterator[float],
-    advanced: Callable[[], None],
-) -> None:
-    for number in numbers:
-        await asyncio.sleep(max(0.0, next(slots) - time.perf_counter()))
-        await _place(client, plan, plan.order_id(number), ledger, report)
-        advanced()
 
 
 async def _place(

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,7 @@ from shared.keyspace import NotificationStatus
 from shared.orders.model import OrderStatus
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, open_redis, store_deadline
+from shared.service.lifecycle import running
 
 STORE_SECONDS: Final = 5.0
 SAMPLE_PAUSE_SECONDS: Final = 0.1
@@ -168,21 +169,15 @@ class Director:
         except StoreUnavailable as error:
             raise OrderctlError(f"the store cannot be read: {error}", advice="orderctl status") from error
         self._began = time.monotonic()
-        watchers = [
-            asyncio.create_task(self._sample(redis, before)),
-            asyncio.create_task(self._look_at_brokers()),
-        ]
-        try:
+        async with running(self._sample(redis, before), self._look_at_brokers()):
             yield
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
 
     async def _sample(self, redis: Redis, before: Sample) -> None:
         while True:
             with suppress(StoreUnavailable):  # the picture then shows what was known last
-                self.chronicle.samples.append(_since(before, await self._figures(redis)))
+                seen = await self._figures(redis)
+                decided, told = seen.decided - before.decided, seen.told - before.told
+                self.chronicle.samples.append(replace(seen, decided=decided, told=told))
             await asyncio.sleep(SAMPLE_PAUSE_SECONDS)
 
     async def _figures(self, redis: Any) -> Sample:
@@ -210,14 +205,3 @@ class Director:
                     self.chronicle.back_at = self.now
                     self._note(f"{node.node} serves again")
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
-
-
-def _since(before: Sample, sample: Sample) -> Sample:
-    """Counts since the beginning, whatever the store had counted before."""
-    return Sample(
-        at=sample.at,
-        decided=sample.decided - before.decided,
-        told=sample.told - before.told,
-        waiting=sample.waiting,
-        outbox=sample.outbox,
-    )

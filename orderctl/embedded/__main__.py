@@ -10,7 +10,7 @@ from orderctl.embedded import PROCESS
 from orderctl.embedded.logs import logs_by_service
 from orderctl.embedded.process import run
 from orderctl.native.layout import Layout
-from shared.service.lifecycle import run_service
+from shared.service.lifecycle import run_service, running
 from shared.service.program import program_of
 from shared.services import SERVICES
 from shared.settings import CommonSettings, load
@@ -27,12 +27,9 @@ def main() -> None:
     settings = {name: load(program_of(name).settings) for name in SERVICES}
 
     async def everything(stop: asyncio.Event) -> None:
-        trimming = asyncio.create_task(_trim(layout))
-        try:
-            with logs_by_service(layout, list(SERVICES)):
+        with logs_by_service(layout, list(SERVICES)):
+            async with running(_trim(layout)):
                 await run(common, settings, stop)
-        finally:
-            trimming.cancel()
 
     run_service(PROCESS, common, everything)
 

@@ -41,26 +41,24 @@ def rabbitmq_folder() -> Path | None:
 
 def rabbitmq_program(name: str) -> Path:
     """One of RabbitMQ's programs; raises OrderctlError if it is not installed."""
-    folder = rabbitmq_folder()
-    if folder is None:
-        raise OrderctlError("rabbitmq-server is not installed", advice=_advice(["rabbitmq-server"]))
-    return folder / name
+    return _found(rabbitmq_folder(), "rabbitmq-server") / name
 
 
 def redis_server() -> Path:
     """The Redis server; raises OrderctlError if it is not installed."""
-    found = shutil.which("redis-server")
-    if found is None:
-        raise OrderctlError("redis-server is not installed", advice=_advice(["redis-server"]))
-    return Path(found)
+    return _found(shutil.which("redis-server"), "redis-server")
 
 
 def epmd() -> Path:
     """Erlang's port mapper; raises OrderctlError if it is not installed."""
     found = shutil.which("epmd") or next(iter(sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd"))), None)
-    if found is None:
-        raise OrderctlError("epmd (Erlang) is not installed", advice=_advice(["rabbitmq-server"]))
-    return Path(found)
+    return _found(found, "rabbitmq-server", "epmd (Erlang)")
+
+
+def _found(path: str | Path | None, package: str, what: str = "") -> Path:
+    if path is None:
+        raise OrderctlError(f"{what or package} is not installed", advice=_advice([package]))
+    return Path(path)
 
 
 def missing() -> list[str]:

@@ -6,6 +6,7 @@ is looked for in its index once more.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -95,6 +96,13 @@ class RecordReader:
             seen_there = {order_id for order_id, score in found if score == last}
             lowest = last
 
+    @asynccontextmanager
+    async def _together(self) -> AsyncIterator[Any]:
+        """Questions in one round trip."""
+        deadline = store_deadline(self._timeout_seconds)
+        async with deadline, self._redis.pipeline(transaction=False) as pipeline:
+            yield pipeline
+
     async def _now(self) -> int:
         async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
@@ -106,10 +114,7 @@ class RecordReader:
             for order_id in order_ids
             for event in EVENTS.values()
         ]
-        async with (
-            store_deadline(self._timeout_seconds),
-            self._redis.pipeline(transaction=False) as pipeline,
-        ):
+        async with self._together() as pipeline:
             pipeline.mget(keys)
             for order_id in order_ids:
                 pipeline.hmget(keyspace.order(order_id), _FIELDS)
@@ -125,10 +130,7 @@ class RecordReader:
         untold = [state for state in found if isinstance(state, OrderState) and is_untold(state)]
         if not untold:
             return list(found)
-        async with (
-            store_deadline(self._timeout_seconds),
-            self._redis.pipeline(transaction=False) as pipeline,
-        ):
+        async with self._together() as pipeline:
             for state in untold:
                 pipeline.hmget(
                     keyspace.notifications(state.order.id), "event_id", "status", "last_error", "collected"
@@ -146,10 +148,7 @@ class RecordReader:
         odd = [_id_of(sighting) for sighting in found if not _agrees(sighting, listed)]
         if not odd:
             return list(found)
-        async with (
-            store_deadline(self._timeout_seconds),
-            self._redis.pipeline(transaction=False) as pipeline,
-        ):
+        async with self._together() as pipeline:
             for order_id in odd:
                 pipeline.zscore(keyspace.orders_in(listed), order_id)
             scores = await pipeline.execute()

@@ -268,7 +268,7 @@ async def test_a_ledger_older_than_the_retention_misses_nothing(tmp_path: Path) 
         stream.write(json.dumps(old) + "\n")
     promises = read_promises(path, retention_seconds=RETENTION_SECONDS)
     assert promises.acknowledged == {"young"}
-    assert promises.contents == {"young": [OrderItem(sku="cable", qty=2)]}
+    assert promises.contents == {"young": (OrderItem(sku="cable", qty=2),)}
     assert promises.expired == 1
 
 
