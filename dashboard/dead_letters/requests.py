@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated, Any, Final, TypeVar
 
 from aiohttp import web
@@ -9,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from pydantic.functional_validators import AfterValidator
 
 from dashboard.dead_letters.letter import DEAD_QUEUES, Wanted
-from shared.http.bodies import parse_json, read_body
+from shared.http.bodies import JsonBodies
 from shared.http.limits import HttpLimits
-from shared.http.problems import INVALID_FIELDS, FieldError, invalid, printable
+from shared.http.problems import INVALID_FIELDS, MAX_ERRORS_SHOWN, FieldError, invalid, printable
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1_000
 MAX_IDS: Final = 1_000
-_LIMITS: Final = HttpLimits(body_bytes=1_048_576)
+ACTION_LIMITS: Final = HttpLimits(body_bytes=1_048_576)
 _UNIT_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _AGE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)")
 
@@ -104,14 +105,14 @@ def read_query(request: web.Request) -> ListRequest:
     return _checked(ListRequest, dict(request.query))
 
 
-async def read_action(request: web.Request) -> ActionRequest:
-    """Raises Problem with 400, 408, 413, 415 or 422."""
-    return _checked(ActionRequest, parse_json(await read_body(request, _LIMITS)))
+async def read_action(request: web.Request, bodies: JsonBodies) -> ActionRequest:
+    """Raises Problem with 400, 408, 413, 415, 422 or 503."""
+    return _checked(ActionRequest, await bodies.read(request))
 
 
 def _checked(model: type[Model], given: Any) -> Model:
     try:
-        return model.model_validate(given)
+        return model.model_validate(_bounded(model, given))
     except ValidationError as error:
         raise invalid(
             INVALID_FIELDS,
@@ -123,6 +124,17 @@ def _checked(model: type[Model], given: Any) -> Model:
                 for fault in error.errors(include_url=False, include_input=False)
             ],
         ) from error
+
+
+def _bounded(model: type[BaseModel], given: Any) -> Any:
+    """As much of it as tells that it is too much: pydantic builds an error for each of a thousand faults."""
+    if not isinstance(given, dict):
+        return given
+    most = len(model.model_fields) + MAX_ERRORS_SHOWN
+    return {
+        name: value[: MAX_IDS + 1] if isinstance(value, list) else value
+        for name, value in islice(given.items(), most)
+    }
 
 
 def _seconds(age: str | None) -> float | None:

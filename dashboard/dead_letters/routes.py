@@ -12,8 +12,15 @@ from dashboard.dead_letters.actions import Acted, Action, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
 from dashboard.dead_letters.problems import BUSY, problem_of
-from dashboard.dead_letters.requests import ActionRequest, ListRequest, read_action, read_query
+from dashboard.dead_letters.requests import (
+    ACTION_LIMITS,
+    ActionRequest,
+    ListRequest,
+    read_action,
+    read_query,
+)
 from shared.errors import DependencyUnavailable
+from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
 from shared.http.edge import begin_answer
 from shared.http.negotiation import preferred
@@ -48,6 +55,7 @@ class DeadLetterRoutes:
         self._redrive = redrive
         self._drop = drop
         self._access = access
+        self._bodies = JsonBodies(ACTION_LIMITS)
 
     def table(self) -> tuple[Route, ...]:
         """What is served, and described."""
@@ -129,7 +137,7 @@ class DeadLetterRoutes:
         return await self._act(request, self._drop)
 
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
-        asked = await read_action(request)
+        asked = await read_action(request, self._bodies)
         client = client_of(request)
         if not asked.dry_run:
             log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)

@@ -1,6 +1,7 @@
 """Dead letters over HTTP: who may ask, what can be asked, and what the answers say."""
 
 import io
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -282,6 +283,22 @@ async def test_a_body_that_is_not_understood_names_its_fields(
         problem = await problem_of(answer, status)
     assert fields is None or {error["field"] for error in problem["errors"]} == fields
     assert len(await ids(session)) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [orjson.dumps({"ids": [7] * 250_000}), orjson.dumps({f"a{n}": 1 for n in range(80_000)})],
+    ids=["ids", "unknown fields"],
+)
+async def test_a_body_of_thousands_of_faults_holds_the_dashboard_up_for_a_moment_only(
+    session: ClientSession, body: bytes
+) -> None:
+    """The first faults are named, and the others are not even looked for."""
+    began, headers = time.process_time(), {"Content-Type": "application/json"}
+    async with session.post("/dead/drop", data=io.BytesIO(body), headers=headers) as answer:
+        problem = await problem_of(answer, 422)
+    assert len(problem["errors"]) == 20
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
