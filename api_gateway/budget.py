@@ -77,7 +77,7 @@ class StoreBudget:
         except StoreUnavailable:
             return
         limit, was_short = int(told.get("maxmemory", 0)), self._left < SHORT
-        self._left_bytes = limit - int(told["used_memory"])
+        self._left_bytes = limit - int(told.get("used_memory", 0))
         self._left = self._left_bytes / limit if limit else 1.0
         if was_short != (self._left < SHORT):
             log.warning("the store's memory", left=round(self._left, 3), is_short=not was_short)

@@ -81,19 +81,22 @@ class RedisStoreReader:
         return figures
 
     async def _server(self) -> StoreServer | None:
-        """None where the server does not know INFO, or may not tell us."""
+        """None where the server does not know INFO, may not tell us, or leaves something out."""
         async with store_deadline(self._timeout_seconds):
             try:
                 told = await self._redis.info()
             except ResponseError:
                 return None
-        return StoreServer(
-            memory_bytes=int(told["used_memory"]),
-            memory_limit_bytes=int(told["maxmemory"]),
-            clients=int(told["connected_clients"]),
-            commands=int(told["total_commands_processed"]),
-            is_writing=told["aof_last_write_status"] == "ok",
-        )
+        try:
+            return StoreServer(
+                memory_bytes=int(told["used_memory"]),
+                memory_limit_bytes=int(told["maxmemory"]),
+                clients=int(told["connected_clients"]),
+                commands=int(told["total_commands_processed"]),
+                is_writing=told["aof_last_write_status"] == "ok",
+            )
+        except KeyError:
+            return None
 
 
 def _integer(figure: object) -> int | None:

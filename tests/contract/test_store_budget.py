@@ -133,3 +133,12 @@ async def test_without_room_only_known_orders_are_answered(redis: Redis, other: 
 def without_room(order: Order) -> Any:
     """A placement of the order while the store has no room for it."""
     return replace(a_placement(order), has_room=False)
+
+
+async def test_a_store_that_tells_nothing_of_its_memory_ends_no_gateway() -> None:
+    """What passes for Redis, or a proxy before it, may leave out anything."""
+    store: Any = Told(0, 0)
+    store.answer = {}
+    budget = StoreBudget(store, timeout_seconds=1.0)
+    await budget.look()
+    assert budget.has_room("any", LARGE)
