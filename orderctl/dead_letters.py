@@ -15,7 +15,7 @@ import orjson
 
 from orderctl.environment import operator_settings
 from orderctl.errors import OrderctlError
-from orderctl.http import checked_url, request
+from orderctl.http import checked_url, in_words, request
 from orderctl.modes import current_system
 
 URL_VARIABLE: Final = "ORDERCTL_DASHBOARD_URL"
@@ -118,6 +118,5 @@ def _failure(status: int, content: bytes) -> Exception:
         problem = _object(content)
     except OrderctlError:
         problem = {}
-    title = problem.get("title") or f"HTTP {status}"
-    text = f"{title}: {problem['detail']}" if problem.get("detail") else str(title)
+    text = in_words(status, problem)
     return _Busy(text) if status == BUSY else OrderctlError(text)

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from orderctl.errors import OrderctlError
-from orderctl.http import checked_url, request
+from orderctl.http import checked_url, in_words, request
 from orderctl.modes import current_system
 
 URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
@@ -56,23 +56,14 @@ class GatewayAnswer:
 
     def failure(self) -> GatewayError:
         """The error that says what the gateway said, fields included."""
-        title = self.body.get("title") or f"HTTP {self.status}"
         fields = "; ".join(
             f"{fault.get('field')}: {fault.get('message')}" for fault in self.body.get("errors", ())
         )
-        detail = fields or self.body.get("detail") or ""
-        return GatewayError(f"{title}: {detail}" if detail else str(title))
+        return GatewayError(in_words(self.status, self.body, fields))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unanswered:
-    """An attempt that got no answer; whether it had an effect is unknown."""
-
-    reason: str
-    seconds: float
-
-
-Attempt = GatewayAnswer | Unanswered
+Attempt = GatewayAnswer | OSError
+"""An answer, or why there was none; whether the attempt had an effect is unknown then."""
 Observer = Callable[[Attempt], None]
 Result = TypeVar("Result")
 
@@ -136,19 +127,20 @@ class GatewayClient:
         observe: Observer = lambda _: None,
     ) -> GatewayAnswer:
         """Ask until there is an answer that is not "ask again", a bounded number of times."""
-        attempt: Attempt = Unanswered(reason="never asked", seconds=0.0)
+        attempt: Attempt = OSError("never asked")
         for asked in range(1, MOST_ATTEMPTS + 1):
             attempt = await self._once(method, path, body, query or {}, headers or {}, asked)
             observe(attempt)
             if isinstance(attempt, GatewayAnswer) and attempt.status not in ASK_AGAIN:
                 return attempt
-            if isinstance(attempt, Unanswered) and asked == self._most_unanswered:
+            if isinstance(attempt, OSError) and asked == self._most_unanswered:
                 break
             if asked < MOST_ATTEMPTS:
                 await asyncio.sleep(self._pause_seconds(attempt, asked))
         if isinstance(attempt, GatewayAnswer):
             return attempt
-        raise GatewayError(f"{self._url} does not answer: {attempt.reason}", advice="orderctl status")
+        reason = str(attempt) or type(attempt).__name__
+        raise GatewayError(f"{self._url} does not answer: {reason}", advice="orderctl status")
 
     async def _once(
         self,
@@ -166,8 +158,7 @@ class GatewayClient:
         try:
             status, answered, content = await self._transport(method, target, data, typed)
         except OSError as error:
-            reason = str(error) or type(error).__name__
-            return Unanswered(reason=reason, seconds=time.perf_counter() - began)
+            return error
         return GatewayAnswer(
             status=status,
             body=_object(content),

@@ -3,6 +3,7 @@
 import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from orderctl.errors import OrderctlError
@@ -17,6 +18,12 @@ def checked_url(url: str, named: str) -> str:
         return checked_http_url(url).rstrip("/")
     except ValueError as error:
         raise OrderctlError(f"{named}: {error}") from error
+
+
+def in_words(status: int, problem: Mapping[str, Any], detail: str = "") -> str:
+    """What an API refused, and why, in one line."""
+    title, detail = problem.get("title") or f"HTTP {status}", detail or problem.get("detail") or ""
+    return f"{title}: {detail}" if detail else str(title)
 
 
 @contextmanager

@@ -11,11 +11,11 @@ when the gateway's last word was another one.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any
 
 import orjson
 
@@ -45,26 +45,15 @@ class LedgerEntry:
     at: float | None = None
 
 
-class LedgerWriter:
+class LedgerWriter(AbstractContextManager["LedgerWriter"]):
     """Appends to a ledger file; several runs may share one."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._stream: BinaryIO | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("ab")
 
-    def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.path.open("ab")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._stream is not None:
-            self._stream.close()
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
     def attempted(self, order_id: str, items: Sequence[OrderItem]) -> None:
         """The order is about to be placed; written before its request leaves this process."""
@@ -80,8 +69,6 @@ class LedgerWriter:
         self._append({"event": LedgerEvent.REFUSED, "id": order_id, "status": status})
 
     def _append(self, entry: dict[str, Any]) -> None:
-        if self._stream is None:
-            raise OrderctlError(f"the ledger {self.path} is not open")
         self._stream.write(orjson.dumps(entry) + b"\n")
         self._stream.flush()
 

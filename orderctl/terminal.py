@@ -93,13 +93,16 @@ def print_json(content: Any) -> None:
 
 
 @contextmanager
-def readable_errors() -> Iterator[None]:
-    """Turn our errors into what failed, the end of its log, and what to do next; then exit."""
+def readable_errors(*of_usage: type[OrderctlError]) -> Iterator[None]:
+    """Turn our errors into what failed, the end of its log, and what to do next; then exit.
+
+    With EXIT_USAGE for those that mean that nothing was tried, and for those ``of_usage``.
+    """
     try:
         yield
     except OrderctlError as error:
         show_error(error)
-        usage = isinstance(error, ModeUnavailableError | UnknownPartError)
+        usage = isinstance(error, (ModeUnavailableError, UnknownPartError, *of_usage))
         raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error
     except ExceptionGroup as group:
         first = _first_of(group)

@@ -10,15 +10,7 @@ from orderctl.commands.options import AsJson, DataDir
 from orderctl.errors import NotRunningError, OrderctlError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
-from orderctl.terminal import (
-    EXIT_FAILED,
-    EXIT_USAGE,
-    out,
-    print_json,
-    progress_bar,
-    readable_errors,
-    show_error,
-)
+from orderctl.terminal import EXIT_FAILED, out, print_json, progress_bar, readable_errors
 from shared.urls import checked_store_url
 
 STORE_VARIABLE = "ORDERCTL_REDIS_URL"
@@ -56,18 +48,14 @@ def verify(
     from orderctl.verification.verification import Stage
     from shared.settings import CommonSettings, load
 
-    with readable_errors():
+    with readable_errors(NotRunningError, StoreAwayError):
         retention_seconds = load(CommonSettings).order_retention_seconds
         try:
             checked_store_url(redis_url or "redis://127.0.0.1")
         except ValueError as error:
             raise OrderctlError(f"--redis or {STORE_VARIABLE}: {error}") from error
         system = current_system(data_dir)
-        try:
-            store = redis_url or system.url(REDIS)
-        except NotRunningError as error:
-            show_error(error)
-            raise typer.Exit(EXIT_USAGE) from error
+        store = redis_url or system.url(REDIS)
         status = system.status()
         brokers = management_urls(status) if store == status.redis.url else ()
         promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
@@ -80,20 +68,16 @@ def verify(
                     total=max(stage.total, stage.done),
                 )
 
-            try:
-                outcome = asyncio.run(
-                    reconcile(
-                        store,
-                        promises,
-                        retention_seconds=retention_seconds,
-                        management_urls=brokers,
-                        republish=republish,
-                        progress=advanced,
-                    )
+            outcome = asyncio.run(
+                reconcile(
+                    store,
+                    promises,
+                    retention_seconds=retention_seconds,
+                    management_urls=brokers,
+                    republish=republish,
+                    progress=advanced,
                 )
-            except StoreAwayError as error:
-                show_error(error)
-                raise typer.Exit(EXIT_USAGE) from error
+            )
         if as_json:
             print_json(report_json(outcome))
         else:

@@ -26,25 +26,17 @@ def picture(chronicle: Chronicle, now: float, columns: int, headline: str) -> Re
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, width=width)
     table.add_column(no_wrap=True)
-    latest = chronicle.latest
+    latest, accepted = chronicle.latest, len(chronicle.acknowledged)
     rows: Sequence[tuple[str, Callable[[float, int, float], list[int]], str, str]] = (
-        (
-            "202s per second",
-            chronicle.acknowledged_per_bucket,
-            "green",
-            f"{len(chronicle.acknowledged):,} accepted",
-        ),
+        ("202s per second", chronicle.acknowledged_per_bucket, "green", f"{accepted:,} accepted"),
         ("decisions per second", chronicle.decided_per_bucket, "cyan", f"{latest.decided:,} decided"),
         ("orders in the outbox", chronicle.outbox_per_bucket, "yellow", f"{latest.outbox:,} now"),
     )
     for name, series, style, figure in rows:
         values = series(BUCKET_SECONDS, width, now)
         is_flow = name != "orders in the outbox"
-        table.add_row(
-            name,
-            sparkline(values, style, marks_gaps=is_flow, least_full=1 if is_flow else FULL_OUTBOX),
-            figure,
-        )
+        drawn = sparkline(values, style, marks_gaps=is_flow, least_full=1 if is_flow else FULL_OUTBOX)
+        table.add_row(name, drawn, figure)
     table.add_row("", _pointer(chronicle, now, width), "")
     brokers = Text.assemble(("brokers  ", "dim"), _brokers(chronicle), f"  {latest.told:,} customers told")
     moments = (Text(f"{moment.at:5.1f} s  {moment.text}") for moment in chronicle.moments[-MOMENTS:])
