@@ -65,8 +65,8 @@ def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option of the co
 ) -> None:
     """List dead letters, in the order in which they lie. Looking changes nothing."""
     with readable_errors():
-        query = _filters(reason, sku, older_than, younger_than, queue) | {"limit": limit}
-        found = dead_letters(url, data_dir).find(query)
+        query = _given(reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue)
+        found = dead_letters(url, data_dir).find({**query, "limit": limit})
         if as_json:
             print_json(found)
             return
@@ -110,7 +110,9 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 ) -> None:
     """Send letters back to their consumer. It has its effect at most once, however often it is asked."""
     with readable_errors():
-        filters = _filters(reason, sku, older_than, younger_than, queue)
+        filters = _given(
+            reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue
+        )
         _act("redrive", _body(ids, everything, filters, dry_run), url, data_dir, as_json=as_json)
 
 
@@ -131,24 +133,17 @@ def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 ) -> None:
     """Give letters up for good. Their orders end as rejected, reason dropped, and the customers are told."""
     with readable_errors():
-        filters = _filters(reason, sku, older_than, younger_than, queue)
+        filters = _given(
+            reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue
+        )
         body = _body(ids, everything, filters, dry_run)
         if everything and not dry_run and not yes:
             _confirm(body, url, data_dir)
         _act("drop", body, url, data_dir, as_json=as_json)
 
 
-def _filters(
-    reason: str | None, sku: str | None, older_than: str | None, younger_than: str | None, queue: str | None
-) -> dict[str, Any]:
-    given = {
-        "reason": reason,
-        "sku": sku,
-        "older_than": older_than,
-        "younger_than": younger_than,
-        "queue": queue,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+def _given(**filters: str | int | None) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if value is not None}
 
 
 def _body(
