@@ -194,7 +194,6 @@ class _Collected:
         """See Report."""
 
     async def acted(self, results: Sequence[Acted]) -> None:
-        """See Report."""
         _note_found(self.found, results)
         room = MOST_RESULTS - len(self.shown)
         self.shown += [_result(result) for result in results[:room]]
@@ -214,11 +213,9 @@ class _ResultLines:
         return self._response is not None
 
     async def opened(self, queue: str, waiting: int) -> None:
-        """See Report."""
         await self._write({"queue": queue, "waiting": waiting})
 
     async def acted(self, results: Sequence[Acted]) -> None:
-        """See Report."""
         _note_found(self.found, results)
         await self._write(*({"letter": _result(result)} for result in results))
 

@@ -33,7 +33,6 @@ class RedisStoreReader:
         self._timeout_seconds = timeout_seconds
 
     async def read(self) -> StoreState:
-        """See the port."""
         clock, processed, outbox, oldest, notifications, *by_status = await self._figures()
         sizes = dict(zip(_INDEXES, by_status, strict=False))
         waiting = by_status[len(_INDEXES) :]
@@ -53,7 +52,6 @@ class RedisStoreReader:
         )
 
     async def answer(self, question: Question) -> Answer:
-        """See the port."""
         level = None if question.sku is None else await self._stock.get(question.sku)
         if question.order_id is None:
             return Answer(inventory_level=level)

@@ -33,7 +33,6 @@ class BrokerWatch:
         self._observed_monotonic = 0.0
 
     def state(self) -> BrokerState:
-        """See the port."""
         seen = self._observed_at is not None
         return BrokerState(
             nodes=judge_nodes(self._known),

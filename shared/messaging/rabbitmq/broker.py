@@ -186,7 +186,6 @@ class RabbitSubscription:
         self._consumer_tag = str(consumed.consumer_tag)
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
-        """See the port."""
         while not self._arrived:
             if self._lost is not None:
                 raise SubscriptionLost(self._lost)
@@ -199,14 +198,12 @@ class RabbitSubscription:
         return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
 
     async def ack(self, delivery: Delivery) -> None:
-        """See the port."""
         self._last_settled = delivery
         if not self._withholding:
             self._acked = delivery.tag
             await self._ack(delivery, multiple=True)
 
     async def ack_alone(self, delivery: Delivery) -> None:
-        """See LetterSubscription."""
         await self._ack(delivery, multiple=False)
 
     async def _ack(self, delivery: Delivery, *, multiple: bool) -> None:
@@ -244,7 +241,6 @@ class RabbitSubscription:
         self._changed.set()
 
     async def idle(self, seconds: float) -> None:
-        """See Renewable."""
         seen = -1
         while seen != self._received or self._received != self._acked or self._withholding:
             seen = self._received

@@ -45,7 +45,6 @@ class RenewedSubscription:
         self.renewals = 0
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
-        """See the port."""
         while True:
             deliveries = await self._current.receive(limit)
             if deliveries or self._next is None:
