@@ -55,5 +55,7 @@ def _run(
             timeout=seconds,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PartFailedError(f"{called}: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise PartFailedError(f"{called}: no answer within {error.timeout:g} s") from error
+    except OSError as error:
+        raise PartFailedError(f"{called}: {error.strerror or error}") from error
