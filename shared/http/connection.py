@@ -221,7 +221,8 @@ class Connections:
     """Makes the protocol of each new connection, bounds their number, and ends those that stall.
 
     Where a limit is reached, the connection that has been idle for longest makes room for the new one: among
-    all of them for the limit of the port, among its own for that of an address.
+    all of them for the limit of the port, among its own for that of an address. It must have been idle for a
+    moment: the request of one that has just come, or was just answered, may be on its way.
     """
 
     def __init__(
@@ -240,7 +241,7 @@ class Connections:
         self._proxies = proxies
         self._loop = asyncio.get_running_loop()
         self._open: dict[ClientConnection, None] = {}
-        self._idle: dict[ClientConnection, None] = {}
+        self._idle: dict[ClientConnection, float] = {}
         self._of_address: dict[str, int] = {}
         self._of_forwarded: dict[str, int] = {}
         self.refused: set[Arrival] = set()
@@ -263,7 +264,7 @@ class Connections:
         finally:
             connection.work_ends()
             if connection in self._open:
-                self._idle[connection] = None
+                self._idle[connection] = self._loop.time()
         if connection.has_ended and connection.is_last():
             response.force_close()
         return response
@@ -289,13 +290,14 @@ class Connections:
         address = address_of(transport.get_extra_info("peername"))
         bound, is_proxied = self.limits.connections_per_address, address in self._proxies
         if not is_proxied and self._of_address.get(address, 0) >= bound and not self._evict(address):
-            return self._refusal(f"{bound} connections are open from this address, all at work.", address)
+            return self._refusal(f"{bound} connections are open from this address, all in use.", address)
         if len(self._open) >= self.limits.max_connections and not self._evict(None):
-            return self._refusal("Too many connections are open, all at work.", address)
+            return self._refusal("Too many connections are open, all in use.", address)
         connection = ClientConnection(
             self._server, self, address=address, is_proxied=is_proxied, loop=self._loop
         )
-        self._open[connection] = self._idle[connection] = None
+        self._open[connection] = None
+        self._idle[connection] = self._loop.time()
         self._of_address[address] = self._of_address.get(address, 0) + 1
         return connection
 
@@ -306,7 +308,10 @@ class Connections:
 
     def _evict(self, address: str | None) -> bool:
         """Ends the connection that has been idle for longest, of ``address`` or of all."""
-        for connection in self._idle:
+        idle_before = self._loop.time() - self.limits.idle_before_eviction_seconds
+        for connection, idle_since in self._idle.items():
+            if idle_since > idle_before:
+                break
             if (address is None or connection.address == address) and not connection.owes_answers():
                 self._metrics.connection_evicted()
                 log.warning(

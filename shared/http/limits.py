@@ -21,6 +21,7 @@ class HttpLimits:
     ``first_byte_timeout_seconds`` is for a new connection that stays silent, ``head_timeout_seconds`` for the
     request line and headers, ``body_timeout_seconds`` for the body after them, and ``write_timeout_seconds``
     for a client that takes none of its answer. ``max_concurrent_requests`` counts requests in a ``Gate``.
+    ``idle_before_eviction_seconds`` is how long a connection must do nothing until it makes room for another.
     """
 
     body_bytes: int = 65_536
@@ -32,6 +33,7 @@ class HttpLimits:
     max_concurrent_requests: int = 512
     max_connections: int = 2_048
     connections_per_address: int = 256
+    idle_before_eviction_seconds: float = 1.0
 
 
 class Gate:

@@ -30,7 +30,7 @@ async def test_past_the_concurrency_limit_requests_are_turned_away_at_once(limit
     await limited.start("api_gateway", GATEWAY_MAX_CONCURRENT_REQUESTS="4")
     name = f"busy{time.time_ns()}-"
     orders = [{"id": f"{name}{n}", "sku": f"{name}sku", "qty": 1} for n in range(300)]
-    async with gateway_client(limited.gateway_url, connections=300) as client:
+    async with gateway_client(limited.gateway_url, connections=250) as client:
         await client.set_stock(f"{name}sku", 300)
         answers = await asyncio.gather(*(client.place(order) for order in orders))
         refused = [answer for answer in answers if answer.status == 503]

@@ -55,6 +55,18 @@ class Reader:
 
         await wait_until(reached, timeout_seconds=SEEN_SECONDS, what=f"node states {expected}")
 
+    async def leftovers(self) -> list[str]:
+        """What needs attention though all runs: earlier tests leave dead orders and odd stock behind."""
+
+        async def whole() -> bool:
+            figures = await self.metrics()
+            queues_whole = all(queue["online"] == 3 for queue in figures["queues"].values())
+            return queues_whole and all(each["ready"] for each in figures["services"].values())
+
+        await wait_until(whole, timeout_seconds=SEEN_SECONDS, what="services and queues that are whole")
+        attention: list[str] = (await self.metrics())["attention"]
+        return attention
+
 
 @pytest.fixture
 async def reader(pipeline: Pipeline) -> AsyncIterator[Reader]:
@@ -93,22 +105,22 @@ async def test_an_order_shows_in_every_figure(pipeline: Pipeline, reader: Reader
 
 async def test_a_service_that_does_not_run_is_said(pipeline: Pipeline, reader: Reader) -> None:
     """In JSON, in the exposition and on the page, with what helps; nothing else is the matter then."""
+    expected = "api_gateway: connection refused. Start it: .venv/bin/orderctl start api_gateway"
+    before = await reader.leftovers()
 
     async def said() -> bool:
-        expected = ["api_gateway: connection refused. Start it: .venv/bin/orderctl start api_gateway"]
-        return bool((await reader.metrics())["attention"] == expected)
+        return bool((await reader.metrics())["attention"] == [expected, *before])
 
     async def well() -> bool:
-        return bool((await reader.metrics())["attention"] == [])
+        return bool((await reader.metrics())["attention"] == before)
 
-    await wait_until(well, timeout_seconds=SEEN_SECONDS, what="nothing that needs attention")
     await pipeline.stop("api_gateway")
     await wait_until(said, timeout_seconds=SEEN_SECONDS, what="the gateway in the dashboard's words")
     _, exposed = await reader.get("/metrics", Accept="text/plain")
     _, page = await reader.get("/")
     assert 'pipeline_service_ready{service="api_gateway"} 0.0' in exposed
     assert 'pipeline_service_ready{service="notifier"} 1.0' in exposed
-    assert "1 thing needs attention" in page
+    assert ".venv/bin/orderctl start api_gateway" in page
     await pipeline.start("api_gateway")
     await wait_until(well, timeout_seconds=SEEN_SECONDS, what="nothing that needs attention")
 
@@ -116,6 +128,7 @@ async def test_a_service_that_does_not_run_is_said(pipeline: Pipeline, reader: R
 async def test_a_dead_node_is_seen_and_its_return_too(pipeline: Pipeline, reader: Reader) -> None:
     """Not running while it is dead; its queues are short of a member; then all is whole again."""
     dead = pipeline.cluster.erlang_name(NODE)
+    before = await reader.leftovers()
     await asyncio.to_thread(pipeline.cluster.kill, NODE)
     await reader.until_states(rabbitmq1="running", rabbitmq2="not_running", rabbitmq3="running")
     _, ready = await reader.get("/readyz?verbose")
@@ -124,7 +137,7 @@ async def test_a_dead_node_is_seen_and_its_return_too(pipeline: Pipeline, reader
     assert f'pipeline_broker_node_up{{node="{dead}"}} 0.0' in exposed
 
     async def one_thing() -> bool:
-        return len((await reader.metrics())["attention"]) == 1
+        return len((await reader.metrics())["attention"]) == len(before) + 1
 
     await wait_until(one_thing, timeout_seconds=SEEN_SECONDS, what="one thing for one dead node")
 

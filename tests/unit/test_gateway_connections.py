@@ -152,7 +152,7 @@ async def test_a_closed_connection_counts_until_its_client_has_taken_the_rest(
 
 async def test_past_the_limit_the_oldest_idle_connection_makes_room() -> None:
     """Those at work stay, and where all are at work the newcomer is told so at once."""
-    async with gateway(HttpLimits(max_connections=2)) as served:
+    async with gateway(HttpLimits(max_connections=2, idle_before_eviction_seconds=0)) as served:
         first, second = await opened(served), await opened(served)
         await wait_until(lambda: served.metric("http_connections") == 2)
         served.intake.gate = asyncio.Event()

@@ -192,7 +192,9 @@ async def test_a_body_is_no_head_however_it_arrives(kind: str) -> None:
 @every_port
 async def test_one_address_cannot_take_all_connections(kind: str) -> None:
     """Its own oldest idle one makes room for its next; other addresses notice nothing."""
-    async with open_port(kind, HttpLimits(max_connections=8, connections_per_address=3)) as port:
+    async with open_port(
+        kind, HttpLimits(max_connections=8, connections_per_address=3, idle_before_eviction_seconds=0)
+    ) as port:
         with ExitStack() as stack:
             held = [stack.enter_context(silent(port, "127.0.0.2")) for _ in range(5)]
             await wait_until(lambda: port.metric("http_connections_evicted_total") == 2)
@@ -203,9 +205,22 @@ async def test_one_address_cannot_take_all_connections(kind: str) -> None:
 
 
 @every_port
+async def test_a_connection_that_has_just_come_makes_no_room(kind: str) -> None:
+    """Its request may be on its way, and would end without an answer; the next one is told to come later."""
+    async with open_port(kind, HttpLimits(connections_per_address=2)) as port:
+        with ExitStack() as stack:
+            held = [stack.enter_context(silent(port, "127.0.0.2")) for _ in range(2)]
+            await wait_until(lambda: port.metric("http_connections") == 2)
+            assert status_of(await port.get(LOCAL, source="127.0.0.2")) == 503
+            assert [is_closed(each) for each in held] == [False, False]
+
+
+@every_port
 async def test_silent_connections_of_many_addresses_do_not_shut_others_out(kind: str) -> None:
     """Neither do heads that are never finished."""
-    async with open_port(kind, HttpLimits(max_connections=6, connections_per_address=3)) as port:
+    async with open_port(
+        kind, HttpLimits(max_connections=6, connections_per_address=3, idle_before_eviction_seconds=0)
+    ) as port:
         with ExitStack() as stack:
             for number in range(12):
                 connection = stack.enter_context(silent(port, f"127.0.1.{number // 3 + 1}"))
