@@ -126,10 +126,10 @@ class NativeCluster:
         """Start these parts, and return when Redis answers and all nodes run in one cluster."""
         if self.layout.formed.exists():
             self._start_processes(missing)
-            self.wait_redis(timeout_seconds)
+            self.wait_redis(timeout_seconds, just_started=REDIS in missing)
         else:
             self._start_processes([name for name in missing if name not in NODE_NAMES[1:]])
-            self.wait_redis(timeout_seconds)
+            self.wait_redis(timeout_seconds, just_started=REDIS in missing)
             self._give_head_start(NODE_NAMES[0])
             self._start_processes(missing)
         Formation(self, self._progress).wait(timeout_seconds)
@@ -206,8 +206,11 @@ class NativeCluster:
         record = processes.running(self.layout, _known(name))
         return record is not None and processes.terminate(record, STOP_GRACE_SECONDS)
 
-    def wait_redis(self, timeout_seconds: float = 30.0) -> None:
-        """Wait until Redis has loaded its data and answers; raises PartFailedError."""
+    def wait_redis(self, timeout_seconds: float = 30.0, *, just_started: bool = True) -> None:
+        """Wait until Redis has loaded its data and answers; raises PartFailedError.
+
+        One that was just started is asked whether it took its settings; later an operator may change them.
+        """
         ready = False
 
         def settled() -> bool:
@@ -220,7 +223,7 @@ class NativeCluster:
             ended = self.node_pid(REDIS) is None
             raise self.failure(REDIS, "it ended" if ended else f"no answer after {timeout_seconds:.0f} s")
         port = self.ports[REDIS]
-        if wrong := redis.differing(port, redis.server_settings(port)):
+        if just_started and (wrong := redis.differing(port, redis.server_settings(port))):
             raise self.failure(REDIS, f"it has other settings than it was started with: {', '.join(wrong)}")
         self._progress(Step(name=REDIS, state=StepState.DONE, detail=self.redis_url))
 

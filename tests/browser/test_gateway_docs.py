@@ -31,7 +31,7 @@ async def test_every_operation_is_drawn(browser: Any, served: Gateway) -> None:
     page = await opened(browser, served)
     await page.wait_for_selector("#placeOrder")
     drawn = await page.locator("section h2 .method").all_inner_texts()
-    assert sorted(drawn) == ["GET"] * 6 + ["PATCH", "POST", "PUT"]
+    assert sorted(drawn) == ["DELETE"] + ["GET"] * 6 + ["PATCH", "POST", "PUT"]
     assert page.faults == []
 
 
