@@ -75,10 +75,11 @@ def examine(system: System) -> list[Finding]:
     else:
         embedded = status.mode is Mode.EMBEDDED
         findings += [] if embedded else _nodes(status)
+        findings += [] if embedded else _durability(status)
         findings += [*_services(status), *_ports(system)]
         findings += _supervision(status) if status.mode is Mode.NATIVE else []
         queues = [] if embedded else [*_queues(status)]
-        findings += [*queues, *([_remark(status.warning)] if embedded else _durability(status))]
+        findings += [*queues, *([_remark(status.warning)] if embedded else [])]
         findings += _attention(system, status, told_of_queues=any(each.is_fault for each in queues))
     return [*findings, *_strangers(system.layout)]
 
@@ -105,7 +106,7 @@ def _attention(system: System, status: SystemStatus, *, told_of_queues: bool) ->
         return not sentences
 
     if processes.wait_until(is_calm, PASSES_SECONDS, POLL_SECONDS):
-        yield _fine("the dashboard calls attention to nothing")
+        yield _fine(f"the dashboard calls attention to nothing{' else' if told else ''}")
     for each in sentences:
         yield _fault(each.replace(".venv/bin/orderctl ", "orderctl "))
 

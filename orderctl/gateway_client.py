@@ -25,7 +25,7 @@ from orderctl.modes import current_system
 URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
 REQUEST_TIMEOUT_SECONDS = 10.0
 MOST_ATTEMPTS = 30
-MOST_UNANSWERED_BY_HAND = 4
+MOST_ATTEMPTS_BY_HAND = 5
 LONGEST_PAUSE_SECONDS = 2.0
 ASK_AGAIN = (429, 502, 503, 504)
 
@@ -59,7 +59,8 @@ class GatewayAnswer:
         fields = "; ".join(
             f"{fault.get('field')}: {fault.get('message')}" for fault in self.body.get("errors", ())
         )
-        return GatewayError(in_words(self.status, self.body, fields))
+        advice = "orderctl doctor" if self.status in ASK_AGAIN else None
+        return GatewayError(in_words(self.status, self.body, fields), advice=advice)
 
 
 Attempt = GatewayAnswer | OSError
@@ -79,13 +80,13 @@ def gateway_url(url: str | None, data_dir: Path | None) -> str:
 class GatewayClient:
     """Asks the gateway, again and again where it has to; made by `connect` or `by_hand`.
 
-    Who never gets an answer, which `most_unanswered` says, is told so.
+    After `most_attempts` the last answer stands, or the error that there was none.
     """
 
-    def __init__(self, transport: Transport, url: str, most_unanswered: int = MOST_ATTEMPTS) -> None:
+    def __init__(self, transport: Transport, url: str, most_attempts: int) -> None:
         self._transport = transport
         self._url = url
-        self._most_unanswered = most_unanswered
+        self._most_attempts = most_attempts
         self._random = random.Random()
 
     async def place(
@@ -128,14 +129,12 @@ class GatewayClient:
     ) -> GatewayAnswer:
         """Ask until there is an answer that is not "ask again", a bounded number of times."""
         attempt: Attempt = OSError("never asked")
-        for asked in range(1, MOST_ATTEMPTS + 1):
+        for asked in range(1, self._most_attempts + 1):
             attempt = await self._once(method, path, body, query or {}, headers or {}, asked)
             observe(attempt)
             if isinstance(attempt, GatewayAnswer) and attempt.status not in ASK_AGAIN:
                 return attempt
-            if isinstance(attempt, OSError) and asked == self._most_unanswered:
-                break
-            if asked < MOST_ATTEMPTS:
+            if asked < self._most_attempts:
                 await asyncio.sleep(self._pause_seconds(attempt, asked))
         if isinstance(attempt, GatewayAnswer):
             return attempt
@@ -184,7 +183,7 @@ def by_hand(url: str) -> GatewayClient:
         ) as answer:
             return answer.status, dict(answer.headers), answer.read()
 
-    return GatewayClient(transport, url, MOST_UNANSWERED_BY_HAND)
+    return GatewayClient(transport, url, MOST_ATTEMPTS_BY_HAND)
 
 
 def ask(
@@ -210,7 +209,7 @@ async def connect(url: str, *, connections: int = 1) -> AsyncIterator[GatewayCli
             except aiohttp.ClientError as error:
                 raise OSError(str(error) or type(error).__name__) from error
 
-        yield GatewayClient(transport, url)
+        yield GatewayClient(transport, url, MOST_ATTEMPTS)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

@@ -22,7 +22,9 @@ from orderctl.terminal import (
 )
 from shared.pipeline import CONSUMPTIONS
 
-app = typer.Typer(help="Look into dead letters, send them back, or drop them.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Look into dead letters, send them back, or drop them.", no_args_is_help=True
+)
 
 DashboardUrl = Annotated[
     str | None,

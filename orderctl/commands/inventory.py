@@ -9,7 +9,7 @@ from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.gateway_client import GatewayClient, ask
 from orderctl.terminal import listing, out, print_json, readable_errors, say, shown
 
-app = typer.Typer(help="Set and see the stock.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Set and see the stock.", no_args_is_help=True)
 
 
 @app.command("set")

@@ -14,7 +14,7 @@ from orderctl.gateway_client import ask
 from orderctl.terminal import listing, out, print_json, readable_errors, say, shown
 from shared.orders.model import OrderStatus, Trouble
 
-app = typer.Typer(help="Place, show and list orders.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Place, show and list orders.", no_args_is_help=True)
 
 _COLOURS: Mapping[str, str] = {
     OrderStatus.CREATED: "green",
@@ -35,7 +35,7 @@ def place(
     url: GatewayUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Place one order. Asking again is safe: it is repeated under the same id until there is an answer."""
+    """Place one order. While it is refused for the moment, it is repeated under one id."""
     with readable_errors():
         order = order_body(sku, qty, item or [], order_id, email)
         key = None if order_id else str(uuid.uuid4())

@@ -122,7 +122,7 @@ class Edge:
             except web.HTTPException as error:
                 problem = _routing_problem(error)
             except (StoreUnavailable, BrokerUnavailable) as error:
-                problem = _unavailable(error)
+                problem = _unavailable(error, request.method)
             except ConnectionError:
                 problem = Problem(MALFORMED_REQUEST, "The client closed the connection.", closes=True)
             except Exception:
@@ -174,7 +174,7 @@ def _routing_problem(error: web.HTTPException) -> Problem:
             return Problem(NOT_FOUND, "There is nothing at this path.")
 
 
-def _unavailable(error: StoreUnavailable | BrokerUnavailable) -> Problem:
+def _unavailable(error: StoreUnavailable | BrokerUnavailable, method: str) -> Problem:
     log.warning("request refused", reason=str(error))
     kind, what = (
         (STORE_UNAVAILABLE, "No store")
@@ -182,11 +182,12 @@ def _unavailable(error: StoreUnavailable | BrokerUnavailable) -> Problem:
         else (BROKER_UNAVAILABLE, "No broker")
     )
     reason = _ADDRESS.sub("…", str(error))
-    return Problem(
-        kind,
-        f"{what} can be used ({reason}). Whether anything was done is unknown: "
-        "ask again with the same id, that converges.",
+    advice = (
+        "Ask again in a moment."
+        if method in {"GET", "HEAD"}
+        else "Whether anything was done is unknown: ask again with the same id, that converges."
     )
+    return Problem(kind, f"{what} can be used ({reason}). {advice}")
 
 
 def _route(request: web.Request) -> str:

@@ -44,6 +44,7 @@ REFUSED_FOR_SECONDS: Final = 5.0
 _ABOUT_DATA: Final = re.compile(
     r"WRONGTYPE |is not an integer|is not a valid float|user_script:\d+: (attempt to|bad argument)"
 )
+_UNREACHED: Final = re.compile(r"^Error -?\d+ (connecting to \S+)\. (.+?)\.$")
 _PLACE_IN_SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}, on @user_script:\d+\.?")
 
 
@@ -66,7 +67,7 @@ def outage(error: Exception) -> StoreUnavailable:
     """What any error of the store means for those that need it, in words for users. It is remembered."""
     refusals = getattr(error, "refusals", None)
     code = getattr(error, "status_code", None)
-    text = _PLACE_IN_SCRIPT.sub("", str(error)) or type(error).__name__
+    text = _PLACE_IN_SCRIPT.sub("", _UNREACHED.sub(r"\1: \2", str(error))) or type(error).__name__
     named = isinstance(error, ResponseError) and code and code not in {"ERR", text.split(" ", 1)[0]}
     reason = f"Redis: {code} {text}" if named else f"Redis: {text}"
     if isinstance(refusals, Refusals):

@@ -35,6 +35,12 @@ def test_status_of_nothing_is_complete_json(tmp_path: Path) -> None:
     assert status["redis"]["pid"] is None
 
 
+@pytest.mark.parametrize("group", [[], ["order"], ["inventory"], ["dead"]])
+def test_help_offers_nothing_that_changes_the_shell(group: list[str]) -> None:
+    """Completion is not offered by some commands and by others not."""
+    assert "completion" not in runner.invoke(app, [*group, "--help"]).output
+
+
 def test_looking_makes_no_folder(tmp_path: Path) -> None:
     """Looking at a system that never was, or ending it, leaves no trace."""
     for command in (["status"], ["down"], ["doctor"], ["logs"]):

@@ -150,6 +150,27 @@ def test_one_cause_is_told_once(tmp_path: Path, dashboard: Dashboard, away: str,
     assert len(faults_of(ToldSystem(tmp_path, dashboard, away=(away,)))) == 2
 
 
+@pytest.mark.parametrize(
+    ("away", "said"),
+    [
+        ((), "the dashboard calls attention to nothing"),
+        (("rabbitmq2",), "the dashboard calls attention to nothing else"),
+    ],
+)
+def test_what_was_told_already_is_not_called_nothing(
+    tmp_path: Path, dashboard: Dashboard, away: tuple[str, ...], said: str
+) -> None:
+    """A page that names the broker that is down does not call attention to nothing."""
+    dashboard.attention = tuple(f"Broker node {each}@localhost does not run." for each in away)
+    assert said in [each.what for each in examine(ToldSystem(tmp_path, dashboard, away=away))]
+
+
+def test_an_absent_store_is_told_before_what_waits_for_it(tmp_path: Path, dashboard: Dashboard) -> None:
+    """The cause first."""
+    faults = faults_of(ToldSystem(tmp_path, dashboard, away=("redis", "api_gateway", "dashboard")))
+    assert [fault.split()[0] for fault in faults] == ["Redis", "api_gateway", "dashboard"]
+
+
 def test_the_reason_of_a_service_is_its_own(tmp_path: Path, dashboard: Dashboard) -> None:
     """In the words of its `/readyz`."""
     (fault,) = faults_of(ToldSystem(tmp_path, dashboard, away=("order_processor",)))

@@ -1,5 +1,6 @@
 """A client that asks again as the contract tells it to, and a ledger that says what it knows."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from orderctl.errors import OrderctlError
-from orderctl.gateway_client import GatewayError, connect
+from orderctl.gateway_client import MOST_ATTEMPTS_BY_HAND, GatewayError, ask, connect
 from orderctl.ledger import LedgerEvent, LedgerWriter, read_ledger
 from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
 from shared.messages import OrderItem
@@ -103,6 +104,14 @@ async def test_a_gateway_that_is_away_is_an_error(monkeypatch: pytest.MonkeyPatc
     async with connect("http://127.0.0.1:9") as client:
         with pytest.raises(GatewayError, match=r"127\.0\.0\.1:9 does not answer"):
             await client.place(ORDER)
+
+
+async def test_a_person_is_told_soon_what_the_gateway_refuses_for_the_moment() -> None:
+    """Not after thirty attempts, during which nothing is printed."""
+    async with serving(lambda _, asked: busy(asked)) as (gateway, url):
+        answer = await asyncio.to_thread(ask, url, None, lambda client: client.place(ORDER))
+    assert gateway.asked == {"order123": MOST_ATTEMPTS_BY_HAND}
+    assert answer.failure().advice == "orderctl doctor"
 
 
 async def test_a_run_places_every_order_once_and_writes_it_down(tmp_path: Path) -> None:
