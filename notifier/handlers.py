@@ -15,6 +15,7 @@ answer was lost, and others would wait for that lease to end.
 """
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
@@ -41,7 +42,7 @@ from notifier.ports import (
 )
 from notifier.unconfirmed import UnconfirmedLetters
 from shared.cancellation import finishing
-from shared.errors import PermanentError, RetryableError, SenderUnavailable
+from shared.errors import PermanentError, RetryableError, SenderUnavailable, StoreUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messages import Event, EventData
@@ -172,10 +173,12 @@ class NotificationHandler:
             if not together.has_ended():
                 claim = await self._renewed(attempt, claim)
             if not isinstance(claim, Claimed):
-                outcome = await self._without_sending(claimed, claim)
-                together.outcomes[attempt.owner] = outcome
-                if claimed.was_collected and not isinstance(outcome, Retry):
+                outcome = await self._without_sending(attempt, claim)
+                if claimed.was_collected and isinstance(outcome, Retry):
+                    outcome = replace(outcome, reason=COLLECTED)
+                elif claimed.was_collected:
                     await self._forget([attempt])
+                together.outcomes[attempt.owner] = outcome
             elif together.has_ended():
                 together.unsent.append(attempt)
             else:
@@ -191,10 +194,9 @@ class NotificationHandler:
 
     async def _without_sending(
         self,
-        claimed: _Claimed,
+        attempt: Attempt,
         claim: AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim,
     ) -> Outcome:
-        attempt = claimed.attempt
         match claim:
             case AlreadySent():
                 return Done()
@@ -207,8 +209,7 @@ class NotificationHandler:
                 await waiting_out(lambda: self._store.settle_unconfirmed(attempt), self._random)
                 return Done()
             case HeldByAnother(seconds=seconds):
-                reason = COLLECTED if claimed.was_collected else "claimed_elsewhere"
-                return Retry(reason=reason, delay_seconds=min(seconds, ASK_AGAIN_SECONDS))
+                return Retry(reason="claimed_elsewhere", delay_seconds=min(seconds, ASK_AGAIN_SECONDS))
             case UnreadableClaim(error=error):
                 return Dead(reason="permanent_error", error=error)
 
@@ -322,6 +323,9 @@ class NotificationHandler:
         except asyncio.CancelledError:
             if handed is not None:
                 handed.answer.cancel()
+            elif letters > 1:  # noted as the last one, and not handed over: it did not go
+                with contextlib.suppress(StoreUnavailable):
+                    await self._store.give_back(attempts, "the notifier was ended")
             raise
         except SenderUnavailable:
             raise

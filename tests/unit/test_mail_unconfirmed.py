@@ -247,6 +247,24 @@ async def test_a_crash_with_the_second_letter_on_its_way_sends_no_third(redis: A
     assert (sink.told[EVENT], await record(redis)) == (1, ("sent", "1"))
 
 
+async def test_a_second_letter_that_a_drain_kept_from_going_may_go_yet(redis: Any, sink: SmtpSink) -> None:
+    """It was noted as the last before it went, and did not go."""
+    broker = MemoryBroker()
+    await announce(broker, BOB, "bob")
+    with sink.fault(HANGS_UP):
+        async with notifying(broker, redis, sink):
+            await wait_until(lambda: parked(broker) == 1, what="the event to be parked")
+    with sink.fault(Fault(at="RCPT", hang=True, recipient=BOB)):
+        async with notifying(broker, redis, sink) as life:
+            await wait_until(lambda: sink.hanging == 1, what="the second letter to be begun")
+            assert str(await redis.get(keyspace.notification_claim(EVENT))).startswith("unconfirmed:2:")
+            life.task.cancel()
+            await asyncio.gather(life.task, return_exceptions=True)
+    async with notifying(broker, redis, sink):
+        await wait_until(lambda: is_still(broker), what="the event to be settled")
+    assert (sink.told[EVENT], await record(redis)) == (2, ("sent", None))
+
+
 async def test_unanswered_letters_are_bounded(redis: Any, sink: SmtpSink) -> None:
     """Beyond the bound the consumer waits, with the letter that it has sent recorded all the same."""
     broker = MemoryBroker()
