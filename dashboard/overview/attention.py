@@ -31,7 +31,7 @@ def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
     unready = {service.name for service in state.services if not service.is_ready}
     reason = (state.store_fault or "").removeprefix("Redis: ").rstrip(".")
-    away = f"Redis: {reason}. Start it: {ORDERCTL} start redis"
+    away = f"Redis: {reason}. If it does not run: {ORDERCTL} start redis"
     return [
         *([away] if state.store_fault else []),
         *service_faults(state),

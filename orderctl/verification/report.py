@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orderctl.oracle import FAULTS, REMARKS, Verdict
+from orderctl.terminal import shown
 from orderctl.verification.verification import Reconciliation
 from shared.orders.model import OrderStatus
 
@@ -51,7 +52,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
 
 def render(outcome: Reconciliation) -> RenderableType:
     """The verdict first, then what it rests on, then what was found, each with its first offenders."""
-    hints = (Text(hint, style="dim") for hint in _hints(outcome))
+    hints = [line for hint in _hints(outcome) for line in (Text(), shown(hint, "dim"))]
     return Group(headline(outcome), Text(), _grounds(outcome), Text(), _findings(outcome.verdict), *hints)
 
 
@@ -96,9 +97,9 @@ def _grounds(outcome: Reconciliation) -> Table:
 def _hints(outcome: Reconciliation) -> Iterator[str]:
     verdict = outcome.verdict
     if (verdict.stuck or verdict.unannounced) and not outcome.republished:
-        yield "\nif no queue holds them any more, give them to the relay again: orderctl verify --republish"
+        yield "if no queue holds them any more, give them to the relay again: orderctl verify --republish"
     if verdict.dead or verdict.undelivered:
-        yield "\nlook into dead letters with: orderctl dead list"
+        yield "look into dead letters with: orderctl dead list"
 
 
 def _findings(verdict: Verdict) -> Table:

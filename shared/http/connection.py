@@ -153,8 +153,10 @@ class ClientConnection(web.RequestHandler):
         self.stalled_since = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leaves the registry."""
+        """Leaves the registry, and lets go of the body: each knows the other, and a body that was refused
+        would stay in memory until the garbage is collected, which is rare."""
         self._connections.leave(self)
+        self._body = None
         super().connection_lost(exc)
 
     def handle_error(

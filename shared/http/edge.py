@@ -121,6 +121,7 @@ class Edge:
                 problem = error.with_traceback(None)  # it would keep this frame alive, and the body with it
             except web.HTTPException as error:
                 problem = _routing_problem(error)
+                error.with_traceback(None)  # the router's answer to this request keeps it
             except (StoreUnavailable, BrokerUnavailable) as error:
                 problem = _unavailable(error, request.method)
             except ConnectionError:

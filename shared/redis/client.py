@@ -12,6 +12,7 @@ name: what a store, its proxy or its access rules may answer has no list. What i
 :func:`is_away`, where the caller looks at single answers before the block ends, and by BrokenKey.
 """
 
+import ast
 import asyncio
 import re
 import time
@@ -45,6 +46,7 @@ _ABOUT_DATA: Final = re.compile(
     r"WRONGTYPE |is not an integer|is not a valid float|user_script:\d+: (attempt to|bad argument)"
 )
 _UNREACHED: Final = re.compile(r"^Error -?\d+ (connecting to \S+)\. (.+?)\.$")
+_IN_PIPELINE: Final = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (\(.*\))", re.DOTALL)
 _PLACE_IN_SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}, on @user_script:\d+\.?")
 
 
@@ -67,7 +69,10 @@ def outage(error: Exception) -> StoreUnavailable:
     """What any error of the store means for those that need it, in words for users. It is remembered."""
     refusals = getattr(error, "refusals", None)
     code = getattr(error, "status_code", None)
-    text = _PLACE_IN_SCRIPT.sub("", _UNREACHED.sub(r"\1: \2", str(error))) or type(error).__name__
+    text = str(error)
+    if quoted := _IN_PIPELINE.fullmatch(text):  # the library says where, which differs from caller to caller
+        text = " ".join(map(str, ast.literal_eval(quoted[1])))
+    text = _PLACE_IN_SCRIPT.sub("", _UNREACHED.sub(r"\1: \2", text)) or type(error).__name__
     named = isinstance(error, ResponseError) and code and code not in {"ERR", text.split(" ", 1)[0]}
     reason = f"Redis: {code} {text}" if named else f"Redis: {text}"
     if isinstance(refusals, Refusals):

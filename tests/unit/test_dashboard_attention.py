@@ -47,7 +47,8 @@ def test_a_whole_pipeline_needs_none() -> None:
 
 def test_an_absent_store_is_said() -> None:
     """With its reason."""
-    assert said(store=None) == ["Redis: Redis did not answer. Start it: .venv/bin/orderctl start redis"]
+    (sentence,) = said(store=None)
+    assert sentence == "Redis: Redis did not answer. If it does not run: .venv/bin/orderctl start redis"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_what_the_dashboard_calls_attention_to_is_a_fault_in_its_words(
             "Broker node rabbitmq2@localhost does not run. Start it: orderctl start rabbitmq2",
         ),
         ("notifier", "notifier: not ready: rabbitmq: no broker answers"),
-        ("redis", "Redis: it does not answer. Start it: .venv/bin/orderctl start redis"),
+        ("redis", "Redis: it does not answer. If it does not run: .venv/bin/orderctl start redis"),
     ],
 )
 def test_one_cause_is_told_once(tmp_path: Path, dashboard: Dashboard, away: str, sentence: str) -> None:

@@ -19,9 +19,14 @@ from orderctl.dead_view import in_full, overview
 from orderctl.modes import system_for
 from orderctl.native import processes
 from orderctl.native.layout import LONGEST_PATH_BYTES, Layout
+from orderctl.oracle import StockState, Verdict
 from orderctl.status import render
 from orderctl.system import Mode
 from orderctl.terminal import out, say, shown
+from orderctl.verification import report
+from orderctl.verification.promises import Promises
+from orderctl.verification.snapshot import Snapshot
+from orderctl.verification.verification import Reconciliation
 
 EVIL = "\x1b[2J\x1b]52;c;ZXZpbA==\x07\u202egnp.exe\u2066\x9b31m[bold]x[/bold][/]\x00"
 
@@ -226,6 +231,21 @@ def test_hints_can_be_pasted(
         assert hints.as_called("orderctl start redis, or orderctl up --mode native") == expected
     finally:
         hints.repeat_option()
+
+
+def test_what_the_proof_advises_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the folder that was looked at, as every other hint."""
+    monkeypatch.setattr(sys, "argv", ["/o/orderctl"])
+    hints.repeat_option("--data-dir", "/d")
+    snapshot = Snapshot(stock=StockState(decided=0, available={}, reserved={}), sizes={}, outbox=0)
+    verdict = Verdict(orders=2, dead=["o-1"], stuck=["o-2"])
+    try:
+        with out.capture() as captured:
+            out.print(report.render(Reconciliation(verdict=verdict, snapshot=snapshot, promises=Promises())))
+    finally:
+        hints.repeat_option()
+    assert "/o/orderctl dead list --data-dir /d" in captured.get()
+    assert "/o/orderctl verify --republish --data-dir /d" in captured.get()
 
 
 def test_the_state_of_a_system_in_an_odd_folder_is_shown(tmp_path: Path) -> None:
