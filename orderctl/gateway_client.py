@@ -150,7 +150,10 @@ class GatewayClient:
         headers: Mapping[str, str],
         asked: int,
     ) -> Attempt:
-        data = None if body is None else orjson.dumps(body)
+        try:
+            data = None if body is None else orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            raise GatewayError(f"this cannot be sent as JSON: {error}") from error
         typed = {**headers, **({"Content-Type": "application/json"} if data else {})}
         target = f"{path}?{urlencode(query)}" if query else path
         began = time.perf_counter()

@@ -233,6 +233,13 @@ def test_hints_can_be_pasted(
         hints.repeat_option()
 
 
+@pytest.mark.parametrize("words", [("inventory", "set", "x"), ("order", "place", "--sku", "x", "--qty")])
+def test_a_number_that_no_message_can_hold_is_one_line(words: tuple[str, ...]) -> None:
+    """It was a traceback."""
+    (line,) = errors_of(*words, "9" * 20, "--url", "http://127.0.0.1:9")
+    assert "64-bit" in line
+
+
 def test_what_the_proof_advises_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the folder that was looked at, as every other hint."""
     monkeypatch.setattr(sys, "argv", ["/o/orderctl"])
