@@ -27,6 +27,22 @@ _ABOUT_LUA: Final = "user_script:"
 _loaded: set[str] = set()
 
 
+WORDS_OF_COMMANDS: Final = {
+    "TIME": 1,
+    **dict.fromkeys(
+        ("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PTTL", "SMEMBERS", "TYPE", "ZCARD"),
+        2,
+    ),
+    **dict.fromkeys(
+        ("EXPIRE", "HDEL", "HEXISTS", "HGET", "HMGET", "MSET", "PEXPIRE", "SADD", "SET", "SISMEMBER", "SREM"),
+        3,
+    ),
+    **dict.fromkeys(("ZREM", "ZSCORE"), 3),
+    **dict.fromkeys(("HINCRBY", "HSET", "ZADD", "ZRANGE", "ZREMRANGEBYSCORE"), 4),
+}
+"""How many words a command has at least, with its name. Redis 8 refuses a question about one with fewer."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScriptCall:
     """One run of a script: the keys it touches, then its arguments."""
@@ -102,9 +118,9 @@ def _is_number(value: str | None) -> bool:
     return value is None or re.fullmatch(r"-?\d{1,18}", value) is not None
 
 
-def commands_of_loaded() -> list[str]:
-    """The commands of every script that this process has loaded."""
-    return sorted(_loaded)
+def commands_of_loaded() -> list[str | int]:
+    """The commands of every script that this process has loaded, each before its number of words."""
+    return [word for name in sorted(_loaded) for word in (name, WORDS_OF_COMMANDS.get(name, 2))]
 
 
 def commands_of(source: str) -> tuple[tuple[str, str], ...]:
@@ -123,8 +139,9 @@ def commands_of(source: str) -> tuple[tuple[str, str], ...]:
 
 def _guard(needs: Sequence[tuple[str, str]]) -> str:
     """Refuses the whole script where a right is missing (Redis 7; older ones cannot be asked)."""
-    asked = " and ".join(f"may('{command}', {key} or KEYS[1] or '')" for command, key in needs)
-    listed = ", ".join(f"{{'{command}', {key} or KEYS[1] or ''}}" for command, key in needs)
+    questions = [_question(command, key) for command, key in needs]
+    asked = " and ".join(f"may({question})" for question in questions)
+    listed = ", ".join(f"{{{question}}}" for question in questions)
     if not asked:
         return ""
     return (
@@ -132,3 +149,9 @@ def _guard(needs: Sequence[tuple[str, str]]) -> str:
         f"for _, need in ipairs({{{listed}}}) do if not may(unpack(need)) then "
         "return redis.error_reply('NOPERM no right to run ' .. need[1]) end end end\n"
     )
+
+
+def _question(command: str, key: str) -> str:
+    """The words of a command in Lua, as few as it may have."""
+    words = [f"'{command}'", f"{key} or KEYS[1] or ''", "''", "''"]
+    return ", ".join(words[: WORDS_OF_COMMANDS.get(command, 2)])

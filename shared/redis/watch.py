@@ -86,7 +86,7 @@ class StoreWatch:
             level("store durability", verdict=self._verdict)
 
     async def _prove(self) -> None:
-        arguments: list[str | int] = ["watch", KEPT_MILLISECONDS, *commands_of_loaded()]
+        arguments = ["watch", KEPT_MILLISECONDS, *commands_of_loaded()]
         async with store_deadline(self._timeout_seconds):
             await self._able.run(self._redis, [keyspace.STORE_WATCH], arguments)
 

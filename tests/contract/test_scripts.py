@@ -14,7 +14,7 @@ from shared.errors import StoreUnavailable
 from shared.orders.decisions import Created
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import BrokenKey, Redis, open_redis
-from shared.redis.scripts import Script, ScriptCall
+from shared.redis.scripts import WORDS_OF_COMMANDS, Script, ScriptCall
 from tests.harness.examples import an_order, placed
 from tests.harness.stores import RedisServer
 
@@ -107,6 +107,16 @@ def test_the_guard_knows_every_command_that_a_script_calls(script: Script) -> No
     literal = re.findall(r"redis\.p?call\('(\w+)'", code)
     assert len(mentions) == len(literal)
     assert {command for command, _ in script.needs} == set(literal)
+
+
+@pytest.mark.broker
+async def test_a_question_about_a_command_has_as_many_words_as_the_command(redis_server: RedisServer) -> None:
+    """Redis 8 refuses it with fewer; what is asked for is what Redis itself says of each command."""
+    commands = sorted({command for script in OUR_SCRIPTS for command, _ in script.needs})
+    async with _root(redis_server) as root:
+        found = await root.execute_command("COMMAND", "INFO", *commands)
+    arities = {name.upper(): abs(each["arity"]) for name, each in found.items()}
+    assert {command: WORDS_OF_COMMANDS[command] for command in commands} == arities
 
 
 @pytest.mark.broker
