@@ -173,12 +173,10 @@ class NotificationHandler:
             if not together.has_ended():
                 claim = await self._renewed(attempt, claim)
             if not isinstance(claim, Claimed):
-                outcome = await self._without_sending(attempt, claim)
-                if claimed.was_collected and isinstance(outcome, Retry):
-                    outcome = replace(outcome, reason=COLLECTED)
-                elif claimed.was_collected:
-                    await self._forget([attempt])
+                outcome = await self._without_sending(claimed, claim)
                 together.outcomes[attempt.owner] = outcome
+                if claimed.was_collected and not isinstance(outcome, Retry):
+                    await self._forget([attempt])
             elif together.has_ended():
                 together.unsent.append(attempt)
             else:
@@ -194,9 +192,10 @@ class NotificationHandler:
 
     async def _without_sending(
         self,
-        attempt: Attempt,
+        claimed: _Claimed,
         claim: AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim,
     ) -> Outcome:
+        attempt = claimed.attempt
         match claim:
             case AlreadySent():
                 return Done()
@@ -209,7 +208,8 @@ class NotificationHandler:
                 await waiting_out(lambda: self._store.settle_unconfirmed(attempt), self._random)
                 return Done()
             case HeldByAnother(seconds=seconds):
-                return Retry(reason="claimed_elsewhere", delay_seconds=min(seconds, ASK_AGAIN_SECONDS))
+                reason = COLLECTED if claimed.was_collected else "claimed_elsewhere"
+                return Retry(reason=reason, delay_seconds=min(seconds, ASK_AGAIN_SECONDS))
             case UnreadableClaim(error=error):
                 return Dead(reason="permanent_error", error=error)
 

@@ -168,9 +168,6 @@ def test_operators_see_it_like_the_others(operator: Operator) -> None:
         return f"1 in {NAME}.dead" in operator.types("dead", "list")
 
     assert processes.wait_until(lies_there, 20.0)
-    found = operator.types("doctor", status=1)
-    assert f"{NAME} is ready" in found
-    assert f"Dead letters of {NAME} in {NAME}.dead: 1" in found
     url = operator.status()["services"]["dashboard"]["url"]
 
     def is_told() -> bool:
@@ -178,6 +175,9 @@ def test_operators_see_it_like_the_others(operator: Operator) -> None:
             return f"Dead letters of {NAME} in {NAME}.dead: 1" in page.read().decode()
 
     assert processes.wait_until(is_told, 20.0)
+    found = operator.types("doctor", status=1)
+    assert f"{NAME} is ready" in found
+    assert f"Dead letters of {NAME} in {NAME}.dead: 1" in found
     operator.types("dead", "drop", "--all", "--yes")
     assert f"{NAME}_dropped" in operator.types("order", "show", "shady1")
 
