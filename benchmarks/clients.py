@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import orjson
 
 REQUEST_HEAD: Final = (
-    b"POST /orders HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
 
 
