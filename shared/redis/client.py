@@ -230,9 +230,6 @@ def store_deadline(timeout_seconds: float) -> StoreDeadline:
     return StoreDeadline(timeout_seconds)
 
 
-store_answer = store_deadline
-
-
 def last_refusal(redis: Redis) -> str | None:
     """Why this client was refused something just now, or None."""
     pool = redis.connection_pool

@@ -21,7 +21,7 @@ from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord
 from shared.orders.redis.reading import fetch_notification, fetch_records
 from shared.orders.redis.scripts import load
-from shared.redis.client import Redis, store_answer, store_deadline
+from shared.redis.client import Redis, store_deadline
 from shared.redis.coalescing import CoalescedScript
 from shared.redis.scripts import ScriptCall
 
@@ -52,7 +52,7 @@ class RedisOrderStore:
     async def accept(self, placement: Placement) -> Acceptance:
         outbox_limit = self._outbox_limit if placement.has_room else 0
         call = acceptance_call(placement, self._claim_ttl_seconds, outbox_limit)
-        async with store_answer(self._timeout_seconds):  # every key is looked at before the first is written
+        async with store_deadline(self._timeout_seconds):  # keys are looked at before the first is written
             answer = await self._accept.run(call)
         return _acceptance(answer, placement.order)
 
@@ -74,7 +74,7 @@ class RedisOrderStore:
         places: Places = []
         offset = 0
         while len(places) < limit:
-            async with store_answer(self._timeout_seconds):
+            async with store_deadline(self._timeout_seconds):
                 chunk = await self._redis.zrange(
                     index,
                     bound,
@@ -143,17 +143,17 @@ class RedisOutbox:
 
     async def size(self) -> int:
         """How many orders wait."""
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             return int(await self._redis.zcard(keyspace.OUTBOX))
 
     async def remove(self, order_ids: Sequence[str]) -> None:
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             await self._redis.zrem(keyspace.OUTBOX, *order_ids)
 
     async def older_than(
         self, age_seconds: float, after_microseconds: int, limit: int
     ) -> list[tuple[str, int]]:
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
             until = seconds * 1_000_000 + microseconds - round(age_seconds * 1_000_000)
             found = await self._redis.zrange(

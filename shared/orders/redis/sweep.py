@@ -18,7 +18,7 @@ from shared.orders.records import OrderRecord
 from shared.orders.redis.decisions import UNSETTLED_INDEXES
 from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
-from shared.redis.client import Redis, store_answer
+from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
 from shared.redis.scripts import ScriptCall
 
@@ -61,14 +61,14 @@ class Sweep:
         accepted, *troubles = UNSETTLED_INDEXES
         changed = 0
         for index in troubles:
-            async with store_answer(self._timeout_seconds):
+            async with store_deadline(self._timeout_seconds):
                 order_ids: list[str] = await self._redis.zdiff([index, accepted])
             for start in range(0, len(order_ids), SWEEP_BATCH):
                 calls = [
                     ScriptCall([keyspace.order(order_id), *UNSETTLED_INDEXES], [order_id])
                     for order_id in order_ids[start : start + SWEEP_BATCH]
                 ]
-                async with store_answer(self._timeout_seconds):
+                async with store_deadline(self._timeout_seconds):
                     answers = await self._migrate.run_many(self._redis, calls)
                 changed += sum(answer for answer in answers if not isinstance(answer, ResponseError))
         if changed:
@@ -77,7 +77,7 @@ class Sweep:
 
     async def sweep_once(self) -> int:
         """Removes every decided order whose retention is over; returns how many. Raises StoreUnavailable."""
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
         cutoff = seconds * 1_000_000 + microseconds - self._retention
         removed = 0
@@ -97,7 +97,7 @@ class Sweep:
         return removed
 
     async def _oldest(self, status: OrderStatus, after: str, cutoff: int) -> list[tuple[str, float]]:
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             places: list[tuple[str, float]] = await self._redis.zrange(
                 keyspace.orders_in(status),
                 after,
@@ -110,7 +110,7 @@ class Sweep:
         return places
 
     async def _remove(self, status: OrderStatus, order_ids: list[str], cutoff: int) -> int:
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             records = await fetch_records(self._redis, order_ids)
         calls = [
             _removal(status, order_id, record)
@@ -119,7 +119,7 @@ class Sweep:
         ]
         if not calls:
             return 0
-        async with store_answer(self._timeout_seconds):
+        async with store_deadline(self._timeout_seconds):
             results = await self._sweep.run_many(self._redis, calls)
         return sum(result for result in results if not isinstance(result, ResponseError))
 
