@@ -2,11 +2,13 @@
 
 Compiled in and inert: nothing happens unless the variable ``FAILPOINT`` names one, as ``after_reserve`` for
 the first time it is reached or ``after_reserve:25`` for the 25th. Dying means what SIGKILL means: no cleanup,
-no flush, no goodbye.
+no goodbye. Only the log is written first, so that it shows what was done before.
 """
 
 import os
 from typing import Final
+
+from shared.logs import flush_logs
 
 EXIT_AT_FAILPOINT: Final = 137
 VARIABLE: Final = "FAILPOINT"
@@ -58,4 +60,5 @@ def failpoint(name: str) -> None:
         return
     _Armed.hits_left -= 1
     if _Armed.hits_left <= 0:
+        flush_logs()
         os._exit(EXIT_AT_FAILPOINT)

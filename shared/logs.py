@@ -1,11 +1,13 @@
 """Structured logs on stdout: JSON for machines, colours for a terminal.
 
 A line carries whatever ``structlog.contextvars`` holds, such as the correlation id of the request or the
-ids of the message at hand.
+ids of the message at hand. Lines of one turn of the event loop are written together, at its end.
 """
 
+import asyncio
 import logging
 import sys
+import threading
 from typing import Final, TextIO
 
 import structlog
@@ -34,7 +36,7 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
     last_steps: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
     )
-    handler = logging.StreamHandler(stream)
+    handler = _LinesByTurn(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_STEPS,
@@ -47,7 +49,7 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
     if as_json:
         structlog.configure(
             processors=[*_STEPS, *last_steps],
-            logger_factory=lambda *_: _Lines(handler),
+            logger_factory=lambda *_: handler,
             wrapper_class=structlog.make_filtering_bound_logger(root.level),
             cache_logger_on_first_use=False,  # who replaces the handlers afterwards is heard at once
         )
@@ -74,24 +76,64 @@ def log_through_handlers() -> None:
     )
 
 
-class _Lines:
-    """Writes lines to the stream of a handler, in turns with it."""
+def flush_logs() -> None:
+    """Writes what this turn of the loop has logged, for work that has to wait until its lines are out."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
-    def __init__(self, handler: "logging.StreamHandler[TextIO]") -> None:
-        self._handler = handler
 
-    def _write(self, line: str) -> None:
-        handler = self._handler
-        handler.acquire()
+class _LinesByTurn(logging.StreamHandler[TextIO]):
+    """Writes the lines of one turn of the event loop with one call to the system.
+
+    Without a loop, as in threads, and from errors on, a line is written at once, with those before it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._writing = threading.RLock()
+        self._lines: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Which is going to write what there is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes a line of a library."""
         try:
-            handler.stream.write(f"{line}\n")
-            handler.flush()
-        except (OSError, ValueError):  # a full disk, a closed stream: as the handler takes it itself
-            handler.handleError(logging.makeLogRecord({"msg": line}))
-        finally:
-            handler.release()
+            (self.info if record.levelno < logging.ERROR else self.error)(self.format(record))
+        except Exception:  # noqa: BLE001 - as in every handler: a line that cannot be formatted is no error
+            self.handleError(record)
 
-    debug = info = warning = error = critical = exception = _write
+    def info(self, line: str) -> None:
+        """Takes a line, to be written soon."""
+        with self._writing:
+            self._lines.append(line)
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self.flush()
+            else:
+                if loop is not self._loop:
+                    self._loop = loop
+                    loop.call_soon(self.flush)
+
+    def error(self, line: str) -> None:
+        """Takes a line, and writes it at once."""
+        with self._writing:
+            self._lines.append(line)
+            self.flush()
+
+    debug = warning = info
+    critical = exception = error
+
+    def flush(self) -> None:
+        """Writes what there is."""
+        with self._writing:
+            lines, self._lines, self._loop = self._lines, [], None
+            try:
+                if lines:
+                    self.stream.write("\n".join([*lines, ""]))
+                self.stream.flush()
+            except (OSError, ValueError):  # a full disk, a closed stream: as a handler takes it itself
+                self.handleError(logging.makeLogRecord({"msg": lines[0] if lines else ""}))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

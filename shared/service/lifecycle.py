@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from shared import failpoints
-from shared.logs import configure_logs, get_logger
+from shared.logs import configure_logs, flush_logs, get_logger
 from shared.settings import CommonSettings
 
 EXIT_CRASHED = 1
@@ -60,6 +60,7 @@ async def _run(name: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> N
 
     def on_signal(signal_number: int) -> None:
         if stop.is_set():
+            flush_logs()
             os._exit(EXIT_SECOND_SIGNAL)
         log.info("draining", signal=signal.Signals(signal_number).name)
         stop.set()

@@ -1,9 +1,12 @@
 """Log lines: JSON for machines, and each knows what it is about."""
 
+import asyncio
 import errno
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 import structlog
 
 from shared.context import logging_about, trace_of
-from shared.logs import SILENT_LIBRARIES, configure_logs, get_logger
+from shared.logs import SILENT_LIBRARIES, configure_logs, flush_logs, get_logger
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,15 @@ class FullDisk(StringIO):
 
     def write(self, _: str) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class CountingStream(StringIO):
+    """Counts the calls that would each go to the system."""
+
+    flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
 
 
 def lines(stream: StringIO) -> list[dict[str, Any]]:
@@ -101,6 +113,71 @@ def test_a_line_that_cannot_be_written_ends_nobodys_work(
     configure_logs("api_gateway", "INFO", form, FullDisk())
     get_logger("test").info("order accepted")
     assert "No space left on device" in capsys.readouterr().err
+
+
+async def test_lines_of_one_turn_of_the_loop_are_written_together_and_in_order() -> None:
+    """A hundred orders that arrive together cost one call to the system."""
+    stream = CountingStream()
+    configure_logs("api_gateway", "INFO", "json", stream)
+    for number in range(100):
+        get_logger("test").info("order accepted", number=number)
+        logging.getLogger("some.library").info("line %d", number)
+    assert not stream.getvalue()
+    await asyncio.sleep(0)
+    assert [line["event"] for line in lines(stream)][:3] == ["order accepted", "line 0", "order accepted"]
+    assert len(lines(stream)) == 200
+    assert stream.flushes == 1
+    get_logger("test").info("the next turn")
+    await asyncio.sleep(0)
+    assert lines(stream)[-1]["event"] == "the next turn"
+
+
+@pytest.mark.parametrize("level", ["error", "critical"])
+async def test_an_error_is_written_at_once_behind_what_was_said_before(level: str) -> None:
+    """It may be the last that the process says."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    get_logger("test").info("before")
+    getattr(get_logger("test"), level)("ours")
+    getattr(logging.getLogger("some.library"), level)("a library's")
+    assert [line["event"] for line in lines(stream)] == ["before", "ours", "a library's"]
+
+
+async def test_lines_are_written_at_once_where_work_waits_for_them() -> None:
+    """A notification that is a line in the log is not marked as sent before."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    get_logger("test").info("notification")
+    flush_logs()
+    assert [line["event"] for line in lines(stream)] == ["notification"]
+
+
+async def test_a_thread_writes_at_once() -> None:
+    """It has no turns, and the loop may be busy for long."""
+    stream = StringIO()
+    configure_logs("dashboard", "INFO", "json", stream)
+    get_logger("test").info("before")
+    await asyncio.to_thread(get_logger("test").info, "in a thread")
+    assert [line["event"] for line in lines(stream)] == ["before", "in a thread"]
+
+
+@pytest.mark.parametrize(
+    "ends", ["raise SystemExit", "failpoints.arm('before_202'); failpoints.failpoint('before_202')"]
+)
+def test_a_process_that_ends_within_a_turn_writes_what_it_said(ends: str) -> None:
+    """Only what kills it from outside takes the lines of that turn along."""
+    program = f"""
+import asyncio
+from shared import failpoints
+from shared.logs import configure_logs, get_logger
+async def turn():
+    get_logger('test').info('last words')
+    {ends}
+configure_logs('api_gateway', 'INFO', 'json')
+asyncio.run(turn())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert json.loads(ended.stdout)["event"] == "last words", ended.stderr
 
 
 def test_the_form_follows_the_stream_unless_it_is_told() -> None:
