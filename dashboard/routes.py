@@ -27,7 +27,17 @@ _QUESTION: Final = (
         schema={"type": "string"},
     ),
 )
-_OBJECTS: Final = ("orders", "inventory", "notifications", "outbox", "queues", "dead_letters", "services")
+_OBJECTS: Final = (
+    "orders",
+    "inventory",
+    "notifications",
+    "outbox",
+    "undecided",
+    "untold",
+    "queues",
+    "dead_letters",
+    "services",
+)
 _FIGURES: Final = {
     "type": "object",
     "required": ["processed_orders_count", *_OBJECTS, "broker_nodes", "store", "attention", "as_of"],

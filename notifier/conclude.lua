@@ -4,7 +4,7 @@
 -- may both arrive after the message was dead-lettered, and would never be concluded.
 -- A claim that is given back remembers an earlier letter whose answer is unknown: only one more may ever go.
 --
--- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
+-- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts  4 notifications.untold
 -- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the letter was refused and the claim is given back),
 --       untried (no letter went, and the attempt does not count), or sent:unconfirmed (two letters, no answer)
 --       4 error  5 retention, seconds  6 'later' or 'for good' where the refusal came late, 'collected'
@@ -35,7 +35,9 @@ if status == 'untried' then
   status = 'sending'
 end
 local is_sent = status == 'sent' or status == 'sent:unconfirmed'
-if is_sent or ours then redis.call('DEL', claim) end  -- first: a full store lets nothing else be first
+-- These two are first, since a full store lets nothing else be first.
+if is_sent or status == 'failed' or ARGV[6] == 'collected' then redis.call('ZREM', KEYS[4], ARGV[2]) end
+if is_sent or ours then redis.call('DEL', claim) end
 if is_sent then
   redis.call('SET', claim, status, 'EX', ARGV[5])
 elseif ours and left > 0 then

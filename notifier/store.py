@@ -130,7 +130,7 @@ class RedisNotificationStore:
         self, event_id: str, order_id: str, owner: str, status: str, error: str, refused: str = ""
     ) -> ScriptCall:
         arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds, refused]
-        return ScriptCall(_keys(event_id, order_id), arguments)
+        return ScriptCall([*_keys(event_id, order_id), keyspace.UNTOLD], arguments)
 
     async def _run(self, calls: Sequence[ScriptCall]) -> None:
         await self._answers(self._conclude, calls)

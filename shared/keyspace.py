@@ -19,6 +19,7 @@ key                          type     writers                                 li
 ``orders.processed.count``   string   decide.lua                              for ever
 ``notifications:{order id}``  hash     notifier's scripts                      as long as its order
 ``notifications.counts``     hash     notifier's scripts                      for ever
+``notifications.untold``     zset     decide.lua, conclude.lua, told.lua      until their customers are told
 ``notif:{event id}``         string   notifier's scripts                      lease, then retention
 ``letters:{hash}``           zset     letters.lua                             an hour after the last letter
 ``collected:{hash}``         hash     notifier                                two hours after the last change
@@ -64,6 +65,11 @@ RESERVED: Final = "stock.reserved"
 SUPPLIED: Final = "stock.supplied"
 NOTIFICATION_COUNTS: Final = "notifications.counts"
 """Per status, how many orders' latest notification has it."""
+UNTOLD: Final = "notifications.untold"
+"""Ids of the events of decisions whose customer is yet to be told, by when they were made, in microseconds.
+
+Those that were given up, or are collected until their address may have another letter, are not among them.
+"""
 TOPOLOGY_DECLARED: Final = "pipeline:topology"
 STORE_WATCH: Final = "store:watch"
 INVENTORY_PATTERN: Final = "inventory:*"

@@ -15,11 +15,14 @@ from dashboard.overview.state import (
 )
 from shared.messaging.rabbitmq.management import short_name
 from shared.orders.model import Trouble
-from shared.pipeline import CONSUMPTIONS, queues
+from shared.pipeline import CONSUMPTIONS, NOTIFIER, queues
 from shared.services import BROKER, STORE
 
 ORDERCTL: Final = ".venv/bin/orderctl"
 OLD_OUTBOX_SECONDS: Final = 30.0
+OLD_UNDECIDED_SECONDS: Final = 60.0
+OLD_UNTOLD_SECONDS: Final = 900.0
+"""Longer than all of the retry tiers together."""
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
 NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
@@ -38,6 +41,7 @@ def attention(state: PipelineState) -> list[str]:
         *node_faults(state.broker),
         *queue_faults(state.broker, excused=unready),
         *(_of_store(state.store) if state.store else []),
+        *(_old_orders(state.store, state.broker, excused=unready) if state.store else []),
         *(_dead_orders(state.store, state.broker) if state.store else []),
     ]
 
@@ -177,6 +181,20 @@ def _of_store(store: StoreState) -> Iterator[str]:
     broken = [sku for sku, available in store.inventory.items() if available is None]
     if broken:
         yield f"Stock that is no whole number: {listed(broken)}"
+
+
+def _old_orders(store: StoreState, broker: BrokerState, *, excused: Collection[str]) -> Iterator[str]:
+    """Orders and customers that wait for too long, where neither brokers nor their own service explain it."""
+    if not _majority_runs(broker) and not _silent(broker):
+        return
+    undecided = store.undecided_oldest_seconds or 0.0
+    is_held = (store.outbox_oldest_seconds or 0) > OLD_OUTBOX_SECONDS
+    is_explained = is_held or any(each.service in excused for each in INTAKES)
+    if undecided > OLD_UNDECIDED_SECONDS and not is_explained:
+        yield f"Orders without a decision: {store.undecided:,}; the oldest has waited {undecided:.0f} s"
+    untold = store.untold_oldest_seconds or 0.0
+    if untold > OLD_UNTOLD_SECONDS and NOTIFIER.service not in excused:
+        yield f"Customers who have not been told: {store.untold:,}; the oldest has waited {untold:.0f} s"
 
 
 def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:

@@ -74,6 +74,17 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
         "status",
         store.notifications.items(),
     )
+    if store.untold is not None:
+        yield GaugeMetricFamily(
+            "pipeline_notifications_untold",
+            "Decisions whose customer is yet to be told, without those given up or put off",
+            value=store.untold,
+        )
+        yield GaugeMetricFamily(
+            "pipeline_notifications_untold_oldest_age_seconds",
+            "How long ago the oldest of them was decided, 0 where there is none",
+            value=store.untold_oldest_seconds or 0.0,
+        )
     yield GaugeMetricFamily(
         "pipeline_inventory_skus",
         "SKUs that are known, of which the first 1,000 have a series",
@@ -131,7 +142,9 @@ def _of_brokers(broker: BrokerState) -> Iterator[Metric]:
 
 
 def _of_queues(queues: Collection[QueueState]) -> Iterator[Metric]:
-    messages = GaugeMetricFamily("pipeline_queue_messages", "Messages in a queue", labels=["queue", "state"])
+    messages = GaugeMetricFamily(
+        "pipeline_queue_messages", "Messages in a queue, of up to 64 events each", labels=["queue", "state"]
+    )
     consumers = [(queue.name, queue.consumers) for queue in queues]
     members = [(queue.name, len(queue.members)) for queue in queues]
     online = [(queue.name, len(queue.online)) for queue in queues]

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from dashboard.overview.attention import attention, is_old
 from dashboard.overview.brokers import INTAKES
 from dashboard.overview.state import Answer, PipelineState, Question, QueueState
-from shared.pipeline import CONSUMPTIONS, RETRY_TIERS_SECONDS, Consumption
+from shared.pipeline import CONSUMPTIONS, NOTIFIER, RETRY_TIERS_SECONDS, Consumption
 from shared.text import visible
 
 STATIC_FILES: Final = ("page.css", "page.js", "icon.svg")
@@ -52,8 +52,7 @@ class Page:
             question=question,
             answer=answer,
             faults=attention(state),
-            intakes=[_main(each, known) for each in INTAKES],
-            followers=[_main(each, known) for each in CONSUMPTIONS if each not in INTAKES],
+            others=[_main(each, known) for each in CONSUMPTIONS if each not in (*INTAKES, NOTIFIER)],
             queues=[row for each in CONSUMPTIONS for row in _rows(each, state.broker.queues)],
         )
 

@@ -28,9 +28,9 @@ class StoreServer:
 class StoreState:
     """What the store says, the orders' figures all read at one moment.
 
-    A figure is None where its key holds something else than a figure. ``outbox_oldest_seconds`` is None
-    where the outbox is empty; ``oldest_seconds`` has the statuses that are not final and in which an order
-    waits. ``server`` is None where the store does not tell.
+    A figure is None where its key holds something else than a figure. The ages of the oldest in the outbox
+    and of the oldest untold decision are None where there is none; ``oldest_seconds`` has the statuses that
+    are not final and in which an order waits. ``server`` is None where the store does not tell.
     """
 
     read_at: datetime
@@ -41,10 +41,23 @@ class StoreState:
     outbox: int | None
     outbox_oldest_seconds: float | None
     oldest_seconds: Mapping[OrderStatus | Trouble, float]
+    untold: int | None
+    """Decisions whose customer is yet to be told, without those that were given up or are put off."""
+    untold_oldest_seconds: float | None
     server: StoreServer | None
     inventory: Mapping[str, int | None]
     """The first SKUs by name; ``skus`` is how many there are."""
     skus: int
+
+    @property
+    def undecided(self) -> int | None:
+        """All orders that wait for their decision, those in trouble included."""
+        return self.orders[OrderStatus.ACCEPTED]
+
+    @property
+    def undecided_oldest_seconds(self) -> float | None:
+        """The age of the oldest of them that is in no trouble."""
+        return self.oldest_seconds.get(OrderStatus.ACCEPTED)
 
 
 class NodeStatus(StrEnum):

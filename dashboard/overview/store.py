@@ -33,7 +33,16 @@ class RedisStoreReader:
         self._timeout_seconds = timeout_seconds
 
     async def read(self) -> StoreState:
-        clock, processed, outbox, oldest, notifications, *by_status = await self._figures()
+        (
+            clock,
+            processed,
+            outbox,
+            oldest,
+            untold,
+            oldest_untold,
+            notifications,
+            *by_status,
+        ) = await self._figures()
         sizes = dict(zip(_INDEXES, by_status, strict=False))
         waiting = by_status[len(_INDEXES) :]
         now = clock[0] * _MICROSECONDS + clock[1]
@@ -46,6 +55,8 @@ class RedisStoreReader:
             outbox=_integer(outbox),
             outbox_oldest_seconds=_age_seconds(oldest, now),
             oldest_seconds=_oldest_seconds(waiting, now),
+            untold=_integer(untold),
+            untold_oldest_seconds=_age_seconds(oldest_untold, now),
             server=await self._server(),
             inventory=(await self._stock.list("", SKUS_READ)).stock,
             skus=await self._stock.count(),
@@ -65,8 +76,9 @@ class RedisStoreReader:
         async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=True) as pipeline:
             _ = pipeline.time()
             _ = pipeline.get(keyspace.PROCESSED_COUNT)
-            _ = pipeline.zcard(keyspace.OUTBOX)
-            _ = pipeline.zrange(keyspace.OUTBOX, 0, 0, withscores=True)
+            for queue in (keyspace.OUTBOX, keyspace.UNTOLD):
+                _ = pipeline.zcard(queue)
+                _ = pipeline.zrange(queue, 0, 0, withscores=True)
             _ = pipeline.hgetall(keyspace.NOTIFICATION_COUNTS)
             for index in _INDEXES:
                 _ = pipeline.zcard(keyspace.orders_in(index))

@@ -16,16 +16,13 @@ from orderctl.oracle import Absent, OrderState, Sighting, Unreadable
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
-from shared.messages import OrderCreated, OrderRejected, decode_order, event_time, type_name
+from shared.messages import decode_order, event_time
+from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble, outcome_of
 from shared.orders.records import standing
 from shared.redis.client import Redis, store_deadline
 
 PAGE: Final = 500
-EVENTS: Final = {
-    OrderStatus.CREATED: type_name(OrderCreated),
-    OrderStatus.REJECTED: type_name(OrderRejected),
-}
 UNCONFIRMED: Final = "unconfirmed"
 """Stands in the claim of an event about which a letter went out that was not answered."""
 Claims = Mapping[OrderStatus, str]
@@ -112,7 +109,7 @@ class RecordReader:
         keys = [
             keyspace.notification_claim(f"{order_id}:{event}")
             for order_id in order_ids
-            for event in EVENTS.values()
+            for event in EVENT_TYPES.values()
         ]
         async with self._together() as pipeline:
             pipeline.mget(keys)
@@ -221,7 +218,7 @@ def _text(error: Exception) -> str:
 
 def _with_note(state: OrderState, note: Sequence[str | None]) -> OrderState:
     event_id, status, error, collected = note
-    if state.outcome is None or event_id != f"{state.order.id}:{EVENTS[state.outcome]}":
+    if state.outcome is None or event_id != f"{state.order.id}:{EVENT_TYPES[state.outcome]}":
         return state
     if status == NotificationStatus.FAILED:
         return replace(state, undeliverable=True, detail=f"notification dead-lettered: {error or ''}")

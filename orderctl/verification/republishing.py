@@ -8,8 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from orderctl.verification.reading import EVENTS
 from shared import keyspace
+from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OrderStatus
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
@@ -67,6 +67,6 @@ class Republisher:
 
 def _call(order_id: str, status: OrderStatus) -> ScriptCall:
     keys = [keyspace.order(order_id), keyspace.OUTBOX]
-    if status in EVENTS:
-        keys.append(keyspace.notification_claim(f"{order_id}:{EVENTS[status]}"))
+    if status in EVENT_TYPES:
+        keys.append(keyspace.notification_claim(f"{order_id}:{EVENT_TYPES[status]}"))
     return ScriptCall(keys, [order_id, status.value])

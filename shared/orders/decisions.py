@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace
+from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace, type_name
+from shared.orders.model import OrderStatus
 
 SOURCE: Final = "/order_processor"
 DROPPED: Final = "dropped"
 """The reason of an order that an operator ended."""
 OTHER_CONTENT: Final = "other_content"
 """Why a message decides nothing where another order was accepted under the same id."""
+EVENT_TYPES: Final = {
+    OrderStatus.CREATED: type_name(OrderCreated),
+    OrderStatus.REJECTED: type_name(OrderRejected),
+}
+"""What announces each outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

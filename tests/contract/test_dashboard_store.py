@@ -78,6 +78,19 @@ async def test_what_waits_for_a_decision_has_an_age(reader: RedisStoreReader, re
     assert 7_200 <= ages[Trouble.DEAD] < 7_210
 
 
+async def test_customers_who_are_to_be_told_are_counted_with_the_age_of_the_oldest(
+    reader: RedisStoreReader, redis: Redis
+) -> None:
+    """From the decision on, until the notifier has told them."""
+    seconds, microseconds = await redis.time()
+    now = seconds * 1_000_000 + microseconds
+    await redis.zadd(keyspace.UNTOLD, {"young": now, "old": now - 90_000_000})
+    state = await reader.read()
+    assert state.untold == 2
+    assert state.untold_oldest_seconds is not None
+    assert 90 <= state.untold_oldest_seconds < 100
+
+
 async def test_the_server_tells_about_itself(reader: RedisStoreReader, redis: Redis) -> None:
     """Memory, clients and its disk; one that does not know the question costs these figures alone."""
     try:
@@ -110,12 +123,13 @@ async def test_keys_that_hold_something_else_cost_their_figure_alone(
     """They are shown as not known; everything else is read."""
     await redis.set(keyspace.PROCESSED_COUNT, "many")
     await redis.set(keyspace.NOTIFICATION_COUNTS, "a string")
-    await redis.set(keyspace.OUTBOX, "a string")
+    await redis.mset({keyspace.OUTBOX: "a string", keyspace.UNTOLD: "a string"})
     await redis.set(keyspace.orders_in(Trouble.DEAD), "a string")
     await redis.set(keyspace.inventory("cable"), "plenty")
     await redis.set(keyspace.notifications("o1"), "a string")
     state = await reader.read()
     assert (state.processed, state.outbox, state.outbox_oldest_seconds) == (None, None, None)
+    assert (state.untold, state.untold_oldest_seconds) == (None, None)
     assert state.trouble[Trouble.DEAD] is None
     assert Trouble.DEAD not in state.oldest_seconds
     assert state.orders[OrderStatus.CREATED] == 0

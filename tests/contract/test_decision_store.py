@@ -180,12 +180,31 @@ async def test_a_stock_entry_that_is_no_integer_decides_nothing_and_changes_noth
     assert await everything(redis) == before
 
 
+@pytest.mark.parametrize(("stock", "outcome"), [(10, "created"), (1, "rejected")])
+async def test_from_its_decision_on_the_customer_is_to_be_told(
+    redis: Any, store: RedisDecisionStore, stock: int, outcome: str
+) -> None:
+    """Once, by the time of the decision; not again when a redelivery asks after the customer was told."""
+    await stocked(redis, cable=stock)
+    event = await accepted(redis, an_order("a", cable=3))
+    await decide_one(store, event)
+    await decide_one(store, event)
+    decided_at = float(await redis.hget("order:a", "decided_at"))
+    assert await redis.zrange(keyspace.UNTOLD, 0, -1, withscores=True) == [
+        (f"a:order.{outcome}.v1", decided_at)
+    ]
+    await redis.delete(keyspace.UNTOLD)
+    await decide_one(store, event)
+    assert not await redis.exists(keyspace.UNTOLD)
+
+
 SHARED = (
     keyspace.PROCESSED_COUNT,
     keyspace.RESERVED,
     keyspace.SKUS,
     keyspace.orders_in(OrderStatus.ACCEPTED),
     keyspace.orders_in(OrderStatus.CREATED),
+    keyspace.UNTOLD,
 )
 
 

@@ -1,6 +1,7 @@
 """Claiming, sending and marking notifications, over the real scripts on both stores."""
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest.mock import ANY
 
@@ -438,6 +439,53 @@ async def test_counts_are_of_orders_by_status(redis: Any, store: RedisNotificati
     await store.mark_sent([attempts["a"], attempts["b"]])
     await store.buried(created(an_order("c")), buried())
     assert await counts(redis) == {"sending": 1, "sent": 2, "failed": 1}
+
+
+Ending = Callable[[RedisNotificationStore], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("end", "is_over"),
+    [
+        (lambda store: store.mark_sent([attempt()]), True),
+        (lambda store: store.buried(event_a(), buried()), True),
+        (lambda store: store.hold_back([attempt()]), True),
+        (lambda store: store.release([attempt()], "mailbox full"), False),
+        (lambda store: store.give_back([attempt()], "no way there"), False),
+    ],
+    ids=["sent", "given up", "collected", "refused", "not tried"],
+)
+async def test_a_customer_waits_until_told_or_not_to_be_told_now(
+    redis: Any, store: RedisNotificationStore, end: Ending, is_over: bool
+) -> None:
+    """The list has who waits; another event's customer stays on it."""
+    await redis.zadd(keyspace.UNTOLD, {event_a().id: 1, "b:order.created.v1": 2})
+    await claim_one(store, attempt())
+    await end(store)
+    left = [] if is_over else [event_a().id]
+    assert await redis.zrange(keyspace.UNTOLD, 0, -1) == [*left, "b:order.created.v1"]
+
+
+async def test_a_letter_without_an_answer_ends_the_waiting_too(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Two went; there will be no third."""
+    await redis.zadd(keyspace.UNTOLD, {event_a().id: 1})
+    await claim_one(store, attempt())
+    await store.mark_unconfirmed([attempt()], 2, "message")
+    assert await redis.exists(keyspace.UNTOLD)
+    await store.settle_unconfirmed(attempt())
+    assert not await redis.exists(keyspace.UNTOLD)
+
+
+async def test_a_list_of_the_wrong_type_marks_nothing(redis: Any, store: RedisNotificationStore) -> None:
+    """It is an outage, seen before anything is written."""
+    await claim_one(store, attempt())
+    await redis.set(keyspace.UNTOLD, "what?")
+    before = await record_of(redis)
+    with pytest.raises(StoreUnavailable):
+        await store.mark_sent([attempt()])
+    assert await record_of(redis) == before
 
 
 @pytest.mark.parametrize("key", ["notif:a:order.created.v1", "notifications:a", "notifications.counts"])

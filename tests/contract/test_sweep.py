@@ -156,6 +156,33 @@ async def test_a_message_of_a_swept_order_is_not_decided_again(redis: Any) -> No
     assert await redis.get("inventory:cable") == "6"
 
 
+async def test_what_an_older_version_told_leaves_the_list_of_the_untold(redis: Any) -> None:
+    """It told, gave up or put off without knowing the list. Those of swept orders leave too; others stay."""
+    await redis.set("inventory:cable", 1_000)
+    await decided(redis, *(an_order(order_id) for order_id in "abcdef"), old=False)
+    assert await redis.zcard(keyspace.UNTOLD) == 6
+    await redis.mset(
+        {"notif:a:order.created.v1": "sent:unconfirmed", "notif:b:order.created.v1": "sending:c"}
+    )
+    await redis.hset("notifications:c", mapping={"event_id": "c:order.created.v1", "status": "failed"})
+    await redis.hset("notifications:d", mapping={"event_id": "d:order.created.v1", "collected": "1"})
+    await redis.hset("notifications:e", mapping={"event_id": "e:order.shipped.v1", "status": "failed"})
+    await redis.delete("order:f")
+    assert await sweep_of(redis).forget_told() == 4
+    assert await redis.zrange(keyspace.UNTOLD, 0, -1) == ["b:order.created.v1", "e:order.created.v1"]
+    assert await sweep_of(redis).forget_told() == 0
+
+
+async def test_a_long_list_of_those_that_were_told_is_cleared_at_once(redis: Any) -> None:
+    """As after a rolling upgrade; a broken record keeps its own place alone, and an empty list is none."""
+    assert await sweep_of(redis).forget_told() == 0
+    events = {f"o{number}:order.created.v1": number for number in range(2 * SWEEP_BATCH + 1)}
+    await redis.zadd(keyspace.UNTOLD, events)
+    await redis.set("notifications:o1", "of the wrong type")
+    assert await sweep_of(redis).forget_told() == len(events) - 1
+    assert await redis.zrange(keyspace.UNTOLD, 0, -1) == ["o1:order.created.v1"]
+
+
 async def test_a_sweep_that_has_lost_its_lease_stops_after_its_batch(redis: Any) -> None:
     """Two never work through the same orders for long."""
     await redis.set("inventory:cable", 1_000)

@@ -51,6 +51,8 @@ STORE = StoreState(
     outbox_oldest_seconds=0.25,
     trouble={Trouble.RETRYING: 0, Trouble.DEAD: 0},
     oldest_seconds={OrderStatus.ACCEPTED: 1.5},
+    untold=1,
+    untold_oldest_seconds=0.5,
     server=StoreServer(
         memory_bytes=8_000_000, memory_limit_bytes=400_000_000, clients=12, commands=70_000, is_writing=True
     ),

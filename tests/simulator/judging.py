@@ -203,6 +203,8 @@ def _of_notifications(scene: Scene, records: Records) -> Iterator[str]:
             continue
         yield from _of_notification(scene, found, note)
     counts = server.carry_out("HGETALL", keyspace.NOTIFICATION_COUNTS)
+    for event_id in server.carry_out("ZRANGE", keyspace.UNTOLD, 0, -1):
+        yield f"the customer of {event_id} counts as one who is yet to be told"
     sums = {status: int(count) for status, count in counts.items() if int(count)}
     if sums != dict(statuses):
         yield f"notifications are counted as {sums}, and are {dict(statuses)}"

@@ -306,6 +306,9 @@ BUGS: Final[Mapping[str, Planting]] = {
         "claim",
         ("known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'", "'sending'"),
     ),
+    "who was told counts as one who waits": rewritten(
+        "notifier", "conclude", ("redis.call('ZREM', KEYS[4], ARGV[2])", "local _ = KEYS[4]")
+    ),
     "anybody's release frees the claim": rewritten(
         "notifier",
         "conclude",

@@ -16,7 +16,7 @@ from dashboard.overview.state import (
     StoreServer,
     StoreState,
 )
-from shared.orders.model import Trouble
+from shared.orders.model import OrderStatus, Trouble
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
 
 
@@ -170,6 +170,14 @@ def test_old_figures_of_queues_are_not_judged() -> None:
             "The outbox holds an order that has waited 31 s for a broker",
         ),
         (
+            replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 61.0}),
+            "Orders without a decision: 7; the oldest has waited 61 s",
+        ),
+        (
+            replace(STORE, untold=1_200, untold_oldest_seconds=901.0),
+            "Customers who have not been told: 1,200; the oldest has waited 901 s",
+        ),
+        (
             replace(STORE, trouble={Trouble.DEAD: 4}),
             "Dead orders whose dead letter is not in sight: 4",
         ),
@@ -178,8 +186,36 @@ def test_old_figures_of_queues_are_not_judged() -> None:
     ],
 )
 def test_figures_that_should_not_be_are_said(store: StoreState, sentence: str) -> None:
-    """An outbox that does not drain, dead orders, stock below zero or broken."""
+    """An outbox that does not drain, orders and customers that wait, dead orders, stock that cannot be."""
     assert said(store=store) == [sentence]
+
+
+OLD = replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 3_600.0}, untold_oldest_seconds=3_600.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "waiting"),
+    [
+        ((), ["Orders", "Customers"]),
+        (("order_processor",), ["Customers"]),
+        (("notifier",), ["Orders"]),
+        (("api_gateway",), ["Orders", "Customers"]),
+    ],
+)
+def test_what_a_service_explains_is_not_said_of_its_orders(
+    names: tuple[str, ...], waiting: list[str]
+) -> None:
+    """Orders wait because nothing decides them: one cause, one sentence."""
+    sentences = said(store=OLD, services=unready(*names, consumer="not consuming"))
+    assert [each.split()[0] for each in sentences[len(names) :]] == waiting
+
+
+def test_orders_that_wait_for_a_broker_are_one_thing() -> None:
+    """Whether two nodes are down, or no broker confirms what lies in the outbox."""
+    nodes = [NodeState(node=node, status=NodeStatus.NOT_RUNNING) for node in NODES[:2]]
+    assert len(said(store=OLD, broker=with_nodes(whole_brokers(), nodes))) == len(nodes)
+    held = replace(OLD, outbox_oldest_seconds=3_600.0, untold_oldest_seconds=None)
+    assert [each.split()[1] for each in said(store=held)] == ["outbox"]
 
 
 def test_long_lists_are_cut() -> None:

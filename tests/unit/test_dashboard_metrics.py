@@ -77,6 +77,8 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
     assert told["inventory"] == {"cable": 368, "mag-safe-phone-case": 98}
     assert told["notifications"] == {"sending": 1, "sent": 1600, "failed": 0}
     assert told["outbox"] == {"size": 2, "oldest_age_seconds": 0.25}
+    assert told["undecided"] == {"orders": 7, "oldest_age_seconds": 1.5}
+    assert told["untold"] == {"orders": 1, "oldest_age_seconds": 0.5}
     assert told["queues"]["orders.queue"] == {
         "ready": 0,
         "unacked": 0,
@@ -135,6 +137,8 @@ async def test_a_scraper_gets_the_same_figures(served: Dashboard, accept: str) -
     assert found["pipeline_notifications", "sent"] == 1600
     assert found["pipeline_outbox_orders"] == 2
     assert found["pipeline_outbox_oldest_age_seconds"] == 0.25
+    assert found["pipeline_notifications_untold"] == 1
+    assert found["pipeline_notifications_untold_oldest_age_seconds"] == 0.5
     assert found["pipeline_orders_oldest_age_seconds", "accepted"] == 1.5
     assert ("pipeline_orders_oldest_age_seconds", "retrying") not in found
     assert found["pipeline_store_memory_bytes"] == 8_000_000
@@ -154,12 +158,15 @@ async def test_a_scraper_gets_the_same_figures(served: Dashboard, accept: str) -
 
 async def test_figures_that_are_not_known_are_not_exposed(served: Dashboard) -> None:
     """Neither a broken stock entry nor queues of long ago; how old they are is."""
-    served.store.figures = replace(STORE, inventory={"broken": None}, processed=None, server=None)
+    served.store.figures = replace(
+        STORE, inventory={"broken": None}, processed=None, server=None, untold=None
+    )
     served.brokers.seen = replace(served.brokers.seen, age_seconds=60.0)
     found = _samples(await _families(served, "text/plain"))
     assert "pipeline_orders_processed_total" not in found
     assert ("pipeline_inventory_available", "broken") not in found
     assert "pipeline_store_memory_bytes" not in found
+    assert "pipeline_notifications_untold" not in found
     assert ("pipeline_queue_consumers", "orders.queue") not in found
     assert found["pipeline_broker_state_age_seconds"] == 60
 

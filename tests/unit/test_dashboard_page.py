@@ -1,5 +1,6 @@
 """The page of the dashboard as the server sends it, which is how it reads without JavaScript."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from urllib.parse import quote
@@ -42,6 +43,24 @@ async def test_the_figures_are_in_the_html(served: Dashboard) -> None:
     for figure in ("1,601", "1,503", "1,600", "368", "orders.queue", "notifier.dead", *NODES, "All is well"):
         assert figure in html
     assert '<noscript><meta http-equiv="refresh" content="1"></noscript>' in html
+
+
+async def test_what_waits_is_told_in_orders_with_its_age(served: Dashboard) -> None:
+    """Along the way of an order, where a queue would count messages of up to 64."""
+    served.store.figures = replace(
+        STORE, untold=3, untold_oldest_seconds=75.0, oldest_seconds={}, outbox=0, outbox_oldest_seconds=None
+    )
+    html = await page(served)
+    stations = re.findall(
+        r'class="name">(.*?)</span><span class="figure">(.*?)</span><span class="more">(.*?)<', html
+    )
+    assert stations == [
+        ("Outbox", "0", "nothing waits for a broker"),
+        ("Undecided", "7", "all of them in trouble"),
+        ("Decided", "1,601", "created or rejected"),
+        ("Untold", "3", "the oldest has waited 1 min 15 s"),
+        ("Notified", "1,600", "customers told"),
+    ]
 
 
 async def test_what_is_wrong_comes_first(served: Dashboard) -> None:

@@ -6,14 +6,15 @@
 -- cuts the script after that, a caller who finds this key finishes what it says; it goes last.
 --
 -- KEYS  1 order:{id}  2 decision:{id}  3 orders.processed.count  4 stock.reserved  5 stock.skus  6 orders:created
---       7 orders:rejected  8 orders:accepted  9 orders:retrying  10 orders:dead  11… inventory:{sku}
+--       7 orders:rejected  8 orders:accepted  9 orders:retrying  10 orders:dead  11 notifications.untold
+--       12… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
 --       9… sku, qty for each item
 -- Returns {outcome, decided at, reason, sku at fault}, {'order_unknown'}, {'other_content'} or {'broken_stock', key}.
 
-local record, pending, count, reserved, skus = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local order_id, first_item, first_stock = ARGV[1], 9, 11
+local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
+local order_id, first_item, first_stock = ARGV[1], 9, 12
 local items = (#ARGV - first_item + 1) / 2
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
@@ -72,6 +73,7 @@ if not is_integer(decided) then return {'broken_stock', count} end
 if is_new and reason ~= '' then outcome, writes = REJECTED, {} end
 local index = outcome == REJECTED and KEYS[7] or KEYS[6]
 redis.call('ZSCORE', index, order_id)
+redis.call('ZCARD', untold)
 local stands = {}
 for i = 8, is_new and not trouble and 8 or 10 do stands[i] = redis.call('ZSCORE', KEYS[i], order_id) end
 local is_counted = begun and redis.call('HEXISTS', reserved, pending) == 1
@@ -103,6 +105,7 @@ if trouble then redis.call('HDEL', record, 'trouble', 'next_attempt_at', 'attemp
 for i = 8, 10 do
   if stands[i] then redis.call('ZREM', KEYS[i], order_id) end
 end
+if is_new or begun then redis.call('ZADD', untold, now, order_id .. ':' .. EVENT_TYPES[outcome]) end
 redis.call('ZADD', index, accepted_at, order_id)
 if is_new or begun then redis.call('DEL', pending) end
 return {outcome, now, reason, at_fault}

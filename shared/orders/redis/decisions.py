@@ -82,6 +82,7 @@ def decision_call(
         keyspace.orders_in(OrderStatus.CREATED),
         keyspace.orders_in(OrderStatus.REJECTED),
         *UNSETTLED_INDEXES,
+        keyspace.UNTOLD,
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [

@@ -1,17 +1,22 @@
-"""The scripts of this folder. Before each stand the names of statuses, so that no script has to spell one."""
+"""The scripts of this folder. Before each stand the names of statuses and events, so that none spells one."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Final
 
+from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OrderStatus, Trouble
 from shared.redis.scripts import Script
 
 PACKAGE: Final = "shared.orders.redis"
 _KINDS: Final[Sequence[type[StrEnum]]] = (OrderStatus, Trouble)
 _NAMED: Final = {each.name: each.value for kind in _KINDS for each in kind}
-NAMES: Final = f"local {', '.join(_NAMED)} = {', '.join(repr(value) for value in _NAMED.values())}\n"
+_EVENTS: Final = ", ".join(f"[{outcome.name}] = {kind!r}" for outcome, kind in EVENT_TYPES.items())
+NAMES: Final = (
+    f"local {', '.join(_NAMED)} = {', '.join(repr(value) for value in _NAMED.values())}\n"
+    f"local EVENT_TYPES = {{{_EVENTS}}}\n"
+)
 
 
 def load(name: str) -> Script:

@@ -41,6 +41,7 @@ class Sweep:
         self._lease = lease
         self._sweep = load("sweep")
         self._migrate = load("migrate")
+        self._told = load("told")
 
     async def run(self) -> None:
         """Sweeps again and again, until cancelled."""
@@ -48,6 +49,7 @@ class Sweep:
             try:
                 if await self._lease.hold(LEASE_SECONDS):
                     await self.migrate_once()
+                    await self.forget_told()
                     await self.sweep_once()
             except StoreUnavailable as error:
                 log.warning("sweep waits", reason=str(error))
@@ -74,6 +76,26 @@ class Sweep:
         if changed:
             log.info("migrated orders that an older version had written", count=changed)
         return changed
+
+    async def forget_told(self) -> int:
+        """Takes the events off the list of untold ones that an older version has told of, from the oldest on.
+
+        It stops where customers do wait. Returns how many left. Raises StoreUnavailable.
+        """
+        removed = 0
+        while event_ids := await self._oldest_untold():
+            async with store_deadline(self._timeout_seconds):
+                answers = await self._told.run_many(self._redis, [_told(event_id) for event_id in event_ids])
+            gone = sum(answer for answer in answers if not isinstance(answer, ResponseError))
+            removed += gone
+            if not gone:
+                break
+        return removed
+
+    async def _oldest_untold(self) -> list[str]:
+        async with store_deadline(self._timeout_seconds):
+            event_ids: list[str] = await self._redis.zrange(keyspace.UNTOLD, 0, SWEEP_BATCH - 1)
+        return event_ids
 
     async def sweep_once(self) -> int:
         """Removes every decided order whose retention is over; returns how many. Raises StoreUnavailable."""
@@ -122,6 +144,17 @@ class Sweep:
         async with store_deadline(self._timeout_seconds):
             results = await self._sweep.run_many(self._redis, calls)
         return sum(result for result in results if not isinstance(result, ResponseError))
+
+
+def _told(event_id: str) -> ScriptCall:
+    order_id = event_id.partition(":")[0]
+    keys = [
+        keyspace.UNTOLD,
+        keyspace.notification_claim(event_id),
+        keyspace.notifications(order_id),
+        keyspace.order(order_id),
+    ]
+    return ScriptCall(keys, [event_id])
 
 
 def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> ScriptCall:
