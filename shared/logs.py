@@ -8,8 +8,10 @@ import asyncio
 import logging
 import sys
 import threading
-from typing import Final, TextIO
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
 
+import orjson
 import structlog
 
 SILENT_LIBRARIES = ("aiormq", "aio_pika")
@@ -21,6 +23,7 @@ _STEPS: Final[list[structlog.typing.Processor]] = [
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+_JSON: Final = structlog.processors.JSONRenderer()
 
 
 def configure_logs(service: str, level: str, form: str | None, stream: TextIO = sys.stdout) -> None:
@@ -30,17 +33,13 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
     lines go straight to the stream: the standard library's way there costs more than all the rest of a line.
     """
     as_json = form == "json" or (form is None and not stream.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
-    )
-    last_steps: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
+    steps: list[structlog.typing.Processor] = (
+        [_json_line] if as_json else [*_STEPS, structlog.dev.ConsoleRenderer()]
     )
     handler = _LinesByTurn(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_STEPS,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last_steps],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *steps]
         )
     )
     root = logging.getLogger()
@@ -48,7 +47,7 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
     root.setLevel(level)
     if as_json:
         structlog.configure(
-            processors=[*_STEPS, *last_steps],
+            processors=steps,
             logger_factory=lambda *_: handler,
             wrapper_class=structlog.make_filtering_bound_logger(root.level),
             cache_logger_on_first_use=False,  # who replaces the handlers afterwards is heard at once
@@ -62,12 +61,28 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
     structlog.contextvars.bind_contextvars(service=service)
 
 
+def _json_line(logger: Any, level: str, fields: structlog.typing.EventDict) -> str:
+    """All steps at once: one after the other they cost twice as much. It is ASCII, whatever reads it."""
+    fields = structlog.contextvars.merge_contextvars(logger, level, fields)
+    if "exc_info" in fields:
+        fields = structlog.processors.format_exc_info(logger, level, fields)
+    fields["level"] = level
+    fields["timestamp"] = now = datetime.now(UTC)
+    try:
+        line = orjson.dumps(fields, option=orjson.OPT_UTC_Z).decode()
+    except (TypeError, UnicodeEncodeError):
+        line = ""
+    if line and line.isascii():
+        return line
+    fields["timestamp"] = now.isoformat().replace("+00:00", "Z")
+    return str(_JSON(logger, level, fields))
+
+
 def log_through_handlers() -> None:
     """Sends our own lines the way of the libraries', for somebody who replaces the root's handlers."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_STEPS,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -3,15 +3,17 @@
 Redis runs a script alone and whole but does **not** roll back: each script makes every check before its
 first write. Of the three things that could cut it in its middle, the script itself looks at types; memory is
 looked at by Redis, at the first write only; and rights are looked at by a guard that is put before every
-script here, from the commands that its own text calls. They carry no ``#!lua`` line, which the in-process
+script here, from the commands that its own text calls once it has written. What is refused before has changed
+nothing. They carry no ``#!lua`` line, which the in-process
 store of tests does not take.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import dropwhile
 from typing import Any, Final
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -22,6 +24,8 @@ from shared.redis.client import BrokenKey, Redis, is_away, outage, round_trip
 _CALL: Final = re.compile(r"redis\.p?call\('(\w+)'(?:,\s*([\w\[\]]+))?")
 _NAMES: Final = re.compile(r"^local ([\w, ]+) = (KEYS\[[\w\[\], ]*\])$", re.MULTILINE)
 _KEY: Final = re.compile(r"KEYS\[\d+\]")
+_FUNCTION: Final = re.compile(r"^local function (\w+)\(.*?^end$", re.MULTILINE | re.DOTALL)
+_STEP: Final = re.compile(rf"{_CALL.pattern}|\b(\w+)\(")
 _LAST_KEY: Final = "KEYS[#KEYS]"
 _ABOUT_LUA: Final = "user_script:"
 _loaded: set[str] = set()
@@ -41,6 +45,13 @@ WORDS_OF_COMMANDS: Final = {
     **dict.fromkeys(("HINCRBY", "HSET", "ZADD", "ZRANGE", "ZREMRANGEBYSCORE"), 4),
 }
 """How many words a command has at least, with its name. Redis 8 refuses a question about one with fewer."""
+READS: Final = frozenset(
+    (
+        *("EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "PTTL", "SISMEMBER", "SMEMBERS"),
+        *("TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"),
+    )
+)
+"""The commands among them that write nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +68,11 @@ class Script:
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         self.source = source
-        self.needs = commands_of(source)
-        self.text = _guard(self.needs) + source
-        _loaded.update(command for command, _ in self.needs)
+        calls = calls_of(source)
+        self.needs = frozenset(command for command, _ in calls)
+        self.guarded = sorted(set(dropwhile(lambda call: call[0] in READS, calls)))
+        self.text = _guard(self.guarded) + source
+        _loaded.update(self.needs)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
@@ -123,18 +136,26 @@ def commands_of_loaded() -> list[str | int]:
     return [word for name in sorted(_loaded) for word in (name, WORDS_OF_COMMANDS.get(name, 2))]
 
 
-def commands_of(source: str) -> tuple[tuple[str, str], ...]:
-    """The commands that a script calls, each with every key that its text names; the last key for others,
-    since keys of items come last."""
+def calls_of(source: str) -> list[tuple[str, str]]:
+    """The commands that a script calls, in the order of its text, a function's where it is called.
+
+    Each comes with the key that the text names, the last key for others, since keys of items come last.
+    """
     code = re.sub(r"--[^\n]*", "", source)
     names: dict[str, str] = {}
     for left, right in _NAMES.findall(code):
         names |= dict(zip(left.split(", "), right.split(", "), strict=False))
-    called = {
-        (command.upper(), key if _KEY.fullmatch(key := names.get(first, first)) else _LAST_KEY)
-        for command, first in _CALL.findall(code)
-    }
-    return tuple(sorted(called))
+    functions = {found[1]: found[0].partition("(")[2] for found in _FUNCTION.finditer(code)}
+
+    def steps(text: str) -> Iterator[tuple[str, str]]:
+        for command, first, function in _STEP.findall(text):
+            if command:
+                key = names.get(first, first)
+                yield command.upper(), key if _KEY.fullmatch(key) else _LAST_KEY
+            elif function in functions:
+                yield from steps(functions[function])
+
+    return list(steps(_FUNCTION.sub("", code)))
 
 
 def _guard(needs: Sequence[tuple[str, str]]) -> str:

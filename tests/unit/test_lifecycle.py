@@ -178,4 +178,4 @@ async def test_a_service_without_its_dependencies_lives_says_why_it_is_not_ready
     assert {"redis", "rabbitmq", "consumer"} <= reasons.keys()
     assert reasons["consumer"] == "not consuming orders.queue"
     assert process.returncode == 0
-    assert b'"event": "stopped"' in output
+    assert b'"event":"stopped"' in output

@@ -105,6 +105,28 @@ def test_a_traceback_is_part_of_its_line() -> None:
     assert "ValueError: broken" in line["exception"]
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("Grüße", "Grüße"),
+        ("\ud800", "\ud800"),
+        (2**70, 2**70),
+        ({"a": [1, None]}, {"a": [1, None]}),
+        (b"x", "b'x'"),
+        (ValueError("broken"), "ValueError('broken')"),
+    ],
+)
+def test_whatever_a_line_says_is_written_in_ascii(value: object, written: object) -> None:
+    """Also what JSON has no word for; terminals and collectors read it alike."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    get_logger("test").info("odd", value=value)
+    assert stream.getvalue().isascii()
+    (line,) = lines(stream)
+    assert (line["value"], line["level"]) == (written, "info")
+    assert line["timestamp"].endswith("Z")
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_line_that_cannot_be_written_ends_nobodys_work(
     form: str, capsys: pytest.CaptureFixture[str]

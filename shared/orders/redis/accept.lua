@@ -25,30 +25,32 @@ end
 redis.call('ZSCORE', accepted, order_id)
 local waiting = redis.call('ZCARD', outbox)
 
-if key then
-  local known = redis.call('HMGET', key, 'order_id', 'fingerprint', 'media_type')
-  if known[1] then
-    if known[2] ~= ARGV[9] then return {'reused', known[1]} end
-    local began = unfinished(ARGV[12] .. known[1], known[1])
-    if began then
-      redis.call('ZADD', outbox, began, known[1])
-      redis.call('ZADD', accepted, began, known[1])
-    end
+local known, replayed = key and redis.call('HMGET', key, 'order_id', 'fingerprint', 'media_type') or {}, nil
+if known[1] then
+  if known[2] ~= ARGV[9] then return {'reused', known[1]} end
+  replayed = unfinished(ARGV[12] .. known[1], known[1])
+  if not replayed then
     return {'replay', known[1], known[3], redis.call('ZSCORE', outbox, known[1]) and '1' or '0'}
   end
 end
 
-local existing = redis.call('HMGET', record, 'status', 'fingerprint')
+local existing = not replayed and redis.call('HMGET', record, 'status', 'fingerprint') or {}
 local began = existing[1] and unfinished(record, order_id)
 if existing[1] and not began then
   return {'duplicate', trouble_of(existing[1]) and ACCEPTED or existing[1], existing[2] or ''}
 end
-if not began then
+if not began and not replayed then
   if redis.call('EXISTS', claim) == 1 then return {'duplicate', '', ''} end
   if waiting >= tonumber(ARGV[3]) then return {'full'} end
 end
+local now = replayed or began or time_now()
 
-local now = began or time_now()
+-- From the first write on there is no look: the guard of the script asks for what follows alone.
+if replayed then
+  redis.call('ZADD', outbox, replayed, known[1])
+  redis.call('ZADD', accepted, replayed, known[1])
+  return {'replay', known[1], known[3], '1'}
+end
 local is_same = not began or existing[2] == ARGV[6]
 if not began then
   redis.call('HSET', record,
