@@ -17,6 +17,7 @@ from orderctl.embedded.infrastructure import EmbeddedInfrastructure
 from orderctl.embedded.store import serve_store
 from shared.logs import get_logger
 from shared.messaging.memory import MemoryBroker
+from shared.orders.redis.reading import count_unfinished
 from shared.service.program import program_of
 from shared.services import SERVICES
 from shared.settings import CommonSettings
@@ -54,8 +55,13 @@ async def run(common: CommonSettings, settings: Mapping[str, BaseSettings], stop
         )
         for service in SERVICES.values()
     ]
-    async with serve_store(store, address.hostname or "127.0.0.1", address.port or 6379):
+    async with (
+        serve_store(store, address.hostname or "127.0.0.1", address.port or 6379),
+        infrastructure.store(timeout_seconds=SETTLE_SECONDS, max_connections=1) as redis,
+    ):
         await _run_in_stages(stages, broker, stop)
+        if lost := await count_unfinished(redis):
+            log.warning("orders are lost with this process", undecided=lost.undecided, untold=lost.untold)
 
 
 async def _run_in_stages(stages: list[_Stage], broker: MemoryBroker, stop: asyncio.Event) -> None:
@@ -84,5 +90,3 @@ async def _worked_off(broker: MemoryBroker, queue: str) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     while broker.depth(queue) + broker.unacked(queue) and time.monotonic() < deadline:  # noqa: ASYNC110 - see below
         await asyncio.sleep(POLL_SECONDS)  # the broker tells nobody of an ack
-    if left := broker.depth(queue):
-        log.warning("messages are lost with this process", queue=queue, messages=left)

@@ -22,6 +22,7 @@ from shared import keyspace
 from shared.messages import OrderItem
 from shared.messaging.retry import Bury, History
 from shared.orders.model import OrderStatus
+from shared.orders.redis.reading import Unfinished, count_unfinished
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import an_order, created, placed
@@ -70,6 +71,17 @@ async def test_every_order_is_read_once_however_many_share_an_instant(
     verdict = (await shop.verify()).verdict
     assert verdict.faults() == {}
     assert verdict.orders == len(many) + 4
+
+
+async def test_what_is_under_way_is_counted_in_orders(shop: Shop) -> None:
+    """Accepted, decided and not told, in the outbox; neither what is finished nor what lies dead."""
+    assert not await count_unfinished(shop.redis)
+    accepted, decided, dead = orders(3, start=5)
+    await shop.accept(accepted, decided, dead)
+    await shop.decide(decided, tell=False)
+    await shop.decisions.buried(placed(dead), Bury(history=History(attempts=1, reason="broken_stock")))
+    await shop.redis.zadd(keyspace.OUTBOX, {accepted.id: 1})
+    assert await count_unfinished(shop.redis) == Unfinished(undecided=1, untold=1, outbox=1)
 
 
 async def test_archived_orders_keep_the_books_balanced(shop: Shop) -> None:

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
 from shared import keyspace
-from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import read_record
+from shared.orders.redis.reading import Unfinished, count_unfinished
 from tests.harness.client import Books
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
@@ -25,19 +25,12 @@ def store_of(pipeline: Pipeline) -> Any:
 async def wait_until_settled(pipeline: Pipeline, *, timeout_seconds: float = 90.0) -> None:
     """Waits until every order is decided and told, and the outbox is empty."""
     async with store_of(pipeline) as redis:
-        left: dict[str, int] = {}
+        left: Unfinished | None = None
 
         async def settled() -> bool:
-            accepted, *others = [
-                set(await redis.zrange(keyspace.orders_in(index), 0, -1))
-                for index in (OrderStatus.ACCEPTED, Trouble.DEAD)
-            ]
-            left["undecided"] = len(accepted.difference(*others))
-            left["outbox"] = int(await redis.zcard(keyspace.OUTBOX))
-            decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
-            counts = await redis.hgetall(keyspace.NOTIFICATION_COUNTS)
-            left["untold"] = decided - int(counts.get("sent", 0)) - int(counts.get("failed", 0))
-            return not any(left.values())
+            nonlocal left
+            left = await count_unfinished(redis)
+            return not left
 
         await wait_until(settled, timeout_seconds=timeout_seconds, what=lambda: f"settled; left: {left}")
 

@@ -11,9 +11,10 @@ import pytest
 import redis as blocking_redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from orderctl.embedded import WARNING
+from orderctl.embedded import PROCESS, WARNING
 from orderctl.native import processes
 from orderctl.native.ports import is_free
+from shared import keyspace
 from shared.services import SERVICES
 from tests.harness.terminal import Operator
 from tests.harness.workers import worker_number
@@ -191,14 +192,20 @@ def test_each_service_has_its_own_log(operator: Operator, welcome: str) -> None:
 
 
 def test_down_drains_and_leaves_nothing(operator: Operator, welcome: str) -> None:
-    """What was accepted is still decided and announced; no process remains, and every port is free."""
+    """What was accepted is still decided and announced, what waits for its next attempt is said to be lost.
+
+    No process remains, and every port is free.
+    """
     seen = operator.status()
     ports = [int(service["ops_url"].rpartition(":")[2]) for service in seen["services"].values()]
     ports.append(int(seen["redis"]["url"].rpartition(":")[2].partition("/")[0]))
     operator.types("load", "--orders", "20", "--sku", "scarce", "--ledger", "/dev/null")
+    operator.types("redis", "ZADD", keyspace.UNTOLD, "1", "late:order.created.v1")
     assert "nothing was kept" in operator.types("down")
     assert processes.owned_by(operator.layout) == []
     assert [port for port in ports if not is_free(port)] == []
+    (lost,) = (line for line in operator.layout.log(PROCESS).read_text().splitlines() if "lost with" in line)
+    assert (json.loads(lost)["undecided"], json.loads(lost)["untold"]) == (0, 1)
     told = operator.layout.log("notifier").read_text(encoding="utf-8")
     assert told.count("load-") >= 20
     assert not any(service["ready"] for service in operator.status()["services"].values())

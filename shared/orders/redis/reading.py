@@ -1,6 +1,7 @@
-"""Reading the records of orders."""
+"""Reading the records of orders, and counting those that are not done with."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -8,10 +9,34 @@ from redis.exceptions import RedisError
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.logs import get_logger
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, read_record
 from shared.redis.client import Redis, broken_is_absent, is_away
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """Orders at one instant: neither decided nor dead; decided, and the customer still to be told; accepted,
+    and not known to be in a queue."""
+
+    undecided: int
+    untold: int
+    outbox: int
+
+    def __bool__(self) -> bool:
+        return bool(self.undecided or self.untold or self.outbox)
+
+
+async def count_unfinished(redis: Redis) -> Unfinished:
+    """How many orders are under way. Raises RedisError if the store is away."""
+    accepted, dead = keyspace.orders_in(OrderStatus.ACCEPTED), keyspace.orders_in(Trouble.DEAD)
+    async with redis.pipeline(transaction=True) as pipeline:
+        for index in (accepted, dead, keyspace.UNTOLD, keyspace.OUTBOX):
+            _ = pipeline.zcard(index)
+        undecided, given_up, untold, outbox = await pipeline.execute()
+    return Unfinished(undecided=undecided - given_up, untold=untold, outbox=outbox)
 
 
 async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRecord | None]:
