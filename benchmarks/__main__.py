@@ -6,22 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from benchmarks import contestants, growth
-from benchmarks.report import Results, write_report
+from benchmarks import against, broker_costs, contestants, growth, latency
+from benchmarks.contestants import CONTESTANTS, OURS, Rows
+from benchmarks.ratios import Results
+from benchmarks.report import write_report
 from benchmarks.stage import Stage, stage
 
-PARTS: Final = ("rounds", "latency", "growth", "recovery")
-CONTESTANTS: Final[dict[str, Callable[[Stage, int], contestants.Numbers]]] = {
-    "bare two-hop AMQP": contestants.two_hops,
-    "bare two-hop AMQP, publishing as we do": contestants.two_hops_as_we_do,
-    "ours": contestants.ours,
-    "ours, batches of one": contestants.ours_one_by_one,
-    "FastStream": contestants.peer,
-    "bare Redis": contestants.bare_redis,
-    "bare aiohttp": contestants.bare_http,
-}
+QUICK: Final = ("rounds", "latency", "costs")
 
 
 def main() -> None:
@@ -32,7 +25,7 @@ def main() -> None:
     began = time.monotonic()
     with stage(options.port_base) as machine:
         for part in options.parts:
-            _say(part, began)
+            _say(f"{part} (after {time.monotonic() - began:.0f} s)")
             _RUN[part](machine, options, results)
     results.seconds = time.monotonic() - began
     print(write_report(results, options.out))
@@ -40,21 +33,39 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=[], help=f"any of {', '.join(PARTS)}; all without")
     parser.add_argument(
-        "--quick", action="store_true", help="under three minutes: rounds and latency, briefly"
+        "parts", nargs="*", default=[], help=f"any of {', '.join(_RUN)}; all but against without"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"under three minutes: {', '.join(QUICK)}, briefly"
     )
     parser.add_argument("--rounds", type=int, default=0, help="interleaved rounds (5, or 2 with --quick)")
-    parser.add_argument("--orders", type=int, default=0, help="orders per run (3,000, or 1,500 with --quick)")
+    parser.add_argument("--orders", type=int, default=0, help="orders per run (4,000, or 1,200 with --quick)")
     parser.add_argument("--only", default="", help="contestants to run, separated by commas")
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="COMMIT",
+        help="compares with that commit, and runs no other part unless named",
+    )
+    parser.add_argument("--pairs", type=int, default=10, help="interleaved pairs of runs with --against")
+    parser.add_argument("--drains", type=int, default=1, help="and pairs of drains of 100,000 orders")
     parser.add_argument("--port-base", type=int, default=26_000)
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - set(_RUN):
         parser.error(f"there is no part {', '.join(unknown)}")
-    options.parts = options.parts or (["rounds", "latency"] if options.quick else list(PARTS))
+    if unknown := set(filter(None, options.only.split(","))) - set(CONTESTANTS):
+        parser.error(f"there is no contestant {', '.join(unknown)}: {', '.join(CONTESTANTS)}")
+    if options.against:
+        options.parts = [*(part for part in options.parts if part != "against"), "against"]
+    elif "against" in options.parts:
+        parser.error("against what? --against COMMIT")
+    options.parts = options.parts or (
+        QUICK if options.quick else [part for part in _RUN if part != "against"]
+    )
     options.rounds = options.rounds or (2 if options.quick else 5)
-    options.orders = options.orders or (1_500 if options.quick else 3_000)
+    options.orders = options.orders or (1_200 if options.quick else 4_000)
     return options
 
 
@@ -62,39 +73,64 @@ def _rounds(machine: Stage, options: argparse.Namespace, results: Results) -> No
     chosen = [name for name in CONTESTANTS if not options.only or name in options.only.split(",")]
     for number in range(options.rounds):
         for name in chosen:
-            numbers = CONTESTANTS[name](machine, options.orders)
-            results.rounds.setdefault(name, []).append(numbers)
-            rate, cpu = numbers["per_second"], numbers["python_cpu_us"]
-            print(
-                f"  round {number + 1}: {name}: {rate:,.0f}/s, {cpu:,.0f} µs Python CPU per order", flush=True
-            )
+            rows = CONTESTANTS[name](machine, options.orders)
+            for row, numbers in rows.items():
+                results.rounds.setdefault(row, []).append(numbers)
+            _say_rows(f"round {number + 1}", rows)
 
 
 def _latency(machine: Stage, options: argparse.Namespace, results: Results) -> None:
-    rate = results.median("ours", "per_second")
+    rate = results.median(OURS, "per_second")
     if not rate:
-        rate = contestants.ours(machine, options.orders)["per_second"]
-    for _ in range(1 if options.quick else 3):
-        results.latency.append(contestants.half_load(machine, rate / 2, 5.0 if options.quick else 15.0))
+        rate = contestants.ours(machine, options.orders)[OURS]["per_second"]
+    for _ in range(1 if options.quick else 4):
+        results.latency.append(latency.measure(machine, rate / 2, 5.0 if options.quick else 10.0))
 
 
-def _growth(machine: Stage, options: argparse.Namespace, results: Results) -> None:
-    results.growth = growth.measure(machine, quick=options.quick)
+def _costs(machine: Stage, options: argparse.Namespace, results: Results) -> None:
+    results.sizes = broker_costs.by_size(machine, 1 if options.quick else 3)
+    results.consumer = broker_costs.one_more_consumer(machine, options.orders, 2 if options.quick else 6)
 
 
-def _recovery(machine: Stage, options: argparse.Namespace, results: Results) -> None:
+def _growth(machine: Stage, _options: argparse.Namespace, results: Results) -> None:
+    results.growth = growth.measure(machine)
+
+
+def _recovery(machine: Stage, _options: argparse.Namespace, results: Results) -> None:
     results.recovery = growth.leader_killed(machine)
 
 
-def _say(part: str, began: float) -> None:
-    print(f"{part} (after {time.monotonic() - began:.0f} s)", flush=True)
+def _against(machine: Stage, options: argparse.Namespace, results: Results) -> None:
+    results.commit = options.against
+    with against.checked_out(options.against) as other:
+        for number, pair in enumerate(
+            against.pairs_of_runs(machine, other, options.orders, options.pairs), 1
+        ):
+            results.pairs.append(pair)
+            for whose, rows in zip(("this tree", options.against), pair, strict=True):
+                _say_rows(f"pair {number}: {whose}", rows)
+        for drains in against.pairs_of_drains(machine, other, options.drains):
+            results.drains.append(drains)
+            _say("  drained: {:,.0f}/s, that commit {:,.0f}/s".format(*drains))
 
 
-_RUN: Final[dict[str, Callable[[Stage, argparse.Namespace, Any], None]]] = {
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_rows(prefix: str, rows: Rows) -> None:
+    for row, numbers in rows.items():
+        rate, cpu = numbers["per_second"], numbers["python_cpu_us"]
+        _say(f"  {prefix}: {row}: {rate:,.0f}/s, {cpu:,.0f} µs Python CPU per order")
+
+
+_RUN: Final[dict[str, Callable[[Stage, argparse.Namespace, Results], None]]] = {
     "rounds": _rounds,
     "latency": _latency,
+    "costs": _costs,
     "growth": _growth,
     "recovery": _recovery,
+    "against": _against,
 }
 
 if __name__ == "__main__":

@@ -2,116 +2,131 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.stage import SERVICES, Stage, cpu_us_per_order
 from orderctl.native import processes
 from orderctl.native.ports import answers
 
-WARM_UP_ORDERS: Final = 300
-IN_FLIGHT: Final = 64
-CLIENTS: Final = 100
-BATCHES_OF_ONE: Final = {"PROCESSOR_BATCH_LIMIT": "1", "NOTIFIER_BATCH_LIMIT": "1"}
+WARM_UP_ORDERS: Final = 500
+CLIENTS: Final = 64
+MANY_CLIENTS: Final = 128
+ALONE: Final = 10
+"""One client in flight places so many times fewer orders than the others."""
+BATCHES_OFF: Final = {"EVENTS_PER_MESSAGE": "1"}
 PEER: Final = ("gateway", "processor", "notifier")
 
+BARE: Final = "bare two-hop AMQP"
+OURS: Final = "ours"
+OURS_MANY: Final = f"ours with {MANY_CLIENTS} clients"
+OURS_ALONE: Final = "ours with 1 client"
+OURS_OFF: Final = "ours with batches off"
+FASTSTREAM: Final = "FastStream"
+HTTP: Final = "bare aiohttp"
+
 Numbers = dict[str, float]
+Rows = dict[str, Numbers]
 
 
-def two_hops(stage: Stage, orders: int) -> Numbers:
-    """The broker's ceiling, as the library's client reaches it."""
-    return _two_hops(stage, orders)
+def two_hops(stage: Stage, orders: int) -> Rows:
+    """The brokers' ceiling: a client that publishes as the pipeline does, one order a message."""
+    result = stage.bare("bare_amqp", orders=orders, in_flight=CLIENTS)
+    own, brokers = result["cpu_us_per_order"], result["brokers_cpu_us_per_order"]
+    return {
+        BARE: {
+            "per_second": result["per_second"],
+            "python_cpu_us": own,
+            "cpu_us brokers": brokers,
+            "all_cpu_us": own + brokers,
+        }
+    }
 
 
-def two_hops_as_we_do(stage: Stage, orders: int) -> Numbers:
-    """The same, by a client that publishes as the pipeline does."""
-    return _two_hops(stage, orders, "--as-we-do")
-
-
-def _two_hops(stage: Stage, orders: int, *words: str) -> Numbers:
-    url = stage.cluster.rabbitmq_urls[0]
-    result = stage.run("bare_amqp", *words, url=url, orders=orders, in_flight=IN_FLIGHT)
-    return {"per_second": result["per_second"], "python_cpu_us": result["cpu_us_per_order"]}
-
-
-def bare_redis(stage: Stage, orders: int) -> Numbers:
-    """The store's ceiling."""
-    result = stage.run("bare_redis", url=stage.cluster.redis_url, orders=orders)
-    return {"per_second": result["per_second"], "python_cpu_us": result["cpu_us_per_order"]}
-
-
-def bare_http(stage: Stage, orders: int) -> Numbers:
+def bare_http(stage: Stage, orders: int) -> Rows:
     """The HTTP ceiling."""
     port = stage.cluster.ports["dashboard.http"]
     server = stage.spawn("bare_http", ["-m", "benchmarks.bare_http", "--port", str(port)], {})
     try:
         _wait_listening(port)
         before = stage.use({"http": server.pid})
-        result = stage.run(
-            "load", url=f"http://127.0.0.1:{port}", orders=orders, prefix="h", concurrency=CLIENTS
-        )
+        url = f"http://127.0.0.1:{port}"
+        result = stage.run("load", url=url, orders=orders, prefix="h", concurrency=CLIENTS)
         used = cpu_us_per_order(before, stage.use({"http": server.pid}), orders)
     finally:
         processes.terminate(server, 5.0)
-    return {"per_second": result["accepted_per_second"], "python_cpu_us": used["http"]}
+    return {HTTP: {"per_second": result["accepted_per_second"], "python_cpu_us": used["http"]}}
 
 
-def ours(stage: Stage, orders: int, overrides: Mapping[str, str] | None = None) -> Numbers:
-    """The pipeline at saturation."""
-    with stage.pipeline(overrides) as pids:
-        return saturated(stage, pids, orders)
+def ours(stage: Stage, orders: int, *, tree: Path | None = None) -> Rows:
+    """The pipeline (of another tree, if one is given) at saturation, then with one client in flight."""
+    with stage.pipeline(tree=tree) as pids:
+        warm_up(stage)
+        return {
+            OURS: placed(stage, pids, orders),
+            OURS_MANY: placed(stage, pids, orders, clients=MANY_CLIENTS),
+            OURS_ALONE: placed(stage, pids, orders // ALONE, clients=1),
+        }
 
 
-def ours_one_by_one(stage: Stage, orders: int) -> Numbers:
-    """The pipeline with batches of one."""
-    return ours(stage, orders, BATCHES_OF_ONE)
+def ours_batches_off(stage: Stage, orders: int) -> Rows:
+    """The pipeline, one event a message."""
+    with stage.pipeline(BATCHES_OFF) as pids:
+        warm_up(stage)
+        return {OURS_OFF: placed(stage, pids, orders)}
 
 
-def peer(stage: Stage, orders: int) -> Numbers:
+def peer(stage: Stage, orders: int) -> Rows:
     """The same pipeline with FastStream."""
+    url = f"http://127.0.0.1:{stage.cluster.ports['api_gateway.http']}"
     with _peer_pipeline(stage) as pids:
-        return saturated(
-            stage, pids, orders, url=f"http://127.0.0.1:{stage.cluster.ports['api_gateway.http']}"
-        )
+        warm_up(stage, url)
+        return {FASTSTREAM: placed(stage, pids, orders, url=url)}
 
 
-def saturated(
-    stage: Stage, pids: Mapping[str, int], orders: int, *, url: str | None = None, items: int = 1
-) -> Numbers:
-    """As many orders as the pipeline takes, until the last of them is notified."""
+def warm_up(stage: Stage, url: str | None = None) -> None:
+    """Connections, caches and what is imported late, before anything is measured."""
     stage.load(url, orders=WARM_UP_ORDERS, concurrency=CLIENTS)
+
+
+def placed(
+    stage: Stage,
+    pids: Mapping[str, int],
+    orders: int,
+    *,
+    clients: int = CLIENTS,
+    url: str | None = None,
+    items: int = 1,
+) -> Numbers:
+    """As many orders as ``clients`` get in, each with one request on its way, until the last is notified."""
     before = stage.use(pids)
-    result = stage.load(url, orders=orders, concurrency=CLIENTS, items=items)
+    result = stage.load(url, orders=orders, concurrency=clients, items=items)
     after = stage.use(pids)
-    used = cpu_us_per_order(before, after, result["orders"])
+    if result["refused"]:
+        raise RuntimeError(f"{result['refused']} of {orders} orders were refused: the rest is no equal work")
+    used = cpu_us_per_order(before, after, orders)
     return {
         "per_second": result["end_to_end_per_second"],
         "accepted_per_second": result["accepted_per_second"],
-        "refused": result["refused"],
         "python_cpu_us": sum(used[name] for name in pids),
+        "all_cpu_us": sum(used.values()),
+        "load_cpu_us": result["load_cpu_us_per_order"],
         **{f"cpu_us {name}": micros for name, micros in used.items()},
         **{f"rss_mib {name}": after[name].resident_bytes / 2**20 for name in pids},
-        "load_cpu_us": result["load_cpu_us_per_order"],
+        **percentiles("accept", result["accept_ms"]),
+        **percentiles("notified", result["notified_ms"]),
     }
 
 
-def half_load(stage: Stage, rate: float, seconds: float) -> dict[str, Any]:
-    """Open-loop latency at ``rate`` per second, beside that of one confirmed publish at the same rate."""
-    orders = max(100, round(rate * seconds))
-    with stage.pipeline():
-        stage.load(orders=WARM_UP_ORDERS)
-        seen = stage.load(orders=orders, rate=rate)
-    bare = stage.run("bare_amqp", url=stage.cluster.rabbitmq_urls[0], orders=orders, rate=rate)
-    return {
-        "rate": rate,
-        "accept_ms": seen["accept_ms"],
-        "notified_ms": seen["notified_ms"],
-        "confirm_ms": bare["confirm_ms"],
-    }
+def percentiles(what: str, milliseconds: Mapping[str, float]) -> Numbers:
+    """As numbers of a row."""
+    return {f"{what}_{share}_ms": value for share, value in milliseconds.items()}
 
 
 @contextmanager
 def _peer_pipeline(stage: Stage) -> Iterator[dict[str, int]]:
-    _declare(stage)
+    stage.empty_store()
+    stage.bare("bare_amqp", orders=1)  # declares the queues, which the peer expects to stand
     port = stage.cluster.ports["api_gateway.http"]
     environment = stage.services.settings("api_gateway")
     records = [
@@ -126,11 +141,16 @@ def _peer_pipeline(stage: Stage) -> Iterator[dict[str, int]]:
             processes.terminate(record, 10.0)
 
 
-def _declare(stage: Stage) -> None:
-    """The queues stand before the peer starts: a bare run of one order declares them."""
-    stage.run("bare_amqp", url=stage.cluster.rabbitmq_urls[0], orders=1)
-
-
 def _wait_listening(port: int) -> None:
     if not processes.wait_until(lambda: answers(port), 30.0, 0.1):
-        raise TimeoutError(f"nobody listens on port {port}")
+        raise TimeoutError(f"nothing listens on port {port}")
+
+
+CONTESTANTS: Final[Mapping[str, Any]] = {
+    BARE: two_hops,
+    OURS: ours,
+    OURS_OFF: ours_batches_off,
+    FASTSTREAM: peer,
+    HTTP: bare_http,
+}
+"""By the name of the row, or of the first of its rows."""

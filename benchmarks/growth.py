@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.contestants import CLIENTS, WARM_UP_ORDERS, saturated
+from benchmarks.contestants import MANY_CLIENTS, Numbers, placed, warm_up
 from benchmarks.stage import Stage
 from orderctl.native import processes
 from shared import keyspace
@@ -13,8 +14,9 @@ from shared.messaging.rabbitmq.management import ask_management
 from shared.orders.model import OrderStatus
 from shared.pipeline import ORDER_PROCESSOR
 
-BACKLOGS: Final = (1_000, 10_000, 100_000)
-REPLICAS: Final = (1, 2, 4)
+FEW_WAITING: Final = 1_000
+MANY_WAITING: Final = 100_000
+BACKLOGS: Final = (FEW_WAITING, MANY_WAITING)
 ITEMS: Final = (1, 10, 100)
 PAST_ORDERS: Final = 1_000_000
 ORDERS: Final = 3_000
@@ -25,36 +27,33 @@ RECOVERY_SECONDS: Final = 15
 RECOVERY_WAIT_SECONDS: Final = 60.0
 
 
-def measure(stage: Stage, *, quick: bool) -> dict[str, Any]:
-    """Each row on the same cluster; a quick run leaves the long ones out."""
+def measure(stage: Stage) -> dict[str, Any]:
+    """Each row on the same cluster."""
     return {
         "items": {str(items): _at_items(stage, items) for items in ITEMS},
-        "replicas": {str(count): _at_replicas(stage, count) for count in REPLICAS},
-        "backlog": {str(size): _drained(stage, size) for size in (BACKLOGS[:1] if quick else BACKLOGS)},
-        "past_orders": {} if quick else _with_past_orders(stage),
+        "backlog": {str(size): drained(stage, size) for size in BACKLOGS},
+        "past_orders": _with_past_orders(stage),
     }
 
 
-def _at_items(stage: Stage, items: int) -> dict[str, float]:
+def _at_items(stage: Stage, items: int) -> Numbers:
     with stage.pipeline() as pids:
-        return saturated(stage, pids, max(300, ORDERS // max(1, items // 5)), items=items)
+        warm_up(stage)
+        return placed(stage, pids, max(500, ORDERS // max(1, items // 5)), items=items)
 
 
-def _at_replicas(stage: Stage, count: int) -> dict[str, float]:
-    with stage.pipeline(processors=count) as pids:
-        return saturated(stage, pids, ORDERS)
-
-
-def _drained(stage: Stage, backlog: int) -> dict[str, float]:
+def drained(stage: Stage, backlog: int, *, tree: Path | None = None) -> Numbers:
     """How fast ``backlog`` orders that wait are decided and notified, from the first decision on, and what
-    memory that takes."""
-    with stage.pipeline() as pids:
-        stage.load(orders=WARM_UP_ORDERS, concurrency=CLIENTS)
+    memory that takes. They wait as the gateway published them, while no processor ran."""
+    with stage.pipeline(tree=tree) as pids:
+        warm_up(stage)
         stage.services.stop("order_processor")
-        url = stage.cluster.rabbitmq_urls[0]
-        stage.run("bare_amqp", url=url, orders=backlog, fill=f"w{backlog}-", in_flight=CLIENTS)
+        url = stage.services.url("api_gateway")
+        filled = stage.run("load", url=url, orders=backlog, prefix=f"w{backlog}-", concurrency=MANY_CLIENTS)
+        if filled["orders"] != backlog:
+            raise RuntimeError(f"{filled['refused']} of {backlog} orders were refused")
         decided, sent = _decided(stage), _sent(stage)
-        pids["order_processor"] = stage.services.start("order_processor").pid
+        pids["order_processor"] = stage.start("order_processor", tree=tree)
         _wait_until(lambda: _decided(stage) > decided, "a decision")
         began = time.monotonic()
         _wait_until(lambda: _sent(stage) >= sent + backlog, f"{backlog} notifications")
@@ -84,9 +83,10 @@ def _with_past_orders(stage: Stage) -> dict[str, Any]:
     return {"few": before, str(PAST_ORDERS): _best(stage)}
 
 
-def _best(stage: Stage) -> dict[str, float]:
-    with stage.pipeline() as pids:
-        runs = [saturated(stage, pids, ORDERS) for _ in range(2)]
+def _best(stage: Stage) -> Numbers:
+    with stage.pipeline(keeps_orders=True) as pids:
+        warm_up(stage)
+        runs = [placed(stage, pids, ORDERS) for _ in range(2)]
     return max(runs, key=lambda run: run["per_second"])
 
 
@@ -112,7 +112,7 @@ def _fill(stage: Stage, orders: int) -> None:
 def leader_killed(stage: Stage) -> dict[str, Any]:
     """The longest time between two 202s, from before the kill of the queue's leader until well after."""
     with stage.pipeline():
-        stage.load(orders=WARM_UP_ORDERS, concurrency=CLIENTS)
+        warm_up(stage)
         leader = _leader(stage)
         orders = RECOVERY_RATE * RECOVERY_SECONDS
         a_third = _sent(stage) + orders // 3

@@ -121,8 +121,6 @@ def spread(latencies: list[float]) -> dict[str, float]:
 async def run(options: argparse.Namespace) -> dict[str, object]:
     """One load, from the first request to the last notification."""
     seen = Seen()
-    if options.settle:
-        await asyncio.sleep(options.settle)
     began, cpu_before = time.time(), time.process_time()
     await (open_loop(options, seen) if options.rate else closed_loop(options, seen))
     accepted_seconds = time.time() - began
@@ -149,11 +147,10 @@ def main() -> None:
     parser.add_argument("--redis", default="")
     parser.add_argument("--orders", type=int, required=True)
     parser.add_argument("--prefix", required=True)
-    parser.add_argument("--concurrency", type=int, default=100)
+    parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--items", type=int, default=1)
     parser.add_argument("--sent-before", type=int, default=0)
-    parser.add_argument("--settle", type=float, default=0.0)
     options = parser.parse_args()
     print(orjson.dumps(uvloop.run(run(options))).decode())
 

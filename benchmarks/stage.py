@@ -8,18 +8,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import psutil
 import redis
 
+from benchmarks.use import Use, use_of
 from orderctl.native import processes
-from orderctl.native.cluster import PARTS, NativeCluster
-from orderctl.native.layout import project_root
-from orderctl.native.services import NativeServices
+from orderctl.native.cluster import NativeCluster
+from orderctl.native.layout import project_root, tail
+from orderctl.native.ports import NODE_NAMES, REDIS
+from orderctl.native.services import NativeServices, readiness_of, spec_of
 from shared import keyspace
 
 SERVICES: Final = ("api_gateway", "order_processor", "notifier")
@@ -27,14 +27,6 @@ STOCK: Final = 100_000_000_000
 SKUS: Final = 100
 RUN_SECONDS: Final = 900
 READY_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """What one process has used: CPU seconds (user and system) and resident bytes."""
-
-    cpu_seconds: float
-    resident_bytes: int
 
 
 class Stage:
@@ -46,58 +38,62 @@ class Stage:
         self.store = redis.Redis.from_url(cluster.redis_url, decode_responses=True)
         self._runs = itertools.count(1)
 
-    def stock_up(self) -> None:
-        """Puts more stock on the shelves than any run can take."""
+    def empty_store(self) -> None:
+        """No orders, and more stock on the shelves than any run can take. No service may be running."""
+        self.store.flushdb()
         for number in range(SKUS):
             self.store.set(keyspace.inventory(f"bench-{number}"), STOCK)
 
     @contextmanager
     def pipeline(
-        self, overrides: Mapping[str, str] | None = None, processors: int = 1
+        self,
+        overrides: Mapping[str, str] | None = None,
+        *,
+        tree: Path | None = None,
+        keeps_orders: bool = False,
     ) -> Iterator[dict[str, int]]:
-        """The three services, ready; gives their pids by name. Further processors get ports of their own."""
-        pids: dict[str, int] = {}
-        extra: list[processes.ProcessRecord] = []
-        settings = {"LOG_LEVEL": "INFO", **(overrides or {})}
+        """The three services of ``tree`` (this one), ready, on an empty store; gives their pids by name."""
+        if not keeps_orders:
+            self.empty_store()
         try:
+            pids = {name: self.start(name, overrides, tree=tree) for name in SERVICES}
             for name in SERVICES:
-                pids[name] = self.services.start(name, settings).pid
-            for number in range(1, processors):
-                extra.append(self._another_processor(number, settings))
-                pids[f"order_processor.{number}"] = extra[-1].pid
-            self.services.wait_ready(SERVICES, READY_SECONDS)
+                self.wait_ready(name)
             yield pids
         finally:
-            for record in extra:
-                processes.terminate(record, 10.0)
             for name in SERVICES:
                 self.services.stop(name)
 
-    def _another_processor(self, number: int, settings: Mapping[str, str]) -> processes.ProcessRecord:
-        port = self.cluster.ports["dashboard.http"] + number
-        return self.spawn(
-            f"order_processor.{number}",
-            ["-m", "order_processor"],
-            {**self.services.settings("order_processor"), **settings, "PROCESSOR_OPS_PORT": str(port)},
-        )
+    def start(
+        self, name: str, overrides: Mapping[str, str] | None = None, *, tree: Path | None = None
+    ) -> int:
+        """Starts one service; returns its pid."""
+        settings = {**self.services.settings(name), "LOG_LEVEL": "INFO", **(overrides or {})}
+        return self.spawn(name, ["-m", name], settings, tree=tree).pid
+
+    def wait_ready(self, name: str) -> None:
+        """Asks no more than that it is ready: other commits tell less of themselves."""
+        service, ports = spec_of(name), self.cluster.ports
+        if not processes.wait_until(lambda: readiness_of(service, ports).ready, READY_SECONDS, 0.1):
+            said = "\n".join(tail(self.services.log(name)))
+            raise TimeoutError(f"{name}: {readiness_of(service, ports).reason}\n{said}")
 
     def spawn(
-        self, name: str, words: Sequence[str], environment: Mapping[str, str]
+        self, name: str, words: Sequence[str], environment: Mapping[str, str], *, tree: Path | None = None
     ) -> processes.ProcessRecord:
-        """A Python process of ours that runs until it is ended."""
+        """A Python process that runs until it is ended, with the packages of ``tree`` (this one)."""
+        folder = tree or project_root()
         return processes.spawn(
             self.cluster.layout,
             name,
             [sys.executable, *words],
-            environment={**os.environ, **environment},
-            cwd=project_root(),
+            environment={**os.environ, **environment, "PYTHONPATH": str(folder)},
+            cwd=folder,
         )
 
-    def run(self, module: str, *flags: str, **options: object) -> dict[str, Any]:
+    def run(self, module: str, **options: object) -> dict[str, Any]:
         """Runs ``python -m benchmarks.MODULE`` to its end; returns what it printed, raises where it fails."""
-        words = [sys.executable, "-m", f"benchmarks.{module}", *flags]
-        for name, value in options.items():
-            words += [f"--{name.replace('_', '-')}", str(value)]
+        words = words_of(module, options)
         done = subprocess.run(
             words, cwd=project_root(), capture_output=True, timeout=RUN_SECONDS, check=False
         )
@@ -105,6 +101,11 @@ class Stage:
             raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr.decode()[-2000:]}")
         result: dict[str, Any] = orjson.loads(done.stdout)
         return result
+
+    def bare(self, module: str, **options: object) -> dict[str, Any]:
+        """Runs one of the bare clients, which tells the brokers' share too."""
+        brokers = ",".join(map(str, self.broker_pids))
+        return self.run(module, url=self.cluster.rabbitmq_urls[0], brokers=brokers, **options)
 
     def load(self, url: str | None = None, **options: object) -> dict[str, Any]:
         """Places orders until all of them are notified."""
@@ -117,26 +118,34 @@ class Stage:
             **options,
         )
 
+    @property
+    def broker_pids(self) -> list[int]:
+        """The three brokers, as processes."""
+        return [self._pid(name) for name in NODE_NAMES]
+
+    def _pid(self, part: str) -> int:
+        pid = self.cluster.node_pid(part)
+        if pid is None:
+            raise RuntimeError(f"{part} does not run")
+        return pid
+
     def use(self, pids: Mapping[str, int]) -> dict[str, Use]:
         """What each of these processes, the brokers together and Redis have used until now."""
-        used = {name: use_of(pid) for name, pid in pids.items()}
-        parts = {name: use_of(pid) for name in PARTS if (pid := self.cluster.node_pid(name)) is not None}
-        brokers = [use for name, use in parts.items() if name != "redis"]
+        brokers = [use_of(pid) for pid in self.broker_pids]
         return {
-            **used,
+            **{name: use_of(pid) for name, pid in pids.items()},
             "brokers": Use(
                 cpu_seconds=sum(use.cpu_seconds for use in brokers),
                 resident_bytes=sum(use.resident_bytes for use in brokers),
             ),
-            "redis": parts["redis"],
+            "redis": use_of(self._pid(REDIS)),
         }
 
 
-def use_of(pid: int) -> Use:
-    """What one process has used."""
-    process = psutil.Process(pid)
-    times = process.cpu_times()
-    return Use(cpu_seconds=times.user + times.system, resident_bytes=process.memory_info().rss)
+def words_of(module: str, options: Mapping[str, object]) -> list[str]:
+    """The command that runs one module of the benchmark."""
+    pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in options.items()]
+    return [sys.executable, "-m", f"benchmarks.{module}", *itertools.chain.from_iterable(pairs)]
 
 
 def cpu_us_per_order(before: Mapping[str, Use], after: Mapping[str, Use], orders: int) -> dict[str, float]:
@@ -154,7 +163,7 @@ def stage(port_base: int) -> Iterator[Stage]:
         try:
             cluster.start()
             built = Stage(cluster)
-            built.stock_up()
+            built.empty_store()
             with contextlib.closing(built.store):
                 yield built
         finally:
