@@ -19,6 +19,7 @@ from shared.health import Health
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.logs import get_logger
+from shared.messaging.batching import GatheringPublisher
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
@@ -53,6 +54,11 @@ async def run(
         ) as redis,
     ):
         watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds, asks_durability=True)
+        gathering = GatheringPublisher(
+            publisher,
+            timeout_seconds=own.publish_timeout_seconds,
+            events_per_message=common.events_per_message,
+        )
         store = RedisOrderStore(
             redis,
             timeout_seconds=own.store_timeout_seconds,
@@ -64,7 +70,7 @@ async def run(
         breaker = Breaker(known_down=lambda: publisher.unready_reason() is not None)
         intake = OrderIntake(
             store=store,
-            publisher=publisher,
+            publisher=gathering,
             confirmed=removals,
             breaker=breaker,
             store_is_durable=watch.is_durable,
@@ -73,7 +79,7 @@ async def run(
             store=store,
             outbox=outbox,
             lease=Lease(redis, keyspace.OUTBOX_LEASE, timeout_seconds=own.store_timeout_seconds),
-            publisher=publisher,
+            publisher=gathering,
             breaker=breaker,
             times=RelayTimes(minimum_age=RELAY_AGE_IN_PUBLISH_DEADLINES * own.publish_timeout_seconds),
         )

@@ -103,7 +103,7 @@ def _dead_letters(
     books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)
     lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
     return DeadLetterRoutes(
-        DeadLetterDesk(box=box, turns=RedisTurns(lease), clock=time.time),
+        DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time),
         redrive=Redrive(publisher=publisher, books=books, clock=time.time),
         drop=Drop(publisher=publisher, books=books),
         access=Access(bound_to=own.host, token=own.token),

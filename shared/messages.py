@@ -1,11 +1,12 @@
 """Orders and the events about them, and their form on the wire.
 
-Every message is a CloudEvents 1.0 envelope in JSON. The data classes here are what the code works with;
-pydantic checks them once, where bytes come in, and orjson writes them where bytes go out.
+An event is a CloudEvents 1.0 envelope in JSON; a message holds one of them, or a JSON array of several. The
+data classes here are what the code works with; pydantic checks them once, where bytes come in, and orjson
+writes them where bytes go out.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -20,6 +21,7 @@ MAX_ITEMS: Final = 100
 IDENTIFIER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Form of an order id and of a SKU. pydantic's engine matches ``$`` at the very end only."""
 
+_WHITE_SPACE: Final = b" \t\r\n"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
@@ -208,11 +210,58 @@ def encode(event: Event[EventData]) -> bytes:
 
 
 def decode(body: bytes) -> Event[EventData] | UnknownEvent:
-    """Reads an envelope and checks all of it. Raises DecodeError, whose text says what is wrong."""
+    """Reads one envelope and checks all of it. Raises DecodeError, whose text says what is wrong."""
+    return _decoded(_parsed(body))
+
+
+def decode_all(body: bytes) -> Sequence[Event[EventData] | UnknownEvent | DecodeError]:
+    """What a message holds, an element for each event in it; a DecodeError says what is wrong with one.
+
+    A batch is known by its being an array, whatever its content type says.
+    """
     try:
-        raw = orjson.loads(body)
+        raw = _parsed(body)
+    except DecodeError as error:
+        return [error]
+    if not isinstance(raw, list):
+        return [_outcome(raw)]
+    return [_outcome(each) for each in raw] or [DecodeError("an empty batch")]
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether a message is an array, without reading all of it."""
+    return body.lstrip(_WHITE_SPACE)[:1] == b"["
+
+
+def join(bodies: Sequence[bytes]) -> bytes:
+    """One message that holds the events of several messages of one event each."""
+    return b"[" + b",".join(bodies) + b"]" if len(bodies) > 1 else bodies[0]
+
+
+def split(body: bytes) -> Sequence[bytes]:
+    """The inverse of :func:`join`; the body itself, byte for byte, where it is no batch that can be read."""
+    try:
+        raw = _parsed(body)
+    except DecodeError:
+        return [body]
+    return [orjson.dumps(each) for each in raw] if isinstance(raw, list) and raw else [body]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise DecodeError(f"not JSON: {error}") from error
+
+
+def _outcome(raw: Any) -> Event[EventData] | UnknownEvent | DecodeError:
+    try:
+        return _decoded(raw)
+    except DecodeError as error:
+        return error
+
+
+def _decoded(raw: Any) -> Event[EventData] | UnknownEvent:
     if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
         raise DecodeError("not a CloudEvents envelope: no type")
     adapter = _ENVELOPES.get(raw["type"])

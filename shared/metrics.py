@@ -20,23 +20,30 @@ class PrometheusRouterMetrics:
 
     def __init__(self, registry: CollectorRegistry, queue: str) -> None:
         settled = Counter(
-            "deliveries_settled", "Deliveries settled, by outcome", ["queue", "outcome"], registry=registry
+            "deliveries_settled",
+            "Events of deliveries settled, by outcome",
+            ["queue", "outcome"],
+            registry=registry,
         )
         self._settled = {
-            outcome: settled.labels(queue, outcome) for outcome in ("done", "retried", "dead", "unknown_type")
+            outcome: settled.labels(queue, outcome)
+            for outcome in ("done", "retried", "dead", "unknown_type", "split")
         }
         self._redelivered = Counter(
             "deliveries_redelivered", "Deliveries that an earlier consumer left", ["queue"], registry=registry
         ).labels(queue)
         self._sizes = Histogram(
             "delivery_batch_size",
-            "Deliveries per batch",
+            "Events handled together",
             ["queue"],
             buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
             registry=registry,
         ).labels(queue)
         self._seconds = Histogram(
-            "delivery_batch_seconds", "Time from receipt to ack of a batch", ["queue"], registry=registry
+            "delivery_batch_seconds",
+            "Time from receipt to ack of events handled together",
+            ["queue"],
+            registry=registry,
         ).labels(queue)
 
     def settled(self, outcome: str, count: int) -> None:

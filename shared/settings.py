@@ -14,6 +14,8 @@ from shared import failpoints
 from shared.urls import checked_broker_url, checked_http_url, checked_store_url
 
 EXIT_WRONG_SETTING = 2
+EVENTS_PER_MESSAGE = 64
+"""What a message holds at most."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -45,6 +47,7 @@ class CommonSettings(BaseSettings):
     )
     redis_url: str = "redis://127.0.0.1:6379/0"
     order_retention_seconds: Seconds = 30 * 86_400.0
+    events_per_message: Annotated[int, Field(ge=1, le=EVENTS_PER_MESSAGE)] = EVENTS_PER_MESSAGE
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None
     failpoint: str = ""

@@ -1,5 +1,10 @@
-"""Looking at dead letters and acting on them, one at a time."""
+"""Looking at dead letters and acting on them, one at a time.
 
+Each letter is about one event. A batch, which only the broker itself can have moved here, is split first: its
+events are put behind the other letters, and then it goes.
+"""
+
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -9,7 +14,10 @@ from dashboard.dead_letters.letter import SHOWN_BODY_BYTES, Letter, Wanted, read
 from dashboard.dead_letters.ports import Turns
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
+from shared.messages import is_batch, split
 from shared.messaging.dead_letters import DeadLetterBox, Letters
+from shared.messaging.ports import Delivery, Publisher
+from shared.messaging.settlement import single
 
 BATCH: Final = 64
 LIST_BYTES: Final = 1_048_576
@@ -72,8 +80,11 @@ class Report(Protocol):
 class DeadLetterDesk:
     """The one way to the dead letters."""
 
-    def __init__(self, *, box: DeadLetterBox, turns: Turns, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, box: DeadLetterBox, publisher: Publisher, turns: Turns, clock: Callable[[], float]
+    ) -> None:
         self._box = box
+        self._publisher = publisher
         self._turns = turns
         self._clock = clock
 
@@ -117,7 +128,7 @@ class DeadLetterDesk:
         self, queue: str, letters: Letters, wanted: Wanted, limit: int, looked: Looked
     ) -> None:
         now = self.now()
-        while not looked.limited and (batch := await letters.next(BATCH)):
+        while not looked.limited and (batch := await self._next(queue, letters)):
             for delivery in batch:
                 letter = read_letter(queue, delivery)
                 if not wanted.includes(letter, now):
@@ -133,7 +144,7 @@ class DeadLetterDesk:
         now = self.now()
         async with self._box.look_into(queue) as letters:
             await report.opened(queue, letters.waiting)
-            while not tally.is_over and (batch := await letters.next(BATCH)):
+            while not tally.is_over and (batch := await self._next(queue, letters)):
                 read = [read_letter(queue, delivery) for delivery in batch]
                 chosen = [letter for letter in read if errand.wanted.includes(letter, now)]
                 if errand.limit is not None and tally.matched + len(chosen) > errand.limit:
@@ -142,6 +153,24 @@ class DeadLetterDesk:
                     results = await self._deal_with(chosen, errand, letters, tally)
                     await report.acted(results)
             tally.complete &= tally.limited or letters.all_seen
+
+    async def _next(self, queue: str, letters: Letters) -> Sequence[Delivery]:
+        """The next letters of one event each; none once all have been seen."""
+        while batch := await letters.next(BATCH):
+            alone = [each for each in batch if not await self._is_split(queue, each, letters)]
+            if alone:
+                return alone
+        return ()
+
+    async def _is_split(self, queue: str, delivery: Delivery, letters: Letters) -> bool:
+        """Whether the letter was a batch, whose events come later. A crash in between leaves copies."""
+        if not is_batch(delivery.body) or split(delivery.body) == [delivery.body]:
+            return False
+        events = [single(delivery, queue, place) for place in range(len(split(delivery.body)))]
+        await asyncio.gather(*map(self._publisher.publish, events))
+        await letters.replace(delivery, len(events))
+        log.warning("split a batch among the dead letters", queue=queue, count=len(events))
+        return True
 
     async def _deal_with(
         self, chosen: Sequence[Letter], errand: Errand, letters: Letters, tally: Tally

@@ -15,6 +15,7 @@ from shared.messages import IDENTIFIER_PATTERN, Event, OrderPlaced, decode, even
 from shared.messaging.ports import Delivery
 from shared.messaging.redrive import Past
 from shared.messaging.retry import History
+from shared.messaging.settlement import OF_THE_BROKER
 from shared.pipeline import CONSUMPTIONS, Consumption
 
 SHOWN_BODY_BYTES: Final = 65_536
@@ -23,8 +24,6 @@ PREVIEW_BYTES: Final = 1_024
 UNKNOWN_REASON: Final = "unknown"
 _REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
-_OF_THE_BROKER: Final = ("x-last-death-reason", "x-first-death-reason")
-"""What the broker says of a letter that it moved itself, because it was delivered too often."""
 _CONSUMER_OF: Final = {consumption.dead_queue: consumption for consumption in CONSUMPTIONS}
 DEAD_QUEUES: Final = tuple(_CONSUMER_OF)
 
@@ -162,7 +161,7 @@ def _hints(body: bytes) -> tuple[str | None, str | None]:
 
 def _reason(history: History, delivery: Delivery) -> str:
     """A word. Headers can say anything, and a reason goes into records and logs."""
-    said = [history.reason, *(str(delivery.headers.get(name, "")) for name in _OF_THE_BROKER)]
+    said = [history.reason, *(str(delivery.headers.get(name, "")) for name in OF_THE_BROKER)]
     return next((reason for reason in said if _REASON.fullmatch(reason)), UNKNOWN_REASON)
 
 

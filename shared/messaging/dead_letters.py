@@ -78,6 +78,11 @@ class Letters:
         self._seen += len(letters)
         return letters
 
+    async def replace(self, letter: Delivery, count: int) -> None:
+        """Takes a letter out, as :meth:`remove` does, for which ``count`` have been put behind the last."""
+        await self.remove(letter)
+        self.waiting += count
+
     async def remove(self, letter: Delivery) -> None:
         """Takes a letter out for good. Raises BrokerUnavailable, and then it may lie there again."""
         try:

@@ -3,15 +3,20 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 HeaderValue = str | int
 Headers = Mapping[str, HeaderValue]
+TRACEPARENT: Final = "traceparent"
+"""The header of a message of one event; the envelope has it too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMessage:
-    """A persistent, mandatory message. ``expiration_seconds`` is when the queue gives it up, if ever."""
+    """A persistent, mandatory message, of one event or several.
+
+    ``expiration_seconds`` is when the queue gives it up, if ever.
+    """
 
     exchange: str
     routing_key: str

@@ -12,6 +12,9 @@ from shared.pipeline import RETRY_TIERS_SECONDS
 
 DELIVERY_LIMIT: Final = 10
 """A message that the broker has delivered this often without an ack is dead-lettered unhandled."""
+SUSPECT_DELIVERIES: Final = 2
+"""A message that was delivered in vain this often may be what ends its consumers: it goes its way alone, and
+the events of a batch go on as messages of their own."""
 MAX_ERROR_CHARACTERS: Final = 500
 LARGEST_INTEGER: Final = 2**53
 """Of the integers in our headers; a larger one was written by somebody else."""
@@ -49,6 +52,11 @@ class Dead:
 
     reason: str
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The message is a batch that goes back to its queue as messages of one event."""
 
 
 Outcome = Done | Retry | Dead

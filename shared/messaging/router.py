@@ -1,8 +1,9 @@
 """From deliveries to outcomes: the loop between a queue and its handlers.
 
-A consumer takes whatever has arrived, up to a limit and without waiting for more; the handler gives back
-one outcome per message; what the outcomes ask for is published with all confirms in flight together; only
-then comes the ack. A crash at any point leads to a redelivery, which handlers must survive.
+A consumer takes whatever has arrived, up to a limit of events and without waiting for more; the handler
+gives back one outcome per event, however many of them shared a message; what the outcomes ask for is
+published with all confirms in flight together; only then comes the ack of every delivery whose last event is
+settled. A crash at any point leads to a redelivery, which handlers must survive.
 
 While the store, the brokers' publishing side or what the handler sends through is away, the router neither
 nacks nor counts attempts: it keeps its deliveries, takes no more, and tries again with backoff.
@@ -12,17 +13,28 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Protocol
 
 from shared.errors import DecodeError, SubscriptionLost
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.messages import Event, EventData, UnknownEvent, decode
+from shared.messages import Event, EventData, UnknownEvent, decode_all
 from shared.messaging.ports import Delivery, Publisher, Subscriber, Subscription
-from shared.messaging.retry import DELIVERY_LIMIT, Dead, Done, History, Outcome, Retry, outcome_of_error
+from shared.messaging.retry import (
+    DELIVERY_LIMIT,
+    SUSPECT_DELIVERIES,
+    Dead,
+    Done,
+    History,
+    Outcome,
+    Retry,
+    Split,
+    outcome_of_error,
+)
 from shared.messaging.settlement import FailureListener, Settlement
 from shared.messaging.waiting import waiting_out
 from shared.pipeline import Consumption
@@ -49,36 +61,36 @@ class RouterMetrics(Protocol):
     """Counts what the router does."""
 
     def settled(self, outcome: str, count: int) -> None:
-        """``count`` deliveries ended as ``done``, ``retried``, ``dead`` or ``unknown_type``."""
+        """``count`` events ended as ``done``, ``retried``, ``dead`` or ``unknown_type``, or as many batches
+        as ``split``."""
 
     def redelivered(self, count: int) -> None:
         """``count`` deliveries had been delivered before, to a consumer that did not ack them."""
 
     def batch(self, size: int, seconds: float) -> None:
-        """A batch of ``size`` deliveries took this long from receipt to ack."""
+        """``size`` events that were handled together took this long until their ack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consuming:
-    """What one router consumes, and how much of it at a time."""
+    """What one router consumes, and how much of it at a time: messages unacked, events handled together."""
 
     consumption: Consumption
     handlers: Mapping[type[EventData], BatchHandler]
     prefetch: int = 200
     batch_limit: int = 100
+    events_per_message: int = 64
 
 
 @dataclass(slots=True)
 class _Work:
-    """A delivery on its way through the router."""
+    """An event of a delivery on its way through the router; ``is_last`` says that no other comes after it."""
 
     delivery: Delivery
+    place: int = 0
+    is_last: bool = True
     incoming: Incoming | None = None
-    outcome: Outcome | None = None
-
-    def asks_for_something(self) -> bool:
-        """Whether anything is left to be done before the ack."""
-        return not isinstance(self.outcome, Done) or bool(self.outcome.events)
+    outcome: Outcome | Split | None = None
 
 
 class Router:
@@ -102,7 +114,12 @@ class Router:
         self._subscription: Subscription | None = None
         self._lost = ""
         self._settlement = Settlement(
-            consuming.consumption, publisher=publisher, failures=failures, random_=random_, clock=clock
+            consuming.consumption,
+            publisher=publisher,
+            failures=failures,
+            random_=random_,
+            clock=clock,
+            events_per_message=consuming.events_per_message,
         )
 
     def unready_reason(self) -> str | None:
@@ -138,64 +155,114 @@ class Router:
                 await asyncio.sleep(RESUBSCRIBE_SECONDS)
 
     async def _consume(self, subscription: Subscription) -> None:
-        while deliveries := await subscription.receive(self._consuming.batch_limit):
-            began = time.monotonic()
-            self._metrics.redelivered(sum(delivery.redelivered for delivery in deliveries))
-            works = [self._open(delivery) for delivery in deliveries]
-            await self._handle(works)
-            await asyncio.gather(*(self._settle(work) for work in works if work.asks_for_something()))
-            failpoint("before_ack")
-            await subscription.ack(deliveries[-1])
-            self._metrics.batch(len(works), time.monotonic() - began)
-            for label, count in Counter(_label(work) for work in works).items():
-                self._metrics.settled(label, count)
+        limit = self._consuming.batch_limit
+        works: deque[_Work] = deque()
+        unopened: deque[Delivery] = deque()
+        while works or unopened or (unopened := deque(await subscription.receive(limit))):
+            while unopened and len(works) < limit:
+                works += self._open(unopened.popleft())
+            batch = [works.popleft() for _ in range(min(limit, len(works)))]
+            for group in _groups(batch):
+                await self._see_through(group, subscription)
 
-    def _open(self, delivery: Delivery) -> _Work:
-        work = _Work(delivery)
-        try:
-            event = decode(delivery.body)
-        except DecodeError as error:
-            work.outcome = outcome_of_error(error)
-            return work
-        if isinstance(event, UnknownEvent) or type(event.data) not in self._consuming.handlers:
+    async def _see_through(self, works: Sequence[_Work], subscription: Subscription) -> None:
+        began = time.monotonic()
+        await self._handle(works)
+        await self._settle(works)
+        ended = [work.delivery for work in works if work.is_last]
+        if ended:
+            failpoint("before_ack")
+            await subscription.ack(ended[-1])
+        self._metrics.redelivered(sum(delivery.redelivered for delivery in ended))
+        self._metrics.batch(len(works), time.monotonic() - began)
+        for label, count in Counter(map(_label, works)).items():
+            self._metrics.settled(label, count)
+
+    def _open(self, delivery: Delivery) -> list[_Work]:
+        """A work for each event, or one for a batch that is to be split before its events are looked at."""
+        history, contents = History.read(delivery.headers), decode_all(delivery.body)
+        if len(contents) > 1 and delivery.delivery_count >= SUSPECT_DELIVERIES:
+            return [_Work(delivery, outcome=Split())]
+        return [
+            self._work(_Work(delivery, place, is_last=place == len(contents) - 1), content, history)
+            for place, content in enumerate(contents)
+        ]
+
+    def _work(
+        self, work: _Work, content: Event[EventData] | UnknownEvent | DecodeError, history: History
+    ) -> _Work:
+        count = work.delivery.delivery_count
+        if isinstance(content, DecodeError):
+            work.outcome = outcome_of_error(content)
+        elif isinstance(content, UnknownEvent) or type(content.data) not in self._consuming.handlers:
             work.outcome = Done()
-            return work
-        work.incoming = Incoming(event=event, history=History.read(delivery.headers))
-        if delivery.delivery_count >= DELIVERY_LIMIT:
-            times = f"delivered {delivery.delivery_count} times without an ack"
-            work.outcome = Dead(reason="delivery_limit", error=times)
+        else:
+            work.incoming = Incoming(event=content, history=history)
+            if count >= DELIVERY_LIMIT:
+                times = f"delivered {count} times without an ack"
+                work.outcome = Dead(reason="delivery_limit", error=times)
         return work
 
     async def _handle(self, works: Sequence[_Work]) -> None:
-        """Gives every open work its outcome. What was delivered before runs alone from the start."""
+        """Gives every open work its outcome. A delivery that came before runs alone from the start."""
         for kind, handler in self._consuming.handlers.items():
             mine = [work for work in works if work.outcome is None and _is_about(work, kind)]
             fresh = [work for work in mine if not work.delivery.redelivered]
-            if fresh:
-                await self._run(handler, fresh)
+            again = [work for work in mine if work.delivery.redelivered]
+            for together in (fresh, *_by_delivery(again)):
+                if together:
+                    await self._run(handler, together)
             for work in mine:
                 if work.outcome is None:
                     await self._run(handler, [work])
 
     async def _run(self, handler: BatchHandler, works: Sequence[_Work]) -> None:
-        """Runs the handler once. A fault is the fate of a message that runs alone, and of no other."""
+        """Runs the handler once. A fault is the fate of an event that runs alone, and of no other."""
         batch = [work.incoming for work in works if work.incoming is not None]
         try:
             outcomes = await waiting_out(lambda: handler(batch), self._random)
-        except Exception as error:  # whatever a handler raises is judged here, message by message
+        except Exception as error:  # whatever a handler raises is judged here, event by event
             if len(works) > 1:
-                log.warning("batch failed, running its messages alone", size=len(works), error=repr(error))
+                log.warning("batch failed, running its events alone", size=len(works), error=repr(error))
                 return
             log.exception("handler failed", event_id=batch[0].event.id)
             outcomes = [outcome_of_error(error)]
         for work, outcome in zip(works, outcomes, strict=True):
             work.outcome = outcome
 
-    async def _settle(self, work: _Work) -> None:
-        if work.outcome is None:
-            raise RuntimeError("a delivery was left without an outcome")
-        event = work.incoming.event if work.incoming else None
-        await self._settlement.carry_out(work.outcome, work.delivery, event)
+    async def _settle(self, works: Sequence[_Work]) -> None:
+        """Publishes what the outcomes ask for."""
+        events = [event for work in works if isinstance(work.outcome, Done) for event in work.outcome.events]
+        others = [work for work in works if not isinstance(work.outcome, Done)]
+        announcing = [self._settlement.announce(events)] if events else []
+        await asyncio.gather(*announcing, *map(self._move, others))
+
+    async def _move(self, work: _Work) -> None:
+        match work.outcome:
+            case Retry() | Dead():
+                event = work.incoming.event if work.incoming else None
+                await self._settlement.move(work.outcome, work.delivery, work.place, event)
+            case Split():
+                await self._settlement.split(work.delivery)
+            case _:
+                raise RuntimeError("an event was left without an outcome")
+
+
+def _groups(works: Sequence[_Work]) -> Iterator[Sequence[_Work]]:
+    """Works that are settled together. What may be what ends its consumers has a turn and an ack of its own,
+    so that no other is delivered again on its account.
+    """
+    for _, group in groupby(works, key=lambda work: work.delivery.tag if _is_suspect(work) else 0):
+        yield list(group)
+
+
+def _is_suspect(work: _Work) -> bool:
+    return work.delivery.delivery_count >= SUSPECT_DELIVERIES
+
+
+def _by_delivery(works: Iterable[_Work]) -> Iterator[Sequence[_Work]]:
+    for _, group in groupby(works, key=lambda work: work.delivery.tag):
+        yield list(group)
 
 
 def _is_about(work: _Work, kind: type[EventData]) -> bool:
@@ -203,6 +270,12 @@ def _is_about(work: _Work, kind: type[EventData]) -> bool:
 
 
 def _label(work: _Work) -> str:
-    if isinstance(work.outcome, Done):
-        return "done" if work.incoming else UNKNOWN_TYPE
-    return "retried" if isinstance(work.outcome, Retry) else "dead"
+    match work.outcome:
+        case Done():
+            return "done" if work.incoming else UNKNOWN_TYPE
+        case Retry():
+            return "retried"
+        case Split():
+            return "split"
+        case _:
+            return "dead"

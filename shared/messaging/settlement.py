@@ -1,18 +1,29 @@
 """Carrying out outcomes: events out, retries into their tier, dead letters into their queue."""
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from shared.errors import DecodeError
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.messages import Event, EventData, encode
-from shared.messaging.ports import Delivery, Headers, HeaderValue, OutgoingMessage, Publisher
-from shared.messaging.retry import Bury, Dead, Done, History, Outcome, Retry, Wait, decide
+from shared.messages import Event, EventData, Trace, decode, encode, split
+from shared.messaging.batching import together
+from shared.messaging.ports import (
+    TRACEPARENT,
+    Delivery,
+    HeaderValue,
+    OutgoingMessage,
+    Publisher,
+)
+from shared.messaging.retry import REASON, Bury, Dead, History, Retry, Wait, decide
 from shared.messaging.waiting import waiting_out
 from shared.pipeline import ROUTES, Consumption
 
-TRACEPARENT: Final = "traceparent"
+OF_THE_BROKER: Final = ("x-last-death-reason", "x-first-death-reason")
+"""What the broker says of a message that it moved itself, because it was delivered too often."""
 
 log = get_logger(__name__)
 
@@ -41,23 +52,32 @@ class Settlement:
         failures: FailureListener | None,
         random_: random.Random,
         clock: Callable[[], float],
+        events_per_message: int,
     ) -> None:
         self._consumption = consumption
         self._publisher = publisher
         self._failures = failures
         self._random = random_
         self._clock = clock
+        self._events_per_message = events_per_message
 
-    async def carry_out(self, outcome: Outcome, delivery: Delivery, event: Event[Any] | None) -> None:
-        """Carries out one delivery's outcome and waits for every confirm, however long that takes."""
-        if isinstance(outcome, Done):
-            for announced in outcome.events:
-                await self._publish(message_of(announced))
-            failpoint("after_event_confirm")
-        else:
-            await self._move(outcome, delivery, event)
+    async def announce(self, events: Sequence[Event[EventData]]) -> None:
+        """Publishes what happened and waits for every confirm, however long that takes."""
+        await self._publish_all(together([message_of(event) for event in events], self._events_per_message))
+        failpoint("after_event_confirm")
 
-    async def _move(self, outcome: Retry | Dead, delivery: Delivery, event: Event[Any] | None) -> None:
+    async def split(self, delivery: Delivery) -> None:
+        """Publishes the events of a batch back to where it came from, each as a message of its own."""
+        queue = self._consumption.queue
+        log.warning("splitting a batch", queue=queue, delivery_count=delivery.delivery_count)
+        places = range(len(split(delivery.body)))
+        await self._publish_all([single(delivery, queue, place) for place in places])
+
+    async def move(
+        self, outcome: Retry | Dead, delivery: Delivery, place: int, event: Event[Any] | None
+    ) -> None:
+        """Moves one event of a delivery, the one at ``place``, to where it waits or ends, and waits for the
+        confirm."""
         now = round(self._clock() * 1_000_000)
         fate = decide(outcome, History.read(delivery.headers), now, self._random)
         if event is not None and self._failures is not None:
@@ -66,17 +86,11 @@ class Settlement:
             queue, expiration = self._consumption.retry_queue(fate.tier_seconds), fate.expiration_seconds
         else:
             queue, expiration = self._consumption.dead_queue, None
-            _log_burial(queue, fate, delivery, event)
-        await self._publish(
-            OutgoingMessage(
-                exchange="",
-                routing_key=queue,
-                body=delivery.body,
-                correlation_id=delivery.correlation_id,
-                headers=_without_broker_headers(delivery.headers) | dict(fate.history.headers()),
-                expiration_seconds=expiration,
-            )
-        )
+        message = single(delivery, queue, place)
+        if isinstance(fate, Bury):
+            _log_burial(message, fate, event)
+        headers = dict(message.headers) | dict(fate.history.headers())
+        await self._publish(replace(message, headers=headers, expiration_seconds=expiration))
 
     async def _tell(self, failures: FailureListener, event: Event[Any], fate: Wait | Bury) -> None:
         """What the listener cannot note, such as on a broken record, must not keep the message here."""
@@ -87,6 +101,9 @@ class Settlement:
                 await waiting_out(lambda: failures.buried(event, fate), self._random)
         except Exception:  # it would come again with every redelivery, and stop the neighbours each time
             log.exception("failure not noted", event_id=event.id, order_id=event.subject)
+
+    async def _publish_all(self, messages: Sequence[OutgoingMessage]) -> None:
+        await asyncio.gather(*map(self._publish, messages))
 
     async def _publish(self, message: OutgoingMessage) -> None:
         await waiting_out(lambda: self._publisher.publish(message), self._random)
@@ -107,19 +124,44 @@ def message_of(event: Event[EventData]) -> OutgoingMessage:
     )
 
 
-def _without_broker_headers(headers: Headers) -> dict[str, HeaderValue]:
-    """Brokers from 4.0 on ignore ``x-death`` of republished messages; what they wrote stays behind."""
-    return {name: value for name, value in headers.items() if not name.startswith("x-")}
+def single(delivery: Delivery, queue: str, place: int = 0) -> OutgoingMessage:
+    """The event at ``place`` of a delivery as a message of its own to ``queue``, with the delivery's history.
+
+    The trace of an event of a batch, which travelled in its envelope, stands beside it again. Brokers from
+    4.0 on ignore ``x-death`` of republished messages; what they wrote stays behind, but for why they moved
+    the message, where no reason of a consumer's stands beside it.
+    """
+    headers = {name: value for name, value in delivery.headers.items() if not name.startswith("x-")}
+    moved = next((delivery.headers[name] for name in OF_THE_BROKER if name in delivery.headers), None)
+    if moved is not None:
+        headers.setdefault(REASON, moved)
+    body, correlation_id = split(delivery.body)[place], delivery.correlation_id
+    if body != delivery.body:
+        trace = _trace_in(body)
+        correlation_id = trace.correlation_id
+        if trace.traceparent:
+            headers[TRACEPARENT] = trace.traceparent
+    return OutgoingMessage(
+        exchange="", routing_key=queue, body=body, correlation_id=correlation_id, headers=headers
+    )
 
 
-def _log_burial(queue: str, fate: Bury, delivery: Delivery, event: Event[Any] | None) -> None:
+def _trace_in(body: bytes) -> Trace:
+    try:
+        event = decode(body)
+    except DecodeError:
+        return Trace(correlation_id="")
+    return event.trace if isinstance(event, Event) else Trace(correlation_id="")
+
+
+def _log_burial(message: OutgoingMessage, fate: Bury, event: Event[Any] | None) -> None:
     subject = {"event_id": event.id, "order_id": event.subject} if event else {}
     log.error(
         "dead-lettered",
-        queue=queue,
+        queue=message.routing_key,
         reason=fate.history.reason,
         error=fate.history.last_error,
         attempts=fate.history.attempts,
-        correlation_id=delivery.correlation_id,
+        correlation_id=message.correlation_id,
         **subject,
     )

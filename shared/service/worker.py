@@ -75,13 +75,14 @@ def consumer(
         def build(redis: Redis) -> UseCases:
             return use_cases(Worker(common=common, own=own, redis=redis))
 
-        await _consume(consumption, own, infrastructure, build, stop)
+        await _consume(consumption, common, own, infrastructure, build, stop)
 
     return Program(name=consumption.service, settings=settings, run=run)
 
 
 async def _consume(
     consumption: Consumption,
+    common: CommonSettings,
     own: WorkerSettings,
     infrastructure: Infrastructure,
     build: Callable[[Redis], UseCases],
@@ -105,6 +106,7 @@ async def _consume(
                 handlers=use_cases.handlers,
                 prefetch=own.prefetch,
                 batch_limit=own.batch_limit,
+                events_per_message=common.events_per_message,
             ),
             publisher=publisher,
             subscriber=subscriber,

@@ -223,9 +223,8 @@ class Afterlife:
     def desk(self) -> DeadLetterDesk:
         """The desk of a dashboard that has just started, which may crash by plan."""
         lease = Lease(self.redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=SECONDS)
-        return DeadLetterDesk(
-            box=_CrashingBroker(self.broker, self.plan), turns=RedisTurns(lease), clock=time.time
-        )
+        broker = _CrashingBroker(self.broker, self.plan)
+        return DeadLetterDesk(box=broker, publisher=broker, turns=RedisTurns(lease), clock=time.time)
 
     def redrive(self) -> Redrive:
         """The action, which may crash by plan."""

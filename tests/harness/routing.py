@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import BrokerUnavailable, StoreUnavailable
-from shared.messages import Event, EventData, OrderPlaced, decode
+from shared.messages import Event, EventData, OrderPlaced, decode, split
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage, Publisher, Subscriber
 from shared.messaging.retry import Bury, Done, Outcome, Wait
@@ -105,7 +105,8 @@ class InterruptiblePublisher:
 
     def event_ids(self) -> list[str]:
         """The ids of the published events, retries and dead letters left out."""
-        return [event_of(message.body).id for message in self.published if message.exchange]
+        bodies = [body for message in self.published if message.exchange for body in split(message.body)]
+        return [event_of(body).id for body in bodies]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from shared.errors import BrokerUnavailable, SubscriptionLost
-from shared.messages import Event, decode
+from shared.messages import Event, decode_all, split
 from shared.messaging.memory import MemoryBroker, MemorySubscription
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.pipeline import CONSUMPTIONS, RETRY_TIERS_SECONDS
@@ -70,11 +70,11 @@ class SimulatedBroker:
             self.network.under_way -= 1
 
     def _note(self, message: OutgoingMessage) -> None:
-        event = decode(message.body) if message.exchange else None
-        if isinstance(event, Event):
-            self.bodies[event.id].add(message.body)
-        name = event.id if isinstance(event, Event) else ""
-        self.trace.note(f"broker: {message.exchange}/{message.routing_key} has {name}")
+        events = decode_all(message.body) if message.exchange else ()
+        names = [event.id for event in events if isinstance(event, Event)]
+        for name, body in zip(names, split(message.body), strict=False):
+            self.bodies[name].add(body)
+        self.trace.note(f"broker: {message.exchange}/{message.routing_key} has {' '.join(names)}")
 
 
 class SimulatedPublisher:

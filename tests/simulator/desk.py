@@ -30,7 +30,10 @@ class Dashboard:
         books = RedisOrderBooks(redis, timeout_seconds=STORE_SECONDS)
         lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=STORE_SECONDS)
         self._desk = DeadLetterDesk(
-            box=SimulatedBox(around.broker, process), turns=RedisTurns(lease), clock=around.time.time
+            box=SimulatedBox(around.broker, process),
+            publisher=publisher,
+            turns=RedisTurns(lease),
+            clock=around.time.time,
         )
         self._redrive = Redrive(publisher=publisher, books=books, clock=around.time.time)
         self._drop = WrittenDown(Drop(publisher=publisher, books=books), around.dropped)

@@ -8,8 +8,9 @@ from typing import Final
 from dashboard.dead_letters.letter import DEAD_QUEUES
 from shared import keyspace
 from shared.errors import DependencyUnavailable
-from shared.messaging.ports import OutgoingMessage
-from shared.pipeline import CONSUMPTIONS
+from shared.messages import Event, decode, join
+from shared.messaging.ports import Headers, OutgoingMessage
+from shared.pipeline import CONSUMPTIONS, ROUTES, Consumption
 from tests.simulator.processes import Process, Trap
 from tests.simulator.services import Surroundings
 from tests.simulator.store import REFUSABLE, Condition
@@ -36,7 +37,18 @@ DROPS: Final = 0.2
 """How often the operator gives letters up instead of sending them back."""
 DEATHS_AT_WORK: Final = 0.5
 """How often a dashboard dies of what it was asked to do; by chance alone it would be idle when it dies."""
-POISON: Final = (b"", b"{", b'{"type": "order.placed.v1"}', b'{"type": "order.created.v1", "id": 1}', b"\xff")
+POISON: Final = (
+    b"",
+    b"{",
+    b'{"type":"order.placed.v1"}',
+    b'{"type":"order.created.v1","id":1}',
+    b"\xff",
+    b"[]",
+    b"[{]",
+)
+UNKNOWN: Final = b'{"type":"order.seen.v9"}'
+"""Acked and counted, wherever it stands."""
+MOST_GIVEN_UP: Final = 3
 
 
 class Faults:
@@ -60,6 +72,7 @@ class Faults:
             "store_refuses": lambda: self._store(Condition.REFUSING, self._dice.choice(REFUSABLE)),
             "mail": self._mail,
             "poison": self._poison,
+            "given_up": self._given_up,
             "operator": self._operator,
         }
 
@@ -147,8 +160,29 @@ class Faults:
         consumption, body = self._dice.choice(CONSUMPTIONS), self._dice.choice(POISON)
         if self._around.broker.queues.unready_reason() is None:
             self.poisoned.append((consumption.dead_queue, body))
-            message = OutgoingMessage(exchange="", routing_key=consumption.queue, body=body)
-            await self._around.broker.queues.publish(message)
+            is_json = body[:1] == b"{" and body[-1:] == b"}"
+            if is_json and self._dice.random() < 0.5:
+                body = join(self._dice.sample((UNKNOWN, body, UNKNOWN), 3))
+            await self._put(consumption.queue, body)
+
+    async def _given_up(self) -> None:
+        """The broker moves a batch to the dead letters by itself: copies of events that it had before."""
+        queues, consumption = self._around.broker.queues, self._dice.choice(CONSUMPTIONS)
+        known = [
+            body
+            for bodies in self._around.broker.bodies.values()
+            for body in sorted(bodies)
+            if _is_for(consumption, body)
+        ]
+        if known and queues.unready_reason() is None:
+            bodies = self._dice.sample(known, min(len(known), self._dice.randint(1, MOST_GIVEN_UP)))
+            self._around.trace.fault(f"a batch of {len(bodies)} events is given up in {consumption.queue}")
+            reason = {"x-last-death-reason": "delivery_limit"}
+            await self._put(consumption.dead_queue, b"[" + b",".join(bodies) + b"]", reason)
+
+    async def _put(self, queue: str, body: bytes, headers: Headers | None = None) -> None:
+        message = OutgoingMessage(exchange="", routing_key=queue, body=body, headers=headers or {})
+        await self._around.broker.queues.publish(message)
 
     async def _operator(self) -> None:
         if not (dashboards := self._supervisor.dashboards()):
@@ -177,3 +211,8 @@ class Faults:
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._dice.choice((0.1, 1.0, 3.0, 8.0)) * self._dice.random())
+
+
+def _is_for(consumption: Consumption, body: bytes) -> bool:
+    event = decode(body)
+    return isinstance(event, Event) and ROUTES[event.type].exchange == consumption.exchange.name

@@ -1,7 +1,7 @@
 """What is wrong after a simulation: the oracle's verdict, and what only somebody who saw it all can say."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from orderctl.oracle import Evidence, OrderState, Sighting, StockState, Unreadab
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
-from shared.messages import Event, OrderPlaced, decode
+from shared.messages import Event, OrderPlaced, decode_all
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
@@ -157,8 +157,8 @@ def _of_dead_letters(scene: Scene, records: Records) -> Iterator[str]:
     """A dead order lies where an operator finds it, and so does poison."""
     lying = {
         event.subject
-        for body in scene.dead_letters[ORDER_PROCESSOR.dead_queue]
-        if (event := _event_in(body)) is not None and isinstance(event.data, OrderPlaced)
+        for event in _events_in(scene.dead_letters[ORDER_PROCESSOR.dead_queue])
+        if isinstance(event.data, OrderPlaced)
     }
     for order_id, found in records.items():
         if isinstance(found, OrderRecord) and found.trouble is Trouble.DEAD and order_id not in lying:
@@ -177,12 +177,8 @@ def _of_dead_letters(scene: Scene, records: Records) -> Iterator[str]:
             yield f"poison {body!r} is not in {queue}"
 
 
-def _event_in(body: bytes) -> Event[Any] | None:
-    try:
-        found = decode(body)
-    except DecodeError:
-        return None
-    return found if isinstance(found, Event) else None
+def _events_in(bodies: Iterable[bytes]) -> Iterator[Event[Any]]:
+    return (event for body in bodies for event in decode_all(body) if isinstance(event, Event))
 
 
 def _of_messages(scene: Scene) -> Iterator[str]:
@@ -221,6 +217,6 @@ def _of_notification(scene: Scene, found: OrderRecord, note: Mapping[str, str]) 
     if status == NotificationStatus.FAILED:
         event_id = note.get("event_id", "")
         dropped = [body for queue, body in scene.around.dropped if queue == NOTIFIER.dead_queue]
-        bodies = (_event_in(body) for body in [*scene.dead_letters[NOTIFIER.dead_queue], *dropped])
-        if event_id not in {event.id for event in bodies if event is not None}:
+        events = _events_in([*scene.dead_letters[NOTIFIER.dead_queue], *dropped])
+        if event_id not in {event.id for event in events}:
             yield f"the notification of {order_id} has failed, and lies in no queue"

@@ -13,17 +13,20 @@ import shared.redis.scripts
 from api_gateway.intake import OrderIntake, placed_message
 from api_gateway.relay import Relay
 from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
+from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.letter import Letter
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt, HandedOver
 from notifier.quota import RedisLetterQuota
 from notifier.store import RedisNotificationStore
 from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
-from shared.messages import Event, Order, Trace, event_time
-from shared.messaging.ports import OutgoingMessage, Subscription
+from shared.messages import Event, Order, Trace, event_time, split
+from shared.messaging.batching import GatheringPublisher
+from shared.messaging.dead_letters import Letters
+from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Router
-from shared.messaging.settlement import Settlement
+from shared.messaging.settlement import Settlement, single
 from shared.orders.decisions import event_of
 from shared.redis.client import Redis
 from shared.redis.scripts import Script, ScriptCall
@@ -64,17 +67,49 @@ def rewritten(package: str, name: str, *changes: tuple[str, str]) -> Planting:
 # --- the router -------------------------------------------------------------------------------------------
 
 
-async def _ack_first(self: Any, subscription: Subscription) -> None:
-    while deliveries := await subscription.receive(self._consuming.batch_limit):
-        works = [self._open(delivery) for delivery in deliveries]
-        await self._handle(works)
-        await subscription.ack(deliveries[-1])
-        await asyncio.gather(*(self._settle(work) for work in works))
+async def _ack_first(self: Any, works: Sequence[Any], subscription: Subscription) -> None:
+    await self._handle(works)
+    await subscription.ack(works[-1].delivery)
+    await self._settle(works)
 
 
-async def _settle_failures_alone(self: Any, work: Any) -> None:
-    if isinstance(work.outcome, Retry | Dead):
-        await self._settlement.carry_out(work.outcome, work.delivery, None)
+async def _settle_failures_alone(self: Any, works: Sequence[Any]) -> None:
+    for work in works:
+        if isinstance(work.outcome, Retry | Dead):
+            await self._settlement.move(work.outcome, work.delivery, work.place, None)
+
+
+def _ack_with_the_first(self: Any, delivery: Delivery) -> list[Any]:
+    """The ack comes when the first event of a batch is settled."""
+    works: list[Any] = _OPEN(self, delivery)
+    for work in works:
+        work.is_last = True
+    return works
+
+
+async def _take_the_first_for_all(self: Any, batch: Sequence[Any]) -> None:
+    """The first event of a batch is published, and all are taken for confirmed."""
+    await self._publisher.publish(batch[0].message)
+    for each in batch:
+        if not each.confirmed.done():
+            each.confirmed.set_result(None)
+
+
+async def _move_a_neighbour(self: Any, outcome: Any, delivery: Delivery, place: int, event: Any) -> None:
+    await _MOVE(self, outcome, delivery, 0, event)
+
+
+async def _split_and_forget_one(self: Any, delivery: Delivery) -> None:
+    places = range(len(split(delivery.body)) - 1)
+    await self._publish_all([single(delivery, self._consumption.queue, place) for place in places])
+
+
+async def _never_split(self: Any, queue: str, delivery: Delivery, letters: Letters) -> bool:
+    return False
+
+
+_OPEN: Final = Router._open
+_MOVE: Final = Settlement.move
 
 
 async def _stay_away(self: Any, stop: asyncio.Event) -> None:
@@ -216,12 +251,17 @@ _CHECKED: Final = "elseif tonumber(available) < qty and reason == '' then"
 
 BUGS: Final[Mapping[str, Planting]] = {
     "a script does not look at its rights": replaced(shared.redis.scripts, "_guard", lambda _: ""),
-    "ack before the event is published": replaced(Router, "_consume", _ack_first),
+    "ack before the event is published": replaced(Router, "_see_through", _ack_first),
     "no event is published": replaced(Router, "_settle", _settle_failures_alone),
     "a consumer that lost its connection stays away": replaced(Router, "_consume_until", _stay_away),
     "a publish without a confirm counts as published": replaced(Settlement, "_publish", _publish_once),
-    "poison and retries are acked away": replaced(Settlement, "_move", _tell_and_forget),
+    "poison and retries are acked away": replaced(Settlement, "move", _tell_and_forget),
     "a store that is away counts as done": replaced(Router, "_run", _take_outages_for_faults),
+    "a batch is acked with its first event": replaced(Router, "_open", _ack_with_the_first),
+    "a batch is confirmed by its first event": replaced(GatheringPublisher, "_send", _take_the_first_for_all),
+    "a neighbour of the failed event is moved": replaced(Settlement, "move", _move_a_neighbour),
+    "a split batch loses an event": replaced(Settlement, "split", _split_and_forget_one),
+    "a dead batch is dropped unread": replaced(DeadLetterDesk, "_is_split", _never_split),
     "the outbox entry goes without a confirm": replaced(OrderIntake, "_confirm", _trust_the_broker),
     "the relay removes before the confirm": replaced(Relay, "_relay", _relay_and_hope),
     "nothing is relayed": replaced(Relay, "relay_once", _relay_nothing),

@@ -17,6 +17,7 @@ from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
 from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
+from shared.messaging.batching import GatheringPublisher
 from shared.messaging.retry import Outcome
 from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
 from shared.messaging.settlement import FailureListener
@@ -28,7 +29,7 @@ from shared.redis.lease import Lease
 from shared.service import worker
 from shared.service.lifecycle import drained, running
 from shared.service.program import program_of
-from shared.settings import CommonSettings
+from shared.settings import EVENTS_PER_MESSAGE, CommonSettings
 from tests.harness.routing import CountingMetrics
 from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPublisher, SimulatedSubscriber
 from tests.simulator.customers import (
@@ -91,8 +92,11 @@ class Gateway:
             outbox_limit=plan.outbox_limit,
         )
         outbox = RedisOutbox(redis, timeout_seconds=STORE_SECONDS)
-        publisher = SimulatedPublisher(around.broker)
-        breaker = Breaker(known_down=publisher.is_known_down, clock=around.time.monotonic)
+        to_broker = SimulatedPublisher(around.broker)
+        publisher = GatheringPublisher(
+            to_broker, timeout_seconds=PUBLISH_SECONDS, events_per_message=_events_per_message(plan, random_)
+        )
+        breaker = Breaker(known_down=to_broker.is_known_down, clock=around.time.monotonic)
         self._requests = 0
         self._removals = OutboxRemovals(outbox, random_)
         self._intake = OrderIntake(
@@ -157,6 +161,7 @@ class Worker:
                 handlers={kind: FlakyHandler(handler, weather) for kind, handler in handlers.items()},
                 prefetch=around.plan.prefetch,
                 batch_limit=around.plan.batch_limit,
+                events_per_message=_events_per_message(around.plan, random_),
             ),
             publisher=SimulatedPublisher(around.broker),
             subscriber=SimulatedSubscriber(around.broker, process),
@@ -169,6 +174,10 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """See Service."""
         await drained(self._router.run(stop), stop, DRAIN_SECONDS)
+
+
+def _events_per_message(plan: Plan, random_: random.Random) -> int:
+    return plan.events_per_message or random_.choice((1, 2, EVENTS_PER_MESSAGE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,13 +70,19 @@ MEAN_PAUSES: Final = {
     "poison": (2.0, 8.0),
     "operator": (1.0, 6.0),
     "store_refuses": (1.0, 8.0),
+    "given_up": (1.0, 8.0),
 }
 """Seconds between two faults of a kind, on average: from the roughest seed to the mildest."""
+OWN_DICE: Final = {"store_refuses": "refusals", "given_up": "given up"}
+"""Kinds with dice of their own, so that the other faults of each seed are what they were without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One simulation. ``pauses`` has the mean seconds between faults, by kind; what is absent never comes."""
+    """One simulation. ``pauses`` has the mean seconds between faults, by kind; what is absent never comes.
+
+    ``events_per_message`` is 0 where each process has a number of its own, as while a new version comes in.
+    """
 
     seed: int
     seconds: float
@@ -87,6 +93,7 @@ class Plan:
     notifiers: int
     prefetch: int
     batch_limit: int
+    events_per_message: int
     sends_at_once: int
     outbox_limit: int
     is_durable: bool
@@ -118,7 +125,8 @@ class Plan:
         return (
             f"seed {self.seed}: {self.orders} placements in {self.seconds:.1f} s, stock {dict(self.stock)}, "
             f"{self.gateways} gateways, {self.processors} processors, {self.notifiers} notifiers, "
-            f"prefetch {self.prefetch}, batch {self.batch_limit}, sends at once {self.sends_at_once}, "
+            f"prefetch {self.prefetch}, batch {self.batch_limit}, "
+            f"{self.events_per_message or 'mixed'} events a message, sends at once {self.sends_at_once}, "
             f"outbox bound {self.outbox_limit}, {'durable' if self.is_durable else 'weak'} store, "
             f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
             f"{self.letters_per_hour} letters an hour, "
@@ -139,11 +147,11 @@ def draw(seed: int) -> Plan:
             for field in fields(Odds)
         }
     )
-    newest = random.Random(f"refusals {seed}")  # leaves the older faults of each seed as they were
+    own = {kind: random.Random(f"{name} {seed}") for kind, name in OWN_DICE.items()}
     pauses = {
         kind: which.uniform(*bounds)
         for kind, bounds in MEAN_PAUSES.items()
-        for which in (newest if kind == "store_refuses" else dice,)
+        for which in (own.get(kind, dice),)
         if which.random() < (2 * share if kind == "crash" else share)
     }
     seconds, has_operator = dice.uniform(4.0, 16.0), "operator" in pauses
@@ -157,6 +165,7 @@ def draw(seed: int) -> Plan:
         notifiers=dice.choice((1, 1, 2)),
         prefetch=dice.randint(1, 12),
         batch_limit=dice.randint(1, 6),
+        events_per_message=random.Random(f"messages {seed}").choice((0, 0, 1, 3, 64, 64)),
         sends_at_once=dice.choice((1, 1, 1, 3)),
         outbox_limit=dice.choice((100, 100, 3)),
         is_durable=dice.random() < 0.8,

@@ -20,10 +20,12 @@ from aiormq.exceptions import AMQPError, PublishError
 from pamqp import constants, encode
 
 from shared.errors import BrokerUnavailable, Unroutable
+from shared.messages import is_batch
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.rabbitmq.connection import words_of
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
+BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 PERSISTENT: Final = 2
 
 _HEADER: Final = struct.Struct(">BHIHHQ")
@@ -156,7 +158,8 @@ def _outgoing(frames: bytes) -> ChannelFrame:
 def _properties(message: OutgoingMessage, message_id: str) -> bytes:
     """Flags, then the properties in the order of their flags."""
     flags = _ALWAYS
-    headers = (_CONTENT_TYPE_TEXT, encode.field_table(dict(message.headers)), _DELIVERY_MODE_OCTET)
+    content_type = _BATCH_CONTENT_TYPE_TEXT if is_batch(message.body) else _CONTENT_TYPE_TEXT
+    headers = (content_type, encode.field_table(dict(message.headers)), _DELIVERY_MODE_OCTET)
     correlation_id = expiration = b""
     if message.correlation_id:
         flags |= _CORRELATION_ID
@@ -171,4 +174,5 @@ def _properties(message: OutgoingMessage, message_id: str) -> bytes:
 
 
 _CONTENT_TYPE_TEXT: Final = encode.short_string(CONTENT_TYPE)
+_BATCH_CONTENT_TYPE_TEXT: Final = encode.short_string(BATCH_CONTENT_TYPE)
 _DELIVERY_MODE_OCTET: Final = encode.octet(PERSISTENT)
