@@ -18,6 +18,7 @@ from shared.messaging.ports import Delivery, OutgoingMessage
 from shared.pipeline import BINDINGS, Queue, queues
 
 DEAD_LETTER_TARGET: Final = "x-dead-letter-routing-key"
+FIRST_REASON, LAST_REASON = "x-first-death-reason", "x-last-death-reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,14 @@ class MemoryBroker:
         """How many read a queue, a look at its dead letters included."""
         return len(self._queues[queue].subscriptions)
 
+    def give_up(self, queue: str) -> int:
+        """Moves what waits in a queue to its dead letters, as if delivered too often; how many messages."""
+        source = self._queues[queue]
+        moved = [source.ready.popleft() for _ in range(len(source.ready))]
+        for stored in moved:
+            self._dead_letter(source, stored.message, "delivery_limit")
+        return len(moved)
+
     def go_down(self, reason: str = "the broker is down") -> None:
         """Loses every connection; messages stay."""
         self._down = reason
@@ -156,12 +165,14 @@ class MemoryBroker:
         queue.expiring.pop(id(stored), None)
         if any(each is stored for each in queue.ready):
             queue.ready = deque(each for each in queue.ready if each is not stored)
-            self._dead_letter(queue, stored.message)
+            self._dead_letter(queue, stored.message, "expired")
 
-    def _dead_letter(self, queue: _MemoryQueue, message: OutgoingMessage) -> None:
+    def _dead_letter(self, queue: _MemoryQueue, message: OutgoingMessage, reason: str) -> None:
         target = queue.declared.arguments.get(DEAD_LETTER_TARGET)
         if isinstance(target, str):
-            self._enqueue(self._queues[target], _Stored(replace(message, expiration_seconds=None)))
+            headers = {FIRST_REASON: reason, **message.headers, LAST_REASON: reason}
+            dead = replace(message, expiration_seconds=None, headers=headers)
+            self._enqueue(self._queues[target], _Stored(dead))
 
     def _dispatch(self, queue: _MemoryQueue) -> None:
         for subscription in queue.subscriptions:
@@ -183,7 +194,7 @@ class MemoryBroker:
         subscription.unacked.clear()
         for stored in unacked:
             if stored.deliveries >= limit:
-                self._dead_letter(queue, stored.message)
+                self._dead_letter(queue, stored.message, "delivery_limit")
         again = [replace(each, deliveries=each.deliveries + 1) for each in unacked if each.deliveries < limit]
         self._give_back(queue, again)
 

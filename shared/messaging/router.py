@@ -88,7 +88,7 @@ class _Work:
 
     delivery: Delivery
     place: int = 0
-    is_last: bool = True
+    is_last: bool = False
     incoming: Incoming | None = None
     outcome: Outcome | Split | None = None
 
@@ -158,9 +158,11 @@ class Router:
         limit = self._consuming.batch_limit
         works: deque[_Work] = deque()
         unopened: deque[Delivery] = deque()
+        is_first = True
         while works or unopened or (unopened := deque(await subscription.receive(limit))):
             while unopened and len(works) < limit:
-                works += self._open(unopened.popleft())
+                works += self._open(unopened.popleft(), is_first=is_first)
+                is_first = False
             batch = [works.popleft() for _ in range(min(limit, len(works)))]
             for group in _groups(batch):
                 await self._see_through(group, subscription)
@@ -178,30 +180,29 @@ class Router:
         for label, count in Counter(map(_label, works)).items():
             self._metrics.settled(label, count)
 
-    def _open(self, delivery: Delivery) -> list[_Work]:
-        """A work for each event, or one for a batch that is to be split before its events are looked at."""
-        history, contents = History.read(delivery.headers), decode_all(delivery.body)
-        if len(contents) > 1 and delivery.delivery_count >= SUSPECT_DELIVERIES:
-            return [_Work(delivery, outcome=Split())]
-        return [
-            self._work(_Work(delivery, place, is_last=place == len(contents) - 1), content, history)
-            for place, content in enumerate(contents)
-        ]
+    def _open(self, delivery: Delivery, *, is_first: bool) -> list[_Work]:
+        """A work for each event, or one for a batch that is to be split before its events are looked at.
 
-    def _work(
-        self, work: _Work, content: Event[EventData] | UnknownEvent | DecodeError, history: History
-    ) -> _Work:
-        count = work.delivery.delivery_count
-        if isinstance(content, DecodeError):
-            work.outcome = outcome_of_error(content)
-        elif isinstance(content, UnknownEvent) or type(content.data) not in self._consuming.handlers:
-            work.outcome = Done()
-        else:
-            work.incoming = Incoming(event=content, history=history)
-            if count >= DELIVERY_LIMIT:
-                times = f"delivered {count} times without an ack"
-                work.outcome = Dead(reason="delivery_limit", error=times)
-        return work
+        Of several messages that were delivered too often, the consumer before died of the first: those ahead
+        of it were acked, and those behind it never had their turn.
+        """
+        count, contents = delivery.delivery_count, decode_all(delivery.body)
+        if len(contents) > 1 and count >= SUSPECT_DELIVERIES:
+            return [_Work(delivery, is_last=True, outcome=Split())]
+        works = [_Work(delivery, place) for place in range(len(contents))]
+        works[-1].is_last = True
+        history = History.read(delivery.headers)
+        for work, content in zip(works, contents, strict=True):
+            if isinstance(content, DecodeError):
+                work.outcome = outcome_of_error(content)
+            elif isinstance(content, UnknownEvent) or type(content.data) not in self._consuming.handlers:
+                work.outcome = Done()
+            else:
+                work.incoming = Incoming(event=content, history=history)
+                if is_first and count >= DELIVERY_LIMIT:
+                    times = f"delivered {count} times without an ack"
+                    work.outcome = Dead(reason="delivery_limit", error=times)
+        return works
 
     async def _handle(self, works: Sequence[_Work]) -> None:
         """Gives every open work its outcome. A delivery that came before runs alone from the start."""

@@ -5,9 +5,13 @@ import asyncio
 import pytest
 
 from shared.errors import Unroutable
+from shared.messages import split
+from shared.messaging.batching import GatheringPublisher
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
+from shared.messaging.settlement import message_of
 from shared.pipeline import EVENTS_EXCHANGE, NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE
 from tests.contract.conftest import BrokerUnderTest
+from tests.harness.examples import an_order, placed
 
 QUEUE = ORDER_PROCESSOR.queue
 
@@ -55,6 +59,19 @@ async def test_a_message_of_any_size_arrives_whole(broker: BrokerUnderTest, size
         (delivery,) = await receive(subscription, 1)
         await subscription.ack(delivery)
     assert delivery.body == body
+
+
+async def test_events_that_travel_together_arrive_as_one_message(broker: BrokerUnderTest) -> None:
+    """What comes while one is under way is one message, and each of its publishers has its confirm."""
+    publisher = GatheringPublisher(broker.publisher, timeout_seconds=10.0, events_per_message=64)
+    sent = [message_of(placed(an_order(f"order{number}"))) for number in range(200)]
+    await asyncio.gather(*(publisher.publish(message) for message in sent))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=500) as subscription:
+        deliveries = await receive(subscription, 4)
+        await subscription.ack(deliveries[-1])
+    bodies = [split(delivery.body) for delivery in deliveries]
+    assert [len(each) for each in bodies] == [64, 64, 64, 8]
+    assert [body for each in bodies for body in each] == [message.body for message in sent]
 
 
 async def test_what_is_published_together_arrives_in_that_order(broker: BrokerUnderTest) -> None:

@@ -57,6 +57,18 @@ async def test_an_empty_queue_has_no_letters(broker: BrokerUnderTest) -> None:
         assert letters.all_seen
 
 
+async def test_what_a_letter_is_replaced_by_is_seen_by_the_same_look(broker: BrokerUnderTest) -> None:
+    """It lies behind the others, and the letter is gone."""
+    await bury(broker, "batch", "other")
+    async with broker.dead_letters.look_into(DEAD) as letters:
+        first, _ = await read(letters, 2)
+        await bury(broker, "one", "two")
+        await letters.replace(first, 2)
+        assert texts(await read(letters)) == ["one", "two"]
+        assert letters.all_seen
+    assert sorted(await bodies(broker)) == ["one", "other", "two"]
+
+
 async def test_a_letter_is_shown_with_its_headers(broker: BrokerUnderTest) -> None:
     """Whoever looks learns why it is there."""
     await bury(broker, "one")

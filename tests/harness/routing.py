@@ -139,12 +139,17 @@ async def routing(
     listener: FailureListener | None = None,
     batch_limit: int = 100,
     prefetch: int = 200,
+    events_per_message: int = 64,
 ) -> AsyncIterator[Routing]:
     """Runs a router for the block; leaving it cancels what has not ended."""
     metrics, stop, failures = CountingMetrics(), asyncio.Event(), failures or Failures()
     router = Router(
         Consuming(
-            consumption=consumption, handlers={kind: handler}, prefetch=prefetch, batch_limit=batch_limit
+            consumption=consumption,
+            handlers={kind: handler},
+            prefetch=prefetch,
+            batch_limit=batch_limit,
+            events_per_message=events_per_message,
         ),
         publisher=publisher or broker,
         subscriber=subscriber or broker,

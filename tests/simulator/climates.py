@@ -32,6 +32,24 @@ def with_poor_mail(plan: Plan) -> Plan:
     return replace(plan, seconds=60.0, letters_per_hour=2, odds=odds)
 
 
+def in_a_crowd(plan: Plan, **pauses: float) -> Plan:
+    """The same with many orders at a time, which wait for a broker and then go together."""
+    return replace(
+        plan,
+        orders=24,
+        seconds=4.0,
+        outbox_limit=100,
+        is_durable=True,
+        events_per_message=64,
+        prefetch=12,
+        is_swept=False,
+        repaired_at=None,
+        letters_per_hour=100,
+        unknown_mailboxes=0.0,
+        pauses={"broker": 1.0, **pauses},
+    )
+
+
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a script does not look at its rights": lambda plan: replace(
         plan, pauses={**plan.pauses, "store_refuses": 0.5}
@@ -68,5 +86,10 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     ),
     "a drop decides again": lambda plan: with_operator(plan, copied=1.0),
     "a drop is not announced": with_operator,
+    "a batch is acked with its first event": lambda plan: in_a_crowd(replace(plan, batch_limit=1), crash=0.3),
+    "a split batch loses an event": lambda plan: in_a_crowd(plan, crash=0.2, connection=0.2),
+    "a dead batch is dropped unread": lambda plan: replace(
+        with_operator(in_a_crowd(plan, given_up=0.2), slow=0.5), prefetch=1, seconds=20.0
+    ),
 }
 """By the name of the bug."""

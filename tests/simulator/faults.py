@@ -8,9 +8,9 @@ from typing import Final
 from dashboard.dead_letters.letter import DEAD_QUEUES
 from shared import keyspace
 from shared.errors import DependencyUnavailable
-from shared.messages import Event, decode, join
-from shared.messaging.ports import Headers, OutgoingMessage
-from shared.pipeline import CONSUMPTIONS, ROUTES, Consumption
+from shared.messages import join
+from shared.messaging.ports import OutgoingMessage
+from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
 from tests.simulator.processes import Process, Trap
 from tests.simulator.services import Surroundings
 from tests.simulator.store import REFUSABLE, Condition
@@ -48,7 +48,6 @@ POISON: Final = (
 )
 UNKNOWN: Final = b'{"type":"order.seen.v9"}'
 """Acked and counted, wherever it stands."""
-MOST_GIVEN_UP: Final = 3
 
 
 class Faults:
@@ -166,22 +165,12 @@ class Faults:
             await self._put(consumption.queue, body)
 
     async def _given_up(self) -> None:
-        """The broker moves a batch to the dead letters by itself: copies of events that it had before."""
-        queues, consumption = self._around.broker.queues, self._dice.choice(CONSUMPTIONS)
-        known = [
-            body
-            for bodies in self._around.broker.bodies.values()
-            for body in sorted(bodies)
-            if _is_for(consumption, body)
-        ]
-        if known and queues.unready_reason() is None:
-            bodies = self._dice.sample(known, min(len(known), self._dice.randint(1, MOST_GIVEN_UP)))
-            self._around.trace.fault(f"a batch of {len(bodies)} events is given up in {consumption.queue}")
-            reason = {"x-last-death-reason": "delivery_limit"}
-            await self._put(consumption.dead_queue, b"[" + b",".join(bodies) + b"]", reason)
+        """The broker moves what waits for a decision to the dead letters by itself, batches as they are."""
+        if self._around.plan.dashboards and self._around.broker.queues.give_up(ORDER_PROCESSOR.queue):
+            self._around.trace.fault(f"the broker gives up what waits in {ORDER_PROCESSOR.queue}")
 
-    async def _put(self, queue: str, body: bytes, headers: Headers | None = None) -> None:
-        message = OutgoingMessage(exchange="", routing_key=queue, body=body, headers=headers or {})
+    async def _put(self, queue: str, body: bytes) -> None:
+        message = OutgoingMessage(exchange="", routing_key=queue, body=body)
         await self._around.broker.queues.publish(message)
 
     async def _operator(self) -> None:
@@ -211,8 +200,3 @@ class Faults:
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._dice.choice((0.1, 1.0, 3.0, 8.0)) * self._dice.random())
-
-
-def _is_for(consumption: Consumption, body: bytes) -> bool:
-    event = decode(body)
-    return isinstance(event, Event) and ROUTES[event.type].exchange == consumption.exchange.name

@@ -79,9 +79,9 @@ async def _settle_failures_alone(self: Any, works: Sequence[Any]) -> None:
             await self._settlement.move(work.outcome, work.delivery, work.place, None)
 
 
-def _ack_with_the_first(self: Any, delivery: Delivery) -> list[Any]:
+def _ack_with_the_first(self: Any, delivery: Delivery, **how: bool) -> list[Any]:
     """The ack comes when the first event of a batch is settled."""
-    works: list[Any] = _OPEN(self, delivery)
+    works: list[Any] = _OPEN(self, delivery, **how)
     for work in works:
         work.is_last = True
     return works

@@ -10,6 +10,7 @@ from dashboard.dead_letters.actions import DryRun
 from dashboard.dead_letters.letter import Wanted
 from shared import keyspace
 from shared.errors import BrokerUnavailable
+from shared.messaging.batching import together
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.settlement import message_of
@@ -17,7 +18,8 @@ from shared.orders.model import Trouble
 from shared.orders.ports import Noted
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.afterlife import Afterlife, Crashed, afterlife
-from tests.harness.examples import an_order, created
+from tests.harness.examples import TRACE, an_order, created
+from tests.harness.routing import messages_in
 
 STEPS_AT_MOST = 40
 
@@ -390,3 +392,59 @@ async def test_a_letter_about_a_decision_that_lies_in_the_wrong_queue_is_only_re
     )
     assert (await world.do(world.drop())).done == 1
     assert await world.redis.exists(keyspace.order("order1")) == 0
+
+
+# --- batches, which only the broker moves here ------------------------------------------------------------
+
+
+async def with_a_given_up_batch(world: Afterlife, *order_ids: str) -> Afterlife:
+    """Undecided orders in one message that the broker delivered too often."""
+    await world.stock("cable", 10)
+    events = [await world.accept(an_order(order_id, cable=2)) for order_id in order_ids]
+    await messages_in(world.broker, ORDER_PROCESSOR.queue)
+    (batch,) = together([message_of(event) for event in events], len(events))
+    await world.broker.publish(batch)
+    assert world.broker.give_up(ORDER_PROCESSOR.queue) == 1
+    return world
+
+
+async def test_a_batch_among_the_dead_letters_is_a_letter_for_each_of_its_events(world: Afterlife) -> None:
+    """With the broker's reason, and the trace that travelled in the envelope."""
+    await with_a_given_up_batch(world, "a", "b", "c")
+    looked = await world.letters()
+    assert [letter.order_id for letter in looked.letters] == ["a", "b", "c"]
+    assert {letter.reason for letter in looked.letters} == {"delivery_limit"}
+    assert {letter.delivery.correlation_id for letter in looked.letters} == {TRACE.correlation_id}
+    assert looked.complete
+    assert world.broker.depth(ORDER_PROCESSOR.dead_queue) == 3
+
+
+async def test_one_event_of_a_dead_batch_is_dropped_and_the_others_are_redriven(world: Afterlife) -> None:
+    """Nothing that was not meant goes along."""
+    await with_a_given_up_batch(world, "a", "b", "c")
+    assert (await world.do(world.drop(), Wanted(ids={"b"}))).done == 1
+    assert (await world.do(world.redrive())).done == 2
+    await world.work()
+    statuses = {order_id: str((await world.order(order_id)).status) for order_id in "abc"}
+    assert statuses == {"a": "created", "b": "rejected", "c": "created"}
+    assert (await world.letters()).letters == []
+
+
+async def test_a_dashboard_that_dies_anywhere_while_it_splits_a_batch_loses_no_event() -> None:
+    """Copies are all that is left over."""
+    for at in range(STEPS_AT_MOST):
+        async with afterlife() as world:
+            await with_a_given_up_batch(world, "a", "b")
+            world.plan.at = world.plan.steps + at
+            try:
+                await world.do(world.redrive())
+            except Crashed:
+                world.plan.at = None
+                await world.do(world.redrive())
+            else:
+                assert at > 4
+                return
+            await world.work()
+            assert [str((await world.order(order_id)).status) for order_id in "ab"] == ["created"] * 2
+            assert (await world.available("cable"), await world.decided()) == (6, 2)
+    raise AssertionError("the redrive never ended")
