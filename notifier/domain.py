@@ -1,8 +1,9 @@
 """What a customer is told. Imports nothing that can wait."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from shared.mailboxes import mailbox
 from shared.messages import Event, EventData, OrderCreated, OrderItem, OrderRejected
@@ -22,6 +23,12 @@ class Kind(StrEnum):
     REJECTED = OrderStatus.REJECTED.value
     COLLECTED = "collected"
 
+
+MOST_UNMARKED: Final[Mapping[str, int]] = {"log": 10, "smtp": 1}
+"""How many notifications may be out on a channel before they are marked as sent: as many a crash may repeat.
+
+It is more than one only where receivers can tell a repetition: each line of the log has the event's id.
+"""
 
 OUTCOMES = {Kind.CREATED: "confirmed", Kind.REJECTED: "not possible"}
 

@@ -55,7 +55,8 @@ class UnreadableClaim:
     error: str
 
 
-Claim = Claimed | AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim
+NoClaim = AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim
+Claim = Claimed | NoClaim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +151,6 @@ class Sender(Protocol):
         Raises RetryableError when trying later may help, PermanentError when it cannot, and
         SenderUnavailable when no notification could go this way now. Each of its steps has a deadline.
         """
+
+    async def flush(self) -> None:
+        """Returns once all that ``send`` took has left this process. Raises SenderUnavailable."""

@@ -1,6 +1,6 @@
 """The notifier's settings: variables that begin with ``NOTIFIER_``."""
 
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import FilePath, SecretStr, field_validator, model_validator
 
@@ -10,13 +10,16 @@ from shared.service.worker import WorkerSettings
 from shared.settings import Count, Port, Seconds, settings_config
 from shared.urls import is_loopback
 
+LETTERS_AT_A_TIME: Final = 16
+"""How many events are taken at a time where mail is sent: letters take seconds, and these share one ack."""
+
 
 class NotifierSettings(WorkerSettings):
     """How much the notifier takes at a time, its deadlines, and its way to the customers.
 
     ``send_timeout_seconds`` bounds every answer of the mail server but the one to a whole letter: after that
     long the letter counts as unconfirmed, and the answer may come for ``confirm_timeout_seconds``.
-    ``letters_per_hour`` bounds the letters to one address.
+    ``letters_per_hour`` bounds the letters to one address; ``batch_limit`` is smaller where mail is sent.
     """
 
     model_config = settings_config(f"{NOTIFIER.settings}_")
@@ -44,6 +47,11 @@ class NotifierSettings(WorkerSettings):
         if text and named_mailbox(text).needs_utf8:
             raise ValueError("an address with letters beyond ASCII is not taken by every mail server")
         return text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fewer_letters_at_a_time(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {"batch_limit": LETTERS_AT_A_TIME, **given} if given.get("sender") == "smtp" else given
 
     @model_validator(mode="after")
     def _waits_fit_together(self) -> "NotifierSettings":

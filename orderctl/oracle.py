@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set as Abst
 from dataclasses import dataclass, field
 from typing import Final
 
+from notifier.domain import MOST_UNMARKED
 from orderctl.sequences import Sequences
 from shared.messages import Order, OrderItem
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble
 
 FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
-REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "changed_by_hand")
+REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "repeated", "changed_by_hand")
 MOST_SUSPECTS: Final = 5
 MOST_NUMBERS_NAMED: Final = 1_000
 """How many missing decisions are named one by one; past that only their number says anything."""
@@ -89,8 +90,9 @@ class Evidence:
 
     ``acknowledged`` are the ids that clients were told 202 for, ``attempted`` all that they tried (empty
     where others place orders too), ``contents`` what they asked for. ``notified`` counts what arrived at the
-    customers' end per event id, ``events`` what was published; None where nobody counted. ``is_whole`` says
-    that the orders are all there are, so that every decision must belong to one of them.
+    customers' end per channel and event id, ``events`` what was published; None where they were not counted.
+    ``notifier_deaths`` is how often a notifier died, each of which may repeat what a channel leaves unmarked.
+    ``is_whole`` says that the orders are all there are, so that every decision must belong to one of them.
     """
 
     stock: StockState
@@ -98,7 +100,8 @@ class Evidence:
     acknowledged: Collection[str] = ()
     contents: Mapping[str, Sequence[OrderItem]] = field(default_factory=dict)
     orders: Iterable[Sighting] = ()
-    notified: Mapping[str, int] | None = None
+    notified: Mapping[str, Mapping[str, int]] | None = None
+    notifier_deaths: int = 0
     events: Collection[str] | None = None
     is_whole: bool = False
 
@@ -108,8 +111,8 @@ class Verdict:
     """The offending orders and SKUs by kind of fault, and ``why`` for each of them.
 
     Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
-    answered (``unconfirmed``) or that wait for their hour (``collected``) and stock that was changed by hand
-    are remarked on and are no fault.
+    answered (``unconfirmed``) or that wait for their hour (``collected``), notifications that a death
+    explains (``repeated``) and stock that was changed by hand are remarked on and are no fault.
     """
 
     orders: int = 0
@@ -126,6 +129,7 @@ class Verdict:
     undelivered: list[str] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
     collected: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     changed_by_hand: list[str] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
 
@@ -172,6 +176,7 @@ class Oracle:
         self._sequences = Sequences(evidence.stock.decided)
         self._explained = 0
         self._repeated = 0
+        self._told_again: dict[str, Counter[str]] = {}
         self._newest = (0, "")
         self._verdict = Verdict()
 
@@ -204,6 +209,7 @@ class Oracle:
             self._verdict.blame("unexpected", order_id, why)
         for order_id in sorted(self._unseen):
             self._verdict.blame("lost", order_id, "acknowledged, and the store has no record of it")
+        self._judge_repetitions()
         self._judge_sequences()
         for sku in sorted({*self._evidence.stock.available, *self._evidence.stock.reserved, *self._reserved}):
             self._judge_stock(sku)
@@ -261,7 +267,7 @@ class Oracle:
         wrong = [outcome for outcome in OUTCOMES if told.get(outcome) and outcome is not state.outcome]
         if wrong:
             verdict.blame("unexpected", order_id, f"is {state.status}, its customer was told {wrong[0]}")
-        if sum(told.values()) > 1:
+        if state.told is not None and sum(told.values()) > 1:
             verdict.blame("duplicated", order_id, f"its customer was told {sum(told.values())} times")
         if state.outcome is None:
             return
@@ -290,8 +296,23 @@ class Oracle:
     def _told(self, state: OrderState) -> Mapping[OrderStatus, int] | None:
         if state.told is not None or self._evidence.notified is None:
             return state.told
-        counted = self._evidence.notified
-        return {outcome: counted.get(_event_id(state.order.id, outcome), 0) for outcome in OUTCOMES}
+        told: Counter[OrderStatus] = Counter()
+        for channel, counted in self._evidence.notified.items():
+            times = Counter({each: counted.get(_event_id(state.order.id, each), 0) for each in OUTCOMES})
+            again = (told + times).total() - max(told.total(), 1)
+            if again > 0:
+                self._told_again.setdefault(channel, Counter())[state.order.id] = again
+            told += times
+        return told
+
+    def _judge_repetitions(self) -> None:
+        """A death explains as many repetitions as its channel leaves unmarked."""
+        for channel, again in self._told_again.items():
+            explained = self._evidence.notifier_deaths * MOST_UNMARKED.get(channel, 1)
+            kind = "repeated" if again.total() <= explained else "duplicated"
+            for order_id, times in again.items():
+                why = f"its customer was told {times + 1} times"
+                self._verdict.blame(kind, order_id, f"{why} by {channel}: {again.total()} of {explained}")
 
     def _judge_sequences(self) -> None:
         """Every decision that was counted belongs to an order, archived ones to orders that have gone."""

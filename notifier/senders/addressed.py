@@ -17,5 +17,9 @@ class AddressedSender:
     async def send(self, notification: Notification) -> HandedOver | None:
         return await self._way(notification).send(notification)
 
+    async def flush(self) -> None:
+        await self._mail.flush()
+        await self._otherwise.flush()
+
     def _way(self, notification: Notification) -> Sender:
         return self._mail if notification.recipient else self._otherwise

@@ -1,7 +1,7 @@
 """The sender for machines without mail: the notification is a line in the log that people can read."""
 
 from notifier.domain import Notification
-from shared.logs import get_logger
+from shared.logs import flush_logs, get_logger
 
 log = get_logger(__name__)
 
@@ -21,3 +21,6 @@ class LogSender:
             subject=notification.subject,
             text=notification.text,
         )
+
+    async def flush(self) -> None:
+        flush_logs()

@@ -54,6 +54,9 @@ class SmtpSender:
         answer = asyncio.ensure_future(self._finish(connection, letter.as_bytes()))
         return HandedOver(message_id=letter["Message-ID"], answer=answer)
 
+    async def flush(self) -> None:
+        """Letters are handed over one by one."""
+
     async def _finish(self, connection: SMTP, content: bytes) -> None:
         """Sends the letter with its final dot. From then on only an answer says what became of it."""
         try:

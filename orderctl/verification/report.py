@@ -24,6 +24,7 @@ _TITLES: Final = {
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
     "unconfirmed": ("unconfirmed letters", "went out, and their receiver has not said what became of them"),
     "collected": ("collected letters", "wait until their address may have another letter"),
+    "repeated": ("repeated", "told again after a death of the notifier, as G5 lets it"),
     "changed_by_hand": ("stock by hand", "available + reserved differs from what was supplied"),
 }
 

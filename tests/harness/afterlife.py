@@ -81,6 +81,9 @@ class Postbox:
             raise PermanentError("no such customer")
         self.sent[notification.id] += 1
 
+    async def flush(self) -> None:
+        """See the port."""
+
 
 @dataclass(slots=True)
 class NoReport:

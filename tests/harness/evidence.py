@@ -36,11 +36,16 @@ async def wait_until_settled(pipeline: Pipeline, *, timeout_seconds: float = 90.
 
 
 async def verdict_on(
-    pipeline: Pipeline, books: Books, prefix: str, notified: Mapping[str, int] | None = None
+    pipeline: Pipeline,
+    books: Books,
+    prefix: str,
+    *,
+    mailed: Mapping[str, int] | None = None,
+    notifier_deaths: int = 0,
 ) -> Verdict:
     """The oracle's verdict on the orders whose ids begin with ``prefix``; their SKUs begin with it too.
 
-    ``notified`` is what arrived at the customers' end, by event id; the notifier's log where it is not given.
+    ``mailed`` is what arrived at a mail server, by event id; the notifier's log counts where there is none.
     """
     async with store_of(pipeline) as redis:
         orders = [
@@ -55,6 +60,12 @@ async def verdict_on(
             async for key in redis.scan_iter(match=f"{keyspace.inventory(prefix)}*", count=1000)
         }
         decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+    if mailed is None:
+        notified: Mapping[str, Mapping[str, int]] = {
+            "log": notifications_in_log(pipeline.cluster.layout.log("notifier"))
+        }
+    else:
+        notified = {"smtp": mailed}
     stock = StockState(
         decided=decided,
         available=available,
@@ -67,7 +78,8 @@ async def verdict_on(
             acknowledged=books.acknowledged,
             orders=orders,
             stock=stock,
-            notified=notified or notifications_in_log(pipeline.cluster.layout.log("notifier")),
+            notified=notified,
+            notifier_deaths=notifier_deaths,
         )
     )
 

@@ -38,12 +38,14 @@ class Trial:
             lambda: len(known) >= wanted, timeout_seconds=60, what=lambda: f"{len(known)} of {wanted}"
         )
 
-    async def finish(self, *, settle_seconds: float = 90.0) -> Verdict:
+    async def finish(self, *, settle_seconds: float = 90.0, notifier_deaths: int = 0) -> Verdict:
         """Waits for the last answer and the last notification; fails unless half of it was created."""
         assert self._load is not None
         await self._load
         await wait_until_settled(self.pipeline, timeout_seconds=settle_seconds)
-        verdict = await verdict_on(self.pipeline, self.client.books, self.prefix)
+        verdict = await verdict_on(
+            self.pipeline, self.client.books, self.prefix, notifier_deaths=notifier_deaths
+        )
         half = self.orders // 2
         assert (verdict.orders, verdict.created, verdict.rejected) == (self.orders, half, self.orders - half)
         return verdict

@@ -84,11 +84,17 @@ def _wish(plan: Plan, dice: random.Random, number: int) -> Wish:
         name=f"client-{number}",
         at=dice.random() * plan.seconds,
         items=_items(plan, dice),
-        email=UNKNOWN_MAILBOX if dice.random() < plan.unknown_mailboxes else dice.choice((None, MAILBOX)),
+        email=_mailbox(plan, dice),
         order_id=f"o{number}" if has_id else None,
         key=f"k{number}" if has_key else None,
         most_tries=dice.choice((1, 2, None, None, None)),
     )
+
+
+def _mailbox(plan: Plan, dice: random.Random) -> str | None:
+    if dice.random() < plan.unknown_mailboxes:
+        return UNKNOWN_MAILBOX
+    return MAILBOX if dice.random() < plan.mailboxes else None
 
 
 def _again(plan: Plan, dice: random.Random, wish: Wish) -> Wish:

@@ -22,14 +22,19 @@ def with_operator(plan: Plan, **odds: float) -> Plan:
 def rarely_answered(plan: Plan, pauses: Mapping[str, float] | None = None) -> Plan:
     """The same with a mail server that often does not say what became of a letter."""
     return replace(
-        plan, unknown_mailboxes=0.0, seconds=300.0, odds=Odds(send_unclear=0.9), pauses=pauses or {}
+        plan,
+        unknown_mailboxes=0.0,
+        mailboxes=1.0,
+        seconds=300.0,
+        odds=Odds(send_unclear=0.9),
+        pauses=pauses or {},
     )
 
 
 def with_poor_mail(plan: Plan) -> Plan:
     """The same with a slow store, few letters an hour, and a mail server that is never clear."""
     odds = replace(plan.odds, slow=0.8, send_unclear=0.5, send_refused=0.2)
-    return replace(plan, seconds=60.0, letters_per_hour=2, odds=odds)
+    return replace(plan, seconds=60.0, mailboxes=1.0, letters_per_hour=2, odds=odds)
 
 
 def in_a_crowd(plan: Plan, **pauses: float) -> Plan:
@@ -60,6 +65,7 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "anybody's release frees the claim": lambda plan: replace(
         plan,
         unknown_mailboxes=0.0,
+        mailboxes=1.0,
         notifiers=2,
         sends_at_once=3,
         odds=Odds(send_slow=0.8, copied=1.0, send_refused=0.6, store_late=0.4),

@@ -2,19 +2,19 @@
 
 An arrival that the notifier could not know of is excused: it died before it could write it down, its lease
 was over before it was marked, or the mail server took it and did not say so. Any other second arrival is a
-fault, and so is a third that was not answered.
+fault, and so is a third that was not answered, and one notification more that waits to be marked than its
+channel allows.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from notifier.domain import Notification
 from notifier.ports import HandedOver, OutcomeUnknown
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
-from tests.simulator.network import Network
 from tests.simulator.processes import Process
 from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
@@ -40,6 +40,8 @@ class Arrival:
     """
 
     sender: str
+    letter: str
+    channel: str
     leased_until: float
     excuse: str = ""
     is_noted: bool = False
@@ -48,10 +50,13 @@ class Arrival:
 class Customers:
     """Everything that has arrived, and what the store was told about it.
 
-    ``leases_may_end`` says whether anything in this simulation can keep a notifier from marking in time.
+    ``leases_may_end`` says whether anything in this simulation can keep a notifier from marking in time,
+    ``most_unmarked`` how many letters or lines one may have out by then, by channel.
     """
 
-    def __init__(self, *, leases_may_end: bool) -> None:
+    def __init__(self, *, leases_may_end: bool, most_unmarked: Mapping[str, int]) -> None:
+        self._most_unmarked = most_unmarked
+        self._found: list[str] = []
         self.arrivals: defaultdict[str, list[Arrival]] = defaultdict(list)
         self.is_away = False
         self._letters: defaultdict[str | None, list[tuple[float, str]]] = defaultdict(list)
@@ -80,14 +85,28 @@ class Customers:
         if len(arrivals) == 1:
             arrivals[0].excuse = ""
 
-    def arrive(self, event_id: str, by: str, at: float, excuse: str) -> Arrival:
+    def arrive(self, event_id: str, by: str, letter: str, channel: str, at: float, excuse: str) -> Arrival:
         """A customer is told."""
         leased_until = self._leases.get((event_id, by), 0.0)
         if self._leases_may_end and leased_until <= at:
             excuse = "lease over"
-        arrival = Arrival(sender=by, leased_until=leased_until, excuse=excuse)
+        arrival = Arrival(sender=by, letter=letter, channel=channel, leased_until=leased_until, excuse=excuse)
         self.arrivals[event_id].append(arrival)
+        unmarked = self._unmarked(by, channel)
+        if len(unmarked) > self._most_unmarked[channel]:
+            self._found.append(f"{by} left {sorted(unmarked)} unmarked on {channel}")
         return arrival
+
+    def _unmarked(self, by: str, channel: str) -> set[str]:
+        """What a sender has told and nothing else accounts for: its death would repeat all of them."""
+        return {
+            arrival.letter
+            for event_id, arrivals in self.arrivals.items()
+            for arrival in arrivals
+            if event_id not in self._marked
+            and (arrival.sender, arrival.channel) == (by, channel)
+            and not (arrival.excuse or arrival.is_noted)
+        }
 
     def sender_died(self, name: str) -> None:
         """Whatever it had sent and not marked, nobody knows of."""
@@ -96,17 +115,21 @@ class Customers:
                 if arrival.sender == name and event_id not in self._marked and not arrival.is_noted:
                     arrival.excuse = "sender died"
 
-    def told(self, event_id: str) -> int:
-        """How often the event was told, excused arrivals left out where there are others."""
-        arrivals = self.arrivals.get(event_id, [])
-        return sum(not arrival.excuse for arrival in arrivals) or min(len(arrivals), 1)
+    def told(self) -> Mapping[str, Mapping[str, int]]:
+        """How often each event was told by channel, excused arrivals left out where there are others."""
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for event_id, arrivals in self.arrivals.items():
+            for arrival in [each for each in arrivals if not each.excuse] or arrivals[:1]:
+                counts[arrival.channel][event_id] += 1
+        return counts
 
     def sent(self, recipient: str | None, letter_id: str, at: float) -> None:
-        """A letter is handed in."""
-        self._letters[recipient].append((at, letter_id))
+        """A letter is handed in. One about collected orders is the same when others have joined it since."""
+        self._letters[recipient].append((at, letter_id.removesuffix(".collected")))
 
     def faults(self, letters_per_hour: int) -> Iterator[str]:
         """Customers who got more letters than unanswered ones account for, or than an hour allows."""
+        yield from self._found
         for recipient, letters in self._letters.items():
             for since, _ in letters if recipient else ():
                 ids = {letter_id for at, letter_id in letters if since <= at < since + SURELY_AN_HOUR}
@@ -118,20 +141,54 @@ class Customers:
                 yield f"{event_id} was told by {unanswered} letters that were not answered"
 
 
-class SimulatedSender:
-    """One notifier's way to the customers."""
+class SimulatedLog:
+    """One notifier's log. A line may be out at once, and is at the latest when it is flushed."""
 
-    def __init__(
-        self, customers: Customers, process: Process, network: Network, weather: Weather, trace: Trace
-    ) -> None:
+    channel = "log"
+
+    def __init__(self, customers: Customers, process: Process, weather: Weather, trace: Trace) -> None:
         self._customers = customers
         self._process = process
-        self._network = network
         self._weather = weather
         self._trace = trace
+        self._lines: list[Notification] = []
 
     def channel_for(self, notification: Notification) -> str:
-        return "simulated"
+        """See the port."""
+        return self.channel
+
+    async def send(self, notification: Notification) -> HandedOver | None:
+        """See the port. Other channels of this kind are slow and may fail, so this one does."""
+        await asyncio.sleep(self._weather.way())
+        if self._customers.is_away:
+            raise SenderUnavailable("the way is shut")
+        if self._weather.happens("send_refused"):
+            raise RetryableError("try again later")
+        if self._weather.dice.random() < 0.5:
+            self._arrive(notification, "")
+        else:
+            self._lines.append(notification)
+        return None
+
+    async def flush(self) -> None:
+        """See the port."""
+        lines, self._lines = self._lines, []
+        for notification in lines:
+            self._arrive(notification, "")
+
+    def _arrive(self, notification: Notification, excuse: str) -> None:
+        at = asyncio.get_running_loop().time()
+        for part in notification.parts or (notification,):
+            arrival = self._customers.arrive(
+                part.id, self._process.name, notification.id, self.channel, at, excuse
+            )
+            self._trace.note(f"customer told of {part.id} {arrival.excuse}")
+
+
+class SimulatedMail(SimulatedLog):
+    """One notifier's way to the customers who left an address."""
+
+    channel = "smtp"
 
     async def send(self, notification: Notification) -> HandedOver:
         await asyncio.sleep(self._weather.sending_seconds())
@@ -165,9 +222,3 @@ class SimulatedSender:
             raise RetryableError("refused after a long time")
         if fate != "late":
             raise OutcomeUnknown("no answer")
-
-    def _arrive(self, notification: Notification, excuse: str) -> None:
-        at = asyncio.get_running_loop().time()
-        for part in notification.parts or (notification,):
-            arrival = self._customers.arrive(part.id, self._process.name, at, excuse)
-            self._trace.note(f"customer told of {part.id} {arrival.excuse}")

@@ -71,7 +71,7 @@ def _evidence(scene: Scene, records: Records) -> Evidence:
         acknowledged=ledger.acknowledged,
         contents=contents,
         orders=sightings(scene.around.store.server, records),
-        notified={event_id: customers.told(event_id) for event_id in customers.arrivals},
+        notified=customers.told(),
         events=scene.around.broker.bodies.keys(),
         is_whole=True,
     )

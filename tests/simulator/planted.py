@@ -15,9 +15,11 @@ from api_gateway.relay import Relay
 from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.letter import Letter
+from notifier.batches import ClaimedEvent
 from notifier.handlers import NotificationHandler
 from notifier.ports import Attempt, HandedOver
 from notifier.quota import RedisLetterQuota
+from notifier.sending import Dispatcher
 from notifier.store import RedisNotificationStore
 from shared.errors import BrokerUnavailable, DependencyUnavailable, SubscriptionLost
 from shared.messages import Event, Order, Trace, event_time, split
@@ -190,8 +192,18 @@ async def _mark_nothing(self: Any, attempts: Sequence[Attempt]) -> None:
     """What went out is not written down."""
 
 
-async def _send_unclaimed(self: Any, claimed: Any, together: Any) -> None:
-    await self._send_letter([claimed.attempt], 0, together)
+async def _mark_then_flush(self: Any, attempts: Sequence[Attempt], batch: Any) -> None:
+    """The lines are out a moment after the marks."""
+    outcomes = [await self._send(each.notification, [each], 1, batch) for each in attempts]
+    told = [each for each, outcome in zip(attempts, outcomes, strict=True) if isinstance(outcome, Done)]
+    await self._store.mark_sent(told)
+    await self._sender.flush()
+    batch.outcomes |= zip((each.owner for each in attempts), outcomes, strict=True)
+
+
+async def _send_unclaimed(self: Any, turn: Sequence[Any], batch: Any) -> None:
+    for claimed in turn:
+        await self._dispatcher.send_letter([claimed.attempt], 0, batch)
 
 
 async def _take_unknown_for_refused(
@@ -211,8 +223,8 @@ async def _note_nothing_and_go(self: Any, attempts: Sequence[Attempt]) -> bool:
     return True
 
 
-async def _drop_what_is_held(self: Any, claimed: Any, together: Any) -> None:
-    await _CONCLUDE(self, claimed, together)
+async def _drop_what_is_held(self: Any, turn: Sequence[Any], together: Any) -> None:
+    await _CONCLUDE(self, turn, together)
     for owner, outcome in together.outcomes.items():
         if isinstance(outcome, Retry) and outcome.reason == "claimed_elsewhere":
             together.outcomes[owner] = Done()
@@ -318,14 +330,19 @@ BUGS: Final[Mapping[str, Planting]] = {
         ("if string.find(noted, note, 1, true) then", "if false then"),
     ),
     "the same event differs from time to time": replaced(order_processor.handlers, "event_of", _event_of_now),
-    "marked before it is sent": replaced(NotificationHandler, "_send_and_mark", _mark_then_send),
+    "marked before it is sent": replaced(Dispatcher, "_send_and_mark", _mark_then_send),
+    "a group is marked before the log is flushed": replaced(Dispatcher, "send_group", _mark_then_flush),
+    "a group is as large as a batch": replaced(
+        ClaimedEvent,
+        "most_unmarked",
+        property(lambda self: 100 if self.attempt.channel == "log" else 1),
+    ),
+    "letters are marked in groups": replaced(ClaimedEvent, "most_unmarked", property(lambda _: 10)),
     "never marked as sent": replaced(RedisNotificationStore, "mark_sent", _mark_nothing),
     "sent without a claim": replaced(NotificationHandler, "_conclude", _send_unclaimed),
     "held by another counts as done": replaced(NotificationHandler, "_conclude", _drop_what_is_held),
     "letters to one address are not bounded": replaced(RedisLetterQuota, "take", _let_all_go),
-    "an unknown answer counts as a refusal": replaced(
-        NotificationHandler, "_parked", _take_unknown_for_refused
-    ),
+    "an unknown answer counts as a refusal": replaced(Dispatcher, "_parked", _take_unknown_for_refused),
     "an unconfirmed letter may be followed by any number": rewritten(
         "notifier", "claim", ("if letters == '2' then return {'exhausted'} end", "")
     ),

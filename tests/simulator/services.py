@@ -12,6 +12,7 @@ from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.handlers import NotificationHandler
 from notifier.quota import RedisLetterQuota
+from notifier.senders.addressed import AddressedSender
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
@@ -38,7 +39,8 @@ from tests.simulator.customers import (
     HOUR_SECONDS,
     LEASE_SECONDS,
     Customers,
-    SimulatedSender,
+    SimulatedLog,
+    SimulatedMail,
 )
 from tests.simulator.network import Network
 from tests.simulator.processes import Process
@@ -219,7 +221,10 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
     )
     handler = NotificationHandler(
         store=store,
-        sender=SimulatedSender(around.customers, process, around.network, around.weather, around.trace),
+        sender=AddressedSender(
+            SimulatedMail(around.customers, process, around.weather, around.trace),
+            otherwise=SimulatedLog(around.customers, process, around.weather, around.trace),
+        ),
         unconfirmed=UnconfirmedLetters(store, limit=UNCONFIRMED_AT_ONCE, random_=random_),
         lease_seconds=LEASE_SECONDS,
         answer_seconds=ANSWER_SECONDS,

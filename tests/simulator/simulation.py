@@ -22,7 +22,7 @@ from tests.simulator.network import Network
 from tests.simulator.processes import Spot
 from tests.simulator.services import Surroundings
 from tests.simulator.store import SimulatedStore, StoreServer
-from tests.simulator.substitutes import VirtualTime, substituted
+from tests.simulator.substitutes import UNMARKED, VirtualTime, substituted
 from tests.simulator.supervision import Supervisor
 from tests.simulator.trace import Trace
 from tests.simulator.weather import BROKEN_SKU, Plan, Weather, draw
@@ -86,7 +86,10 @@ class _Run:
         seed = plan.seed
         weather = Weather(plan, random.Random(f"weather {seed}"))
         network = Network(loop)
-        customers = Customers(leases_may_end=plan.leases_may_end)
+        customers = Customers(
+            leases_may_end=plan.leases_may_end,
+            most_unmarked={**UNMARKED, "smtp": UNMARKED["smtp"] * plan.sends_at_once},
+        )
         self._outcome = outcome
         self._loop = loop
         self._around = Surroundings(

@@ -27,7 +27,7 @@ WRITING: Final = frozenset({"EVAL", "EVALSHA", "SET", "HSET"})
 SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 CLAIMS: Final = keyspace.notification_claim("")
 UNCONFIRMED_KEYS: Final = 2
-"""How many keys the notifier's script for unconfirmed letters takes; its others take three."""
+"""How many keys the notifier's script for unconfirmed letters takes; its others take more."""
 REFUSABLE: Final = ("DECRBY", "HINCRBY", "SADD", "INCR", "HSET", "HDEL", "ZADD", "ZREM", "SET", "DEL")
 """What a right may be missing for in the middle of a script."""
 RIGHTS: Final = """
@@ -196,12 +196,12 @@ class SimulatedStore:
         """Lets the witness know of notifications that were claimed or marked."""
         if arguments[0] not in SCRIPTS or not str(arguments[3]).startswith(CLAIMS):
             return
-        event_id = str(arguments[3]).removeprefix(CLAIMS)
+        event_id, given = str(arguments[3]).removeprefix(CLAIMS), arguments[3 + arguments[2] :]
         if isinstance(result, list) and result[0] == "claimed":
             self._witness.claimed(event_id, by, asyncio.get_running_loop().time())
-        elif isinstance(result, int) and str(arguments[8]).startswith(NotificationStatus.SENT):
+        elif isinstance(result, int) and str(given[2]).startswith(NotificationStatus.SENT):
             self._witness.marked(event_id)
-        elif arguments[2] == UNCONFIRMED_KEYS and result == 1 and arguments[9]:
+        elif arguments[2] == UNCONFIRMED_KEYS and result == 1 and given[4]:
             self._witness.noted(event_id, by)
 
 

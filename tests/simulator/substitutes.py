@@ -19,6 +19,7 @@ import fakeredis.commands_mixins.server_mixin
 import structlog
 
 import api_gateway.relay
+import notifier.batches
 import notifier.handlers
 import notifier.store
 import shared.messaging.router
@@ -33,8 +34,13 @@ from tests.simulator.trace import Trace
 EPOCH_SECONDS: Final = AT / 1_000_000
 """When every simulation begins, by the store's clock."""
 BATCH: Final = 2
-"""So that relay and sweep page, with the few orders there are."""
-_BATCHES: Final = ((api_gateway.relay, "RELAY_BATCH"), (shared.orders.redis.sweep, "SWEEP_BATCH"))
+"""So that relay and sweep page and notifications come in several groups, with the few orders there are."""
+UNMARKED: Final = {"log": BATCH, "smtp": 1}
+_SMALLER: Final[Sequence[tuple[ModuleType, str, object]]] = (
+    (api_gateway.relay, "RELAY_BATCH", BATCH),
+    (shared.orders.redis.sweep, "SWEEP_BATCH", BATCH),
+    (notifier.batches, "MOST_UNMARKED", UNMARKED),
+)
 _TIMED: Final[Sequence[ModuleType]] = (
     fakeredis._helpers,
     fakeredis._socket._base,
@@ -43,7 +49,7 @@ _TIMED: Final[Sequence[ModuleType]] = (
     notifier.store,
     shared.messaging.router,
 )
-_SECRETIVE: Final[Sequence[ModuleType]] = (shared.orders.redis.store, notifier.handlers, shared.redis.lease)
+_SECRETIVE: Final[Sequence[ModuleType]] = (shared.orders.redis.store, notifier.batches, shared.redis.lease)
 
 
 class VirtualTime:
@@ -84,9 +90,9 @@ def substituted(loop: SimulatedLoop, random_: random.Random, trace: Trace) -> It
         _put(module, "time", virtual)
     for module in _SECRETIVE:
         _put(module, "secrets", seeded)
-    batches = [(module, name, getattr(module, name)) for module, name in _BATCHES]
-    for module, name, _ in batches:
-        _put(module, name, BATCH)
+    usual = [(module, name, getattr(module, name)) for module, name, _ in _SMALLER]
+    for module, name, smaller in _SMALLER:
+        _put(module, name, smaller)
     checks_globals = fakeredis_scripting._check_for_lua_globals
     # That scripts leave no globals behind shows in other tests; looking at each call costs a tenth of a run.
     fakeredis_scripting._check_for_lua_globals = lambda *_: None
@@ -100,8 +106,8 @@ def substituted(loop: SimulatedLoop, random_: random.Random, trace: Trace) -> It
         yield virtual
     finally:
         structlog.configure(**logging)
-        for module, name, size in batches:
-            _put(module, name, size)
+        for module, name, value in usual:
+            _put(module, name, value)
         fakeredis_scripting._check_for_lua_globals = checks_globals
         for module in _TIMED:
             _put(module, "time", time)

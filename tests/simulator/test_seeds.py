@@ -16,8 +16,10 @@ import api_gateway.relay
 import dashboard.dead_letters.actions
 import dashboard.dead_letters.desk
 import dashboard.dead_letters.store
+import notifier.collecting
 import notifier.handlers
 import notifier.quota
+import notifier.sending
 import notifier.store
 import notifier.unconfirmed
 import order_processor.handlers
@@ -45,8 +47,10 @@ MORTAL = (
     dashboard.dead_letters.actions,
     dashboard.dead_letters.desk,
     dashboard.dead_letters.store,
+    notifier.collecting,
     notifier.handlers,
     notifier.quota,
+    notifier.sending,
     notifier.store,
     notifier.unconfirmed,
     order_processor.handlers,

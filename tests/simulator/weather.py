@@ -99,6 +99,7 @@ class Plan:
     is_durable: bool
     clock_skew: float
     unknown_mailboxes: float
+    mailboxes: float
     broken_skus: float
     dashboards: int
     repaired_at: float | None
@@ -176,6 +177,7 @@ def draw(seed: int) -> Plan:
         repaired_at=dice.random() * seconds if has_operator and dice.random() < 0.6 else None,
         is_swept=dice.random() < 0.2,
         letters_per_hour=dice.choice((20, 20, 2)),
+        mailboxes=dice.choice((0.1, 0.5, 0.9)),
         odds=odds,
         pauses=pauses,
     )

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from notifier import handlers
+from notifier import collecting, sending
+from notifier.batches import NotificationBatch
 from notifier.domain import notification_of
-from notifier.handlers import _Batch
 from notifier.ports import Attempt, Claimed
 from notifier.quota import RedisLetterQuota
 from shared import keyspace
@@ -51,8 +51,8 @@ async def sink() -> AsyncIterator[SmtpSink]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits comes back soon."""
-    monkeypatch.setattr(handlers, "COLLECT_SECONDS", 0.2)
-    monkeypatch.setattr(handlers, "ASK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(collecting, "COLLECT_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "ASK_AGAIN_SECONDS", 0.1)
 
 
 @asynccontextmanager
@@ -202,8 +202,8 @@ async def test_a_last_letter_that_cannot_go_is_given_back(redis: Any, sink: Smtp
     await store.claim([mine, lost])
     await store.mark_unconfirmed([mine, lost], 1, "<a@shop>")
     await redis.set(keyspace.notification_claim(lost.notification.id), "unconfirmed:1:1:another")
-    batch = _Batch(asyncio.get_running_loop().create_future(), {})
-    outcome = await handler._send_letter([mine, lost], 1, batch)
+    batch = NotificationBatch(asyncio.get_running_loop().create_future())
+    outcome = await handler._dispatcher.send_letter([mine, lost], 1, batch)
     assert isinstance(outcome, Retry)
     (claim,) = await store.claim([replace(mine, owner="next")])
     assert isinstance(claim, Claimed)

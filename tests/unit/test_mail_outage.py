@@ -161,6 +161,9 @@ class PlayedSender:
         if fault := self.faults.get(notification.order_id):
             raise fault
 
+    async def flush(self) -> None:
+        """See the port."""
+
 
 def handling(store: object, sender: PlayedSender) -> NotificationHandler:
     """A handler that sends one at a time."""

@@ -34,6 +34,13 @@ def test_without_settings_nothing_is_mailed(monkeypatch: pytest.MonkeyPatch) -> 
     assert (own.sender, own.smtp_tls, own.smtp_port) == ("log", "starttls", 587)
 
 
+def test_letters_come_in_smaller_batches_unless_their_number_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ack waits for sixteen letters and not for a hundred."""
+    assert read(monkeypatch).batch_limit == 100
+    assert read(monkeypatch, **SMTP).batch_limit == 16
+    assert read(monkeypatch, **SMTP, BATCH_LIMIT="50").batch_limit == 50
+
+
 def test_the_password_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in a log of the settings nor in a traceback."""
     own = read(monkeypatch, **SMTP, **LOGIN)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier import handlers
+from notifier import sending
 from notifier.domain import notification_of
 from notifier.ports import Attempt, Claimed
 from notifier.senders.addressed import AddressedSender
@@ -52,7 +52,7 @@ async def sink() -> AsyncIterator[SmtpSink]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event of an unconfirmed letter comes back soon."""
-    monkeypatch.setattr(handlers, "ASK_AGAIN_SECONDS", ASK_AGAIN)
+    monkeypatch.setattr(sending, "ASK_AGAIN_SECONDS", ASK_AGAIN)
 
 
 @asynccontextmanager

@@ -276,8 +276,46 @@ def test_notifications_counted_at_the_receiving_end_are_believed() -> None:
     """Where the store is not asked who was told, the counts by event id are the evidence."""
     counted = {"o1:order.created.v1": 1, "o2:order.created.v1": 2}
     orders = [replace(state, told=None) for state in _states()]
-    verdict = judge(replace(healthy(), orders=orders, notified=counted))
+    verdict = judge(replace(healthy(), orders=orders, notified={"log": counted}))
     assert verdict.faults() == {"duplicated": ["o2"], "unannounced": ["o3"]}
+
+
+@pytest.mark.parametrize(
+    ("channel", "times", "deaths", "kind"),
+    [
+        ("log", 11, 1, "repeated"),
+        ("log", 12, 1, "duplicated"),
+        ("log", 21, 2, "repeated"),
+        ("smtp", 2, 1, "repeated"),
+        ("smtp", 3, 1, "duplicated"),
+        ("unheard-of", 3, 1, "duplicated"),
+        ("log", 2, 0, "duplicated"),
+    ],
+)
+def test_a_death_of_the_notifier_explains_as_much_as_its_channel_leaves_unmarked(
+    channel: str, times: int, deaths: int, kind: str
+) -> None:
+    """A group of ten on the log, one letter by mail, and not one more; the other channel's is its own."""
+    others = {"o1:order.created.v1": 1, "o3:order.rejected.v1": 1}
+    orders = [replace(state, told=None) for state in _states()]
+    notified = {"other": others, channel: {"o2:order.created.v1": times}}
+    verdict = judge(replace(healthy(), orders=orders, notified=notified, notifier_deaths=deaths))
+    assert verdict.of_kind(kind) == ["o2"]
+    assert verdict.passed == (kind == "repeated")
+
+
+def test_an_event_that_two_channels_told_of_is_a_repetition() -> None:
+    """A customer who was written to and whose order stands in the log was told twice."""
+    notified = {
+        "log": {
+            f"o{number}:order.{outcome}.v1": 1
+            for number, outcome in enumerate(("created", "created", "rejected"), 1)
+        }
+    }
+    notified["smtp"] = {"o2:order.created.v1": 1}
+    orders = [replace(state, told=None) for state in _states()]
+    verdict = judge(replace(healthy(), orders=orders, notified=notified))
+    assert verdict.faults() == {"duplicated": ["o2"]}
 
 
 def test_many_lost_decisions_are_counted_instead_of_named() -> None:
