@@ -30,7 +30,7 @@ test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k orde
 test-containers: $(READY) ## what needs brokers, on containers of RabbitMQ 4 and Redis 8 (ARGS="tests/failover")
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --cluster containers -m '(broker or failover or docker) and not native' $(ARGS)
 
-chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report in reports/ (ARGS="--seed 7 --faults 60")
+chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report in reports/ (ARGS="--seed 7 --faults 60", "--orders 1000000 --faults 300")
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m tests.simulator --seeds 0-9999
 	@$(BIN)/python -m tests.chaos $(ARGS)

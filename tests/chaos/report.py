@@ -1,9 +1,9 @@
 """What a chaos run saw, for people and for machines."""
 
-import json
 import statistics
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,6 +13,7 @@ class Seen:
 
     ``answer_gap`` and ``decision_gap`` are the longest silences between two acknowledgements and between two
     decisions from the fault's beginning until the flow was back; ``recovery`` is from mended until then.
+    ``undecided`` is how many orders waited for their decision meanwhile, at the most.
     """
 
     fault: str
@@ -22,6 +23,7 @@ class Seen:
     answer_gap: float
     decision_gap: float
     recovery: float
+    undecided: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,67 +48,109 @@ class Overload:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """A whole run."""
+    """A stage: ``orders`` were placed, of which ``removed`` had been swept when the others were judged."""
 
-    seed: int
+    seed: str
     orders: int = 0
+    removed: int = 0
     seconds: float = 0.0
     kills: int = 0
     extra_notifications: int = 0
     notifier_deaths: int = 0
     overload: Overload | None = None
     faults: dict[str, list[str]] = field(default_factory=dict)
-    verdict: dict[str, Any] = field(default_factory=dict)
+    verdict: dict[str, int] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "Report":
+        """From what was written down."""
+        overload = kept["overload"] and Overload(**kept["overload"])
+        return cls(**{**kept, "overload": overload, "seen": [Seen(**each) for each in kept["seen"]]})
 
     @property
     def passed(self) -> bool:
         """Nothing lost, doubled, oversold or stuck, and no more repetitions than deaths of the notifier."""
         return not self.faults and self.extra_notifications <= self.notifier_deaths
 
-    def write(self, folder: Path) -> Path:
-        """Writes ``chaos-{seed}.json`` and ``.md``; returns the latter."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"chaos-{self.seed}.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
-        page = folder / f"chaos-{self.seed}.md"
-        page.write_text(self.markdown())
-        return page
-
-    def markdown(self) -> str:
-        """The report as a page."""
-        verdict = "passed" if self.passed else f"FAILED: {self.faults}"
-        lines = [
-            f"# Chaos, seed {self.seed}: {verdict}",
-            "",
-            f"{self.orders} orders in {self.seconds:.0f} s, {len(self.seen)} faults, {self.kills} kills.",
-            f"Letters beyond one per event at the mail server: {self.extra_notifications}.",
-            f"Notifiers killed: {self.notifier_deaths}.",
-            *([self.overload.line()] if self.overload else []),
-            "",
-            "| kind | times | median answer gap | worst | median decision gap | median recovery | worst |",
-            "|---|---|---|---|---|---|---|",
-            *(self._row(kind) for kind in sorted({each.fault for each in self.seen})),
-            "",
-            "| at | fault | detail | broken for | answer gap | decision gap | recovery |",
-            "|---|---|---|---|---|---|---|",
-            *(_line(each) for each in self.seen),
-            "",
-        ]
-        return "\n".join(lines)
-
-    def _row(self, kind: str) -> str:
-        of_kind = [each for each in self.seen if each.fault == kind]
-        answers = [each.answer_gap for each in of_kind]
-        recoveries = [each.recovery for each in of_kind]
-        decisions = statistics.median(each.decision_gap for each in of_kind)
-        return (
-            f"| {kind} | {len(of_kind)} | {statistics.median(answers):.2f} s | {max(answers):.2f} s "
-            f"| {decisions:.2f} s | {statistics.median(recoveries):.2f} s | {max(recoveries):.2f} s |"
-        )
+    @property
+    def outcome(self) -> str:
+        """In a word, and what was found."""
+        return "passed" if self.passed else f"FAILED: {self.faults or 'too many letters'}"
 
 
-def _line(seen: Seen) -> str:
+_OF_KIND = (
+    "median answer gap",
+    "worst",
+    "median decision gap",
+    "median recovery",
+    "worst",
+    "most undecided",
+)
+_OF_FAULT = ("broken for", "answer gap", "decision gap", "recovery", "most undecided")
+
+
+def markdown(seed: int, stages: Sequence[Report]) -> str:
+    """All stages as one page."""
+    seen = [each for stage in stages for each in stage.seen]
+    failed = [f"{stage.seed} {stage.outcome}" for stage in stages if not stage.passed]
+    verdict: Counter[str] = Counter()
+    for stage in stages:
+        verdict.update(stage.verdict)
+    orders, seconds = sum(stage.orders for stage in stages), sum(stage.seconds for stage in stages)
+    kills, letters = (
+        sum(stage.kills for stage in stages),
+        sum(stage.extra_notifications for stage in stages),
+    )
+    lines = [
+        f"# Chaos, seed {seed}: {'; '.join(failed) or 'passed'}",
+        "",
+        f"{orders:,} orders in {seconds:,.0f} s, {len(seen)} faults, {kills} kills.",
+        f"{', '.join(f'{count:,} {what}' for what, count in verdict.items())}.",
+        f"Letters beyond one per event at the mail server: {letters}.",
+        f"Notifiers killed: {sum(stage.notifier_deaths for stage in stages)}.",
+        *(stage.overload.line() for stage in stages if stage.overload),
+        "",
+        *(_stages(stages) if len(stages) > 1 else ()),
+        f"| kind | times | {' | '.join(_OF_KIND)} |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(kind, seen) for kind in sorted({each.fault for each in seen})),
+        "",
+        f"| stage | at | fault | detail | {' | '.join(_OF_FAULT)} |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_line(stage.seed, each) for stage in stages for each in stage.seen),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _stages(stages: Sequence[Report]) -> Sequence[str]:
+    return [
+        "| stage | orders | swept meanwhile | faults | kills | took | verdict |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {stage.seed} | {stage.orders:,} | {stage.removed:,} | {len(stage.seen)} | {stage.kills} "
+            f"| {stage.seconds:.0f} s | {stage.outcome} |"
+            for stage in stages
+        ),
+        "",
+    ]
+
+
+def _row(kind: str, seen: Sequence[Seen]) -> str:
+    of_kind = [each for each in seen if each.fault == kind]
+    answers = [each.answer_gap for each in of_kind]
+    recoveries = [each.recovery for each in of_kind]
+    decisions = statistics.median(each.decision_gap for each in of_kind)
+    return (
+        f"| {kind} | {len(of_kind)} | {statistics.median(answers):.2f} s | {max(answers):.2f} s "
+        f"| {decisions:.2f} s | {statistics.median(recoveries):.2f} s | {max(recoveries):.2f} s "
+        f"| {max(each.undecided for each in of_kind):,} |"
+    )
+
+
+def _line(stage: str, seen: Seen) -> str:
     times = " | ".join(
         f"{seconds:.2f} s" for seconds in (seen.broken, seen.answer_gap, seen.decision_gap, seen.recovery)
     )
-    return f"| {seen.at:.0f} s | {seen.fault} | {seen.detail} | {times} |"
+    return f"| {stage} | {seen.at:.0f} s | {seen.fault} | {seen.detail} | {times} | {seen.undecided:,} |"

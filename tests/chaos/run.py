@@ -1,0 +1,247 @@
+"""One stage of a chaos run: a private cluster, a load, faults one after the other, and the verdict."""
+
+import asyncio
+import random
+import statistics
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import psutil
+from redis.exceptions import RedisError
+
+from orderctl.verification.promises import Promises
+from orderctl.verification.session import verify
+from shared import keyspace
+from shared.orders.decisions import EVENT_TYPES
+from shared.orders.model import OrderStatus
+from tests.chaos.faults import FAULTS
+from tests.chaos.report import Overload, Report, Seen
+from tests.chaos.stages import Stage
+from tests.harness.brokers import delay
+from tests.harness.client import GatewayClient, gateway_client
+from tests.harness.evidence import store_of, wait_until_settled
+from tests.harness.native_cluster import native_cluster
+from tests.harness.running import Pipeline
+from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
+from tests.harness.trial import longest_gap
+from tests.harness.waiting import wait_until
+
+SAMPLE_SECONDS: Final = 0.05
+FLOWING_SECONDS: Final = 60.0
+CALM_SECONDS: Final = 1.0
+SETTLED_SECONDS: Final = 180.0
+KNOWN_SECONDS: Final = 180.0
+"""How long a client asks again for one order."""
+SWEPT_MEANWHILE_SECONDS: Final = 60.0
+STEP_SECONDS: Final = 3_600.0
+SKUS: Final = 5
+BURST: Final = 2_000
+MOST_AT_ONCE: Final = 500
+"""Orders whose client still asks; while a service is away the load waits rather than ask for all of them."""
+CUSTOMER: Final = "customer@shop.example"
+DEATHS: Final = ("leader killed", "redis killed", "service killed", "service crashed")
+
+
+class Run:
+    """A steady load, and faults one after the other."""
+
+    def __init__(self, pipeline: Pipeline, client: GatewayClient, sink: SmtpSink, stage: Stage) -> None:
+        self.pipeline = pipeline
+        self.client = client
+        self.sink = sink
+        self.stage = stage
+        self.random = random.Random(stage.seed)
+        self.report = Report(seed=stage.seed)
+        self.prefix = f"chaos{stage.seed}x{time.time_ns()}-"
+        self.placed_at: dict[str, float] = {}
+        self.decided_at: list[float] = []
+        self.most_undecided = 0
+        self._began = asyncio.get_running_loop().time()
+
+    async def load(self, stop: asyncio.Event) -> None:
+        """Places orders at a steady rate, each until its fate is known, whatever is broken."""
+        loop = asyncio.get_running_loop()
+        turns, due, number = asyncio.Semaphore(MOST_AT_ONCE), loop.time(), 0
+
+        async def place(order: Mapping[str, Any]) -> None:
+            await self.client.place_until_known(order, timeout_seconds=KNOWN_SECONDS)
+            turns.release()
+
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set() or number < self.stage.orders:
+                await turns.acquire()
+                group.create_task(place(self._order(number)))
+                number += 1
+                due = max(due + 1 / self.stage.rate, loop.time() - 1.0)
+                await delay(max(0.0, due - loop.time()))
+
+    async def reached(self, orders: int) -> None:
+        """Waits until so many orders have been placed."""
+        await wait_until(
+            lambda: len(self.placed_at) >= orders, timeout_seconds=STEP_SECONDS, what=f"{orders} orders"
+        )
+
+    async def sample(self, stop: asyncio.Event) -> None:
+        """Notes when decisions happen, and how many orders wait for one; the store being away is neither.
+
+        It is told to stop and not cancelled, since redis-py may swallow a cancellation.
+        """
+        async with store_of(self.pipeline) as redis:
+            before = 0
+            while not stop.is_set():
+                try:
+                    count = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+                    undecided = int(await redis.zcard(keyspace.orders_in(OrderStatus.ACCEPTED)))
+                except (RedisError, OSError):
+                    count, undecided = before, 0
+                if count > before:
+                    self.decided_at.append(asyncio.get_running_loop().time())
+                before = count
+                self.most_undecided = max(self.most_undecided, undecided)
+                await delay(SAMPLE_SECONDS)
+
+    async def suffer(self, name: str) -> None:
+        """Injects one fault, mends it, and waits until orders are decided again."""
+        loop = asyncio.get_running_loop()
+        began, self.most_undecided = loop.time(), 0
+        detail = await FAULTS[name](self.pipeline, self.random)
+        mended = loop.time()
+        await wait_until(
+            lambda: bool(self.decided_at) and self.decided_at[-1] > mended,
+            timeout_seconds=FLOWING_SECONDS,
+            what=f"decisions after {name}",
+        )
+        flowing = loop.time()
+        self.report.notifier_deaths += name in DEATHS and detail.startswith("notifier")
+        self.report.kills += len(detail.split(", ")) if name == "brokers killed" else name in DEATHS
+        self.report.seen.append(
+            Seen(
+                fault=name,
+                detail=detail,
+                at=began - self._began,
+                broken=mended - began,
+                answer_gap=_gap_within(self.client.books.acknowledged_at, began, flowing),
+                decision_gap=_gap_within(self.decided_at, began, flowing),
+                recovery=flowing - mended,
+                undecided=self.most_undecided,
+            )
+        )
+        sys.stdout.write(
+            f"{began - self._began:6.0f} s  {name}: {detail}, back after {flowing - mended:.2f} s\n"
+        )
+        await delay(CALM_SECONDS)
+
+    async def overload(self) -> None:
+        """Asks for far more at once than the gateway takes; those turned away ask again until they are in."""
+        process = psutil.Process(self.pipeline.services.pid("api_gateway"))
+        before = process.memory_info().rss
+        orders = [self._order(f"burst{number}") for number in range(BURST)]
+        answers = await asyncio.gather(*(self.client.place(order) for order in orders))
+        refused = [answer.seconds for answer in answers if answer.status == 503]
+        await self.client.place_many(orders, 50)
+        self.report.overload = Overload(
+            requests=BURST,
+            refused=len(refused),
+            refused_median=statistics.median(refused or [0.0]),
+            refused_worst=max(refused, default=0.0),
+            rss_before=before,
+            rss_after=process.memory_info().rss,
+        )
+
+    def _order(self, number: int | str) -> Mapping[str, Any]:
+        sku, order_id = f"{self.prefix}{self.random.randrange(SKUS)}", f"{self.prefix}{number}"
+        self.placed_at[order_id] = time.monotonic()
+        return {"id": order_id, "sku": sku, "qty": 1, "email": CUSTOMER}
+
+    async def judge(self) -> Report:
+        """Waits until every order is decided and told, has `orderctl verify` judge, and counts letters."""
+        report, books = self.report, self.client.books
+        try:
+            await wait_until_settled(self.pipeline, timeout_seconds=SETTLED_SECONDS)
+        except AssertionError as error:
+            report.faults["unsettled"] = [str(error)]
+        kept_since = time.monotonic() - self.stage.retention_seconds + SWEPT_MEANWHILE_SECONDS
+        outcome = await verify(
+            self.pipeline.cluster.redis_url,
+            Promises(acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since}),
+            retention_seconds=self.stage.retention_seconds,
+        )
+        verdict, told = outcome.verdict, self.sink.told
+        report.orders, report.removed = len(self.placed_at), outcome.snapshot.stock.archived_orders
+        report.faults |= verdict.faults() | told_wrongly(
+            books.acknowledged, told, {*verdict.dead, *verdict.undelivered}
+        )
+        if not len(books.acknowledged) <= verdict.orders + report.removed <= len(books.attempted):
+            report.faults["miscounted"] = [
+                f"{len(books.acknowledged)} acknowledged, {verdict.orders} kept, {report.removed} swept"
+            ]
+        report.extra_notifications = sum(times - 1 for times in told.values())
+        counts = {
+            outcome.value: sum(event.endswith(kind) for event in told)
+            for outcome, kind in EVENT_TYPES.items()
+        }
+        report.verdict = {**counts, "dead": len(verdict.dead), "swept meanwhile": report.removed}
+        report.seconds = asyncio.get_running_loop().time() - self._began
+        return report
+
+
+def told_wrongly(
+    acknowledged: Collection[str], told: Mapping[str, int], excused: Collection[str]
+) -> dict[str, list[str]]:
+    """By what arrived at the customers' end: the orders whose customer was told nothing, or both outcomes."""
+    found: dict[str, list[str]] = {}
+    for order_id in sorted(set(acknowledged).difference(excused)):
+        outcomes = sum(f"{order_id}:{kind}" in told for kind in EVENT_TYPES.values())
+        if outcomes != 1:
+            found.setdefault("told both outcomes" if outcomes else "told nothing", []).append(order_id)
+    return found
+
+
+def _gap_within(moments: Sequence[float], began: float, ended: float) -> float:
+    """The longest silence between two moments from just before ``began`` until ``ended``."""
+    before = [moment for moment in moments if moment <= began][-1:]
+    return longest_gap([*before, *(moment for moment in moments if began < moment <= ended)])
+
+
+async def run(stage: Stage) -> Report:
+    """A private cluster, the stage's faults, and the verdict."""
+    async with AsyncExitStack() as stack:
+        cluster = stack.enter_context(native_cluster())
+        sink = await stack.enter_async_context(smtp_sink())
+        pipeline = Pipeline(
+            cluster,
+            {
+                "ORDER_RETENTION_SECONDS": f"{stage.retention_seconds:g}",
+                "GATEWAY_CONNECTIONS_PER_ADDRESS": "2048",  # all of them come from one address
+                "NOTIFIER_SENDER": "smtp",
+                "NOTIFIER_MAIL_FROM": "orders@shop.example",
+                "NOTIFIER_SMTP_HOST": LOOPBACK,
+                "NOTIFIER_SMTP_PORT": str(sink.port),
+                "NOTIFIER_SMTP_TLS": "off",
+                "NOTIFIER_LETTERS_PER_HOUR": "1000000",  # all of them go to one customer
+            },
+        )
+        stack.callback(pipeline.stop_all)
+        await pipeline.make_whole()
+        client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
+        chaos = Run(pipeline, client, sink, stage)
+        orders = max(stage.orders // 2, round(len(stage.faults) * stage.rate * SKUS))
+        for number in range(SKUS):
+            await client.set_stock(f"{chaos.prefix}{number}", orders // SKUS)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(chaos.sample(stop))
+            loading = group.create_task(chaos.load(stop))
+            try:
+                for number, name in enumerate(stage.faults):
+                    await chaos.reached(stage.orders * number // len(stage.faults))
+                    await chaos.suffer(name)
+                await chaos.overload()
+                await chaos.reached(stage.orders)
+            finally:
+                stop.set()
+            await loading
+        return await chaos.judge()

@@ -1,0 +1,100 @@
+"""A chaos run in stages: what each has to do, what is kept of it, and how letters are judged."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.report import Overload, Report, Seen
+from tests.chaos.run import told_wrongly
+from tests.chaos.stages import STAGE_ORDERS, Plan, Record
+
+PLAN = Plan(seed=7, faults=301, rate=200.0, orders=10 * STAGE_ORDERS - 5)
+REPORT = Report(
+    seed="7-1",
+    orders=100_000,
+    removed=60_000,
+    overload=Overload(
+        requests=1, refused=0, refused_median=0.0, refused_worst=0.0, rss_before=1, rss_after=1
+    ),
+    verdict={"created": 50_000, "rejected": 50_000},
+    seen=[
+        Seen(
+            fault="redis killed",
+            detail="redis",
+            at=1.0,
+            broken=1.0,
+            answer_gap=1.0,
+            decision_gap=1.0,
+            recovery=1.0,
+            undecided=1_234,
+        )
+    ],
+)
+
+
+def test_a_short_run_is_one_stage_that_lasts_as_long_as_its_faults() -> None:
+    """No order is swept meanwhile."""
+    (stage,) = Plan(seed=7, faults=60, rate=40.0).stages
+    assert (len(stage.faults), stage.orders) == (60, 0)
+    assert stage.retention_seconds > 86_400
+
+
+def test_stages_share_orders_and_schedule() -> None:
+    """All of both, in equal parts; retention is short enough for the sweep to run."""
+    stages = PLAN.stages
+    assert len(stages) == 10
+    assert sum(stage.orders for stage in stages) == PLAN.orders
+    assert [name for stage in stages for name in stage.faults] == [
+        name for stage in replace(PLAN, orders=5).stages for name in stage.faults
+    ]
+    assert max(stage.orders for stage in stages) <= STAGE_ORDERS
+    assert {len(stage.faults) for stage in stages} == {30, 31}
+    assert len({stage.seed for stage in stages}) == 10
+    assert all(180 < stage.retention_seconds < stage.orders / stage.rate for stage in stages)
+
+
+def test_a_run_is_resumed_after_the_last_stage_that_is_done(tmp_path: Path) -> None:
+    """Of what it did nothing is lost, and nothing is drawn anew."""
+    record = Record(plan=PLAN)
+    assert not record.passed
+    record.done.append(REPORT)
+    page = record.write(tmp_path)
+    again = Record.read(page.with_suffix(".json"))
+    assert (again.plan, again.done) == (PLAN, [REPORT])
+    assert again.left == PLAN.stages[1:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chaos-7.json", "chaos-7.md"]
+
+
+@pytest.mark.parametrize(
+    ("second", "passed"),
+    [
+        (REPORT, True),
+        (replace(REPORT, extra_notifications=1, notifier_deaths=1), True),
+        (replace(REPORT, extra_notifications=1), False),
+        (replace(REPORT, faults={"lost": ["a"]}), False),
+    ],
+)
+def test_a_run_has_passed_if_every_stage_has(second: Report, passed: bool) -> None:
+    """A stage that failed stays failed, whatever comes after it; the page says which."""
+    record = Record(plan=replace(PLAN, orders=3 * STAGE_ORDERS), done=[REPORT, replace(second, seed="7-2")])
+    assert record.left
+    record.done.append(replace(REPORT, seed="7-3"))
+    assert record.passed is passed
+    page = record.markdown()
+    assert page.startswith("# Chaos, seed 7: " + ("passed\n" if passed else "7-2 FAILED"))
+    assert "300,000 orders in 0 s, 3 faults" in page
+    assert "150,000 created, 150,000 rejected." in page
+    assert "1,234" in page
+
+
+def test_letters_tell_of_every_order_also_of_those_that_were_swept() -> None:
+    """One outcome each; what an operator has to look at is excused."""
+    told = {
+        "a:order.created.v1": 1,
+        "b:order.rejected.v1": 2,
+        "c:order.created.v1": 1,
+        "c:order.rejected.v1": 1,
+    }
+    assert told_wrongly("ab", told, ()) == {}
+    assert told_wrongly("abcde", told, "e") == {"told both outcomes": ["c"], "told nothing": ["d"]}
