@@ -90,12 +90,11 @@ async def open_loop(options: argparse.Namespace, seen: Seen) -> None:
 async def notified_at(options: argparse.Namespace, seen: Seen) -> list[tuple[str, float]]:
     """When each accepted order's notification was marked as sent; waits until that is so for all."""
     async with redis_asyncio.Redis.from_url(options.redis, decode_responses=True) as store:
-        missing, found = list(seen.due_at), []
+        missing, found, sent = list(seen.due_at), [], 0
         deadline = time.monotonic() + GIVE_UP_SECONDS
         while missing and time.monotonic() < deadline:
-            if int(await store.hget(keyspace.NOTIFICATION_COUNTS, "sent") or 0) < options.sent_before + len(
-                seen.due_at
-            ):
+            sent = int(await store.hget(keyspace.NOTIFICATION_COUNTS, "sent") or 0) - options.sent_before
+            if sent < len(seen.due_at):
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             pipeline = store.pipeline(transaction=False)
@@ -105,7 +104,7 @@ async def notified_at(options: argparse.Namespace, seen: Seen) -> list[tuple[str
             found += [(order_id, int(at) / 1e6) for order_id, at in answers.items() if at]
             missing = [order_id for order_id, at in answers.items() if not at]
         if missing:
-            raise TimeoutError(f"{len(missing)} accepted orders were not notified in time")
+            raise TimeoutError(f"of {len(seen.due_at)} accepted orders, {sent} were notified in time")
     return found
 
 

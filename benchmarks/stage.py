@@ -60,9 +60,20 @@ class Stage:
             for name in SERVICES:
                 self.wait_ready(name)
             yield pids
+        except (RuntimeError, TimeoutError) as error:
+            error.add_note(self._complaints())
+            raise
         finally:
             for name in SERVICES:
                 self.services.stop(name)
+
+    def _complaints(self) -> str:
+        """What services and brokers said last, as far as it was no routine: the folder goes with the run."""
+        said = []
+        for name in (*SERVICES, *NODE_NAMES):
+            lines = [line[:300] for line in tail(self.cluster.layout.log(name), 60)]
+            said += [f"{name}: {line}" for line in lines if '"level":"info"' not in line][-10:]
+        return "\n".join(said)
 
     def start(
         self, name: str, overrides: Mapping[str, str] | None = None, *, tree: Path | None = None
@@ -75,8 +86,7 @@ class Stage:
         """Asks no more than that it is ready: other commits tell less of themselves."""
         service, ports = spec_of(name), self.cluster.ports
         if not processes.wait_until(lambda: readiness_of(service, ports).ready, READY_SECONDS, 0.1):
-            said = "\n".join(tail(self.services.log(name)))
-            raise TimeoutError(f"{name}: {readiness_of(service, ports).reason}\n{said}")
+            raise TimeoutError(f"{name}: {readiness_of(service, ports).reason}")
 
     def spawn(
         self, name: str, words: Sequence[str], environment: Mapping[str, str], *, tree: Path | None = None
