@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from typing import Final
 
-import orjson
 from aiohttp import web
 
 from api_gateway.listing import (
@@ -186,11 +185,7 @@ def _receipt(order_id: str, media_type: str) -> web.Response:
     if media_type == PLAIN_TEXT:
         return web.Response(status=202, text=message, headers={"Location": path})
     receipt = OrderReceipt(id=order_id, status=OrderStatus.ACCEPTED, message=message, links=Links(self=path))
-    return web.Response(
-        status=202,
-        body=orjson.dumps(receipt),
-        headers={"Content-Type": negotiation.JSON, "Location": path},
-    )
+    return json_response(receipt, status=202, headers={"Location": path})
 
 
 def _duplicate(result: Duplicate) -> Problem:

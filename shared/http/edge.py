@@ -6,7 +6,7 @@ before any middleware runs (``Expect``, and whatever its parser refuses), in pla
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
@@ -30,6 +30,7 @@ from shared.http.problems import (
     printable,
     problem_response,
 )
+from shared.http.routes import RequestHandler
 from shared.http.sparing import SparingLog
 from shared.logs import get_logger
 from shared.messages import Trace
@@ -43,8 +44,6 @@ STANDARD_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Server": "order-pipeline",
 }
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _ADDRESS: Final = re.compile(r"[\w.:\[\]-]+:\d{2,5}\b")
 """Where our stores and brokers are is no client's business."""
@@ -82,7 +81,7 @@ class Edge:
     """The outermost handler. It answers everything; nothing but a cancellation leaves it."""
 
     def __init__(
-        self, inner: Handler, metrics: HttpMetrics, hosts: AllowedHosts, headers: AnswerHeaders
+        self, inner: RequestHandler, metrics: HttpMetrics, hosts: AllowedHosts, headers: AnswerHeaders
     ) -> None:
         self._inner = inner
         self._metrics = metrics
@@ -93,17 +92,18 @@ class Edge:
         """Answers one request, with ``refusal`` where there is one."""
         request = cast(web.Request, base_request)
         began = time.perf_counter()
-        trace = trace_of(request.headers.get(CORRELATION_HEADER), request.headers.get("traceparent"))
+        headers = request.headers
+        trace = trace_of(headers.get(CORRELATION_HEADER), headers.get("traceparent"))
         request[TRACE] = trace
-        hosts = request.headers.getall("Host", ())
+        hosts = headers.getall("Host", ())
         if refusal is None and (len(hosts) != 1 or hosts[0] not in self._hosts.known):
             refusal = self._misdirected(request, hosts)
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             with logging_about(correlation_id=trace.correlation_id):
                 response = await self._answer(request, trace, refusal)
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
         self._headers.add_to(response, trace)
         seconds = time.perf_counter() - began
         route = UNMATCHED if refusal is not None else _route(request)

@@ -32,9 +32,9 @@ class HttpMetrics:
         self._timed_out = Counter(
             f"{prefix}_connections_timed_out", "Connections closed because they stalled", registry=registry
         )
-        self.in_flight = Gauge(
-            f"{prefix}_requests_in_flight", "Requests being answered now", registry=registry
-        )
+        self.in_flight = 0
+        in_flight = Gauge(f"{prefix}_requests_in_flight", "Requests being answered now", registry=registry)
+        in_flight.set_function(lambda: self.in_flight)
         self.connections = Gauge(f"{prefix}_connections", "Open client connections", registry=registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 

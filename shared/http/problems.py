@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from shared.http.answers import WholeResponse
 from shared.messages import Trace
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -150,7 +151,7 @@ class Problem(Exception):
 
 def problem_response(problem: Problem, instance: str, trace: Trace) -> web.Response:
     """The answer to a request. ``instance`` is the path that was asked for."""
-    response = web.Response(
+    response = WholeResponse(
         body=problem_body(problem, instance, trace),
         status=problem.kind.status,
         headers=problem_headers(problem),

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from shared.http.negotiation import JSON
 from shared.http.problems import ProblemType
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 TEXT: Final = "text/plain"
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
@@ -71,3 +72,25 @@ def application(routes: Iterable[Route]) -> web.Application:
         else:
             app.router.add_route(route.method, route.path, route.handler)
     return app
+
+
+class Dispatch:
+    """Hands requests to their handlers: after one look where a path has no parameters, else aiohttp's way."""
+
+    def __init__(self, app: web.Application, otherwise: RequestHandler) -> None:
+        self._otherwise = otherwise
+        self._known: dict[tuple[str, str], web.UrlMappingMatchInfo] = {}
+        for resource in app.router.resources():
+            for route in resource if isinstance(resource, web.PlainResource) else ():
+                self._known[route.method, resource.canonical] = found = web.UrlMappingMatchInfo({}, route)
+                found.add_app(app)
+                found.freeze()
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Raises what the handler raises, and aiohttp's own errors where there is none."""
+        found = self._known.get((request.method, request.raw_path))
+        if found is None or hdrs.EXPECT in request.headers:
+            return await self._otherwise(request)
+        request = cast(web.Request, request)
+        request._match_info = found
+        return await found.handler(request)

@@ -15,6 +15,7 @@ from shared.http.edge import ANSWER_HEADERS, AnswerHeaders, Edge
 from shared.http.hosts import AllowedHosts
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
+from shared.http.routes import Dispatch
 
 BACKLOG: Final = 1_024
 WANTED_FILES: Final = 8_192
@@ -53,7 +54,7 @@ async def serve(app: web.Application, endpoint: Endpoint, metrics: HttpMetrics) 
     await runner.setup()
     try:
         server = cast(web.Server, runner.server)  # there since the runner was set up
-        edge = Edge(server.request_handler, metrics, endpoint.hosts, headers)
+        edge = Edge(Dispatch(app, server.request_handler), metrics, endpoint.hosts, headers)
         connections = Connections(server, edge, limits, metrics, endpoint.proxies)
         server.request_handler = connections.answer
         listener = await asyncio.get_running_loop().create_server(

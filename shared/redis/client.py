@@ -207,18 +207,20 @@ class StoreDeadline:
         try:
             await self._deadline.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise self._late() from error
+            raise late(self._seconds) from error
         if error is None:
             raise_if_cancelled()
         elif isinstance(error, TimeoutError):
-            raise self._late() from error
+            raise late(self._seconds) from error
         elif isinstance(error, BrokenKey):
             return
         elif isinstance(error, RedisError | OSError) or _says_reset(error):
             raise outage(error) from error
 
-    def _late(self) -> StoreUnavailable:
-        return StoreUnavailable(f"Redis did not answer within {self._seconds:g} s")
+
+def late(timeout_seconds: float) -> StoreUnavailable:
+    """What no answer in time means."""
+    return StoreUnavailable(f"Redis did not answer within {timeout_seconds:g} s")
 
 
 def _says_reset(error: BaseException) -> TypeGuard[RuntimeError]:

@@ -5,9 +5,10 @@ way, goes out together: an idle service waits for nobody, a busy one spends one 
 """
 
 import asyncio
+from collections import deque
 from typing import Any, Final
 
-from shared.redis.client import BrokenKey, Redis, outage, store_deadline
+from shared.redis.client import BrokenKey, Redis, late, outage, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
 LARGEST_BATCH: Final = 512
@@ -27,21 +28,38 @@ class CoalescedScript:
         self._waiting: list[_Waiting] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
+        self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, call: ScriptCall) -> Any:
-        """What the script returned. Raises StoreUnavailable, for a broken key too: ask again later.
-
-        How long to wait is the caller's to say, by ``store_deadline``. A caller that gives up takes its call
-        back only where it has not been sent yet.
+        """What the script returned. Raises StoreUnavailable, for a broken key and after the deadline too: ask
+        again later. A call whose caller has given up is taken back only where it has not been sent yet.
         """
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((call, answer))
+        self._unanswered.append((loop.time() + self._timeout_seconds, answer))
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout_seconds, self._give_up)
         if self._sending == 0 or (self._sending < ROUND_TRIPS_AT_ONCE and len(self._waiting) == 1):
             self._sending += 1
             sender = asyncio.create_task(self._send_all())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
         return await answer
+
+    def _give_up(self) -> None:
+        """Ends what has waited for too long. All callers share a timer, which costs as much as a call."""
+        loop, unanswered = asyncio.get_running_loop(), self._unanswered
+        self._timer = None
+        while unanswered:
+            due, answer = unanswered[0]
+            if not answer.done():
+                if due > loop.time():
+                    self._timer = loop.call_at(due, self._give_up)
+                    return
+                answer.set_exception(late(self._timeout_seconds))
+            unanswered.popleft()
 
     async def _send_all(self) -> None:
         try:

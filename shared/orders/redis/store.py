@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, Final, cast
 
 from shared import keyspace
@@ -47,14 +48,14 @@ class RedisOrderStore:
         self._timeout_seconds = timeout_seconds
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
+        self._token, self._numbers = secrets.token_hex(12), count()
         self._accept = CoalescedScript(load("accept"), redis, timeout_seconds=timeout_seconds)
 
     async def accept(self, placement: Placement) -> Acceptance:
         outbox_limit = self._outbox_limit if placement.has_room else 0
-        call = acceptance_call(placement, self._claim_ttl_seconds, outbox_limit)
-        async with store_deadline(self._timeout_seconds):  # keys are looked at before the first is written
-            answer = await self._accept.run(call)
-        return _acceptance(answer, placement.order)
+        token = f"{self._token}{next(self._numbers)}"
+        call = acceptance_call(placement, token, self._claim_ttl_seconds, outbox_limit)
+        return _acceptance(await self._accept.run(call), placement.order)
 
     async def get(self, order_id: str) -> OrderRecord | None:
         (record,) = await self.get_many([order_id])
@@ -192,8 +193,10 @@ def _acceptance(answer: list[Any], order: Order) -> Acceptance:
             raise OutboxFull("too many orders wait for a broker")
 
 
-def acceptance_call(placement: Placement, claim_ttl_seconds: int, outbox_limit: int) -> ScriptCall:
-    """One run of ``accept.lua``."""
+def acceptance_call(
+    placement: Placement, token: str, claim_ttl_seconds: int, outbox_limit: int
+) -> ScriptCall:
+    """One run of ``accept.lua``; ``token`` is this request's alone."""
     order = placement.order
     fingerprint = content_fingerprint(order)
     keys = [
@@ -205,7 +208,7 @@ def acceptance_call(placement: Placement, claim_ttl_seconds: int, outbox_limit: 
     if placement.idempotency_key is not None:
         keys.append(keyspace.idempotency_key(placement.idempotency_key))
     arguments: list[str | int] = [
-        secrets.token_hex(12),
+        token,
         claim_ttl_seconds,
         outbox_limit,
         order.id,
