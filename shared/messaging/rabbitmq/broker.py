@@ -21,6 +21,7 @@ from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
 from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors, open_channel, words_of
+from shared.messaging.rabbitmq.prefetch import Prefetch
 from shared.messaging.rabbitmq.publishing import ConfirmedPublishing
 from shared.messaging.rabbitmq.renewal import RenewedSubscription
 from shared.messaging.rabbitmq.topology import declare_topology
@@ -121,9 +122,10 @@ class RabbitSubscriber:
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:
-        """See the port. It is renewed whenever it has been idle for a while."""
+        """See the port. It is renewed whenever it has been idle for a while, or its prefetch fits no more."""
+        fitting = Prefetch(prefetch)
         subscription = RenewedSubscription(
-            await self._open(queue, prefetch), lambda: self._open(queue, prefetch)
+            await self._open(queue, fitting), lambda: self._open(queue, fitting)
         )
         renewing = asyncio.create_task(subscription.renew(self._random.uniform(*IDLE_SECONDS)))
         try:
@@ -137,13 +139,13 @@ class RabbitSubscriber:
                 await subscription.close()
             raise_if_cancelled()
 
-    async def _open(self, queue: str, prefetch: int) -> "RabbitSubscription":
+    async def _open(self, queue: str, prefetch: Prefetch) -> "RabbitSubscription":
         """A consumer of its own. The topology is declared first, since the queue may have been deleted."""
         connection = await self._link.connection()
-        subscription = RabbitSubscription(queue)
+        subscription = RabbitSubscription(queue, prefetch)
         try:
             async with broker_errors(f"consuming {queue}", CALL_SECONDS):
-                await subscription.start(await open_channel(connection, publishes=False), prefetch)
+                await subscription.start(await open_channel(connection, publishes=False), prefetch.fit())
         except BrokerUnavailable as error:
             await subscription.close()
             self._link.condemn(str(error))
@@ -158,8 +160,9 @@ class RabbitSubscriber:
 class RabbitSubscription:
     """One consumer on one channel; deliveries wait here between the socket and the router."""
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, fitting: Prefetch | None = None) -> None:
         self._queue = queue
+        self._fitting = fitting
         self._arrived: deque[Delivery] = deque()
         self._received = 0
         self._acked = 0
@@ -240,11 +243,14 @@ class RabbitSubscription:
         self._cancelled = True
         self._changed.set()
 
-    async def idle(self, seconds: float) -> None:
+    async def worn(self, seconds: float) -> None:
         seen = -1
-        while seen != self._received or self._received != self._acked or self._withholding:
+        while self._withholding or not (self._misfits() or seen == self._received == self._acked):
             seen = self._received
             await asyncio.sleep(seconds)
+
+    def _misfits(self) -> bool:
+        return self._fitting is not None and not self._fitting.fits()
 
     async def close(self) -> None:
         """See Renewable. It goes on when the caller is cancelled: the library, cancelled while it closes a
@@ -289,6 +295,8 @@ class RabbitSubscription:
 
     async def _on_delivery(self, message: DeliveredMessage) -> None:
         self._received += 1
+        if self._fitting is not None:
+            self._fitting.note(message.body, self._received - self._acked)
         self._arrived.append(_delivery_of(message))
         self._changed.set()
 

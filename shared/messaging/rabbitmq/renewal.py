@@ -1,4 +1,4 @@
-"""A subscription that moves to a new consumer whenever it has been idle for a while.
+"""A subscription that moves to a new consumer whenever it has been idle for a while, or fits no more.
 
 A consumer cannot know whether its queue still knows it. Measured on RabbitMQ 3.10, where a queue was deleted
 and declared anew at a bad moment: once it had no consumer and told nobody, once it had handed twenty messages
@@ -15,10 +15,11 @@ from shared.messaging.ports import Delivery, Subscription
 
 
 class Renewable(Subscription, Protocol):
-    """A subscription that can tell when it is idle, and that is closed by whoever opened it."""
+    """A subscription that can tell when to be renewed, and that is closed by whoever opened it."""
 
-    async def idle(self, seconds: float) -> None:
-        """Returns once nothing has come for that long and everything that came is acked."""
+    async def worn(self, seconds: float) -> None:
+        """Returns once nothing has come for that long and everything that came is acked, or once another
+        consumer would fit better; looks so often."""
 
     async def cancel(self) -> None:
         """See the port. Where it is being cancelled already, this waits for that."""
@@ -66,10 +67,10 @@ class RenewedSubscription:
                 raise result
 
     async def renew(self, idle_seconds: float) -> None:
-        """Renews whenever it is idle for that long, until cancelled or lost."""
+        """Renews whenever it is worn, for which it looks so often, until cancelled or lost."""
         with contextlib.suppress(SubscriptionLost):
             while True:
-                await self._current.idle(idle_seconds)
+                await self._current.worn(idle_seconds)
                 async with self._opening:
                     if self._ending:
                         return
