@@ -5,12 +5,11 @@ one time go as one. Nothing waits for company: what is published while nothing i
 what comes meanwhile goes with the next.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from shared.errors import BrokerUnavailable
+from shared.gathering import Gathering
 from shared.messages import join
 from shared.messaging.ports import TRACEPARENT, OutgoingMessage, Publisher
 
@@ -56,36 +55,24 @@ def joined(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
 def _chunks(messages: Sequence[OutgoingMessage], events_per_message: int) -> Iterator[list[OutgoingMessage]]:
     begin = 0
     while begin < len(messages):
-        end = begin + _fitting([message.body for message in messages[begin : begin + events_per_message]])
+        end = begin + _fitting(messages[begin : begin + events_per_message])
         yield list(messages[begin:end])
         begin = end
 
 
-def _fitting(bodies: Sequence[bytes]) -> int:
-    """How many of the first ones fit into one message: one at least."""
+def _fitting(messages: Sequence[OutgoingMessage]) -> int:
+    """How many of the first ones fit into one: one at least."""
     size = 1
-    for number, body in enumerate(bodies):
-        size += len(body) + 1
+    for number, message in enumerate(messages):
+        size += len(message.body) + 1
         if size > BYTES_PER_MESSAGE and number:
             return number
-    return len(bodies)
+    return len(messages)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A message that waits for its confirm, since ``since`` on the loop's clock."""
-
-    message: OutgoingMessage
-    confirmed: "asyncio.Future[None]"
-    since: float
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One route: what waits, and the task that sends it, if any does."""
-
-    waiting: list[_Waiting] = field(default_factory=list)
-    sending: "asyncio.Task[None] | None" = None
+def no_answer(timeout_seconds: float) -> BrokerUnavailable:
+    """What no confirm in time means."""
+    return BrokerUnavailable(f"publishing: no answer within {timeout_seconds:g} s")
 
 
 class GatheringPublisher:
@@ -94,62 +81,31 @@ class GatheringPublisher:
     ``timeout_seconds`` bounds the wait of each caller in all, as the publisher's own deadline would.
     """
 
-    def __init__(
-        self,
-        publisher: Publisher,
-        *,
-        timeout_seconds: float,
-        events_per_message: int,
-    ) -> None:
+    def __init__(self, publisher: Publisher, *, timeout_seconds: float, events_per_message: int) -> None:
         self._publisher = publisher
         self._timeout_seconds = timeout_seconds
         self._events_per_message = events_per_message
-        self._lanes: dict[Route, _Lane] = {}
+        self._routes: dict[Route, Gathering[OutgoingMessage, None]] = {}
 
     async def publish(self, message: OutgoingMessage) -> None:
         if self._events_per_message == 1 or not may_travel_together(message):
             await self._publisher.publish(message)
             return
-        loop = asyncio.get_running_loop()
-        lane = self._lanes.setdefault((message.exchange, message.routing_key), _Lane())
-        waiting = _Waiting(message, loop.create_future(), loop.time())
-        lane.waiting.append(waiting)
-        if lane.sending is None:
-            lane.sending = loop.create_task(self._send_all(lane))
-        await waiting.confirmed
+        route = message.exchange, message.routing_key
+        gathering = self._routes.get(route)
+        if gathering is None:
+            gathering = self._routes[route] = Gathering(
+                self._send,
+                fitting=self._fitting,
+                at_once=1,
+                timeout_seconds=self._timeout_seconds,
+                late=no_answer,
+            )
+        await gathering.answer(message)
 
-    async def _send_all(self, lane: _Lane) -> None:
-        try:
-            while lane.waiting:
-                batch = lane.waiting[: self._events_per_message]
-                batch = batch[: _fitting([each.message.body for each in batch])]
-                del lane.waiting[: len(batch)]
-                wanted = [each for each in batch if not each.confirmed.done()]
-                if wanted:
-                    await self._send(wanted)
-        finally:
-            lane.sending = None
-            for each in lane.waiting:
-                each.confirmed.cancel()
-            lane.waiting.clear()
+    def _fitting(self, messages: Sequence[OutgoingMessage]) -> int:
+        return _fitting(messages[: self._events_per_message])
 
-    async def _send(self, batch: Sequence[_Waiting]) -> None:
-        error: Exception | None = None
-        try:
-            async with asyncio.timeout_at(batch[0].since + self._timeout_seconds):
-                await self._publisher.publish(joined([each.message for each in batch]))
-        except TimeoutError:
-            error = BrokerUnavailable(f"publishing: no answer within {self._timeout_seconds:g} s")
-        except asyncio.CancelledError:
-            for each in batch:
-                each.confirmed.cancel()
-            raise
-        except Exception as fault:  # noqa: BLE001 - every caller is told, and judges it as if it had gone alone
-            error = fault
-        for each in batch:
-            if each.confirmed.done():
-                continue
-            if error is None:
-                each.confirmed.set_result(None)
-            else:
-                each.confirmed.set_exception(error)
+    async def _send(self, messages: Sequence[OutgoingMessage]) -> Sequence[None]:
+        await self._publisher.publish(joined(messages))
+        return [None] * len(messages)

@@ -89,12 +89,10 @@ def _ack_with_the_first(self: Any, delivery: Delivery, **how: bool) -> list[Any]
     return works
 
 
-async def _take_the_first_for_all(self: Any, batch: Sequence[Any]) -> None:
+async def _take_the_first_for_all(self: Any, messages: Sequence[OutgoingMessage]) -> Sequence[None]:
     """The first event of a batch is published, and all are taken for confirmed."""
-    await self._publisher.publish(batch[0].message)
-    for each in batch:
-        if not each.confirmed.done():
-            each.confirmed.set_result(None)
+    await self._publisher.publish(messages[0])
+    return [None] * len(messages)
 
 
 async def _move_a_neighbour(self: Any, outcome: Any, delivery: Delivery, place: int, event: Any) -> None:

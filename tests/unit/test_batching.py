@@ -2,13 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
 
+import pamqp.frame
 import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messages import Event, EventData, decode_all, is_batch, split
 from shared.messaging.batching import BYTES_PER_MESSAGE, GatheringPublisher, together
 from shared.messaging.ports import OutgoingMessage
+from shared.messaging.rabbitmq.publishing import ConfirmedPublishing
 from shared.messaging.settlement import message_of
 from tests.harness.examples import an_order, created, placed, rejected
 from tests.harness.routing import event_of
@@ -171,3 +175,33 @@ async def test_an_event_that_no_frame_can_carry_fails_alone_with_its_message() -
         await publisher.publish(order_message("a"))
     inner.fault = None
     await publisher.publish(order_message("b"))
+
+
+# --- on the wire ------------------------------------------------------------------------------------------
+
+
+def frames_of(message: OutgoingMessage) -> list[Any]:
+    """What goes to the broker, as its own library reads it."""
+    channel = mock.Mock(
+        number=1, max_content_size=131_064, closing=asyncio.get_running_loop().create_future()
+    )
+    data = ConfirmedPublishing(channel, timeout_seconds=SECONDS)._frames(message, "id")
+    found = []
+    while data:
+        size, _, frame = pamqp.frame.unmarshal(data)
+        found.append(frame)
+        data = data[size:]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("orders", "content_type"),
+    [("a", b"application/cloudevents+json"), ("ab", b"application/cloudevents-batch+json")],
+)
+async def test_the_content_type_tells_one_event_from_several(orders: str, content_type: bytes) -> None:
+    """As CloudEvents has it."""
+    (message,) = together([order_message(order_id) for order_id in orders], 64)
+    method, header, *_ = frames_of(message)
+    assert header.properties.content_type.encode() == content_type
+    assert header.body_size == len(message.body)
+    assert (method.exchange, method.routing_key) == ("orders.direct", "order.placed")

@@ -21,6 +21,7 @@ from pamqp import constants, encode
 
 from shared.errors import BrokerUnavailable, Unroutable
 from shared.messages import is_batch
+from shared.messaging.batching import no_answer
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.rabbitmq.connection import words_of
 
@@ -138,8 +139,7 @@ class ConfirmedPublishing:
 
     def _expire(self, confirmation: "asyncio.Future[Any]") -> None:
         if not confirmation.done():
-            reason = f"publishing: no answer within {self._timeout_seconds:g} s"
-            confirmation.set_exception(BrokerUnavailable(reason))
+            confirmation.set_exception(no_answer(self._timeout_seconds))
 
     def _on_closed(self, closing: "asyncio.Future[Any]") -> None:
         error = None if closing.cancelled() else closing.exception()
