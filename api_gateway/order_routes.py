@@ -26,7 +26,7 @@ from api_gateway.problems import (
     STORE_SHORT,
 )
 from api_gateway.schemas import Links, OrderReceipt, as_json, order_path, order_summary, order_view
-from api_gateway.validation import RequestedOrder, read_order
+from api_gateway.validation import RequestedOrder, read_order, read_sound_order
 from shared.http import negotiation
 from shared.http.answers import json_response
 from shared.http.bodies import JsonBodies
@@ -79,9 +79,12 @@ class OrderRoutes:
     async def place(self, request: web.Request) -> web.Response:
         """``POST /orders``"""
         key = _idempotency_key(request)
-        body = await self._bodies.read(request)
+        body = await self._bodies.raw(request)
+        requested = read_sound_order(body, id_required=key is None)
+        if requested is None:
+            value = await self._bodies.parsed(request, body)
+            requested = read_order(value, id_required=key is None)
         with self._gate:
-            requested = read_order(body, id_required=key is None)
             media_type = _media_type(request)
             client, placement = client_of(request), _placement(request, requested, key, media_type)
             if not self._budget.has_room(client, placement.order):

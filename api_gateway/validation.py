@@ -4,12 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from api_gateway.schemas import ItemBody, OrderBody, SingleItemBody, StockBody, StockChangeBody
+from api_gateway.schemas import (
+    ItemBody,
+    OptionalEmail,
+    OptionalId,
+    OrderBody,
+    SingleItemBody,
+    StockBody,
+    StockChangeBody,
+)
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid, printable
-from shared.messages import MAX_ITEMS, OrderItem
+from shared.messages import MAX_ITEMS, OrderItem, OrderItems
 from shared.text import visible
 
 WHOLE_BODY: Final = "body"
@@ -35,6 +43,8 @@ _BESIDE_ITEMS: Final = "must not stand beside items: send either items, or sku a
 
 _SOUND_ITEM: Final = {"sku": "a", "qty": 1}
 _ITEM_SIZE: Final = len(ItemBody.model_fields)
+LONGEST_SOUND_BODY: Final = 1_024
+"""In bytes, of what is tried in one pass: pydantic would note hundreds of faults in a longer one."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -43,9 +53,14 @@ Body = TypeVar("Body", bound=BaseModel)
 class RequestedOrder:
     """An order as it was asked for. ``id`` is None where the server is to make one."""
 
-    id: str | None
-    items: tuple[OrderItem, ...]
-    email: str | None
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    id: OptionalId = None
+    items: OrderItems
+    email: OptionalEmail = None
+
+
+_SOUND_ORDER: Final = TypeAdapter(RequestedOrder)
 
 
 def read_order(value: Any, *, id_required: bool) -> RequestedOrder:
@@ -56,6 +71,30 @@ def read_order(value: Any, *, id_required: bool) -> RequestedOrder:
     if body is None or _is_repeated(items := _items(body)) or (id_required and body.id is None):
         raise invalid(INVALID_FIELDS, _order_faults(form, value, id_required=id_required))
     return RequestedOrder(id=body.id, items=items, email=body.email)
+
+
+def read_sound_order(body: bytes, *, id_required: bool) -> RequestedOrder | None:
+    """What `parse` and :func:`read_order` make of a body, in one pass; None where they have to say it.
+
+    pydantic takes the last of equal keys. Without a backslash in it, a text has two quotation marks for each
+    key and each string, so there are more where a key stands twice.
+    """
+    if len(body) > LONGEST_SOUND_BODY or b"\\" in body:
+        return None
+    try:
+        if b'"items"' in body:
+            order = _SOUND_ORDER.validate_json(body)
+            texts = 1 + 3 * len(order.items)
+        else:
+            single = SingleItemBody.model_validate_json(body)
+            order = RequestedOrder(id=single.id, items=_items(single), email=single.email)
+            texts = 3
+    except ValidationError:
+        return None
+    texts += 2 * ((order.id is not None) + (order.email is not None))
+    if body.count(b'"') != 2 * texts or (id_required and order.id is None):
+        return None
+    return order
 
 
 def read_stock(value: Any) -> int:

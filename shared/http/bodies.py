@@ -34,7 +34,14 @@ class JsonBodies:
 
     async def read(self, request: web.Request) -> Any:
         """The body's value. Raises Problem with 400, 408, 413, 415 or 503."""
-        body = await read_body(request, self._limits)
+        return await self.parsed(request, await self.raw(request))
+
+    async def raw(self, request: web.Request) -> bytes:
+        """The bytes of a body that should be JSON. Raises Problem with 400, 408, 413 or 415."""
+        return await read_body(request, self._limits)
+
+    async def parsed(self, request: web.Request, body: bytes) -> Any:
+        """The value of the body of a request. Raises Problem with 400 or 503."""
         if len(body) <= LARGE_BODY_BYTES:
             return parse_json(body)
         async with self._large.turn(client_of(request)):
