@@ -8,6 +8,7 @@ hours, and ``--resume reports/chaos-7.json`` goes on after the last stage that i
 import argparse
 import asyncio
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from tests.chaos.run import run
 from tests.chaos.stages import Plan, Record
 
 RATE = 40.0
-LONG_RUN_RATE = 200.0
+LONG_RUN_RATE = 100.0
+"""As many letters go out in a second."""
 
 
 def main() -> int:
@@ -24,7 +26,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--faults", type=int, default=60, help="how many faults, one after the other")
     parser.add_argument("--orders", type=int, default=0, help="at least so many orders, in stages")
-    parser.add_argument("--rate", type=float, help="orders per second (40; 200 with --orders)")
+    parser.add_argument("--rate", type=float, help="orders per second (40; 100 with --orders)")
     parser.add_argument("--out", type=Path, default=Path("reports"))
     parser.add_argument("--resume", type=Path, help="the JSON of a run that did not come to its end")
     options = parser.parse_args()
@@ -34,6 +36,8 @@ def main() -> int:
         rate = options.rate or (LONG_RUN_RATE if options.orders else RATE)
         plan = Plan(seed=options.seed, faults=options.faults, rate=rate, orders=options.orders)
         record, folder = Record(plan=plan), options.out
+    for each in (signal.SIGINT, signal.SIGTERM):  # whichever ends it, its cluster ends with it
+        signal.signal(each, signal.default_int_handler)
     page = record.write(folder)
     for stage in record.left:
         what = f"{len(stage.faults)} faults at {stage.rate:g} orders/s"

@@ -90,8 +90,8 @@ _OF_KIND = (
 _OF_FAULT = ("broken for", "answer gap", "decision gap", "recovery", "most undecided")
 
 
-def markdown(seed: int, stages: Sequence[Report]) -> str:
-    """All stages as one page."""
+def markdown(seed: int, stages: Sequence[Report], left: int) -> str:
+    """All stages that are done as one page; so many are left."""
     seen = [each for stage in stages for each in stage.seen]
     failed = [f"{stage.seed} {stage.outcome}" for stage in stages if not stage.passed]
     verdict: Counter[str] = Counter()
@@ -103,7 +103,7 @@ def markdown(seed: int, stages: Sequence[Report]) -> str:
         sum(stage.extra_notifications for stage in stages),
     )
     lines = [
-        f"# Chaos, seed {seed}: {'; '.join(failed) or 'passed'}",
+        f"# Chaos, seed {seed}: {'; '.join(failed) or 'passed'}{f', {left} stages to come' if left else ''}",
         "",
         f"{orders:,} orders in {seconds:,.0f} s, {len(seen)} faults, {kills} kills.",
         f"{', '.join(f'{count:,} {what}' for what, count in verdict.items())}.",

@@ -33,6 +33,8 @@ SAMPLE_SECONDS: Final = 0.05
 FLOWING_SECONDS: Final = 60.0
 CALM_SECONDS: Final = 1.0
 SETTLED_SECONDS: Final = 180.0
+LETTERS_PER_SECOND: Final = 40
+"""Fewer than the notifier and the mail server of this process manage."""
 KNOWN_SECONDS: Final = 180.0
 """How long a client asks again for one order."""
 SWEPT_MEANWHILE_SECONDS: Final = 60.0
@@ -160,7 +162,8 @@ class Run:
         """Waits until every order is decided and told, has `orderctl verify` judge, and counts letters."""
         report, books = self.report, self.client.books
         try:
-            await wait_until_settled(self.pipeline, timeout_seconds=SETTLED_SECONDS)
+            patience = SETTLED_SECONDS + len(self.placed_at) / LETTERS_PER_SECOND
+            await wait_until_settled(self.pipeline, timeout_seconds=patience)
         except AssertionError as error:
             report.faults["unsettled"] = [str(error)]
         kept_since = time.monotonic() - self.stage.retention_seconds + SWEPT_MEANWHILE_SECONDS

@@ -81,7 +81,7 @@ class Record:
 
     def markdown(self) -> str:
         """The report as a page."""
-        return markdown(self.plan.seed, self.done)
+        return markdown(self.plan.seed, self.done, left=len(self.left))
 
     def write(self, folder: Path) -> Path:
         """Writes ``chaos-{seed}.json``, the whole of it or nothing, and ``.md``; returns the latter."""

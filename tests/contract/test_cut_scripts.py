@@ -320,6 +320,7 @@ async def test_a_removal_that_was_cut_is_finished(redis: Any) -> None:
     async def cut(writes: int) -> bool:
         event = await prepared(redis, is_recreated=False, has_failed=False)
         await decide_one(store_recreating(redis, A_CENTURY), event)
+        await redis.delete(keyspace.UNTOLD)
         with cut_after(writes):
             removed = await uncut(sweep().sweep_once())
         await sweep().sweep_once()

@@ -31,15 +31,17 @@ def sweep_of(redis: Redis, lease: Lease | None = None) -> Sweep:
 
 
 async def decided(redis: Any, *orders: Order, old: bool = True) -> None:
-    """Accepts and decides orders, and makes them older than the retention."""
+    """Accepts and decides orders, tells their customers, and makes them older than the retention."""
     gateway = order_store(redis, outbox_limit=10_000)
     deciding = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY)
     for order in orders:
         await gateway.accept(a_placement(order, key=f"key-{order.id}"))
         (decision,) = await deciding.decide([placed(order)])
         assert isinstance(decision, Created | Rejected)
+        outcome = "created" if isinstance(decision, Created) else "rejected"
         if old:
-            await aged(redis, order.id, "created" if isinstance(decision, Created) else "rejected")
+            await aged(redis, order.id, outcome)
+            await redis.zrem(keyspace.UNTOLD, f"{order.id}:order.{outcome}.v1")
 
 
 async def aged(redis: Any, order_id: str, status: str) -> None:
@@ -102,6 +104,17 @@ async def test_undecided_and_dead_orders_are_kept_for_ever(redis: Any) -> None:
     await store.buried(placed(an_order("b")), Bury(history=History(attempts=1, reason="broken_stock")))
     assert await sweep_of(redis).sweep_once() == 0
     assert await redis.exists("order:a", "order:b") == 2
+
+
+async def test_an_order_whose_customer_is_yet_to_be_told_is_kept(redis: Any) -> None:
+    """The notifier may have been away for as long; `verify` still sees the order."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=4), an_order("b", cable=4))
+    await redis.zadd(keyspace.UNTOLD, {"a:order.created.v1": 1, "b:order.rejected.v1": 1})
+    assert await sweep_of(redis).sweep_once() == 1
+    assert await redis.exists("order:a", "order:b") == 1
+    await redis.zrem(keyspace.UNTOLD, "a:order.created.v1")
+    assert await sweep_of(redis).sweep_once() == 1
 
 
 async def test_an_order_that_was_decided_late_is_kept_for_its_whole_retention(redis: Any) -> None:

@@ -9,7 +9,7 @@ from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.run import told_wrongly
 from tests.chaos.stages import STAGE_ORDERS, Plan, Record
 
-PLAN = Plan(seed=7, faults=301, rate=200.0, orders=10 * STAGE_ORDERS - 5)
+PLAN = Plan(seed=7, faults=301, rate=100.0, orders=10 * STAGE_ORDERS - 5)
 REPORT = Report(
     seed="7-1",
     orders=100_000,
@@ -60,6 +60,7 @@ def test_a_run_is_resumed_after_the_last_stage_that_is_done(tmp_path: Path) -> N
     assert not record.passed
     record.done.append(REPORT)
     page = record.write(tmp_path)
+    assert page.read_text().startswith("# Chaos, seed 7: passed, 9 stages to come\n")
     again = Record.read(page.with_suffix(".json"))
     assert (again.plan, again.done) == (PLAN, [REPORT])
     assert again.left == PLAN.stages[1:]

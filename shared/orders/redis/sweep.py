@@ -1,7 +1,8 @@
 """Removing orders whose retention is over, and bringing those up to date that an older version has written.
 
 By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
-the sum over the created orders that are kept, plus the archive's. Orders that are undecided or dead are kept.
+the sum over the created orders that are kept, plus the archive's. Orders that are undecided or dead are kept,
+and those whose customer is yet to be told.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.logs import get_logger
 from shared.messages import epoch_microseconds
+from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
 from shared.orders.redis.decisions import UNSETTLED_INDEXES
@@ -132,12 +134,15 @@ class Sweep:
         return places
 
     async def _remove(self, status: OrderStatus, order_ids: list[str], cutoff: int) -> int:
+        events = [f"{order_id}:{EVENT_TYPES[status]}" for order_id in order_ids]
         async with store_deadline(self._timeout_seconds):
             records = await fetch_records(self._redis, order_ids)
+            untold = await self._redis.zmscore(keyspace.UNTOLD, events)
         calls = [
             _removal(status, order_id, record)
-            for order_id, record in zip(order_ids, records, strict=True)
-            if record is None or (record.decided_at and epoch_microseconds(record.decided_at) <= cutoff)
+            for order_id, record, waits in zip(order_ids, records, untold, strict=True)
+            if record is None
+            or (record.decided_at and epoch_microseconds(record.decided_at) <= cutoff and waits is None)
         ]
         if not calls:
             return 0
