@@ -62,6 +62,14 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a dead order begins to retry": lambda plan: replace(
         plan, broken_skus=0.5, odds=replace(plan.odds, store_late=0.4, handler_fails=0.5)
     ),
+    "a group is marked before the log is flushed": lambda plan: replace(
+        plan,
+        unknown_mailboxes=0.0,
+        mailboxes=0.0,
+        odds=replace(plan.odds, slow=0.8),
+        pauses={**plan.pauses, "crash": 0.3},
+    ),
+    "a group is as large as a batch": lambda plan: replace(in_a_crowd(plan), mailboxes=0.0, batch_limit=12),
     "anybody's release frees the claim": lambda plan: replace(
         plan,
         unknown_mailboxes=0.0,

@@ -172,6 +172,8 @@ class SimulatedLog:
 
     async def flush(self) -> None:
         """See the port."""
+        if self._lines:
+            await asyncio.sleep(self._weather.way())
         lines, self._lines = self._lines, []
         for notification in lines:
             self._arrive(notification, "")

@@ -121,7 +121,7 @@ def test_every_kind_of_fault_comes_up() -> None:
 def test_crashes_strike_at_nearly_every_await() -> None:
     """What is proven about crashes is proven for the awaits at which one has happened."""
     struck: set[Spot] = set()
-    for seed in range(2 * SEEDS_PER_CHUNK):
+    for seed in range(3 * SEEDS_PER_CHUNK):
         plan = with_operator(draw(seed))
         plan = with_poor_mail(plan) if seed % 2 else plan
         outcome = simulator().run(seed, plan=replace(plan, pauses={**plan.pauses, "crash": 0.4}))
