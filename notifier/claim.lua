@@ -26,25 +26,29 @@ if letters and holder ~= ARGV[1] then
   if letters == '2' then return {'exhausted'} end
 end
 
-local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected')
+local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected', 'attempts')
 redis.call('HLEN', counts)
 if known[1] == ARGV[3] and known[3] then
   redis.call('HDEL', record, 'refused')
   return {'refused', known[3], known[4] or ''}
 end
 local renewed = held == mine or holder == ARGV[1]
+local is_same = known[1] == ARGV[3]
+local attempts = (is_same and tonumber(known[6] or 0) or 0) + (renewed and 0 or 1)
 if letters then
   local ends = math.max(tonumber(now) + ARGV[2] * 1000, renewed and tonumber(till) or 0)
   redis.call('SET', claim, string.format('unconfirmed:%s:%.0f:%s', letters, ends, ARGV[1]), 'EX', ARGV[5])
 else
   redis.call('SET', claim, mine, 'PX', ARGV[2])
 end
-if known[1] ~= ARGV[3] then redis.call('DEL', record) end
+if known[2] and not is_same then redis.call('DEL', record) end
 if known[5] then redis.call('HDEL', record, 'collected') end
-local attempts = redis.call('HINCRBY', record, 'attempts', renewed and 0 or 1)
-local status = known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'
-redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4], 'sending_at', now)
+local status = is_same and known[2] == 'failed' and 'failed' or 'sending'
+redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4], 'sending_at', now,
+  'attempts', attempts)
 redis.call('EXPIRE', record, ARGV[5])
-if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
-redis.call('HINCRBY', counts, status, 1)
+if known[2] ~= status then
+  if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
+  redis.call('HINCRBY', counts, status, 1)
+end
 return {'claimed', attempts, tonumber(letters or 0)}

@@ -24,7 +24,7 @@ elseif not ours and status ~= 'sent' and status ~= 'failed' then
   return 0
 end
 
-local known = redis.call('HMGET', record, 'event_id', 'status')
+local known = redis.call('HMGET', record, 'event_id', 'status', 'unconfirmed', 'refused', 'last_error')
 redis.call('HLEN', counts)
 local clock = redis.call('TIME')
 local now = clock[1] .. string.format('%06d', clock[2])
@@ -37,7 +37,7 @@ end
 local is_sent = status == 'sent' or status == 'sent:unconfirmed'
 -- These two are first, since a full store lets nothing else be first.
 if is_sent or status == 'failed' or ARGV[6] == 'collected' then redis.call('ZREM', KEYS[4], ARGV[2]) end
-if is_sent or ours then redis.call('DEL', claim) end
+if ours and not is_sent then redis.call('DEL', claim) end
 if is_sent then
   redis.call('SET', claim, status, 'EX', ARGV[5])
 elseif ours and left > 0 then
@@ -57,17 +57,19 @@ elseif ARGV[6] ~= '' then
   redis.call('HSET', record, 'refused', ARGV[6], 'last_error', ARGV[4])
 end
 if status == 'sending' and known[2] == 'failed' then return 1 end
-if status == 'sent' then redis.call('HDEL', record, 'unconfirmed', 'unconfirmed_at', 'refused') end
-status = is_sent and 'sent' or status
-redis.call('HSET', record, 'event_id', ARGV[2], 'status', status)
-if is_sent then
-  redis.call('HDEL', record, 'last_error')
-  redis.call('HSET', record, 'sent_at', now)
-else
-  redis.call('HSET', record, 'last_error', ARGV[4])
-  if status == 'failed' then redis.call('HSET', record, 'failed_at', now) end
+if status == 'sent' and (known[3] or known[4]) then
+  redis.call('HDEL', record, 'unconfirmed', 'unconfirmed_at', 'refused')
 end
-redis.call('EXPIRE', record, ARGV[5])
+if is_sent and known[5] then redis.call('HDEL', record, 'last_error') end
+status = is_sent and 'sent' or status
+if is_sent then
+  redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'sent_at', now)
+elseif status == 'failed' then
+  redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'last_error', ARGV[4], 'failed_at', now)
+else
+  redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'last_error', ARGV[4])
+end
+if not (ours and known[1]) then redis.call('EXPIRE', record, ARGV[5]) end  -- the claim did it a moment ago
 if known[2] ~= status then
   if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
   redis.call('HINCRBY', counts, status, 1)

@@ -359,7 +359,7 @@ BUGS: Final[Mapping[str, Planting]] = {
     "a late claim reopens what failed": rewritten(
         "notifier",
         "claim",
-        ("known[1] == ARGV[3] and known[2] == 'failed' and 'failed' or 'sending'", "'sending'"),
+        ("is_same and known[2] == 'failed' and 'failed' or 'sending'", "'sending'"),
     ),
     "who was told counts as one who waits": rewritten(
         "notifier", "conclude", ("redis.call('ZREM', KEYS[4], ARGV[2])", "local _ = KEYS[4]")
