@@ -108,6 +108,7 @@ class ClientConnection(web.RequestHandler):
                     await self._waiter
                 finally:
                     self._waiter = None
+                continue  # it may have been lost since
             if not self._is_plain():
                 await super().start()
                 return

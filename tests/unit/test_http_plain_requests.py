@@ -1,6 +1,7 @@
 """Requests that came in full are answered without aiohttp's task for each, and cannot be told from others."""
 
 import asyncio
+import gc
 import re
 from collections.abc import Iterator
 from unittest import mock
@@ -135,3 +136,26 @@ async def test_nothing_of_one_request_stays_for_the_next_on_its_connection(ways:
     ]
     assert "correlation_id" not in structlog.contextvars.get_contextvars()
     assert ways == ["plain", "plain"]
+
+
+async def test_a_client_that_is_lost_with_its_request_is_forgotten(ways: list[str]) -> None:
+    """In the very turn in which the request came, as after a reset."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    received, lost = ClientConnection.data_received, asyncio.Event()
+
+    def lost_at_once(connection: ClientConnection, data: bytes) -> None:
+        received(connection, data)
+        connection.connection_lost(None)
+        lost.set()
+
+    async with open_port("gateway") as port:
+        with mock.patch.object(ClientConnection, "data_received", lost_at_once):
+            _, writer = await port.connect()
+            writer.write(GET_IT % b"/livez")
+            await lost.wait()
+            writer.close()
+        for _ in range(5):  # turns in which its task could go on
+            await asyncio.sleep(0)
+    gc.collect()  # a task tells of its error when it goes
+    assert (errors, ways) == ([], [])

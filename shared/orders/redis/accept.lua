@@ -19,7 +19,8 @@ local function unfinished(of, id)
   return is_waiting and not redis.call('ZSCORE', accepted, id) and known[4]
 end
 
-if redis.call('GET', claim) == token then
+local claimed = redis.call('GET', claim)
+if claimed == token then
   return {'new', redis.call('HGET', record, 'accepted_at') or ''}
 end
 redis.call('ZSCORE', accepted, order_id)
@@ -40,7 +41,7 @@ if existing[1] and not began then
   return {'duplicate', trouble_of(existing[1]) and ACCEPTED or existing[1], existing[2] or ''}
 end
 if not began and not replayed then
-  if redis.call('EXISTS', claim) == 1 then return {'duplicate', '', ''} end
+  if claimed then return {'duplicate', '', ''} end
   if waiting >= tonumber(ARGV[3]) then return {'full'} end
 end
 local now = replayed or began or time_now()
