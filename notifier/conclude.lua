@@ -34,10 +34,13 @@ if status == 'untried' then
   if known[1] == ARGV[2] then redis.call('HINCRBY', record, 'attempts', -1) end
   status = 'sending'
 end
+-- Its customer waits from when the address may have another letter, which is an hour later at most.
+local is_put_off = ARGV[6] == 'collected' and redis.call('ZSCORE', KEYS[4], ARGV[2])
 local is_sent = status == 'sent' or status == 'sent:unconfirmed'
 -- These two are first, since a full store lets nothing else be first.
-if is_sent or status == 'failed' or ARGV[6] == 'collected' then redis.call('ZREM', KEYS[4], ARGV[2]) end
+if is_sent or status == 'failed' then redis.call('ZREM', KEYS[4], ARGV[2]) end
 if ours and not is_sent then redis.call('DEL', claim) end
+if is_put_off then redis.call('ZADD', KEYS[4], string.format('%.0f', now + 3600000000), ARGV[2]) end
 if is_sent then
   redis.call('SET', claim, status, 'EX', ARGV[5])
 elseif ours and left > 0 then

@@ -68,7 +68,8 @@ NOTIFICATION_COUNTS: Final = "notifications.counts"
 UNTOLD: Final = "notifications.untold"
 """Ids of the events of decisions whose customer is yet to be told, by when they were made, in microseconds.
 
-Those that were given up, or are collected until their address may have another letter, are not among them.
+Those that are collected until their address may have another letter stand there by an hour later; those that
+were given up do not.
 """
 TOPOLOGY_DECLARED: Final = "pipeline:topology"
 STORE_WATCH: Final = "store:watch"

@@ -77,12 +77,12 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
     if store.untold is not None:
         yield GaugeMetricFamily(
             "pipeline_notifications_untold",
-            "Decisions whose customer is yet to be told, without those given up or put off",
+            "Decisions whose customer is yet to be told, without those given up",
             value=store.untold,
         )
         yield GaugeMetricFamily(
             "pipeline_notifications_untold_oldest_age_seconds",
-            "How long ago the oldest of them was decided, 0 where there is none",
+            "How long the oldest of them has waited, 0 where none may be told yet",
             value=store.untold_oldest_seconds or 0.0,
         )
     yield GaugeMetricFamily(

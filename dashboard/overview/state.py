@@ -42,7 +42,7 @@ class StoreState:
     outbox_oldest_seconds: float | None
     oldest_seconds: Mapping[OrderStatus | Trouble, float]
     untold: int | None
-    """Decisions whose customer is yet to be told, without those that were given up or are put off."""
+    """Decisions whose customer is yet to be told, without those that were given up."""
     untold_oldest_seconds: float | None
     server: StoreServer | None
     inventory: Mapping[str, int | None]

@@ -449,13 +449,12 @@ Ending = Callable[[RedisNotificationStore], Awaitable[None]]
     [
         (lambda store: store.mark_sent([attempt()]), True),
         (lambda store: store.buried(event_a(), buried()), True),
-        (lambda store: store.hold_back([attempt()]), True),
         (lambda store: store.release([attempt()], "mailbox full"), False),
         (lambda store: store.give_back([attempt()], "no way there"), False),
     ],
-    ids=["sent", "given up", "collected", "refused", "not tried"],
+    ids=["sent", "given up", "refused", "not tried"],
 )
-async def test_a_customer_waits_until_told_or_not_to_be_told_now(
+async def test_a_customer_waits_until_told_or_given_up(
     redis: Any, store: RedisNotificationStore, end: Ending, is_over: bool
 ) -> None:
     """The list has who waits; another event's customer stays on it."""
@@ -464,6 +463,21 @@ async def test_a_customer_waits_until_told_or_not_to_be_told_now(
     await end(store)
     left = [] if is_over else [event_a().id]
     assert await redis.zrange(keyspace.UNTOLD, 0, -1) == [*left, "b:order.created.v1"]
+
+
+async def test_a_collected_event_waits_from_when_its_address_may_have_a_letter(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Until then it is not late; what is not on the list is not put there."""
+    seconds, _ = await redis.time()
+    await claim_one(store, attempt())
+    await store.hold_back([attempt()])
+    assert not await redis.exists(keyspace.UNTOLD)
+    await redis.zadd(keyspace.UNTOLD, {event_a().id: 1})
+    await claim_one(store, attempt())
+    await store.hold_back([attempt()])
+    later = await redis.zscore(keyspace.UNTOLD, event_a().id) / 1_000_000 - seconds
+    assert 3_600 <= later < 3_660
 
 
 async def test_a_letter_without_an_answer_ends_the_waiting_too(

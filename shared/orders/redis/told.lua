@@ -6,7 +6,7 @@
 -- Returns 1 if it left the list, 0 if its customer still waits.
 
 redis.call('ZCARD', KEYS[1])
-local known = redis.call('HMGET', KEYS[3], 'event_id', 'status', 'collected')
+local known = redis.call('HMGET', KEYS[3], 'event_id', 'status')
 local is_over = string.sub(redis.call('GET', KEYS[2]) or '', 1, 4) == 'sent' or redis.call('EXISTS', KEYS[4]) == 0
-if known[1] == ARGV[1] and (known[2] == 'failed' or known[3]) then is_over = true end
+if known[1] == ARGV[1] and known[2] == 'failed' then is_over = true end
 return is_over and redis.call('ZREM', KEYS[1], ARGV[1]) or 0
