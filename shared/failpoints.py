@@ -19,7 +19,7 @@ FAILPOINTS: Final = {
     "after_confirm": "api_gateway: the broker has confirmed, the outbox entry is still there",
     "before_202": "api_gateway: all is done, the client has no answer",
     "after_reserve": "order_processor: stock is taken, nothing is announced",
-    "after_event_confirm": "order_processor: an event is confirmed, its delivery is not acked",
+    "after_event_confirm": "order_processor: a message of events is confirmed, its delivery is not acked",
     "before_ack": "order_processor, notifier: the whole batch is carried out, nothing is acked",
     "between_send_and_mark": "notifier: the customer is told, the store does not know",
 }

@@ -63,7 +63,11 @@ class Settlement:
 
     async def announce(self, events: Sequence[Event[EventData]]) -> None:
         """Publishes what happened and waits for every confirm, however long that takes."""
-        await self._publish_all(together([message_of(event) for event in events], self._events_per_message))
+        messages = together([message_of(event) for event in events], self._events_per_message)
+        await asyncio.gather(*map(self._announce, messages))
+
+    async def _announce(self, message: OutgoingMessage) -> None:
+        await self._publish(message)
         failpoint("after_event_confirm")
 
     async def split(self, delivery: Delivery) -> None:

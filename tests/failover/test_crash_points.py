@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
 DEATHS = 3
 MOST_HITS = 40
-REACHED_ONCE_PER_BATCH = ("after_reserve", "between_send_and_mark", "before_ack")
+REACHED_ONCE_PER_BATCH = ("after_reserve", "after_event_confirm", "between_send_and_mark", "before_ack")
 
 
 async def die_and_return(pipeline: Pipeline, service: str, failpoint: str) -> None:
