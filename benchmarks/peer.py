@@ -142,6 +142,7 @@ async def notifier(broker: RabbitBroker) -> None:
             attempt = Attempt(notification=notification_of(event), owner=secrets.token_hex(8), channel="log")
             await store.claim([attempt])
             await sender.send(attempt.notification)
+            await sender.flush()
             await store.mark_sent([attempt])
 
         await serve(broker, NOTIFIER, EVENTS, handle)
