@@ -54,7 +54,7 @@ async def test_what_waits_is_told_in_orders_with_its_age(served: Dashboard) -> N
     stations = re.findall(
         r'class="name">(.*?)</span><span class="figure">(.*?)</span><span class="more">(.*?)<', html
     )
-    assert stations == [
+    assert [station for station in stations if not station[0].endswith(".queue")] == [
         ("Outbox", "0", "nothing waits for a broker"),
         ("Undecided", "7", "all of them in trouble"),
         ("Decided", "1,601", "created or rejected"),
