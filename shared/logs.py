@@ -92,9 +92,14 @@ def log_through_handlers() -> None:
 
 
 def flush_logs() -> None:
-    """Writes what this turn of the loop has logged, for work that has to wait until its lines are out."""
+    """Writes what this turn of the loop has logged, for work that has to wait until its lines are out.
+
+    Raises OSError where a line since the last call could not be written, as on a full disk.
+    """
     for handler in logging.getLogger().handlers:
         handler.flush()
+        if isinstance(handler, _LinesByTurn):
+            handler.raise_if_lost()
 
 
 class _LinesByTurn(logging.StreamHandler[TextIO]):
@@ -107,6 +112,7 @@ class _LinesByTurn(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._writing = threading.RLock()
         self._lines: list[str] = []
+        self._fault: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """Which is going to write what there is."""
 
@@ -139,6 +145,12 @@ class _LinesByTurn(logging.StreamHandler[TextIO]):
     debug = warning = info
     critical = exception = error
 
+    def raise_if_lost(self) -> None:
+        """Raises OSError, once, where a line could not be written."""
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise OSError(f"the log cannot be written: {fault}") from fault
+
     def flush(self) -> None:
         """Writes what there is."""
         with self._writing:
@@ -147,7 +159,11 @@ class _LinesByTurn(logging.StreamHandler[TextIO]):
                 if lines:
                     self.stream.write("\n".join([*lines, ""]))
                 self.stream.flush()
-            except (OSError, ValueError):  # a full disk, a closed stream: as a handler takes it itself
+            except (
+                OSError,
+                ValueError,
+            ) as fault:  # a full disk, a closed stream: as in every handler
+                self._fault = fault
                 self.handleError(logging.makeLogRecord({"msg": lines[0] if lines else ""}))
 
 

@@ -1,6 +1,7 @@
 """The sender for machines without mail: the notification is a line in the log that people can read."""
 
 from notifier.domain import Notification
+from shared.errors import SenderUnavailable
 from shared.logs import flush_logs, get_logger
 
 log = get_logger(__name__)
@@ -23,4 +24,7 @@ class LogSender:
         )
 
     async def flush(self) -> None:
-        flush_logs()
+        try:
+            flush_logs()
+        except OSError as error:
+            raise SenderUnavailable(str(error)) from error

@@ -5,6 +5,7 @@ crashes ends the process with a non-zero status, so that whatever supervises it 
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -60,7 +61,8 @@ async def _run(name: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> N
 
     def on_signal(signal_number: int) -> None:
         if stop.is_set():
-            flush_logs()
+            with contextlib.suppress(OSError):
+                flush_logs()
             os._exit(EXIT_SECOND_SIGNAL)
         log.info("draining", signal=signal.Signals(signal_number).name)
         stop.set()

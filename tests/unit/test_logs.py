@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 import structlog
 
+from notifier.domain import notification_of
+from notifier.senders.log import LogSender
 from shared.context import logging_about, trace_of
+from shared.errors import SenderUnavailable
 from shared.logs import SILENT_LIBRARIES, configure_logs, flush_logs, get_logger
+from tests.harness.examples import created
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +167,25 @@ async def test_an_error_is_written_at_once_behind_what_was_said_before(level: st
     getattr(get_logger("test"), level)("ours")
     getattr(logging.getLogger("some.library"), level)("a library's")
     assert [line["event"] for line in lines(stream)] == ["before", "ours", "a library's"]
+
+
+@pytest.mark.parametrize("by_the_loop", [False, True])
+async def test_a_notification_whose_line_could_not_be_written_is_not_out(
+    by_the_loop: bool,
+) -> None:
+    """On a full disk the way to the customers is shut, until there is room."""
+    sender, notification = LogSender(), notification_of(created())
+    configure_logs("notifier", "INFO", "json", FullDisk())
+    await sender.send(notification)
+    if by_the_loop:
+        await asyncio.sleep(0)
+    with pytest.raises(SenderUnavailable, match="No space left"):
+        await sender.flush()
+    stream = StringIO()
+    configure_logs("notifier", "INFO", "json", stream)
+    await sender.send(notification)
+    await sender.flush()
+    assert [line["event"] for line in lines(stream)] == ["notification"]
 
 
 async def test_lines_are_written_at_once_where_work_waits_for_them() -> None:
