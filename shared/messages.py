@@ -6,7 +6,8 @@ writes them where bytes go out.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -18,10 +19,13 @@ from shared.errors import DecodeError
 
 MAX_QTY: Final = 10_000
 MAX_ITEMS: Final = 100
+MAX_EVENTS: Final = 1_000
+"""Of a message; one that holds more than that, fifteen times what is ever sent, is taken for no batch."""
 IDENTIFIER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Form of an order id and of a SKU. pydantic's engine matches ``$`` at the very end only."""
 
 _WHITE_SPACE: Final = b" \t\r\n"
+_STRING_OR_MARK: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
@@ -225,7 +229,9 @@ def decode_all(body: bytes) -> Sequence[Event[EventData] | UnknownEvent | Decode
         return [error]
     if not isinstance(raw, list):
         return [_outcome(raw)]
-    return [_outcome(each) for each in raw] or [DecodeError("an empty batch")]
+    if not 1 <= len(raw) <= MAX_EVENTS:
+        return [DecodeError(f"a batch of {len(raw)} events")]
+    return [_outcome(each) for each in raw]
 
 
 def is_batch(body: bytes) -> bool:
@@ -239,12 +245,31 @@ def join(bodies: Sequence[bytes]) -> bytes:
 
 
 def split(body: bytes) -> Sequence[bytes]:
-    """The inverse of :func:`join`; the body itself, byte for byte, where it is no batch that can be read."""
+    """The inverse of :func:`join`, each event byte for byte; the body itself where it is no batch that can be
+    read. There are as many as :func:`decode_all` gives.
+    """
+    if not is_batch(body):
+        return [body]
     try:
         raw = _parsed(body)
     except DecodeError:
         return [body]
-    return [orjson.dumps(each) for each in raw] if isinstance(raw, list) and raw else [body]
+    return list(_elements(body)) if 1 <= len(raw) <= MAX_EVENTS else [body]
+
+
+def _elements(array: bytes) -> Iterator[bytes]:
+    """The elements of an array that is known to be JSON, as they are written in it."""
+    depth = begin = 0
+    for token in _STRING_OR_MARK.finditer(array):
+        mark = token[0]
+        if mark in b"[{":
+            depth += 1
+            begin = begin or token.end()
+        elif mark in b"]}":
+            depth -= 1
+        if depth == 0 or (depth == 1 and mark == b","):
+            yield array[begin : token.start()].strip(_WHITE_SPACE)
+            begin = token.end()
 
 
 def _parsed(body: bytes) -> Any:

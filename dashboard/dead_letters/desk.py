@@ -14,7 +14,7 @@ from dashboard.dead_letters.letter import SHOWN_BODY_BYTES, Letter, Wanted, read
 from dashboard.dead_letters.ports import Turns
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
-from shared.messages import is_batch, split
+from shared.messages import split
 from shared.messaging.dead_letters import DeadLetterBox, Letters
 from shared.messaging.ports import Delivery, Publisher
 from shared.messaging.settlement import single
@@ -164,9 +164,10 @@ class DeadLetterDesk:
 
     async def _is_split(self, queue: str, delivery: Delivery, letters: Letters) -> bool:
         """Whether the letter was a batch, whose events come later. A crash in between leaves copies."""
-        if not is_batch(delivery.body) or split(delivery.body) == [delivery.body]:
+        bodies = split(delivery.body)
+        if bodies == [delivery.body]:
             return False
-        events = [single(delivery, queue, place) for place in range(len(split(delivery.body)))]
+        events = [single(delivery, queue, body) for body in bodies]
         await asyncio.gather(*map(self._publisher.publish, events))
         await letters.replace(delivery, len(events))
         log.warning("split a batch among the dead letters", queue=queue, count=len(events))

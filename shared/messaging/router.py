@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 from shared.errors import DecodeError, SubscriptionLost
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.messages import Event, EventData, UnknownEvent, decode_all
+from shared.messages import Event, EventData, UnknownEvent, decode_all, split
 from shared.messaging.ports import Delivery, Publisher, Subscriber, Subscription
 from shared.messaging.retry import (
     DELIVERY_LIMIT,
@@ -235,14 +235,17 @@ class Router:
         """Publishes what the outcomes ask for."""
         events = [event for work in works if isinstance(work.outcome, Done) for event in work.outcome.events]
         others = [work for work in works if not isinstance(work.outcome, Done)]
-        announcing = [self._settlement.announce(events)] if events else []
-        await asyncio.gather(*announcing, *map(self._move, others))
+        settling = [self._settlement.announce(events)] if events else []
+        for of_one in _by_delivery(others):
+            bodies = split(of_one[0].delivery.body)
+            settling += [self._move(work, bodies[work.place]) for work in of_one]
+        await asyncio.gather(*settling)
 
-    async def _move(self, work: _Work) -> None:
+    async def _move(self, work: _Work, body: bytes) -> None:
         match work.outcome:
             case Retry() | Dead():
                 event = work.incoming.event if work.incoming else None
-                await self._settlement.move(work.outcome, work.delivery, work.place, event)
+                await self._settlement.move(work.outcome, work.delivery, body, event)
             case Split():
                 await self._settlement.split(work.delivery)
             case _:

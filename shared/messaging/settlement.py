@@ -74,14 +74,13 @@ class Settlement:
         """Publishes the events of a batch back to where it came from, each as a message of its own."""
         queue = self._consumption.queue
         log.warning("splitting a batch", queue=queue, delivery_count=delivery.delivery_count)
-        places = range(len(split(delivery.body)))
-        await self._publish_all([single(delivery, queue, place) for place in places])
+        await self._publish_all([single(delivery, queue, body) for body in split(delivery.body)])
 
     async def move(
-        self, outcome: Retry | Dead, delivery: Delivery, place: int, event: Event[Any] | None
+        self, outcome: Retry | Dead, delivery: Delivery, body: bytes, event: Event[Any] | None
     ) -> None:
-        """Moves one event of a delivery, the one at ``place``, to where it waits or ends, and waits for the
-        confirm."""
+        """Moves one event of a delivery, whose own bytes are ``body``, to where it waits or ends, and waits
+        for the confirm."""
         now = round(self._clock() * 1_000_000)
         fate = decide(outcome, History.read(delivery.headers), now, self._random)
         if event is not None and self._failures is not None:
@@ -90,7 +89,7 @@ class Settlement:
             queue, expiration = self._consumption.retry_queue(fate.tier_seconds), fate.expiration_seconds
         else:
             queue, expiration = self._consumption.dead_queue, None
-        message = single(delivery, queue, place)
+        message = single(delivery, queue, body)
         if isinstance(fate, Bury):
             _log_burial(message, fate, event)
         headers = dict(message.headers) | dict(fate.history.headers())
@@ -128,8 +127,8 @@ def message_of(event: Event[EventData]) -> OutgoingMessage:
     )
 
 
-def single(delivery: Delivery, queue: str, place: int = 0) -> OutgoingMessage:
-    """The event at ``place`` of a delivery as a message of its own to ``queue``, with the delivery's history.
+def single(delivery: Delivery, queue: str, body: bytes) -> OutgoingMessage:
+    """One event of a delivery as a message of its own to ``queue``, with the delivery's history.
 
     The trace of an event of a batch, which travelled in its envelope, stands beside it again. Brokers from
     4.0 on ignore ``x-death`` of republished messages; what they wrote stays behind, but for why they moved
@@ -139,7 +138,7 @@ def single(delivery: Delivery, queue: str, place: int = 0) -> OutgoingMessage:
     moved = next((delivery.headers[name] for name in OF_THE_BROKER if name in delivery.headers), None)
     if moved is not None:
         headers.setdefault(REASON, moved)
-    body, correlation_id = split(delivery.body)[place], delivery.correlation_id
+    correlation_id = delivery.correlation_id
     if body != delivery.body:
         trace = _trace_in(body)
         correlation_id = trace.correlation_id

@@ -1,6 +1,7 @@
 """The codec over all orders and all bytes."""
 
 import contextlib
+import json
 from datetime import UTC, datetime
 
 from hypothesis import given, strategies as st
@@ -18,11 +19,14 @@ from shared.messages import (
     UnknownEvent,
     content_fingerprint,
     decode,
+    decode_all,
     decode_order,
     encode,
     encode_order,
     epoch_microseconds,
     event_time,
+    join,
+    split,
 )
 
 identifiers = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
@@ -36,6 +40,10 @@ items = st.lists(
 emails = st.none() | st.from_regex(r"[a-zà-ÿ.+]{1,20}@[a-z.]{1,20}", fullmatch=True)
 orders = st.builds(Order, id=identifiers, items=items, email=emails)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+)
 data: st.SearchStrategy[EventData] = st.one_of(
     st.builds(OrderPlaced, order=orders),
     st.builds(OrderCreated, order=orders),
@@ -57,6 +65,17 @@ def test_every_event_survives_the_wire(event: Event[EventData]) -> None:
     assert isinstance(decoded, Event)
     assert decoded == event
     assert encode(decoded) == encode(event)
+
+
+@given(st.lists(json_values, min_size=1, max_size=6), st.sampled_from([None, 0, 3]), st.booleans())
+def test_a_batch_is_split_into_what_was_joined(
+    values: list[object], indent: int | None, ascii_only: bool
+) -> None:
+    """Byte for byte, whatever the elements are and however they are written."""
+    bodies = [json.dumps(each, indent=indent, ensure_ascii=ascii_only).encode() for each in values]
+    batch = b" " + join([b"\n" + body + b"\t" for body in bodies]) if len(bodies) > 1 else b"[%b]" % bodies[0]
+    assert split(batch) == bodies
+    assert len(decode_all(batch)) == len(bodies)
 
 
 @given(st.binary())

@@ -95,13 +95,13 @@ async def _take_the_first_for_all(self: Any, messages: Sequence[OutgoingMessage]
     return [None] * len(messages)
 
 
-async def _move_a_neighbour(self: Any, outcome: Any, delivery: Delivery, place: int, event: Any) -> None:
-    await _MOVE(self, outcome, delivery, 0, event)
+async def _move_a_neighbour(self: Any, outcome: Any, delivery: Delivery, body: bytes, event: Any) -> None:
+    await _MOVE(self, outcome, delivery, split(delivery.body)[0], event)
 
 
 async def _split_and_forget_one(self: Any, delivery: Delivery) -> None:
-    places = range(len(split(delivery.body)) - 1)
-    await self._publish_all([single(delivery, self._consumption.queue, place) for place in places])
+    bodies = split(delivery.body)[:-1]
+    await self._publish_all([single(delivery, self._consumption.queue, body) for body in bodies])
 
 
 async def _never_split(self: Any, queue: str, delivery: Delivery, letters: Letters) -> bool:

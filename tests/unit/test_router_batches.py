@@ -1,15 +1,16 @@
 """Messages of several events: each event has a fate of its own, and the ack waits for the last of them."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from shared.errors import PermanentError
-from shared.messages import encode, join
+from shared.messages import MAX_EVENTS, encode, join
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Headers, OutgoingMessage
-from shared.messaging.retry import ATTEMPTS, REASON, Dead, Done, Outcome, Retry
+from shared.messaging.retry import ATTEMPTS, LAST_ERROR, REASON, Dead, Done, Outcome, Retry
 from shared.messaging.router import Incoming
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.examples import TRACE, an_order, created, placed
@@ -27,6 +28,8 @@ from tests.harness.waiting import wait_until
 
 QUEUE, DEAD = ORDER_PROCESSOR.queue, ORDER_PROCESSOR.dead_queue
 POISON = b'{"type":"order.placed.v1"}'
+DEEP = b'{"type":"order.placed.v1","data":' + b"[" * 900 + b"]" * 900 + b"}"
+ODD = b'{"type":"order.placed.v1", "n":12345678901234567890123, "n":1.10, "s":"\\u005b,\\""}'
 UNKNOWN = b'{"type":"order.placed.v9"}'
 
 
@@ -98,9 +101,9 @@ async def test_each_event_of_a_batch_has_its_own_fate() -> None:
     assert event_of(announced.body).subject == "d"
 
 
-@pytest.mark.parametrize("wrong", [POISON, b"7", b"null", b'"text"', b"[]", b"[[]]", b"{}"])
+@pytest.mark.parametrize("wrong", [POISON, DEEP, ODD, b"7", b"null", b'"text"', b"[]", b"[[]]", b"{}"])
 async def test_one_poison_among_sixty_four_is_dead_and_the_rest_is_handled(wrong: bytes) -> None:
-    """Whatever stands in an array is the fate of its own element."""
+    """Whatever stands in an array is the fate of its own element, which is buried byte for byte."""
     broker, handler = MemoryBroker(), Handler()
     ids = [f"o{number}" for number in range(62)]
     good = bodies(*ids)
@@ -122,6 +125,38 @@ async def test_an_array_without_events_is_one_dead_letter_as_it_came(body: bytes
         await settled(broker)
     (dead,) = await messages_in(broker, DEAD)
     assert (dead.body, handler.batches) == (body, [])
+
+
+@pytest.mark.parametrize("deliveries", [0, 2])
+async def test_an_array_of_a_million_is_one_dead_letter(deliveries: int) -> None:
+    """It would keep its consumer from everything else, and fill the dead-letter queue."""
+    broker, handler = MemoryBroker(), Handler()
+    body = b"[" + b",".join([b"1"] * 1_000_000) + b"]"
+    await put_body(broker, body)
+    await spend_deliveries(broker, deliveries)
+    await put(broker, "a")
+    async with routing(broker, handler):
+        await settled(broker)
+    (dead,) = await messages_in(broker, DEAD)
+    assert dead.body == body
+    assert (dead.headers[REASON], dead.headers[LAST_ERROR]) == (
+        "undecodable",
+        "DecodeError: a batch of 1000000 events",
+    )
+    assert handler.handled == ["a"]
+
+
+@pytest.mark.parametrize("deliveries", [0, 2])
+async def test_the_largest_batch_is_taken_apart_once_and_not_for_each_event(deliveries: int) -> None:
+    """Else its consumer would be deaf for so long that it loses its connection and meets the batch again."""
+    broker, handler = MemoryBroker(), Handler()
+    await put_body(broker, join([POISON[:-1] + b',"x":"' + b"x" * 2_000 + b'"}'] * MAX_EVENTS))
+    await spend_deliveries(broker, deliveries)
+    began = time.process_time()
+    async with routing(broker, handler):
+        await settled(broker)
+    assert time.process_time() - began < 5
+    assert len(await messages_in(broker, DEAD)) == MAX_EVENTS
 
 
 async def test_a_batch_is_known_by_its_first_byte() -> None:
