@@ -1,6 +1,7 @@
 """A dead letter, read so that an operator can judge it; and which letters an operator means."""
 
 import base64
+import contextlib
 import hashlib
 import re
 from collections.abc import Collection, Sequence
@@ -167,10 +168,10 @@ def _reason(history: History, delivery: Delivery) -> str:
 
 def _body(body: bytes) -> dict[str, Any]:
     if len(body) <= SHOWN_BODY_BYTES:
-        try:
-            return {"body": orjson.loads(body)}
-        except orjson.JSONDecodeError:
-            pass
+        with contextlib.suppress(orjson.JSONDecodeError, orjson.JSONEncodeError):
+            content = orjson.loads(body)
+            orjson.dumps([[[content]]])  # in an answer's list; what is nested deep is read, and not written
+            return {"body": content}
     return {"body_base64": base64.b64encode(body[:PREVIEW_BYTES]).decode("ascii")}
 
 

@@ -3,6 +3,7 @@
 import base64
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from dashboard.dead_letters.letter import Letter, Wanted, read_letter, view
@@ -50,13 +51,18 @@ def test_the_same_event_has_different_ids_in_different_queues() -> None:
     assert first.id == again.id != a_letter(queue="notifier.dead").id
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe", b"", b"[]", b'"text"', b'{"type": 3}', b"{" * 2_000])
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff\xfe", b"", b"[]", b'"text"', b'{"type": 3}', b"{" * 2_000]
+    + [b"[" * depth + b"]" * depth for depth in (250, 251, 252, 253, 254, 255, 256, 1_000)],
+)
 def test_what_cannot_be_read_is_shown_all_the_same(body: bytes) -> None:
     """With an id that is stable too."""
     letter = a_letter(body)
     assert (letter.event, letter.order_id, letter.id) == (None, None, a_letter(body).id)
     shown = view(letter, AT)
     assert ("body" in shown) != ("body_base64" in shown)
+    assert orjson.dumps({"letters": [shown]}, option=orjson.OPT_INDENT_2)
     assert shown["body_bytes"] == len(body)
 
 
