@@ -3,7 +3,7 @@
 import pytest
 
 from shared.messages import encode, join
-from shared.messaging.rabbitmq.prefetch import FIRST, LEAST, Prefetch
+from shared.messaging.rabbitmq.prefetch import BYTES_IN_HAND, FIRST, LEAST, Prefetch
 from tests.harness.examples import an_order, placed
 
 ONE = encode(placed(an_order("order1")))
@@ -32,6 +32,14 @@ def test_batches_are_fewer_in_hand_by_how_many_events_they_hold(events: int, siz
     prefetch = after(Prefetch(MOST), join([ONE] * events), 500, in_hand=FIRST)
     assert prefetch.fit() == pytest.approx(size, rel=0.3)
     assert prefetch.fits()
+
+
+@pytest.mark.parametrize(("size_bytes", "size"), [(16_000, MOST), (262_144, 64), (4_194_304, LEAST)])
+def test_large_messages_of_one_event_are_fewer_in_hand_by_their_bytes(size_bytes: int, size: int) -> None:
+    """Two hundred of four megabytes each would be more than a consumer has memory for."""
+    prefetch = after(Prefetch(MOST), b'{"x":"%b"}' % (b"x" * size_bytes), 500, in_hand=FIRST)
+    assert prefetch.fit() == pytest.approx(size, rel=0.1)
+    assert prefetch.fit() * size_bytes <= max(BYTES_IN_HAND * 1.1, LEAST * size_bytes)
 
 
 def test_it_shrinks_when_crowds_come_after_singles() -> None:

@@ -1,4 +1,4 @@
-"""How many messages a consumer has in hand, by how many events they hold."""
+"""How many messages a consumer has in hand, by how many events they hold and how large they are."""
 
 from typing import Final
 
@@ -6,6 +6,8 @@ from shared.messages import is_batch
 
 EVENTS_IN_HAND: Final = 1_000
 """What a consumer should have in hand: half a second of work, and as much as a drain still finishes."""
+BYTES_IN_HAND: Final = 16_777_216
+"""What they may take in memory; larger messages weigh as much as the events that would take their place."""
 LEAST: Final = 16
 FIRST: Final = 32
 """Where nothing is known of the messages yet; it grows as soon as it is what holds up a consumer."""
@@ -16,7 +18,7 @@ _MEMORY: Final = 32
 
 class Prefetch:
     """The prefetch of one queue's consumers, one after the other: ``most`` for messages of one event, fewer
-    where messages of many prevail.
+    where messages of many, or large ones, prevail.
 
     The broker takes a prefetch at the beginning of a consumer only, so that another one takes a new consumer.
     """
@@ -30,7 +32,8 @@ class Prefetch:
     def note(self, body: bytes, in_hand: int) -> None:
         """A message has arrived, and so many are in hand with it."""
         events = max(2, len(body) // TYPICAL_EVENT_BYTES) if is_batch(body) else 1
-        self._weight += (events - self._weight) / _MEMORY
+        weight = max(events, len(body) * EVENTS_IN_HAND / BYTES_IN_HAND)
+        self._weight += (weight - self._weight) / _MEMORY
         self._is_used_up = self._is_used_up or in_hand >= self.size
 
     def fits(self) -> bool:
