@@ -78,7 +78,8 @@ async def _ack_first(self: Any, works: Sequence[Any], subscription: Subscription
 async def _settle_failures_alone(self: Any, works: Sequence[Any]) -> None:
     for work in works:
         if isinstance(work.outcome, Retry | Dead):
-            await self._settlement.move(work.outcome, work.delivery, work.place, None)
+            body = split(work.delivery.body)[work.place]
+            await self._settlement.move(work.outcome, work.delivery, body, None)
 
 
 def _ack_with_the_first(self: Any, delivery: Delivery, **how: bool) -> list[Any]:
