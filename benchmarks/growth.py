@@ -10,7 +10,7 @@ from benchmarks.contestants import MANY_CLIENTS, Numbers, placed, warm_up
 from benchmarks.stage import Stage
 from orderctl.native import processes
 from shared import keyspace
-from shared.messaging.rabbitmq.management import ask_management
+from shared.messaging.rabbitmq.management import ask_management, short_name
 from shared.orders.model import OrderStatus
 from shared.pipeline import ORDER_PROCESSOR
 
@@ -140,4 +140,4 @@ def leader_killed(stage: Stage) -> dict[str, Any]:
 def _leader(stage: Stage) -> str:
     page = f"/api/queues/%2F/{ORDER_PROCESSOR.queue}?columns=leader"
     answer = ask_management(stage.cluster.rabbitmq_management_urls[0], page, 10.0)
-    return str(answer["leader"])
+    return short_name(str(answer["leader"]))
