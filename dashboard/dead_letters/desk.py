@@ -101,8 +101,8 @@ class DeadLetterDesk:
         async with self._turns.turn():
             for queue in wanted.queues:
                 async with self._box.look_into(queue) as letters:
-                    looked.waiting[queue] = letters.waiting
                     await self._collect(queue, letters, wanted, limit, looked)
+                    looked.waiting[queue] = letters.waiting - letters.removed
         return looked
 
     async def act(self, errand: Errand, report: Report) -> Tally:

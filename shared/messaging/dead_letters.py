@@ -52,7 +52,7 @@ class Letters:
         self._subscription = subscription
         self.waiting = waiting
         self._seen = 0
-        self._removed = 0
+        self.removed = 0
 
     @property
     def all_seen(self) -> bool:
@@ -65,7 +65,7 @@ class Letters:
         None once all have been seen, or as many as a look can see while none are removed.
         Raises BrokerUnavailable.
         """
-        left = min(self.waiting, LETTERS_PER_LOOK + self._removed) - self._seen
+        left = min(self.waiting, LETTERS_PER_LOOK + self.removed) - self._seen
         if left <= 0:
             return ()
         try:
@@ -89,4 +89,4 @@ class Letters:
             await self._subscription.ack_alone(letter)
         except SubscriptionLost as error:
             raise BrokerUnavailable(f"removing a dead letter: {error}") from error
-        self._removed += 1
+        self.removed += 1

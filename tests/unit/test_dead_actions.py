@@ -416,6 +416,7 @@ async def test_a_batch_among_the_dead_letters_is_a_letter_for_each_of_its_events
     assert {letter.reason for letter in looked.letters} == {"delivery_limit"}
     assert {letter.delivery.correlation_id for letter in looked.letters} == {TRACE.correlation_id}
     assert looked.complete
+    assert looked.waiting[ORDER_PROCESSOR.dead_queue] == 3
     assert world.broker.depth(ORDER_PROCESSOR.dead_queue) == 3
 
 
