@@ -185,11 +185,16 @@ class NativeCluster:
     # --- one part ----------------------------------------------------------------------------------------
 
     def start_part(self, name: str) -> ProcessRecord:
-        """Start one part if it does not run; returns once its process runs, ready or not."""
+        """Start one part if it does not run; returns once its process runs, ready or not.
+
+        A broker that gave up its start within a living process is ended first.
+        """
         _known(name)
         record = processes.running(self.layout, name)
-        if record:
+        if record and not (name in NODE_NAMES and rabbitmq.gave_up(self.layout, name)):
             return record
+        if record:
+            processes.kill(record)
         self._start_processes([name])
         started = processes.running(self.layout, name)
         if started is None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from orderctl.native import rabbitmq
 from orderctl.native.ports import NODE_NAMES
 from orderctl.progress import Progress, Step, StepState
 
@@ -82,7 +83,7 @@ class Formation:
 
     def _restart_ended(self) -> None:
         for node in NODE_NAMES:
-            if self._cluster.node_pid(node) is None:
+            if self._cluster.node_pid(node) is None or rabbitmq.gave_up(self._cluster.layout, node):
                 if self._restarts[node] == RESTARTS_PER_NODE:
                     raise self._cluster.failure(node, f"ended {RESTARTS_PER_NODE + 1} times")
                 self._restarts[node] += 1

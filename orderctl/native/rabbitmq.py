@@ -8,6 +8,8 @@ environment is built from nothing, so that no setting of another RabbitMQ on the
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from orderctl.native import packages, processes
 from orderctl.native.layout import Layout
@@ -120,9 +122,24 @@ def erlang_environment(layout: Layout, ports: Ports) -> dict[str, str]:
 
 
 def gave_up(layout: Layout, node: str) -> bool:
-    """True if the node was started last and ended by itself before it served, by the word of its log."""
+    """True if the node was started last and did not come to serve, by the word of its log.
+
+    Its process may be there still: a broker that was paused for want of a majority begins again within it,
+    and gives up for good where the others are just starting (seen on 3.10: ``incompatible_feature_flags``).
+    """
     record = processes.read_record(layout, node)
-    return record is not None and not record.alive and _has_logged(layout, record, b"BOOT FAILED")
+    if record is None or not layout.log(node).exists():
+        return False
+    found = layout.log(node).stat()
+    return _ends_in_failure(layout.log(node), record.log_bytes, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # it is asked often, and a log rarely grows
+def _ends_in_failure(log: Path, begin: int, size: int, _: int) -> bool:
+    with log.open("rb") as stream:
+        stream.seek(max(begin if begin <= size else 0, size - _LOG_READ_BYTES))
+        text = stream.read(_LOG_READ_BYTES)
+    return text.rfind(b"BOOT FAILED") > text.rfind(b"Server startup complete")
 
 
 def is_founding(layout: Layout, node: str) -> bool:

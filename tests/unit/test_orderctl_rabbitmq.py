@@ -36,6 +36,28 @@ def test_a_node_that_gave_up_its_start_is_known(layout: Layout) -> None:
     assert rabbitmq.gave_up(layout, "rabbitmq1")
 
 
+@pytest.mark.parametrize(
+    ("first", "between", "last", "gave_up"),
+    [
+        ("", 0, "Server startup complete", False),
+        ("Server startup complete", 0, "BOOT FAILED", True),
+        ("BOOT FAILED", 0, "Server startup complete", False),
+        ("Server startup complete", 2_000_000, "BOOT FAILED", True),
+    ],
+)
+def test_a_node_that_gave_up_within_a_living_process_is_known(
+    layout: Layout, first: str, between: int, last: str, gave_up: bool
+) -> None:
+    """It was paused for want of a majority, and could not begin again."""
+    script = f"print({first!r} + {between} * 'x' + {last!r}, flush=True); import time; time.sleep(60)"
+    command = [sys.executable, "-c", script]
+    record = processes.spawn(layout, "rabbitmq1", command, environment=os.environ, cwd=layout.data_dir)
+    written = record.log_bytes + len(first) + between + len(last)
+    assert processes.wait_until(lambda: layout.log("rabbitmq1").stat().st_size > written, 10.0)
+    assert record.alive
+    assert rabbitmq.gave_up(layout, "rabbitmq1") is gave_up
+
+
 def test_only_the_last_start_counts(layout: Layout) -> None:
     """A node that failed once, then ran, and was ended on purpose, stays down."""
     ended(layout, "BOOT FAILED")
