@@ -261,10 +261,11 @@ def test_a_simulation_leaves_nothing_behind() -> None:
 
     import structlog
 
+    import notifier.batches
     import notifier.handlers
 
     before = structlog.get_config()
     simulator().run(5)
     assert notifier.handlers.time is time  # type: ignore[attr-defined]
-    assert notifier.handlers.secrets is secrets  # type: ignore[attr-defined]
+    assert notifier.batches.secrets is secrets  # type: ignore[attr-defined]
     assert structlog.get_config() == before
