@@ -97,3 +97,5 @@ class Gathering(Generic[Item, Answer]):
                 answer.set_exception(result)
             else:
                 answer.set_result(result)
+        while self._unanswered and self._unanswered[0][1].done():
+            self._unanswered.popleft()  # or what it was answered would be kept until its time is over
