@@ -54,7 +54,10 @@ class Gathering(Generic[Item, Answer]):
             asker = loop.create_task(self._ask_all())
             self._askers.add(asker)
             asker.add_done_callback(self._askers.discard)
-        return await answer
+        try:
+            return await answer
+        finally:
+            del answer  # an error keeps this frame, and the answer keeps the error
 
     def _give_up(self) -> None:
         """Ends what has waited for too long. All callers share a timer, which costs as much as a question."""
@@ -81,21 +84,27 @@ class Gathering(Generic[Item, Answer]):
             self._asking -= 1  # here and not when the task is seen to be done: an item may come in between
 
     async def _ask_for(self, batch: Sequence[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
-        results: Sequence[Answer | Exception]
         try:
-            results = await self._ask([item for item, _ in batch])
+            results: Sequence[Answer | Exception] = await self._ask([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 - every caller is told, and judges it as if it had asked alone
             results = [error] * len(batch)
         except asyncio.CancelledError:
             for _, answer in batch:
                 answer.cancel()
             raise
-        for (_, answer), result in zip(batch, results, strict=True):
-            if answer.done():
-                continue
-            if isinstance(result, Exception):
-                answer.set_exception(result)
-            else:
-                answer.set_result(result)
+        _deliver(results, batch)
+        del results, batch  # an error keeps this frame
         while self._unanswered and self._unanswered[0][1].done():
             self._unanswered.popleft()  # or what it was answered would be kept until its time is over
+
+
+def _deliver(
+    results: Sequence[Answer | Exception], batch: Sequence[tuple[Item, "asyncio.Future[Answer]"]]
+) -> None:
+    for (_, answer), result in zip(batch, results, strict=True):
+        if answer.done():
+            continue
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)

@@ -1,8 +1,10 @@
 """What many callers ask at one time is asked once, and nothing of it is kept."""
 
 import asyncio
+import gc
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 from shared.gathering import Gathering
 
@@ -26,3 +28,33 @@ async def test_an_answer_is_not_kept_once_it_is_given() -> None:
     for _ in range(3):  # the asking task ends in a turn of its own
         await asyncio.sleep(0)
     assert [end() for end in ends] == [None] * 3
+
+
+async def test_an_error_is_not_kept_once_every_caller_was_told() -> None:
+    """Nor what was asked: no cycle waits for the collector, which looks rarely."""
+
+    class Item:
+        """What is asked for, such as an order's message."""
+
+    async def ask(items: Sequence[Item]) -> Sequence[Told | Exception]:
+        raise OSError("away")
+
+    gathering: Gathering[Item, Told] = Gathering(
+        ask, fitting=len, at_once=1, timeout_seconds=60.0, late=lambda _: TimeoutError()
+    )
+
+    async def asked_in_vain(item: Item) -> None:
+        with suppress(OSError):
+            await gathering.answer(item)
+
+    items = [Item() for _ in range(3)]
+    ends = [weakref.ref(item) for item in items]
+    gc.disable()
+    try:
+        await asyncio.gather(*(asked_in_vain(item) for item in items))
+        del items
+        for _ in range(3):  # the asking task ends in a turn of its own
+            await asyncio.sleep(0)
+        assert [end() for end in ends] == [None] * 3
+    finally:
+        gc.enable()
