@@ -72,17 +72,15 @@ class Postbox:
     refuses: bool = False
 
     def channel_for(self, _: Notification) -> str:
-        """See the port."""
         return "test"
 
     async def send(self, notification: Notification) -> None:
-        """See the port."""
         if self.refuses:
             raise PermanentError("no such customer")
         self.sent[notification.id] += 1
 
     async def flush(self) -> None:
-        """See the port."""
+        """Nothing waits to be written."""
 
 
 @dataclass(slots=True)
@@ -132,19 +130,16 @@ class _CrashingBooks:
         self._plan = plan
 
     async def note(self, steps: Sequence[LetterStep]) -> Sequence[Noted]:
-        """See the port."""
         self._plan.step()
         noted = await self._books.note(steps)
         self._plan.step()
         return noted
 
     async def revive(self, noted: Sequence[Noted]) -> None:
-        """See the port."""
         await self._books.revive(noted)
         self._plan.step()
 
     async def drop(self, events: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
-        """See the port."""
         decisions = await self._books.drop(events)
         self._plan.step()
         return decisions

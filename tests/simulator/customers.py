@@ -154,11 +154,10 @@ class SimulatedLog:
         self._lines: list[Notification] = []
 
     def channel_for(self, notification: Notification) -> str:
-        """See the port."""
         return self.channel
 
     async def send(self, notification: Notification) -> HandedOver | None:
-        """See the port. Other channels of this kind are slow and may fail, so this one does."""
+        """Other channels of this kind are slow and may fail, so this one does."""
         await asyncio.sleep(self._weather.way())
         if self._customers.is_away:
             raise SenderUnavailable("the way is shut")
@@ -171,7 +170,6 @@ class SimulatedLog:
         return None
 
     async def flush(self) -> None:
-        """See the port."""
         if self._lines:
             await asyncio.sleep(self._weather.way())
         lines, self._lines = self._lines, []

@@ -152,7 +152,7 @@ async def test_a_caller_that_left_takes_its_event_along_before_it_is_sent() -> N
     assert [subjects(message) for message in inner.sent] == [["a"], ["c"]]
 
 
-async def test_nobody_waits_longer_than_the_deadline_though_one_before_hangs() -> None:
+async def test_no_caller_waits_longer_than_the_deadline_though_one_before_hangs() -> None:
     """The time that an event waits for its turn counts."""
     inner = HeldPublisher()
     publisher = gathering(inner, seconds=0.05)

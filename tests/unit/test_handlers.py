@@ -116,16 +116,14 @@ class Customers:
     channel: str = "smtp"
 
     def channel_for(self, notification: Notification) -> str:
-        """See the port."""
         return self.channel
 
     async def send(self, notification: Notification) -> None:
-        """See the port."""
         self.first(notification)
         self.told.append(notification.order_id)
 
     async def flush(self) -> None:
-        """See the port."""
+        """Nothing waits to be written."""
 
 
 def raising(errors: dict[str, Exception]) -> Callable[[Notification], None]:

@@ -151,18 +151,16 @@ class PlayedSender:
     tried: list[str] = field(default_factory=list)
 
     def channel_for(self, notification: Notification) -> str:
-        """See the port."""
         return "played"
 
     async def send(self, notification: Notification) -> None:
-        """See the port."""
         self.tried.append(notification.order_id)
         await asyncio.sleep(0)
         if fault := self.faults.get(notification.order_id):
             raise fault
 
     async def flush(self) -> None:
-        """See the port."""
+        """Nothing waits to be written."""
 
 
 def handling(store: object, sender: PlayedSender) -> NotificationHandler:
@@ -208,7 +206,6 @@ class SlowSender(PlayedSender):
     let: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, notification: Notification) -> None:
-        """See the port."""
         self.tried.append(notification.order_id)
         self.taken.set()
         await self.let.wait()
@@ -269,13 +266,11 @@ class LapsingStore:
     sent: list[str] = field(default_factory=list)
 
     async def claim(self, attempts: Sequence[Attempt]) -> Sequence[Claim]:
-        """See the port."""
         self.claims += 1
         first = Claimed(attempts=1, until=0.0)
         return [first if self.claims == 1 else self.second for _ in attempts]
 
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
-        """See the port."""
         self.sent += [attempt.notification.order_id for attempt in attempts]
 
 

@@ -48,17 +48,14 @@ class TapedSender:
     unflushed: list[str] = field(default_factory=list)
 
     def channel_for(self, notification: Notification) -> str:
-        """See the port."""
         return self.channel
 
     async def send(self, notification: Notification) -> None:
-        """See the port."""
         if fault := self.faults.pop(notification.order_id, None):
             raise fault
         self.unflushed.append(notification.order_id)
 
     async def flush(self) -> None:
-        """See the port."""
         if self.flush_fault is not None:
             raise self.flush_fault
         if self.unflushed:
@@ -77,7 +74,6 @@ class TapedStore:
         return getattr(self.store, name)
 
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
-        """See the port."""
         self.tape.marks += 1
         if self.tape.marks == self.tape.dies_at_mark:
             raise Died
@@ -201,7 +197,6 @@ async def test_a_group_whose_turn_comes_late_is_claimed_again_together(redis: Re
         """Another tells of the second order before the turn comes."""
 
         async def claim(self, attempts: Sequence[Attempt]) -> Any:
-            """See the port."""
             claimed.append(len(attempts))
             if len(claimed) == 2:
                 await redis.set(keyspace.notification_claim("o01:order.created.v1"), "sent")
@@ -221,7 +216,6 @@ async def test_a_drain_that_is_out_of_time_begins_no_group(redis: Redis, tape: T
         """Waits in its flush."""
 
         async def flush(self) -> None:
-            """See the port."""
             entered.set()
             await held.wait()
             await TapedSender.flush(self)

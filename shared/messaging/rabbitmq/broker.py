@@ -122,7 +122,7 @@ class RabbitSubscriber:
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator[Subscription]:
-        """See the port. It is renewed whenever it has been idle for a while, or its prefetch fits no more."""
+        """Renewed whenever it has been idle for a while, or its prefetch fits no more."""
         fitting = Prefetch(prefetch)
         subscription = RenewedSubscription(
             await self._open(queue, fitting), lambda: self._open(queue, fitting)

@@ -15,7 +15,7 @@ from shared.messaging.ports import Delivery, Subscription
 
 
 class Renewable(Subscription, Protocol):
-    """A subscription that can tell when to be renewed, and that is closed by whoever opened it."""
+    """A subscription that can tell when to be renewed, and that the one who opened it closes."""
 
     async def worn(self, seconds: float) -> None:
         """Returns once nothing has come for that long and everything that came is acked, or once another
