@@ -13,14 +13,32 @@ import aiormq
 from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
+from tests.harness.waiting import wait_until
 
 
 async def management(pipeline: Pipeline, path: str, method: str = "GET") -> Any:
-    """Asks the first management API that answers."""
-    for url in pipeline.cluster.rabbitmq_management_urls:
-        with contextlib.suppress(ManagementUnavailable):
-            return await asyncio.to_thread(ask_management, url, f"/api/{path}", 5.0, method)
-    raise AssertionError("no management API answers")
+    """Asks whichever management API answers, again for a while where none does; what is gone is deleted.
+
+    Right after a cluster formed, and while a queue elects its leader, a broker may answer with an error.
+    """
+    faults: list[str] = []
+    answers: list[Any] = []
+
+    async def answered() -> bool:
+        faults.clear()
+        for url in pipeline.cluster.rabbitmq_management_urls:
+            try:
+                answers.append(await asyncio.to_thread(ask_management, url, f"/api/{path}", 5.0, method))
+            except ManagementUnavailable as error:
+                faults.append(str(error))
+                if method == "DELETE" and str(error) == "it answered 404":
+                    answers.append(None)
+            if answers:
+                return True
+        return False
+
+    await wait_until(answered, what=lambda: f"an answer to {method} {path}: {'; '.join(faults)}")
+    return answers[0]
 
 
 async def leader_of(pipeline: Pipeline, queue: str) -> str:
