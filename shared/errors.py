@@ -43,3 +43,10 @@ class StoreUnavailable(DependencyUnavailable):
 
 class SenderUnavailable(DependencyUnavailable):
     """Raised when the way to the customers is shut for all of them: nothing was sent, nobody can be told."""
+
+
+class DatabaseUnavailable(DependencyUnavailable):
+    """Raised when the SQL database did not answer in time, refused, or could not be reached.
+
+    What was being written may have been written: the outcome is unknown.
+    """

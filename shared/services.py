@@ -13,6 +13,8 @@ from shared.pipeline import CONSUMPTIONS, Consumption
 
 BROKER: Final = "rabbitmq"
 STORE: Final = "redis"
+CACHE: Final = "cache"
+DATABASE: Final = "postgres"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared import failpoints
-from shared.urls import checked_broker_url, checked_http_url, checked_store_url
+from shared.urls import checked_broker_url, checked_database_url, checked_http_url, checked_store_url
 
 EXIT_WRONG_SETTING = 2
 EVENTS_PER_MESSAGE = 64
@@ -46,6 +46,8 @@ class CommonSettings(BaseSettings):
         "http://guest:guest@127.0.0.1:15674",
     )
     redis_url: str = "redis://127.0.0.1:6379/0"
+    cache_url: str = "redis://127.0.0.1:6380/0"
+    database_url: str = ""
     order_retention_seconds: Seconds = 30 * 86_400.0
     events_per_message: Annotated[int, Field(ge=1, le=EVENTS_PER_MESSAGE)] = EVENTS_PER_MESSAGE
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -77,10 +79,15 @@ class CommonSettings(BaseSettings):
         failpoints.check(spec)
         return spec
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "cache_url")
     @classmethod
     def _store_url(cls, url: str) -> str:
         return checked_store_url(url)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, url: str) -> str:
+        return checked_database_url(url) if url else url
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -98,6 +105,12 @@ def load(settings: type[AnySettings]) -> AnySettings:
     except (OSError, UnicodeDecodeError) as error:
         print(f".env cannot be read: {error}", file=sys.stderr)
         sys.exit(EXIT_WRONG_SETTING)
+
+
+def refuse_setting(text: str) -> NoReturn:
+    """Ends the process with status 2 and one line that names the variable."""
+    print(text, file=sys.stderr)
+    sys.exit(EXIT_WRONG_SETTING)
 
 
 def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:

@@ -63,6 +63,21 @@ def checked_broker_url(url: str) -> str:
     return url
 
 
+def checked_database_url(url: str) -> str:
+    """The URL of a SQL database; raises ValueError for one that its driver would read otherwise."""
+    if url.startswith("sqlite:"):
+        if not url.startswith("sqlite:///") or "?" in url or "#" in url:
+            raise ValueError("a SQLite URL names a file and nothing else, as in sqlite:////var/lib/orders.db")
+        return url
+    parts = _checked_url(url, ("postgresql",))
+    if not parts.path.strip("/"):
+        raise ValueError("a URL names no database")
+    _check_options(
+        parse_qsl(parts.query, keep_blank_values=True), {"ssl": "disable|prefer|require|verify-full"}
+    )
+    return url
+
+
 def checked_http_url(url: str) -> str:
     """The base of an HTTP interface; raises ValueError."""
     _check_options(parse_qsl(_checked_url(url, ("http", "https")).query, keep_blank_values=True), {})

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from fakeredis import FakeAsyncRedis, FakeServer
@@ -12,6 +13,8 @@ from shared.messaging.memory import MemoryBroker
 from shared.messaging.rabbitmq.management import Management
 from shared.redis.client import Redis
 from shared.service.infrastructure import SupervisedDeadLetterBox, SupervisedPublisher, SupervisedSubscriber
+from shared.sql.database import Database, open_database
+from shared.sql.migrations import migrations_of
 
 SETTINGS: Final[Mapping[str, str]] = {
     "appendonly": "no",
@@ -32,14 +35,21 @@ class VolatileRedis(FakeAsyncRedis):
 
 
 class EmbeddedInfrastructure:
-    """One broker and one store for all services of this process; see `Infrastructure`."""
+    """One broker, one store and one cache for all services of this process; see `Infrastructure`."""
 
     def __init__(self, broker: MemoryBroker, store: FakeServer) -> None:
         self._broker = broker
         self._store = store
+        self._cache = FakeServer()
 
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
-        return self._client(timeout_seconds, max_connections)
+        return self._client(self._store, timeout_seconds, max_connections)
+
+    def cache(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
+        return self._client(self._cache, timeout_seconds, max_connections)
+
+    def database(self, service: str, *, timeout_seconds: float) -> AbstractAsyncContextManager[Database]:
+        return _volatile_database(service, timeout_seconds)
 
     def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
         return self._broker
@@ -54,9 +64,11 @@ class EmbeddedInfrastructure:
         return MemoryManagement(self._broker)
 
     @asynccontextmanager
-    async def _client(self, timeout_seconds: float, max_connections: int) -> AsyncIterator[Redis]:
+    async def _client(
+        self, server: FakeServer, timeout_seconds: float, max_connections: int
+    ) -> AsyncIterator[Redis]:
         client = VolatileRedis(
-            server=self._store,
+            server=server,
             connection_pool_class=BlockingConnectionPool,
             max_connections=max_connections,
             timeout=timeout_seconds,
@@ -69,3 +81,12 @@ class EmbeddedInfrastructure:
         finally:
             await client.aclose()
             await client.connection_pool.disconnect()
+
+
+@asynccontextmanager
+async def _volatile_database(service: str, timeout_seconds: float) -> AsyncIterator[Database]:
+    """A file that ends with the process: what SQLite keeps in memory would end with a connection."""
+    with TemporaryDirectory(prefix="order-pipeline-") as folder:
+        url = f"sqlite:///{folder}/{service}.db"
+        async with open_database(url, migrations_of(service), timeout_seconds=timeout_seconds) as database:
+            yield database

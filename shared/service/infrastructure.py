@@ -16,7 +16,9 @@ from shared.messaging.rabbitmq.dead_letters import RabbitDeadLetterBox
 from shared.messaging.rabbitmq.management import Management, ManagementClient, vhost_of
 from shared.pipeline import QUORUM_SIZE
 from shared.redis.client import Redis, open_redis
-from shared.settings import CommonSettings
+from shared.settings import CommonSettings, refuse_setting
+from shared.sql.database import Database, open_database
+from shared.sql.migrations import migrations_of
 
 
 class Supervised(Protocol):
@@ -50,6 +52,12 @@ class Infrastructure(Protocol):
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
         """The store, with that deadline on every command."""
 
+    def cache(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
+        """The Redis of which anything may be gone at any time, with that deadline on every command."""
+
+    def database(self, service: str, *, timeout_seconds: float) -> AbstractAsyncContextManager[Database]:
+        """The service's own SQL database, with that deadline on every transaction."""
+
     def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
         """A publisher whose confirms must come within ``timeout_seconds``."""
 
@@ -73,6 +81,18 @@ class ClusterInfrastructure:
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
         return open_redis(
             self._common.redis_url, timeout_seconds=timeout_seconds, max_connections=max_connections
+        )
+
+    def cache(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
+        return open_redis(
+            self._common.cache_url, timeout_seconds=timeout_seconds, max_connections=max_connections
+        )
+
+    def database(self, service: str, *, timeout_seconds: float) -> AbstractAsyncContextManager[Database]:
+        if not self._common.database_url:
+            refuse_setting("DATABASE_URL: must name this service's database")
+        return open_database(
+            self._common.database_url, migrations_of(service), timeout_seconds=timeout_seconds
         )
 
     def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:

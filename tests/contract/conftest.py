@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from shared.service.infrastructure import (
 from shared.service.lifecycle import running
 from tests.harness.brokers import purge
 from tests.harness.clusters import ClusterKind
+from tests.harness.databases import PostgresServer, can_run_postgres, postgres_server
 from tests.harness.running import Pipeline, settings_of
 from tests.harness.stores import RedisServer, native_redis_server, store_in_process
 from tests.harness.waiting import wait_until
@@ -77,3 +79,21 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     async with open_redis(server.url, timeout_seconds=STORE_SECONDS, max_connections=20) as client:
         await client.flushall()
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of this test run."""
+    if not can_run_postgres():
+        pytest.skip("PostgreSQL is not installed")
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/database.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database("tried")
