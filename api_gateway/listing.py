@@ -1,72 +1,15 @@
-"""The query of a list, and the cursor that leads from page to page."""
+"""Query parameters of the list of orders."""
 
-import base64
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import web
-
-from shared.http.problems import INVALID_PARAMETER, FieldError, invalid, printable
+from shared.http.listing import NO_CURSOR, ListParameter, cursor_place
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Cursor
 
-DEFAULT_LIMIT: Final = 50
-MAX_LIMIT: Final = 200
-NO_CURSOR: Final = "is not a cursor that this list gave out"
-_LIMIT: Final = re.compile(r"[0-9]{1,4}")
-_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListParameter:
-    """A parameter that may be left out. ``parse`` raises ValueError with what is wrong."""
-
-    parse: Callable[[str], Any]
-    default: Any = None
-
-
-def read_parameters(request: web.Request, **known: ListParameter) -> dict[str, Any]:
-    """The value of each known parameter. Raises Problem with 400 that names each parameter at fault."""
-    query = request.query
-    errors = [
-        FieldError(field=printable(name), message="is not a parameter of this list")
-        for name in dict.fromkeys(query)
-        if name not in known
-    ]
-    read: dict[str, Any] = {}
-    for name, parameter in known.items():
-        values = query.getall(name, [])
-        read[name] = parameter.default
-        if len(values) > 1:
-            errors.append(FieldError(field=name, message="stands more than once"))
-        elif values:
-            try:
-                read[name] = parameter.parse(values[0])
-            except ValueError as error:
-                errors.append(FieldError(field=name, message=str(error)))
-    if errors:
-        raise invalid(INVALID_PARAMETER, errors)
-    return read
-
-
-def cursor_text(place: str) -> str:
-    """A place as clients carry it: opaque, and safe in a URL."""
-    return base64.urlsafe_b64encode(place.encode("ascii")).rstrip(b"=").decode("ascii")
-
-
-def cursor_place(cursor: str) -> str:
-    """The inverse of :func:`cursor_text`. Raises ValueError."""
-    if not _CURSOR.fullmatch(cursor) or len(cursor) % 4 == 1:
-        raise ValueError(NO_CURSOR)
-    place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    if not place.isascii():
-        raise ValueError(NO_CURSOR)
-    return place.decode("ascii")
 
 
 def order_cursor(cursor: Cursor) -> str:
@@ -81,13 +24,6 @@ def _one_of(kind: type[StrEnum], value: str) -> StrEnum:
         raise ValueError(f"must be one of {', '.join(kind)}") from None
 
 
-def _limit(value: str) -> int:
-    limit = int(value) if _LIMIT.fullmatch(value) else 0
-    if not 1 <= limit <= MAX_LIMIT:
-        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
-    return limit
-
-
 def _order_cursor(cursor: str) -> Cursor:
     place = _PLACE.fullmatch(cursor_place(cursor))
     if place is None:
@@ -95,7 +31,6 @@ def _order_cursor(cursor: str) -> Cursor:
     return Cursor(accepted_at=int(place[1]), order_id=place[2])
 
 
-LIMIT: Final = ListParameter(parse=_limit, default=DEFAULT_LIMIT)
 STATUS: Final = ListParameter(parse=partial(_one_of, OrderStatus))
 TROUBLE: Final = ListParameter(parse=partial(_one_of, Trouble))
 ORDER_CURSOR: Final = ListParameter(parse=_order_cursor)

@@ -6,15 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from api_gateway.listing import (
-    LIMIT,
-    ORDER_CURSOR,
-    STATUS,
-    TROUBLE,
-    cursor_text,
-    order_cursor,
-    read_parameters,
-)
+from api_gateway.listing import ORDER_CURSOR, STATUS, TROUBLE, order_cursor
 from api_gateway.order_ids import new_order_id
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
@@ -33,6 +25,7 @@ from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
+from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from api_gateway.listing import DEFAULT_LIMIT, MAX_LIMIT
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.problems import (
     BROKEN_STOCK,
@@ -28,6 +27,7 @@ from api_gateway.schemas import (
     StockView,
 )
 from api_gateway.stock_routes import StockRoutes
+from shared.http.listing import PAGE
 from shared.http.openapi import Info
 from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
 from shared.http.routes import Parameter, Route
@@ -67,18 +67,6 @@ _TROUBLE: Final = Parameter(
     name="trouble",
     description="Only undecided orders in this trouble.",
     schema={"type": "string", "enum": [trouble.value for trouble in Trouble]},
-)
-_PAGE: Final = (
-    Parameter(
-        name="limit",
-        description="How many at most; fewer where the page would be longer than 1 MiB.",
-        schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    ),
-    Parameter(
-        name="cursor",
-        description="The `next_cursor` of the page before.",
-        schema={"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 128},
-    ),
 )
 
 
@@ -135,7 +123,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             description="Without their timelines. Follow `next_cursor` until it is null.",
             meaning="A page of orders.",
             answer=OrderList,
-            parameters=(_STATUS, _TROUBLE, *_PAGE),
+            parameters=(_STATUS, _TROUBLE, *PAGE),
             problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(
@@ -164,7 +152,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             description="Sorted by SKU. Follow `next_cursor` until it is null.",
             meaning="A page of SKUs.",
             answer=StockList,
-            parameters=_PAGE,
+            parameters=PAGE,
             problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(

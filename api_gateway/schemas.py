@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from shared.http.problems import ProblemView
+from shared.http.validation import Body
 from shared.keyspace import NotificationStatus
 from shared.mailboxes import mailbox
 from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity, event_time
@@ -34,18 +35,14 @@ OptionalEmail = Annotated[
 ]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-class ItemBody(_Body):
+class ItemBody(Body):
     """A quantity of one SKU."""
 
     sku: Identifier
     qty: Quantity
 
 
-class OrderBody(_Body):
+class OrderBody(Body):
     """An order: all of its items are reserved, or none is. Each SKU stands in one item only."""
 
     id: OptionalId = None
@@ -53,7 +50,7 @@ class OrderBody(_Body):
     email: OptionalEmail = None
 
 
-class SingleItemBody(_Body):
+class SingleItemBody(Body):
     """Shorthand for an order of one item."""
 
     id: OptionalId = None
@@ -62,13 +59,13 @@ class SingleItemBody(_Body):
     email: OptionalEmail = None
 
 
-class StockBody(_Body):
+class StockBody(Body):
     """The stock of a SKU from now on, in pieces."""
 
     available: Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK)]
 
 
-class StockChangeBody(_Body):
+class StockChangeBody(Body):
     """By how many pieces the stock of a SKU changes; not zero."""
 
     delta: Annotated[

@@ -7,7 +7,6 @@ from typing import Final
 
 from aiohttp import web
 
-from api_gateway.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from api_gateway.ports import (
     BrokenStock,
     StockHeld,
@@ -19,13 +18,15 @@ from api_gateway.ports import (
 )
 from api_gateway.problems import BROKEN_STOCK, STOCK_HELD, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 from api_gateway.schemas import MAX_STOCK, StockList, StockView
-from api_gateway.validation import IDENTIFIER_RULE, read_stock, read_stock_change
+from api_gateway.validation import read_stock, read_stock_change
 from shared.context import logging_about
 from shared.http.answers import json_response
 from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
 from shared.http.limits import HeavyWork
+from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
+from shared.http.validation import IDENTIFIER_RULE
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN
 

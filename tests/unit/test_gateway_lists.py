@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 import pytest
 
 from api_gateway.app import LISTS_AT_ONCE
-from api_gateway.listing import cursor_text, order_cursor
+from api_gateway.listing import order_cursor
 from shared.errors import StoreUnavailable
 from shared.http.limits import HEAVY_PER_CLIENT, LONGEST_WAIT_SECONDS, HttpLimits
+from shared.http.listing import cursor_text
 from shared.orders.model import OrderStatus
 from shared.orders.ports import Cursor
 from tests.harness.http_gateway import Gateway, gateway, problem_of
