@@ -15,6 +15,8 @@
            ▼             ▼
        customer     notifier.dead
 
+        catalogue, accounts ──product.*, user.*──> shop.topic ──> whatever binds a queue of its own to it
+
 A consumer more is a row of CONSUMPTIONS and a package of its name. Topology, routers, the registry of
 services, documentation and tests derive from the declarations below. Queue arguments can never change under
 the same name on kept data (the broker answers 406), so they are settled here for good.
@@ -96,15 +98,17 @@ class Consumption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRoute:
-    """Where an event is published."""
+    """Where an event is published. One that is not ``mandatory`` is confirmed although no queue takes it."""
 
     exchange: str
     routing_key: str
+    mandatory: bool = True
 
 
 ORDERS_EXCHANGE: Final = Exchange(name="orders.direct", type="direct")
 EVENTS_EXCHANGE: Final = Exchange(name="orders.topic", type="topic")
-EXCHANGES: Final = (ORDERS_EXCHANGE, EVENTS_EXCHANGE)
+SHOP_EXCHANGE: Final = Exchange(name="shop.topic", type="topic")
+EXCHANGES: Final = (ORDERS_EXCHANGE, EVENTS_EXCHANGE, SHOP_EXCHANGE)
 
 CONSUMPTIONS: Final = (
     Consumption(
@@ -137,7 +141,16 @@ ROUTES: Final[Mapping[str, EventRoute]] = {
     "order.created.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key="order.created"),
     "order.rejected.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key="order.rejected"),
 }
-"""By the type of the event."""
+"""By the type of the event of an order."""
+
+SHOP_ROUTES: Final[Mapping[str, EventRoute]] = {
+    f"{key}.v1": EventRoute(exchange=SHOP_EXCHANGE.name, routing_key=key, mandatory=False)
+    for key in (
+        *("product.created", "product.updated", "product.deleted"),
+        *("user.created", "user.updated", "user.deleted", "user.login"),
+    )
+}
+"""By the type of the event of a product or of a customer."""
 
 
 def consumption_of(service: str) -> Consumption:

@@ -49,7 +49,9 @@ def joined(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
     if len(messages) == 1:
         return first
     body = join([message.body for message in messages])
-    return OutgoingMessage(exchange=first.exchange, routing_key=first.routing_key, body=body)
+    return OutgoingMessage(
+        exchange=first.exchange, routing_key=first.routing_key, body=body, mandatory=first.mandatory
+    )
 
 
 def _chunks(messages: Sequence[OutgoingMessage], events_per_message: int) -> Iterator[list[OutgoingMessage]]:

@@ -51,7 +51,7 @@ class MemoryBroker:
         if self._down is not None:
             raise BrokerUnavailable(self._down)
         targets = self._targets(message)
-        if not targets:
+        if not targets and message.mandatory:
             raise Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}")
         for queue in targets:
             self._enqueue(queue, _Stored(message))

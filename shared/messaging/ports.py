@@ -13,9 +13,10 @@ TRACEPARENT: Final = "traceparent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMessage:
-    """A persistent, mandatory message, of one event or several.
+    """A persistent message, of one event or several.
 
-    ``expiration_seconds`` is when the queue gives it up, if ever.
+    ``expiration_seconds`` is when the queue gives it up, if ever. One that is not ``mandatory`` may reach no
+    queue at all: nothing need listen.
     """
 
     exchange: str
@@ -24,6 +25,7 @@ class OutgoingMessage:
     correlation_id: str = ""
     headers: Headers = field(default_factory=dict)
     expiration_seconds: float | None = None
+    mandatory: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,9 @@ class Publisher(Protocol):
     async def publish(self, message: OutgoingMessage) -> None:
         """Returns once a majority of the queue's members have the message.
 
-        Raises Unroutable when no queue took it, and BrokerUnavailable when no confirm came in time: then
-        the outcome is unknown, and the message may be enqueued yet. Never waits longer than the deadline;
-        where no broker is known to be up it does not wait at all.
+        Raises Unroutable when no queue took a mandatory one, and BrokerUnavailable when no confirm came in
+        time: then the outcome is unknown, and the message may be enqueued yet. Never waits longer than the
+        deadline; where no broker is known to be up it does not wait at all.
         """
 
 

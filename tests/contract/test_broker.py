@@ -9,7 +9,7 @@ from shared.messages import split
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.messaging.settlement import message_of
-from shared.pipeline import EVENTS_EXCHANGE, NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE
+from shared.pipeline import EVENTS_EXCHANGE, NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE, SHOP_EXCHANGE
 from tests.contract.conftest import BrokerUnderTest
 from tests.harness.examples import an_order, placed
 
@@ -120,6 +120,15 @@ async def test_publishing_where_no_queue_is_bound_is_an_error(broker: BrokerUnde
         await broker.publisher.publish(
             OutgoingMessage(exchange=ORDERS_EXCHANGE.name, routing_key="order.unheard", body=b"lost?")
         )
+
+
+async def test_what_nothing_need_listen_to_is_confirmed_all_the_same(broker: BrokerUnderTest) -> None:
+    """A shop's events have no listener at first."""
+    await broker.publisher.publish(
+        OutgoingMessage(
+            exchange=SHOP_EXCHANGE.name, routing_key="product.created", body=b"{}", mandatory=False
+        )
+    )
 
 
 async def test_an_unroutable_publish_does_not_hurt_its_neighbours(broker: BrokerUnderTest) -> None:

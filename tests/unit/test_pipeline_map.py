@@ -11,6 +11,8 @@ from shared.pipeline import (
     ORDER_PROCESSOR,
     RETRY_TIERS_SECONDS,
     ROUTES,
+    SHOP_EXCHANGE,
+    SHOP_ROUTES,
     Consumption,
     Queue,
     queues,
@@ -26,6 +28,7 @@ def test_the_names_are_those_of_the_contract() -> None:
     assert {(each.name, each.type) for each in EXCHANGES} >= {
         ("orders.direct", "direct"),
         ("orders.topic", "topic"),
+        ("shop.topic", "topic"),
     }
     assert (ORDER_PROCESSOR.queue, ORDER_PROCESSOR.dead_queue) == ("orders.queue", "orders.dead")
     assert (NOTIFIER.queue, NOTIFIER.dead_queue) == ("notifier.queue", "notifier.dead")
@@ -93,6 +96,14 @@ def test_every_event_has_a_route_that_a_binding_takes_up() -> None:
             and binding.routing_key.rpartition(".")[0] == route.routing_key.rpartition(".")[0]
         ]
         assert taken
+
+
+def test_nothing_need_listen_to_the_shop() -> None:
+    """Its events go to an exchange of their own by their type without its version; orders' are mandatory."""
+    assert {route.exchange for route in SHOP_ROUTES.values()} == {SHOP_EXCHANGE.name}
+    assert all(f"{route.routing_key}.v1" == kind for kind, route in SHOP_ROUTES.items())
+    assert not any(route.mandatory for route in SHOP_ROUTES.values())
+    assert all(route.mandatory for route in ROUTES.values())
 
 
 def test_the_tiers_are_those_of_the_contract() -> None:

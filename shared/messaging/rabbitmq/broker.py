@@ -40,7 +40,7 @@ POLL_SECONDS: Final = 0.02
 
 
 class RabbitPublisher:
-    """Publishes persistent, mandatory messages with confirms over one supervised connection."""
+    """Publishes persistent messages with confirms over one supervised connection."""
 
     def __init__(
         self,

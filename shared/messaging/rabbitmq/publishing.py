@@ -45,7 +45,7 @@ _ALWAYS: Final = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID
 
 
 class ConfirmedPublishing:
-    """Publishes persistent, mandatory messages on ``channel``, which must be in confirm mode and ours alone.
+    """Publishes persistent messages on ``channel``, which must be in confirm mode and ours alone.
 
     A message that is not confirmed within ``timeout_seconds`` fails with BrokerUnavailable.
     """
@@ -56,7 +56,7 @@ class ConfirmedPublishing:
         self._loop = asyncio.get_running_loop()
         self._prefix = secrets.token_hex(8)
         self._numbers = count()
-        self._methods: dict[tuple[str, str], bytes] = {}
+        self._methods: dict[tuple[str, str, bool], bytes] = {}
         self._unsent: deque[bytes] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._closed: str | None = None
@@ -86,7 +86,7 @@ class ConfirmedPublishing:
 
     def _frames(self, message: OutgoingMessage, message_id: str) -> bytes:
         """All frames of one message. Raises ValueError and TypeError for what no frame can carry."""
-        route = (message.exchange, message.routing_key)
+        route = (message.exchange, message.routing_key, message.mandatory)
         method = self._methods.get(route)
         if method is None:
             method = self._methods[route] = self._method(*route)
@@ -114,8 +114,8 @@ class ConfirmedPublishing:
             )
         return b"".join(pieces)
 
-    def _method(self, exchange: str, routing_key: str) -> bytes:
-        publish = spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True)
+    def _method(self, exchange: str, routing_key: str, mandatory: bool) -> bytes:
+        publish = spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
         return pamqp.frame.marshal(publish, self._channel.number)
 
     def _send(self, frames: bytes) -> None:
