@@ -5,8 +5,9 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 import psutil
@@ -22,10 +23,10 @@ from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.stages import Stage
 from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
-from tests.harness.evidence import store_of, wait_until_settled
+from tests.harness.evidence import notifications_in_log, store_of, wait_until_settled
 from tests.harness.native_cluster import native_cluster
 from tests.harness.running import Pipeline
-from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
+from tests.harness.smtp_sink import LOOPBACK, smtp_sink
 from tests.harness.trial import longest_gap
 from tests.harness.waiting import wait_until
 
@@ -50,13 +51,16 @@ DEATHS: Final = ("leader killed", "redis killed", "service killed", "service cra
 class Run:
     """A steady load, and faults one after the other."""
 
-    def __init__(self, pipeline: Pipeline, client: GatewayClient, sink: SmtpSink, stage: Stage) -> None:
+    def __init__(
+        self, pipeline: Pipeline, client: GatewayClient, told: Callable[[], Mapping[str, int]], stage: Stage
+    ) -> None:
+        """``told`` counts what arrived at the customers' end, by event id."""
         self.pipeline = pipeline
         self.client = client
-        self.sink = sink
+        self.told = told
         self.stage = stage
         self.random = random.Random(stage.seed)
-        self.report = Report(seed=stage.seed)
+        self.report = Report(seed=stage.seed, channel=stage.channel)
         self.prefix = f"chaos{stage.seed}x{time.time_ns()}-"
         self.placed_at: dict[str, float] = {}
         self.decided_at: list[float] = []
@@ -172,7 +176,7 @@ class Run:
             Promises(acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since}),
             retention_seconds=self.stage.retention_seconds,
         )
-        verdict, told = outcome.verdict, self.sink.told
+        verdict, told = outcome.verdict, await asyncio.to_thread(self.told)
         report.orders, report.removed = len(self.placed_at), outcome.snapshot.stock.archived_orders
         report.faults |= verdict.faults() | told_wrongly(
             books.acknowledged, told, {*verdict.dead, *verdict.undelivered}
@@ -219,7 +223,7 @@ async def run(stage: Stage) -> Report:
             {
                 "ORDER_RETENTION_SECONDS": f"{stage.retention_seconds:g}",
                 "GATEWAY_CONNECTIONS_PER_ADDRESS": "2048",  # all of them come from one address
-                "NOTIFIER_SENDER": "smtp",
+                "NOTIFIER_SENDER": stage.channel,
                 "NOTIFIER_MAIL_FROM": "orders@shop.example",
                 "NOTIFIER_SMTP_HOST": LOOPBACK,
                 "NOTIFIER_SMTP_PORT": str(sink.port),
@@ -230,7 +234,8 @@ async def run(stage: Stage) -> Report:
         stack.callback(pipeline.stop_all)
         await pipeline.make_whole()
         client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
-        chaos = Run(pipeline, client, sink, stage)
+        written = partial(notifications_in_log, cluster.layout.log("notifier"))
+        chaos = Run(pipeline, client, written if stage.channel == "log" else lambda: sink.told, stage)
         orders = max(stage.orders // 2, round(len(stage.faults) * stage.rate * SKUS))
         for number in range(SKUS):
             await client.set_stock(f"{chaos.prefix}{number}", orders // SKUS)

@@ -28,16 +28,21 @@ class Stage:
     rate: float
     orders: int
     retention_seconds: float
+    channel: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the command line asked for. Without ``orders``, as many are placed as the faults take time."""
+    """What the command line asked for. Without ``orders``, as many are placed as the faults take time.
+
+    ``channel`` is how customers are told: ``smtp``, or ``log`` where letters would be the bottleneck.
+    """
 
     seed: int
     faults: int
     rate: float
     orders: int = 0
+    channel: str = "smtp"
 
     @property
     def stages(self) -> Sequence[Stage]:
@@ -51,6 +56,7 @@ class Plan:
                 rate=self.rate,
                 orders=self.orders * (number + 1) // count - self.orders * number // count,
                 retention_seconds=STAGE_RETENTION_SECONDS if self.orders else RETENTION_SECONDS,
+                channel=self.channel,
             )
             for number in range(count)
         ]

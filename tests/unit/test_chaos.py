@@ -9,9 +9,10 @@ from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.run import told_wrongly
 from tests.chaos.stages import STAGE_ORDERS, Plan, Record
 
-PLAN = Plan(seed=7, faults=301, rate=100.0, orders=10 * STAGE_ORDERS - 5)
+PLAN = Plan(seed=7, faults=301, rate=400.0, channel="log", orders=10 * STAGE_ORDERS - 5)
 REPORT = Report(
     seed="7-1",
+    channel="smtp",
     orders=100_000,
     removed=60_000,
     overload=Overload(
@@ -73,6 +74,8 @@ def test_a_run_is_resumed_after_the_last_stage_that_is_done(tmp_path: Path) -> N
         (REPORT, True),
         (replace(REPORT, extra_notifications=1, notifier_deaths=1), True),
         (replace(REPORT, extra_notifications=1), False),
+        (replace(REPORT, extra_notifications=10, notifier_deaths=1, channel="log"), True),
+        (replace(REPORT, extra_notifications=11, notifier_deaths=1, channel="log"), False),
         (replace(REPORT, faults={"lost": ["a"]}), False),
     ],
 )
