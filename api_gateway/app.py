@@ -10,6 +10,7 @@ from api_gateway.reference_routes import docs_route
 from api_gateway.routes import INFO, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
 from shared.http.bodies import JsonBodies
+from shared.http.guard import Guard
 from shared.http.limits import Gate, HeavyWork, HttpLimits
 from shared.http.openapi import described
 from shared.http.routes import Route, application
@@ -20,18 +21,25 @@ LISTS_AT_ONCE: Final = 2
 
 
 def build_app(
-    *, intake: Intake, orders: OrderReader, stock: StockStore, budget: Budget, limits: HttpLimits
+    *,
+    intake: Intake,
+    orders: OrderReader,
+    stock: StockStore,
+    budget: Budget,
+    limits: HttpLimits,
+    guard: Guard,
 ) -> web.Application:
     """The application. It is to be served by ``serve``, which turns what it raises into problems."""
-    return application(table(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits))
+    routes = table(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
+    return application(described(INFO, routes, guard), guard)
 
 
 def table(
     *, intake: Intake, orders: OrderReader, stock: StockStore, budget: Budget, limits: HttpLimits
 ) -> tuple[Route, ...]:
-    """All of its routes."""
+    """All of its routes, but for the one that describes them."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
     gate = Gate(limits.max_concurrent_requests)
     order_routes = OrderRoutes(intake, orders, budget=budget, bodies=bodies, lists=lists, gate=gate)
     stock_routes = StockRoutes(stock, bodies, lists)
-    return described(INFO, (*order_table(order_routes), *stock_table(stock_routes), docs_route()))
+    return (*order_table(order_routes), *stock_table(stock_routes), docs_route())

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from api_gateway.breaker import Breaker
 from api_gateway.ports import NotDurable
+from shared.breaker import Breaker
 from shared.errors import BrokerUnavailable
 from shared.failpoints import failpoint, is_armed
 from shared.logs import get_logger

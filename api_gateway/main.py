@@ -7,17 +7,21 @@ from dataclasses import replace
 from typing import Final
 
 from api_gateway.app import build_app
-from api_gateway.breaker import Breaker
 from api_gateway.budget import StoreBudget
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings
 from api_gateway.stock import RedisStockStore
 from shared import keyspace
+from shared.breaker import Breaker
 from shared.errors import StoreUnavailable
 from shared.health import Health
+from shared.http.client import open_client
+from shared.http.guard import Guard
+from shared.http.keys import RemoteKeys
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
+from shared.http.tokens import TokenVerifier
 from shared.logs import get_logger
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.waiting import waiting_out
@@ -52,6 +56,7 @@ async def run(
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
+        open_client("accounts", own.accounts_url) as accounts,
     ):
         watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds, asks_durability=True)
         gathering = GatheringPublisher(
@@ -90,11 +95,27 @@ async def run(
         limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
         stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds, most_skus=own.max_skus)
         budget = StoreBudget(redis, timeout_seconds=own.store_timeout_seconds)
-        app = build_app(intake=intake, orders=store, stock=stock, budget=budget, limits=limits)
+        keys = RemoteKeys(accounts)
+        app = build_app(
+            intake=intake,
+            orders=store,
+            stock=stock,
+            budget=budget,
+            limits=limits,
+            guard=Guard(own.auth_mode, TokenVerifier(keys)),
+        )
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
         remembering = _remember_topology(redis, own, publisher, random_)
-        loops = (watch.run(), budget.run(), publisher.run(), removals.run(), relay.run(), remembering)
+        loops = (
+            watch.run(),
+            budget.run(),
+            publisher.run(),
+            removals.run(),
+            relay.run(),
+            keys.run(),
+            remembering,
+        )
         async with running(*loops):
             if not await _may_open(redis, own, publisher, watch, stop):
                 return

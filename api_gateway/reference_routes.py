@@ -6,6 +6,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from shared.http.auth import Access
 from shared.http.routes import Route
 
 
@@ -19,6 +20,7 @@ def docs_route() -> Route:
     return Route(
         path="/docs",
         handler=docs,
+        access=Access.PUBLIC,
         name="docs",
         tag="reference",
         summary="This description as a page",

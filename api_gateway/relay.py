@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from api_gateway.breaker import Breaker
 from api_gateway.intake import placed_message
+from shared.breaker import Breaker
 from shared.logs import get_logger
 from shared.messaging.ports import Publisher
 from shared.messaging.waiting import repeating, waiting_out

@@ -27,6 +27,7 @@ from api_gateway.schemas import (
     StockView,
 )
 from api_gateway.stock_routes import StockRoutes
+from shared.http.auth import Access
 from shared.http.listing import PAGE
 from shared.http.openapi import Info
 from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
@@ -77,6 +78,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             method="POST",
             path="/orders",
             handler=orders.place,
+            access=Access.CUSTOMER,
             name="placeOrder",
             tag="orders",
             summary="Place an order",
@@ -117,6 +119,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
         Route(
             path="/orders",
             handler=orders.list,
+            access=Access.CUSTOMER,
             name="listOrders",
             tag="orders",
             summary="List orders, newest first",
@@ -129,6 +132,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
         Route(
             path="/orders/{id}",
             handler=orders.show,
+            access=Access.CUSTOMER,
             name="getOrder",
             tag="orders",
             summary="Show an order with its timeline",
@@ -146,6 +150,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
         Route(
             path="/inventory",
             handler=stock.list,
+            access=Access.CUSTOMER,
             name="listInventory",
             tag="inventory",
             summary="List what is available",
@@ -158,6 +163,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
         Route(
             path="/inventory/{sku}",
             handler=stock.show,
+            access=Access.CUSTOMER,
             name="getInventory",
             tag="inventory",
             summary="Show what is available of a SKU",
@@ -170,6 +176,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             method="PUT",
             path="/inventory/{sku}",
             handler=stock.set,
+            access=Access.OPERATOR,
             name="setInventory",
             tag="inventory",
             summary="Set what is available of a SKU",
@@ -184,6 +191,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             method="PATCH",
             path="/inventory/{sku}",
             handler=stock.adjust,
+            access=Access.OPERATOR,
             name="changeInventory",
             tag="inventory",
             summary="Change what is available of a SKU",
@@ -198,6 +206,7 @@ def stock_table(stock: StockRoutes) -> tuple[Route, ...]:
             method="DELETE",
             path="/inventory/{sku}",
             handler=stock.remove,
+            access=Access.OPERATOR,
             name="removeInventory",
             tag="inventory",
             summary="Remove a SKU",

@@ -1,10 +1,10 @@
 """The gateway's settings: variables that begin with ``GATEWAY_``."""
 
-from shared.http.settings import ClientPortSettings, OperationsSettings
+from shared.http.settings import AuthSettings, OperationsSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 
-class GatewaySettings(ClientPortSettings, OperationsSettings):
+class GatewaySettings(AuthSettings, OperationsSettings):
     """Where the gateway listens, and its bounds."""
 
     model_config = settings_config("GATEWAY_")

@@ -7,7 +7,7 @@ from typing import Final
 import aiohttp
 
 from dashboard.app import SECURITY_HEADERS, build_app
-from dashboard.dead_letters.access import Access
+from dashboard.dead_letters.access import DeadLetterAccess
 from dashboard.dead_letters.actions import Drop, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.routes import DeadLetterRoutes
@@ -106,7 +106,7 @@ def _dead_letters(
         DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time),
         redrive=Redrive(publisher=publisher, books=books, clock=time.time),
         drop=Drop(publisher=publisher, books=books),
-        access=Access(bound_to=own.host, token=own.token),
+        access=DeadLetterAccess(bound_to=own.host, token=own.token),
     )
 
 

@@ -12,6 +12,7 @@ from dashboard.overview.page import Page
 from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
 from dashboard.overview.state import Answer, PipelineState, Question, StoreState
 from shared.errors import StoreUnavailable
+from shared.http.auth import Access
 from shared.http.exposition import wants_exposition
 from shared.http.problems import NOT_FOUND, STORE_UNAVAILABLE
 from shared.http.routes import Parameter, Route
@@ -72,6 +73,7 @@ class DashboardRoutes:
             Route(
                 path="/",
                 handler=self.page,
+                access=Access.PUBLIC,
                 name="page",
                 tag="state",
                 summary="The live page",
@@ -84,6 +86,7 @@ class DashboardRoutes:
             Route(
                 path="/metrics",
                 handler=self.metrics,
+                access=Access.PUBLIC,
                 name="metrics",
                 tag="state",
                 summary="The figures of the pipeline",
@@ -98,6 +101,7 @@ class DashboardRoutes:
             Route(
                 path="/static/{name}",
                 handler=self.static,
+                access=Access.PUBLIC,
                 name="static",
                 tag="state",
                 summary="The few files that the page refers to",

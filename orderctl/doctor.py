@@ -14,6 +14,7 @@ from rich.text import Text
 
 from orderctl.docker import engine
 from orderctl.embedded import PROCESS as EMBEDDED_PROCESS
+from orderctl.exposure import ADVICE
 from orderctl.http import request
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
@@ -69,7 +70,7 @@ _fault = partial(Finding, Severity.FAULT)
 def examine(system: System) -> list[Finding]:
     """Look at the machine, then at what runs on it."""
     status = system.status()
-    findings = [*_machine(status)]
+    findings = [*_machine(status), *_exposure(system)]
     if not status.anything_runs:
         findings.append(_nothing_runs(system))
     else:
@@ -82,6 +83,11 @@ def examine(system: System) -> list[Finding]:
         findings += [*queues, *([_remark(status.warning)] if embedded else [])]
         findings += _attention(system, status, told_of_queues=any(each.is_fault for each in queues))
     return [*findings, *_strangers(system.layout)]
+
+
+def _exposure(system: System) -> Iterator[Finding]:
+    if fault := system.exposure():
+        yield _fault(fault, ADVICE)
 
 
 def _nothing_runs(system: System) -> Finding:

@@ -10,7 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from orderctl.environment import operator_settings
 from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
+from orderctl.exposure import HOST, exposure
 from orderctl.native import processes, redis
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
@@ -152,6 +154,11 @@ class System(ABC):
     @abstractmethod
     def status(self) -> SystemStatus:
         """Look at every part now; never raises because a part is broken."""
+
+    def exposure(self) -> str | None:
+        """What is wrong with where the gateway is, or would be, reached from, if anything is."""
+        settings = operator_settings()
+        return exposure(settings.get(HOST) or LOOPBACK, settings)
 
     @abstractmethod
     def owns(self, port: str) -> bool:

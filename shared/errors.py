@@ -41,6 +41,15 @@ class StoreUnavailable(DependencyUnavailable):
     """Raised when Redis did not answer in time, refused writes, or could not be reached."""
 
 
+class ServiceUnavailable(DependencyUnavailable):
+    """Raised when another of our services did not answer, or not in time. ``service`` is its name."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        super().__init__(f"{service}: {reason}")
+        self.service = service
+        self.reason = reason
+
+
 class SenderUnavailable(DependencyUnavailable):
     """Raised when the way to the customers is shut for all of them: nothing was sent, nobody can be told."""
 

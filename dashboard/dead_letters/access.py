@@ -17,7 +17,7 @@ from shared.urls import is_loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class DeadLetterAccess:
     """``bound_to`` is the address on which the dashboard listens."""
 
     bound_to: str

@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 
 from dashboard.dead_letters import schemas
-from dashboard.dead_letters.access import Access
+from dashboard.dead_letters.access import DeadLetterAccess
 from dashboard.dead_letters.actions import Acted, Action, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
@@ -20,6 +20,7 @@ from dashboard.dead_letters.requests import (
     read_query,
 )
 from shared.errors import DependencyUnavailable
+from shared.http.auth import Access
 from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
 from shared.http.edge import begin_answer
@@ -50,7 +51,9 @@ log = get_logger(__name__)
 class DeadLetterRoutes:
     """The routes, over the desk."""
 
-    def __init__(self, desk: DeadLetterDesk, *, redrive: Action, drop: Action, access: Access) -> None:
+    def __init__(
+        self, desk: DeadLetterDesk, *, redrive: Action, drop: Action, access: DeadLetterAccess
+    ) -> None:
         self._desk = desk
         self._redrive = redrive
         self._drop = drop
@@ -103,7 +106,11 @@ class DeadLetterRoutes:
     def _route(self, *, handler: Handler, problems: Sequence[ProblemType] = (), **further: Any) -> Route:
         refusals = (UNAUTHORIZED, FORBIDDEN, TOO_MANY_ATTEMPTS, BUSY, BROKER_UNAVAILABLE, STORE_UNAVAILABLE)
         return Route(
-            handler=self._guarded(handler), tag="dead letters", problems=(*problems, *refusals), **further
+            handler=self._guarded(handler),
+            access=Access.OPERATOR,
+            tag="dead letters",
+            problems=(*problems, *refusals),
+            **further,
         )
 
     async def list(self, request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from orderctl.checklist import Checklist
 from orderctl.commands.options import DataDir
+from orderctl.errors import OrderctlError
+from orderctl.exposure import ADVICE
 from orderctl.modes import current_system, forget, system_to_bring_up
 from orderctl.system import Mode, SystemStatus
 from orderctl.terminal import out, readable_errors, say, shown
@@ -27,6 +29,8 @@ def up(
     with readable_errors():
         began = time.monotonic()
         system = system_to_bring_up(mode, data_dir)
+        if fault := system.exposure():
+            raise OrderctlError(fault, advice=ADVICE)
         with Checklist(out).shown() as checklist:
             system.up(checklist)
         show_welcome(system.status(), time.monotonic() - began)

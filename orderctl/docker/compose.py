@@ -1,6 +1,7 @@
 """The compose project of one data folder, and the environment in which compose reads its files."""
 
 import hashlib
+import json
 import os
 import secrets
 import subprocess
@@ -11,6 +12,7 @@ from typing import IO
 
 from orderctl.docker.images import source_digest
 from orderctl.environment import operator_settings
+from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, REDIS, Ports
 from orderctl.native.services import PORTS_BY_SETTING
@@ -21,6 +23,7 @@ PROJECT = "order-pipeline"
 PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
 TOKEN_VARIABLE = "DASHBOARD_TOKEN"  # noqa: S105 - the name of a variable
 ANSWER_SECONDS = 120.0
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what compose means where a port names no address
 
 PORT_VARIABLES: Mapping[str, str] = {
     **{f"{node.upper()}_PORT": f"{node}.amqp" for node in NODE_NAMES},
@@ -87,6 +90,15 @@ class Compose:
     def images(self) -> list[str]:
         """Every image that the project runs."""
         return sorted(set(self.run("config", "--images").split()))
+
+    def published_on(self, service: str) -> list[str]:
+        """The addresses on which a service's ports are published; none where compose cannot tell."""
+        try:
+            described = json.loads(self.run("config", "--format", "json"))
+        except (PartFailedError, ValueError):
+            return []
+        ports = described["services"][service].get("ports", ())
+        return [port.get("host_ip") or ANY_ADDRESS for port in ports]
 
     # --- the token ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
+from orderctl.exposure import exposure
 from orderctl.native.layout import project_root
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS
 from orderctl.native.services import Readiness, readiness_of, spec_of
@@ -74,6 +75,12 @@ class DockerSystem(System):
                 rabbitmq=tuple(nodes),
                 redis=self.redis_status(_pid(found.get(REDIS))),
             )
+
+    def exposure(self) -> str | None:
+        """Inside the gateway listens on all addresses; what counts is where its port is published."""
+        settings = operator_settings()
+        hosts = self.compose.published_on("api_gateway")
+        return next((fault for host in hosts if (fault := exposure(host, settings))), None)
 
     def owns(self, port: str) -> bool:
         """The engine says which container publishes a port."""

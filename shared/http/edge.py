@@ -12,7 +12,7 @@ from typing import Final, cast
 from aiohttp import HttpVersion11, web
 
 from shared.context import logging_about, trace_of
-from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.errors import BrokerUnavailable, ServiceUnavailable, StoreUnavailable
 from shared.http.clients import client_of
 from shared.http.hosts import AllowedHosts
 from shared.http.metrics import HttpMetrics
@@ -25,6 +25,7 @@ from shared.http.problems import (
     METHOD_NOT_ALLOWED,
     MISDIRECTED,
     NOT_FOUND,
+    SERVICE_UNAVAILABLE,
     STORE_UNAVAILABLE,
     Problem,
     printable,
@@ -124,6 +125,8 @@ class Edge:
                 error.with_traceback(None)  # the router's answer to this request keeps it
             except (StoreUnavailable, BrokerUnavailable) as error:
                 problem = _unavailable(error, request.method)
+            except ServiceUnavailable as error:
+                problem = _service_away(error)
             except ConnectionError:
                 problem = Problem(MALFORMED_REQUEST, "The client closed the connection.", closes=True)
             except Exception:
@@ -189,6 +192,12 @@ def _unavailable(error: StoreUnavailable | BrokerUnavailable, method: str) -> Pr
         else "Whether anything was done is unknown: ask again with the same id, that converges."
     )
     return Problem(kind, f"{what} can be used ({reason}). {advice}")
+
+
+def _service_away(error: ServiceUnavailable) -> Problem:
+    noise.warning("a service is away", service=error.service, reason=error.reason)
+    detail = f"{error.service} cannot be asked: {_ADDRESS.sub('…', error.reason)}. Ask again in a moment."
+    return Problem(SERVICE_UNAVAILABLE, detail, members={"service": error.service})
 
 
 def _route(request: web.Request) -> str:

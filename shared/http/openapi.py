@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 description of a table of routes, from the classes that validate and write JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
@@ -11,6 +11,8 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from shared.health import PROCESS_HEADER
+from shared.http.auth import Access
+from shared.http.guard import Guard
 from shared.http.negotiation import JSON
 from shared.http.problems import CORRELATION_HEADER, EVERYWHERE, MEDIA_TYPE, WITH_BODY, ProblemType
 from shared.http.routes import TEXT, Json, Parameter, Route
@@ -36,10 +38,20 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "description": "`true` where this is the first answer to the same Idempotency-Key again.",
         "schema": {"type": "string", "const": "true"},
     },
+    "WWW-Authenticate": {
+        "description": "What is wrong with the token, as RFC 6750 has it.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "After how many seconds to ask again.",
         "schema": {"type": "integer", "minimum": 1},
     },
+}
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "The `access_token` that `POST /tokens` gave.",
 }
 _CORRELATION: Final = Parameter(
     name=CORRELATION_HEADER,
@@ -58,8 +70,8 @@ class Info:
     tags: Mapping[str, str]
 
 
-def described(info: Info, routes: Sequence[Route]) -> tuple[Route, ...]:
-    """The routes and ``GET /openapi.json``, which describes them and itself."""
+def described(info: Info, routes: Sequence[Route], guard: Guard | None = None) -> tuple[Route, ...]:
+    """The routes and ``GET /openapi.json``, which describes them, itself, and the ``guard`` before them."""
     body = b""
 
     async def openapi(_: web.Request) -> web.Response:
@@ -68,6 +80,7 @@ def described(info: Info, routes: Sequence[Route]) -> tuple[Route, ...]:
     itself = Route(
         path="/openapi.json",
         handler=openapi,
+        access=Access.PUBLIC,
         name="openapi",
         tag="reference",
         summary="This description",
@@ -76,7 +89,7 @@ def described(info: Info, routes: Sequence[Route]) -> tuple[Route, ...]:
         answer={"type": "object"},
     )
     table = (*routes, itself)
-    body = orjson.dumps(document(info, table))
+    body = orjson.dumps(document(info, table, guard))
     return table
 
 
@@ -89,11 +102,16 @@ def query_parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
     )
 
 
-def document(info: Info, routes: Sequence[Route]) -> Json:
+def document(info: Info, routes: Sequence[Route], guard: Guard | None = None) -> Json:
     """The whole description."""
     paths: Json = {}
+    routes = routes if guard is None else [_behind(guard, route) for route in routes]
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        operation = paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        if guard is not None:
+            without: list[Json] = [{}] if guard.anonymous(route.access) else []
+            operation["security"] = [*without, {"bearer": []}]
+    schemes = {} if guard is None else {"securitySchemes": {"bearer": _BEARER}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -105,8 +123,14 @@ def document(info: Info, routes: Sequence[Route]) -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": meaning} for name, meaning in info.tags.items()],
         "paths": paths,
-        "components": {"schemas": _schemas(routes), "headers": dict(_HEADERS)},
+        "components": {"schemas": _schemas(routes), "headers": dict(_HEADERS), **schemes},
     }
+
+
+def _behind(guard: Guard, route: Route) -> Route:
+    """The route with what the guard may answer in its place."""
+    headers = {**route.headers, 401: (*route.headers.get(401, ()), "WWW-Authenticate")}
+    return replace(route, problems=(*route.problems, *guard.problems(route.access)), headers=headers)
 
 
 def _problems(route: Route) -> Iterator[ProblemType]:

@@ -46,6 +46,13 @@ class InvalidFieldsView(ProblemView):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceUnavailableView(ProblemView):
+    """The service that is needed for this, and away."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemType:
     """A kind of problem, stable across releases. ``retry_after_seconds`` asks the client to come again.
 
@@ -100,6 +107,14 @@ STORE_UNAVAILABLE: Final = ProblemType(
 )
 BROKER_UNAVAILABLE: Final = ProblemType(
     name="broker-unavailable", status=503, title="No broker is available", retry_after_seconds=2
+)
+SERVICE_UNAVAILABLE: Final = ProblemType(
+    name="service-unavailable",
+    status=503,
+    title="A service is unavailable",
+    retry_after_seconds=2,
+    view=ServiceUnavailableView,
+    example={"service": "accounts"},
 )
 TOO_BUSY: Final = ProblemType(name="too-busy", status=503, title="Too many requests", retry_after_seconds=1)
 TOO_MANY_CONNECTIONS: Final = ProblemType(

@@ -7,6 +7,8 @@ from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 
+from shared.http.auth import Access
+from shared.http.guard import Guard
 from shared.http.negotiation import JSON
 from shared.http.problems import ProblemType
 
@@ -32,15 +34,16 @@ class Parameter:
 class Route:
     """One method of a path, and everything that a client may rely on.
 
-    The success has ``status`` and is an ``answer``: a class, a schema where there is none, or None where it
-    has no body. ``bodies`` are classes of which the request's is one. ``headers`` names what answers of a
-    status have beside the standard ones, and ``plain`` gives the text of those that come as ``text/plain`` to
-    clients which prefer it.
+    ``access`` says who may call it. The success has ``status`` and is an ``answer``: a class, a schema where
+    there is none, or None where it has no body. ``bodies`` are classes of which the request's is one.
+    ``headers`` names what answers of a status have beside the standard ones, and ``plain`` gives the text of
+    those that come as ``text/plain`` to clients which prefer it.
     """
 
     method: str = "GET"
     path: str
     handler: Handler
+    access: Access
     name: str
     tag: str
     summary: str
@@ -63,14 +66,18 @@ class Route:
         return _PATH_PARAMETER.findall(self.path)
 
 
-def application(routes: Iterable[Route]) -> web.Application:
-    """An application that has these routes, to be served by ``serve``, which makes problems of errors."""
+def application(routes: Iterable[Route], guard: Guard | None = None) -> web.Application:
+    """An application that has these routes, to be served by ``serve``, which makes problems of errors.
+
+    Without a ``guard`` they are open to whoever reaches the port.
+    """
     app = web.Application()
     for route in routes:
+        handler = route.handler if guard is None else guard.before(route.handler, route.access)
         if route.method == "GET":
-            app.router.add_get(route.path, route.handler)  # and HEAD
+            app.router.add_get(route.path, handler)  # and HEAD
         else:
-            app.router.add_route(route.method, route.path, route.handler)
+            app.router.add_route(route.method, route.path, handler)
     return app
 
 

@@ -1,16 +1,18 @@
 """What every service can be told about its ports for HTTP."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from shared.http.auth import AuthMode
 from shared.http.clients import TrustedProxies
 from shared.http.hosts import ANY, AllowedHosts
 from shared.http.limits import HttpLimits
 from shared.http.server import Endpoint
 from shared.settings import Count, Port, Seconds
+from shared.urls import checked_http_url, is_loopback
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
@@ -37,6 +39,8 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hosts)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+ServiceUrl = Annotated[str, AfterValidator(checked_http_url)]
+"""Where another service is."""
 
 
 class ClientPortSettings(BaseSettings):
@@ -68,6 +72,28 @@ class ClientPortSettings(BaseSettings):
             proxies=TrustedProxies(self.trusted_proxies),
             **further,
         )
+
+
+class AuthSettings(ClientPortSettings):
+    """A port that knows its clients by the tokens of accounts, which is at ``accounts_url``."""
+
+    auth: AuthMode | None = None
+    accounts_url: ServiceUrl = "http://127.0.0.1:8101"
+
+    @model_validator(mode="after")
+    def _decided(self) -> Self:
+        prefix = self.model_config.get("env_prefix", "")
+        if self.auth is None and not is_loopback(self.host):
+            raise ValueError(
+                f"{prefix}AUTH must be set where {prefix}HOST is not loopback: required, so that a token is "
+                "needed, or optional, where only those reach the port who may do everything"
+            )
+        return self
+
+    @property
+    def auth_mode(self) -> AuthMode:
+        """Whether a request needs a token."""
+        return self.auth or AuthMode.OPTIONAL
 
 
 class OperationsSettings(BaseSettings):

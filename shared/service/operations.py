@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from shared.health import PROCESS_HEADER, Health
+from shared.http.auth import Access
 from shared.http.exposition import exposition
 from shared.http.metrics import HttpMetrics
 from shared.http.routes import TEXT, Handler, Parameter, Route, application
@@ -32,6 +33,7 @@ def probes(health: Health) -> tuple[Route, ...]:
         return Route(
             path=path,
             handler=handler,
+            access=Access.PUBLIC,
             name=path.strip("/"),
             tag="operations",
             summary=summary,
@@ -64,6 +66,7 @@ def _exposed(registry: CollectorRegistry) -> Route:
     return Route(
         path="/metrics",
         handler=metrics,
+        access=Access.PUBLIC,
         name="metrics",
         tag="operations",
         summary="The figures of this process",

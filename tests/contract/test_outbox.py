@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import structlog
 
-from api_gateway.breaker import Breaker
 from api_gateway.relay import LEASE_SECONDS, RELAY_BATCH, OutboxRemovals, Relay, RelayTimes
+from shared.breaker import Breaker
 from shared.errors import BrokerUnavailable
 from shared.messages import Event, EventData
 from shared.messaging.memory import MemoryBroker

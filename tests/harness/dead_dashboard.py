@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from dashboard.app import SECURITY_HEADERS, build_app
-from dashboard.dead_letters.access import Access
+from dashboard.dead_letters.access import DeadLetterAccess
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.overview.state import Answer, BrokerState, Question, StoreState
 from shared.errors import StoreUnavailable
@@ -42,7 +42,7 @@ class NoBrokers:
 
 def an_app(world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1") -> web.Application:
     """The dashboard over the dead letters of a world."""
-    access = Access(bound_to=bound_to, token=SecretStr(token) if token else None)
+    access = DeadLetterAccess(bound_to=bound_to, token=SecretStr(token) if token else None)
     routes = DeadLetterRoutes(world.desk(), redrive=world.redrive(), drop=world.drop(), access=access)
     return build_app(
         store=NoStore(),

@@ -10,10 +10,12 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession
 from prometheus_client import CollectorRegistry
 
-from api_gateway.app import build_app
+from api_gateway.app import build_app, table
 from api_gateway.ports import StockWouldBeNegative, UnknownSku
+from shared.http.guard import Guard
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
+from shared.http.routes import Route
 from shared.http.server import serve
 from shared.messages import Order, Trace, content_fingerprint
 from shared.orders.model import OrderStatus, Trouble
@@ -30,6 +32,7 @@ from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
 from shared.redis.stock import StockPage
 from tests.harness.endpoints import an_endpoint
+from tests.harness.tokens import a_guard
 
 ACCEPTED_AT = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
 
@@ -207,16 +210,33 @@ class Gateway:
                 await writer.wait_closed()
 
 
+def memory_table() -> Sequence[Route]:
+    """All routes of a gateway whose ports live in memory."""
+    intake = MemoryIntake()
+    return table(
+        intake=intake,
+        orders=MemoryOrders(intake),
+        stock=MemoryStock(),
+        budget=MemoryBudget(),
+        limits=HttpLimits(),
+    )
+
+
 @asynccontextmanager
 async def gateway(
-    limits: HttpLimits | None = None, *, trusted_proxies: Sequence[str] = ()
+    limits: HttpLimits | None = None,
+    *,
+    trusted_proxies: Sequence[str] = (),
+    guard: Guard | None = None,
 ) -> AsyncIterator[Gateway]:
-    """A gateway on a free port of loopback."""
+    """A gateway on a free port of loopback, which takes requests without a token unless told otherwise."""
     limits = limits or HttpLimits()
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
     budget = MemoryBudget()
-    app = build_app(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
+    app = build_app(
+        intake=intake, orders=orders, stock=stock, budget=budget, limits=limits, guard=guard or a_guard()
+    )
     async with (
         serve(
             app, an_endpoint(limits=limits, trusted_proxies=trusted_proxies), HttpMetrics(registry)

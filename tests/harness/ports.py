@@ -18,6 +18,7 @@ from shared.service.operations import operations_app
 from tests.harness.dashboard import Dashboard
 from tests.harness.endpoints import an_endpoint
 from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryOrders, MemoryStock
+from tests.harness.tokens import a_guard
 
 KINDS = ("gateway", "operations", "dashboard")
 PATHS = {"gateway": "/inventory", "operations": "/livez", "dashboard": "/livez"}
@@ -66,7 +67,9 @@ def _app(kind: str, limits: HttpLimits) -> web.Application:
     if kind == "gateway":
         intake = MemoryIntake()
         orders, stock, budget = MemoryOrders(intake), MemoryStock(), MemoryBudget()
-        return build_gateway(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
+        return build_gateway(
+            intake=intake, orders=orders, stock=stock, budget=budget, limits=limits, guard=a_guard()
+        )
     if kind == "dashboard":
         return Dashboard().app
     return operations_app(Health(), CollectorRegistry())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-from api_gateway.breaker import Breaker
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.handlers import NotificationHandler
@@ -17,6 +16,7 @@ from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
+from shared.breaker import Breaker
 from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.retry import Outcome

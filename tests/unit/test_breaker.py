@@ -2,7 +2,7 @@
 
 import pytest
 
-from api_gateway.breaker import Breaker
+from shared.breaker import Breaker
 
 
 class Clock:

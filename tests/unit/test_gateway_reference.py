@@ -8,15 +8,15 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api_gateway import problems
-from api_gateway.app import build_app, table
 from api_gateway.routes import INFO
 from api_gateway.validation import read_order
 from shared.errors import StoreUnavailable
-from shared.http.limits import HttpLimits
-from shared.http.openapi import document
+from shared.http.openapi import described as described_with_itself, document
 from shared.http.problems import Problem, ProblemType
+from shared.http.routes import application
 from tests.harness.description import operations, references, validator
-from tests.harness.http_gateway import Gateway, MemoryBudget, MemoryIntake, MemoryOrders, MemoryStock, gateway
+from tests.harness.http_gateway import Gateway, gateway, memory_table
+from tests.harness.tokens import a_guard
 
 ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 
@@ -24,15 +24,8 @@ ORDER = '{"id": "order123", "sku": "cable", "qty": 2}'
 @pytest.fixture(scope="module")
 def described() -> dict[str, Any]:
     """The description."""
-    intake = MemoryIntake()
-    routes = table(
-        intake=intake,
-        orders=MemoryOrders(intake),
-        stock=MemoryStock(),
-        budget=MemoryBudget(),
-        limits=HttpLimits(),
-    )
-    return document(INFO, routes)
+    guard = a_guard()
+    return document(INFO, described_with_itself(INFO, memory_table(), guard), guard)
 
 
 @pytest.fixture
@@ -51,14 +44,7 @@ def test_it_is_valid_openapi(described: dict[str, Any]) -> None:
 
 def test_it_has_every_route_and_no_other(described: dict[str, Any]) -> None:
     """A route added without a word fails here, and so does a word without a route. HEAD comes with GET."""
-    intake = MemoryIntake()
-    app = build_app(
-        intake=intake,
-        orders=MemoryOrders(intake),
-        stock=MemoryStock(),
-        budget=MemoryBudget(),
-        limits=HttpLimits(),
-    )
+    app = application(described_with_itself(INFO, memory_table(), a_guard()), a_guard())
     routes = {
         (route.resource.canonical, route.method.lower())
         for route in app.router.routes()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
-from api_gateway.breaker import Breaker
 from api_gateway.intake import OrderIntake
 from api_gateway.ports import NotDurable
+from shared.breaker import Breaker
 from shared.errors import StoreUnavailable
 from shared.messages import OrderPlaced
 from shared.messaging.memory import MemoryBroker

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
-from api_gateway.breaker import Breaker
 from api_gateway.relay import REMOVAL_BATCH, OutboxRemovals, Relay, RelayTimes
+from shared.breaker import Breaker
 from shared.messaging.memory import MemoryBroker
 from shared.orders.redis.store import RedisOutbox
 from shared.service.lifecycle import running

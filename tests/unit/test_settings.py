@@ -234,3 +234,26 @@ def test_a_service_with_a_wrong_setting_ends_at_once_with_that_line(tmp_path: Pa
     assert ended.stderr.startswith("PROCESSOR_PREFETCH: ")
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
+
+
+def test_off_loopback_the_gateway_must_be_told_who_may_ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request without a token would be an operator's, by nobody's decision."""
+    told = refusal(monkeypatch, capsys, GatewaySettings, GATEWAY_HOST="0.0.0.0")  # noqa: S104 - refused
+    assert told.startswith("GATEWAY_AUTH must be set")
+    for mode in ("optional", "required"):
+        monkeypatch.setenv("GATEWAY_AUTH", mode)
+        assert load(GatewaySettings).auth_mode == mode
+
+
+def test_on_loopback_a_token_is_optional() -> None:
+    """Unless it is said otherwise."""
+    assert load(GatewaySettings).auth_mode == "optional"
+
+
+def test_another_way_to_authorize_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the variable's name."""
+    assert "GATEWAY_AUTH" in refusal(monkeypatch, capsys, GatewaySettings, GATEWAY_AUTH="off")

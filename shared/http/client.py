@@ -1,0 +1,160 @@
+"""Asking another service over HTTP: bounded in time, in connections, in bytes, and in what is asked again.
+
+One that is away, frozen or slow costs its caller the deadline at most, and after some failures nothing: then
+one request per half second tries, and the others are told at once.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from shared.breaker import Breaker
+from shared.errors import ServiceUnavailable
+
+DEADLINE_SECONDS: Final = 2.0
+"""In total: waiting for a connection, every attempt, the pauses between them, and reading the answer."""
+CONNECTIONS: Final = 64
+KEEP_ALIVE_SECONDS: Final = 30.0
+"""Shorter than our services keep a silent connection, so that none is reused just as it is closed."""
+LARGEST_ANSWER: Final = 2 * 1_048_576
+TOLERATED_FAILURES: Final = 4
+MOST_ATTEMPTS: Final = 3
+LONGEST_PAUSE_SECONDS: Final = 0.1
+RETRY_SHARE: Final = 0.1
+RETRIES_SAVED: Final = 10.0
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAnswer:
+    """What a service answered, of whatever status. Its body has been read in full."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class RetryBudget:
+    """Of all requests a tenth may be asked again, so that retries never make an overload."""
+
+    def __init__(self, share: float = RETRY_SHARE, most: float = RETRIES_SAVED) -> None:
+        self._share = share
+        self._most = most
+        self._left = most
+
+    def asked(self) -> None:
+        """A request is made."""
+        self._left = min(self._most, self._left + self._share)
+
+    def take(self) -> bool:
+        """Whether one may be made again."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class ServiceClient:
+    """Asks one service. ``name`` is what callers are told of it."""
+
+    def __init__(
+        self,
+        name: str,
+        session: aiohttp.ClientSession,
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        breaker: Breaker | None = None,
+        budget: RetryBudget | None = None,
+    ) -> None:
+        self.name = name
+        self._session = session
+        self._deadline_seconds = deadline_seconds
+        self._breaker = breaker or Breaker(tolerates=TOLERATED_FAILURES)
+        self._budget = budget or RetryBudget()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        deadline_seconds: float | None = None,
+    ) -> ServiceAnswer:
+        """Asks; ``path`` is escaped and has the query. Raises ServiceUnavailable.
+
+        Only safe methods are asked again. What became of another one that got no answer is unknown.
+        """
+        if not self._breaker.try_now():
+            raise ServiceUnavailable(self.name, self._breaker.reason() or "it is away")
+        self._budget.asked()
+        seconds = deadline_seconds or self._deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._attempts(method, path, headers or {}, body)
+        except TimeoutError:
+            reason = f"it did not answer within {seconds:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason = f"it cannot be asked ({type(error).__name__})"
+        else:
+            self._breaker.succeeded()
+            return answer
+        self._breaker.failed(reason)
+        raise ServiceUnavailable(self.name, reason)
+
+    async def json(self, path: str, *, deadline_seconds: float | None = None) -> Any:
+        """What a service answers to GET as JSON. Raises ServiceUnavailable unless it is a 200."""
+        answer = await self.send("GET", path, deadline_seconds=deadline_seconds)
+        if answer.status != 200:
+            raise ServiceUnavailable(self.name, f"it answered {answer.status}")
+        try:
+            return orjson.loads(answer.body)
+        except orjson.JSONDecodeError as error:
+            raise ServiceUnavailable(self.name, "it answered what is no JSON") from error
+
+    async def _attempts(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> ServiceAnswer:
+        attempt = 1
+        while True:
+            try:
+                return await self._once(method, path, headers, body)
+            except (aiohttp.ClientError, OSError):
+                if method not in _SAFE or attempt >= MOST_ATTEMPTS or not self._budget.take():
+                    raise
+            attempt += 1
+            await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))
+
+    async def _once(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> ServiceAnswer:
+        url = URL(path, encoded=True)
+        async with self._session.request(
+            method, url, headers=headers, data=body, allow_redirects=False
+        ) as answer:
+            read = bytearray()
+            async for chunk in answer.content.iter_any():
+                read += chunk
+                if len(read) > LARGEST_ANSWER:
+                    raise aiohttp.ClientPayloadError("the answer is too long")
+            return ServiceAnswer(status=answer.status, headers=answer.headers, body=bytes(read))
+
+
+@asynccontextmanager
+async def open_client(name: str, base_url: str) -> AsyncIterator[ServiceClient]:
+    """A client with connections of its own, so that a slow service takes none from another one."""
+    async with aiohttp.ClientSession(
+        base_url,
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    ) as session:
+        yield ServiceClient(name, session)

@@ -1,0 +1,170 @@
+"""Who may call which route: every route, with every kind of token, in both modes."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+from aiohttp import ClientSession, web
+from prometheus_client import CollectorRegistry
+
+from api_gateway.routes import INFO
+from shared.http.auth import Access, AuthMode, actor_of, caller_of
+from shared.http.metrics import HttpMetrics
+from shared.http.openapi import described, document
+from shared.http.routes import Route, application
+from shared.http.server import serve
+from tests.harness.endpoints import an_endpoint
+from tests.harness.http_gateway import memory_table, problem_of
+from tests.harness.tokens import ADMIN, ALICE, BOB, OPERATOR, a_guard, bearer, forged
+
+IN: Final = "in"
+CALLERS: Final = {"customer": ALICE, "other customer": BOB, "operator": OPERATOR, "admin": ADMIN}
+LETS_IN: Final = {
+    Access.PUBLIC: CALLERS.keys(),
+    Access.CUSTOMER: CALLERS.keys(),
+    Access.SIGNED_IN: CALLERS.keys(),
+    Access.OPERATOR: {"operator", "admin"},
+    Access.ADMIN: {"admin"},
+}
+WITHOUT_A_TOKEN: Final = {
+    AuthMode.OPTIONAL: {Access.PUBLIC, Access.CUSTOMER, Access.OPERATOR},
+    AuthMode.REQUIRED: {Access.PUBLIC},
+}
+OPEN_TO_ALL: Final = {"docs", "openapi"}
+FOR_OPERATORS: Final = {"setInventory", "changeInventory", "removeInventory"}
+
+
+def a_route(access: Access, **further: Any) -> Route:
+    """A route that says who called it."""
+
+    async def who(request: web.Request) -> web.Response:
+        caller = caller_of(request)
+        return web.json_response({"id": caller.id, "role": caller.role, "by": actor_of(request)})
+
+    return Route(
+        path=f"/made-up/{access}",
+        handler=who,
+        access=access,
+        name=access,
+        tag="reference",
+        summary="Made up",
+        meaning="Who called.",
+        answer={"type": "object"},
+        **further,
+    )
+
+
+def all_routes() -> Sequence[Route]:
+    """Those of the gateway, and one for each kind of access."""
+    return (*described(INFO, memory_table(), a_guard()), *map(a_route, Access))
+
+
+@asynccontextmanager
+async def door(mode: AuthMode) -> AsyncIterator[ClientSession]:
+    """A client of a port that serves them all."""
+    app = application(all_routes(), a_guard(mode))
+    async with (
+        serve(app, an_endpoint(), HttpMetrics(CollectorRegistry())) as port,
+        ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        yield session
+
+
+async def ask(session: ClientSession, route: Route, headers: dict[str, str]) -> int | str:
+    """401 or 403, else that the door let it in, whatever the handler made of it."""
+    path = re.sub(r"{\w+}", "none", route.path)
+    async with session.request(route.method, path, headers=headers) as answer:
+        if answer.status in {401, 403}:
+            await problem_of(answer)
+            assert ("WWW-Authenticate" in answer.headers) == (answer.status == 401)
+            return answer.status
+        assert answer.status < 500
+        return IN
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+async def test_each_route_lets_in_whom_it_says(mode: AuthMode) -> None:
+    """Each cell of the matrix: no token, each kind of bad one, and each role."""
+    wrong, asked = [], 0
+    async with door(mode) as session:
+        for route in all_routes():
+            access = route.access
+            cells: dict[str, tuple[dict[str, str], int | str]] = {
+                name: ({"Authorization": f"Bearer {bad}"}, 401) for name, bad in forged().items()
+            }
+            for name, caller in CALLERS.items():
+                cells[name] = bearer(caller), IN if name in LETS_IN[access] else 403
+            cells["none"] = {}, IN if access in WITHOUT_A_TOKEN[mode] else 401
+            for name, (headers, right) in cells.items():
+                asked += 1
+                if (found := await ask(session, route, headers)) != right:
+                    wrong.append((route.method, route.path, name, found, right))
+    assert wrong == []
+    assert asked == len(all_routes()) * (len(forged()) + len(CALLERS) + 1)
+
+
+def test_what_is_open_to_all_and_what_to_operators_is_written_down() -> None:
+    """A route that is added as one of them fails here until it is meant."""
+    by_access = {each: {route.name for route in all_routes()} for each in Access}
+    for access in Access:
+        by_access[access] = {route.name for route in all_routes() if route.access is access} - {access}
+    assert by_access[Access.PUBLIC] == OPEN_TO_ALL
+    assert by_access[Access.OPERATOR] == FOR_OPERATORS
+
+
+def test_a_route_that_does_not_say_who_may_call_it_is_no_route() -> None:
+    """It cannot be made, in whatever table."""
+    with pytest.raises(TypeError, match="access"):
+        Route(
+            path="/",
+            handler=a_route(Access.PUBLIC).handler,
+            name="forgotten",
+            tag="reference",
+            summary="",
+            meaning="",
+            answer=None,
+        )  # type: ignore[call-arg]  # which is the point
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+def test_the_description_says_where_a_token_is_needed(mode: AuthMode) -> None:
+    """And that any route may answer 401, those for some roles 403."""
+    shown = document(INFO, all_routes(), a_guard(mode))
+    for route in all_routes():
+        operation = shown["paths"][route.path][route.method.lower()]
+        is_open = {} in operation["security"]
+        assert is_open == (route.access in WITHOUT_A_TOKEN[mode])
+        assert {"bearer": []} in operation["security"]
+        assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+        assert ("403" in operation["responses"]) == (route.access in {Access.OPERATOR, Access.ADMIN})
+
+
+async def test_handlers_learn_who_calls() -> None:
+    """An account by its id; without a token an operator by the address, where that is enough."""
+    async with door(AuthMode.OPTIONAL) as session:
+        async with session.get("/made-up/customer", headers=bearer(ALICE)) as answer:
+            assert await answer.json() == {"id": "alice", "role": "customer", "by": "alice"}
+        async with session.get("/made-up/customer") as answer:
+            assert await answer.json() == {"id": None, "role": "operator", "by": "127.0.0.1"}
+    async with door(AuthMode.REQUIRED) as session, session.get("/made-up/public") as answer:
+        assert await answer.json() == {"id": None, "role": None, "by": "127.0.0.1"}
+
+
+async def test_other_schemes_are_refused() -> None:
+    """A password, or a token without its scheme, is no bearer token, and is told so."""
+    async with door(AuthMode.OPTIONAL) as session:
+        for authorization in ("Basic YTpi", "Bearer", "", "Bearer  "):
+            async with session.get("/orders", headers={"Authorization": authorization}) as answer:
+                assert answer.status == 401
+                assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="order-pipeline"')
+                await problem_of(answer)
+
+
+async def test_the_scheme_may_be_written_in_any_case() -> None:
+    """As RFC 9110 has it."""
+    async with door(AuthMode.REQUIRED) as session:
+        headers = {"Authorization": bearer(ALICE)["Authorization"].replace("Bearer", "bEARER")}
+        async with session.get("/made-up/signed_in", headers=headers) as answer:
+            assert answer.status == 200
