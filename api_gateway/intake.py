@@ -13,12 +13,13 @@ from shared.breaker import Breaker
 from shared.errors import BrokerUnavailable
 from shared.failpoints import failpoint, is_armed
 from shared.logs import get_logger
-from shared.messages import Order, Trace, event_time
+from shared.messages import Event, Order, OrderPlaced, Trace, event_time
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.settlement import message_of
 from shared.orders.placement import Acceptance, Accepted, Placement, PlacementResult
 from shared.orders.ports import OrderStore
 from shared.orders.records import placed_event
+from shared.prices import Prices
 
 SENT_SECONDS: Final = 0.002
 """Time for a message to leave the process; a confirm on three disks takes longer."""
@@ -33,9 +34,11 @@ class ConfirmedOrders(Protocol):
         """The order's message is in a queue."""
 
 
-def placed_message(order: Order, accepted_at: int, trace: Trace) -> OutgoingMessage:
+def placed_message(
+    order: Order, accepted_at: int, trace: Trace, prices: Prices | None = None
+) -> OutgoingMessage:
     """The message that asks for a decision; ``accepted_at`` in microseconds since the epoch."""
-    return message_of(placed_event(order, event_time(accepted_at), trace))
+    return message_of(placed_event(order, event_time(accepted_at), trace, prices))
 
 
 class OrderIntake:
@@ -60,17 +63,19 @@ class OrderIntake:
         if not self._store_is_durable() and not self._breaker.would_try():
             raise NotDurable("no broker is up, and the store may forget what it acknowledges")
         acceptance = await self._store.accept(placement)
-        if acceptance.accepted_at is not None:
+        result = acceptance.result
+        if isinstance(result, Accepted) and acceptance.accepted_at is not None:
             failpoint("after_accept")
-            await self._publish(placement.order, acceptance.accepted_at, placement.trace)
+            accepted_at = event_time(acceptance.accepted_at)
+            await self._publish(placed_event(placement.order, accepted_at, placement.trace, result.prices))
         elif acceptance.waiting and not self._store_is_durable():
             await self._publish_again(acceptance)
         failpoint("before_202")
-        return acceptance.result
+        return result
 
-    async def _publish(self, order: Order, accepted_at: int, trace: Trace) -> None:
-        if await self._confirm(placed_message(order, accepted_at, trace)):
-            self._confirmed.add(order.id)
+    async def _publish(self, placed: Event[OrderPlaced]) -> None:
+        if await self._confirm(message_of(placed)):
+            self._confirmed.add(placed.subject)
         elif not self._store_is_durable():
             raise NotDurable("no broker confirmed the order, and the store may forget it")
 
@@ -79,8 +84,7 @@ class OrderIntake:
         result = acceptance.result
         record = None if isinstance(result, Accepted) else await self._store.get(result.order_id)
         if record is not None:
-            accepted_at = record.accepted_at_microseconds
-            await self._publish(record.order, accepted_at, record.trace)
+            await self._publish(record.placed)
 
     async def _confirm(self, message: OutgoingMessage) -> bool:
         """Whether a broker confirmed the message; where none is likely to, it is not asked."""

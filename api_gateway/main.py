@@ -10,7 +10,7 @@ from api_gateway.app import build_app
 from api_gateway.budget import StoreBudget
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
-from api_gateway.settings import GatewaySettings
+from api_gateway.settings import GatewaySettings, UnknownProductsRule
 from api_gateway.stock import RedisStockStore
 from shared import keyspace
 from shared.breaker import Breaker
@@ -69,6 +69,7 @@ async def run(
             timeout_seconds=own.store_timeout_seconds,
             claim_ttl_seconds=own.claim_ttl_seconds,
             outbox_limit=own.outbox_limit,
+            refuses_unknown_products=own.unknown_products is UnknownProductsRule.REFUSE,
         )
         outbox = RedisOutbox(redis, timeout_seconds=own.store_timeout_seconds)
         removals = OutboxRemovals(outbox, random_)

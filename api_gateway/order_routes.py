@@ -15,9 +15,20 @@ from api_gateway.problems import (
     KEY_REUSED,
     NOT_DURABLE,
     OUTBOX_FULL,
+    PRICE_CHANGED,
+    SEVERAL_CURRENCIES,
     STORE_SHORT,
+    UNKNOWN_PRODUCTS,
 )
-from api_gateway.schemas import Links, OrderReceipt, as_json, order_path, order_summary, order_view
+from api_gateway.schemas import (
+    as_json,
+    order_path,
+    order_summary,
+    order_view,
+    price_changed_members,
+    receipt_json,
+    received,
+)
 from api_gateway.validation import RequestedOrder, read_order, read_sound_order
 from shared.http import negotiation
 from shared.http.answers import json_response
@@ -29,7 +40,6 @@ from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
-from shared.orders.model import OrderStatus
 from shared.orders.placement import (
     Accepted,
     Duplicate,
@@ -37,9 +47,13 @@ from shared.orders.placement import (
     OutboxFull,
     Placement,
     PlacementResult,
+    PriceChanged,
     Replayed,
+    SeveralCurrencies,
+    UnknownProducts,
 )
 from shared.orders.ports import OrderReader
+from shared.prices import Prices
 
 PLAIN_TEXT: Final = "text/plain"
 MAX_KEY_LENGTH: Final = 255
@@ -86,7 +100,7 @@ class OrderRoutes:
         if isinstance(result, Accepted):
             self._budget.stored(client, placement.order)
             log.info("order accepted", order_id=result.order_id)
-        return _answer(result, media_type)
+        return _answer(placement.order, result, media_type)
 
     async def _taken(self, placement: Placement) -> PlacementResult:
         try:
@@ -152,15 +166,16 @@ def _placement(
         idempotency_key=key,
         media_type=media_type,
         trace=request[TRACE],
+        expected=requested.expected,
     )
 
 
-def _answer(result: PlacementResult, media_type: str) -> web.Response:
+def _answer(order: Order, result: PlacementResult, media_type: str) -> web.Response:
     match result:
         case Accepted():
-            return _receipt(result.order_id, media_type)
+            return _receipt(result.order_id, result.prices, media_type)
         case Replayed():
-            response = _receipt(result.order_id, result.media_type)
+            response = _receipt(result.order_id, result.prices, result.media_type)
             response.headers["Idempotent-Replayed"] = "true"
             return response
         case Duplicate() if media_type == PLAIN_TEXT:
@@ -174,14 +189,29 @@ def _answer(result: PlacementResult, media_type: str) -> web.Response:
                 "This Idempotency-Key was sent before, with other content.",
                 headers={"Location": order_path(result.order_id)},
             )
+    raise _not_for_this_price(order, result)
 
 
-def _receipt(order_id: str, media_type: str) -> web.Response:
-    path, message = order_path(order_id), f"Order received: {order_id}"
+def _receipt(order_id: str, prices: Prices | None, media_type: str) -> web.Response:
+    location = {"Location": order_path(order_id)}
     if media_type == PLAIN_TEXT:
-        return web.Response(status=202, text=message, headers={"Location": path})
-    receipt = OrderReceipt(id=order_id, status=OrderStatus.ACCEPTED, message=message, links=Links(self=path))
-    return json_response(receipt, status=202, headers={"Location": path})
+        return web.Response(status=202, text=received(order_id), headers=location)
+    return json_response(receipt_json(order_id, prices), status=202, headers=location)
+
+
+def _not_for_this_price(order: Order, result: PriceChanged | SeveralCurrencies | UnknownProducts) -> Problem:
+    match result:
+        case PriceChanged():
+            detail = "The prices are not those that were expected. Nothing was accepted."
+            return Problem(PRICE_CHANGED, detail, members=price_changed_members(order, result.prices))
+        case SeveralCurrencies():
+            named = ", ".join(result.currencies)
+            detail = f"The products have their prices in {named}. Order each currency by itself."
+            return Problem(SEVERAL_CURRENCIES, detail, members={"currencies": result.currencies})
+        case UnknownProducts():
+            named = ", ".join(result.skus[:5])
+            detail = f"There is no product {named}" + (", and others." if len(result.skus) > 5 else ".")
+            return Problem(UNKNOWN_PRODUCTS, detail, members={"skus": result.skus})
 
 
 def _duplicate(result: Duplicate) -> Problem:

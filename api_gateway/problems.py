@@ -2,7 +2,12 @@
 
 from typing import Final
 
-from api_gateway.schemas import DuplicateOrderView
+from api_gateway.schemas import (
+    DuplicateOrderView,
+    PriceChangedView,
+    SeveralCurrenciesView,
+    UnknownProductsView,
+)
 from shared.http.problems import ProblemType
 from shared.orders.model import OrderStatus
 
@@ -13,6 +18,27 @@ DUPLICATE_ORDER: Final = ProblemType(
     title="Duplicate order",
     view=DuplicateOrderView,
     example={"order_status": OrderStatus.CREATED.value, "same_content": True},
+)
+PRICE_CHANGED: Final = ProblemType(
+    name="price-changed",
+    status=409,
+    title="Price changed",
+    view=PriceChangedView,
+    example={"currency": "EUR", "amount_total": 4298, "skus": []},
+)
+SEVERAL_CURRENCIES: Final = ProblemType(
+    name="several-currencies",
+    status=422,
+    title="Several currencies in one order",
+    view=SeveralCurrenciesView,
+    example={"currencies": ["EUR", "USD"]},
+)
+UNKNOWN_PRODUCTS: Final = ProblemType(
+    name="unknown-products",
+    status=422,
+    title="Unknown products",
+    view=UnknownProductsView,
+    example={"skus": ["cable"]},
 )
 STOCK_OUT_OF_BOUNDS: Final = ProblemType(
     name="stock-out-of-bounds", status=409, title="Stock would leave its bounds"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from api_gateway.intake import placed_message
 from shared.breaker import Breaker
 from shared.logs import get_logger
 from shared.messaging.ports import Publisher
+from shared.messaging.settlement import message_of
 from shared.messaging.waiting import repeating, waiting_out
 from shared.orders.ports import OrderStore, Outbox
 from shared.redis.lease import Lease
@@ -134,12 +134,7 @@ class Relay:
                 self._unreadable.add(order_id)
                 log.error("the outbox names an order that has no readable record", order_id=order_id)
         results = await asyncio.gather(
-            *(
-                self._publisher.publish(
-                    placed_message(record.order, record.accepted_at_microseconds, record.trace)
-                )
-                for record in known
-            ),
+            *(self._publisher.publish(message_of(record.placed)) for record in known),
             return_exceptions=True,
         )
         confirmed = [record.order.id for record, result in zip(known, results, strict=True) if result is None]

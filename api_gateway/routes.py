@@ -10,10 +10,13 @@ from api_gateway.problems import (
     KEY_REUSED,
     NOT_DURABLE,
     OUTBOX_FULL,
+    PRICE_CHANGED,
+    SEVERAL_CURRENCIES,
     STOCK_HELD,
     STOCK_OUT_OF_BOUNDS,
     STORE_SHORT,
     TOO_MANY_SKUS,
+    UNKNOWN_PRODUCTS,
 )
 from api_gateway.schemas import (
     OrderBody,
@@ -82,7 +85,9 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             name="placeOrder",
             tag="orders",
             summary="Place an order",
-            description="All of its items are reserved, or none is. `text/plain` is answered only to those "
+            description="All of its items are reserved, or none is. It costs what its products cost at the "
+            "moment when it is accepted; send `currency` and `amount_total` to have it refused where that is "
+            "not what you expect. `text/plain` is answered only to those "
             "who name it in `Accept` with a q at least as high as JSON's.",
             status=202,
             meaning="The order exists and will be decided.",
@@ -92,6 +97,8 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
                 "status": OrderStatus.ACCEPTED.value,
                 "message": "Order received: order123",
                 "links": {"self": "/orders/order123"},
+                "currency": "EUR",
+                "amount_total": 3998,
             },
             parameters=(_KEY,),
             bodies=(SingleItemBody, OrderBody),
@@ -100,6 +107,8 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
                 "several items": {
                     "id": "order124",
                     "email": "a@example.com",
+                    "currency": "EUR",
+                    "amount_total": 4298,
                     "items": [{"sku": "mag-safe-phone-case", "qty": 2}, {"sku": "cable", "qty": 1}],
                 },
             },
@@ -107,6 +116,9 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
                 INVALID_HEADER,
                 DUPLICATE_ORDER,
                 KEY_REUSED,
+                PRICE_CHANGED,
+                SEVERAL_CURRENCIES,
+                UNKNOWN_PRODUCTS,
                 STORE_UNAVAILABLE,
                 NOT_DURABLE,
                 OUTBOX_FULL,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -11,9 +11,11 @@ from shared.http.problems import ProblemView
 from shared.http.validation import Body
 from shared.keyspace import NotificationStatus
 from shared.mailboxes import mailbox
-from shared.messages import MAX_ITEMS, EmailAddress, Identifier, OrderItem, Quantity, event_time
+from shared.messages import MAX_ITEMS, EmailAddress, Identifier, Order, Quantity, event_time
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.placement import unpriced_skus
 from shared.orders.records import OrderRecord, TimelineStep
+from shared.prices import AmountTotal, Currency, Prices, members
 
 MAX_STOCK = 10**12
 
@@ -35,6 +37,19 @@ OptionalEmail = Annotated[
 ]
 
 
+ExpectedCurrency = Annotated[
+    Currency | None,
+    Field(description="What the client takes the currency to be; another one accepts nothing."),
+]
+ExpectedTotal = Annotated[
+    AmountTotal | None,
+    Field(
+        description="What the client takes the order to cost, in the currency's smallest unit; "
+        "another sum accepts nothing."
+    ),
+]
+
+
 class ItemBody(Body):
     """A quantity of one SKU."""
 
@@ -48,6 +63,8 @@ class OrderBody(Body):
     id: OptionalId = None
     items: Annotated[list[ItemBody], Field(min_length=1, max_length=MAX_ITEMS)]
     email: OptionalEmail = None
+    currency: ExpectedCurrency = None
+    amount_total: ExpectedTotal = None
 
 
 class SingleItemBody(Body):
@@ -57,6 +74,8 @@ class SingleItemBody(Body):
     sku: Identifier
     qty: Quantity
     email: OptionalEmail = None
+    currency: ExpectedCurrency = None
+    amount_total: ExpectedTotal = None
 
 
 class StockBody(Body):
@@ -83,24 +102,43 @@ class Links:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderReceipt:
-    """The order has been taken and will be decided."""
+    """The order has been taken and will be decided.
+
+    ``currency`` is there where any of its products has a price, ``amount_total`` where each has one.
+    """
 
     id: str
     status: Literal[OrderStatus.ACCEPTED]
     message: str
     links: Links
+    currency: str | None = None
+    amount_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemView:
+    """A quantity of one SKU, and what a piece of it cost and was called when the order was accepted.
+
+    Where it had no price then, ``unit_amount`` and ``name`` are absent.
+    """
+
+    sku: str
+    qty: int
+    unit_amount: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSummary:
     """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC.
 
-    ``trouble`` is there only while something keeps the order from being decided.
+    ``trouble`` is there only while something keeps the order from being decided, ``currency`` only where an
+    item has a price, ``amount_total`` only where each has one. Amounts are in the currency's smallest unit.
     """
 
     id: str
     status: OrderStatus
-    items: Sequence[OrderItem]
+    items: Sequence[ItemView]
     email: str | None
     reason: str | None
     sku: str | None
@@ -110,6 +148,8 @@ class OrderSummary:
     correlation_id: str
     links: Links
     trouble: Trouble | None = None
+    currency: str | None = None
+    amount_total: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +209,75 @@ class DuplicateOrderView(ProblemView):
     same_content: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChangedView(ProblemView):
+    """The right ones; null where the products have none. ``skus`` are those without a price."""
+
+    currency: str | None
+    amount_total: int | None
+    skus: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeveralCurrenciesView(ProblemView):
+    """The currencies of the order's products."""
+
+    currencies: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownProductsView(ProblemView):
+    """The SKUs that have no product."""
+
+    skus: Sequence[str]
+
+
+_WHERE_KNOWN: Final = frozenset(("trouble", "currency", "amount_total"))
+
+
 def as_json(view: OrderSummary) -> dict[str, Any]:
-    """The order with the trouble left out where there is none."""
-    shown = {field.name: getattr(view, field.name) for field in fields(view)}
-    return shown if view.trouble else {name: value for name, value in shown.items() if name != "trouble"}
+    """The order, with trouble and prices left out where there are none."""
+    shown = ((field.name, getattr(view, field.name)) for field in fields(view))
+    return {name: value for name, value in shown if value is not None or name not in _WHERE_KNOWN}
+
+
+def receipt_json(order_id: str, prices: Prices | None) -> dict[str, Any]:
+    """An :class:`OrderReceipt`, with the prices where they are known."""
+    path = order_path(order_id)
+    return {
+        "id": order_id,
+        "status": OrderStatus.ACCEPTED,
+        "message": received(order_id),
+        "links": Links(self=path),
+        **members(prices),
+    }
+
+
+def received(order_id: str) -> str:
+    """The receipt in one line."""
+    return f"Order received: {order_id}"
+
+
+def price_changed_members(order: Order, prices: Prices | None) -> dict[str, Any]:
+    """What a :class:`PriceChangedView` has beside the standard members."""
+    return {
+        "currency": None,
+        "amount_total": None,
+        **members(prices),
+        "skus": unpriced_skus(order, prices),
+    }
+
+
+def _items(record: OrderRecord) -> Sequence[Any]:
+    """As :class:`ItemView` has them."""
+    if record.prices is None:
+        return record.order.items
+    return [
+        item
+        if line is None
+        else ItemView(sku=item.sku, qty=item.qty, unit_amount=line.unit_amount, name=line.name)
+        for item, line in zip(record.order.items, record.prices.lines, strict=True)
+    ]
 
 
 def order_path(order_id: str) -> str:
@@ -221,7 +326,7 @@ def _told(record: OrderRecord) -> dict[str, Any]:
         "id": order.id,
         "status": record.status,
         "trouble": record.trouble,
-        "items": order.items,
+        "items": _items(record),
         "email": order.email,
         "reason": record.reason,
         "sku": record.sku_at_fault,
@@ -230,4 +335,5 @@ def _told(record: OrderRecord) -> dict[str, Any]:
         "next_attempt_at": record.next_attempt_at,
         "correlation_id": record.trace.correlation_id,
         "links": Links(self=order_path(order.id)),
+        **members(record.prices),
     }

@@ -1,7 +1,16 @@
 """The gateway's settings: variables that begin with ``GATEWAY_``."""
 
+from enum import StrEnum
+
 from shared.http.settings import AuthSettings, OperationsSettings
 from shared.settings import Count, Port, Seconds, settings_config
+
+
+class UnknownProductsRule(StrEnum):
+    """What becomes of an order for a SKU that has no product."""
+
+    ACCEPT = "accept"
+    REFUSE = "refuse"
 
 
 class GatewaySettings(AuthSettings, OperationsSettings):
@@ -15,6 +24,7 @@ class GatewaySettings(AuthSettings, OperationsSettings):
     outbox_limit: Count = 100_000
     max_concurrent_requests: Count = 512
     max_skus: Count = 100_000
+    unknown_products: UnknownProductsRule = UnknownProductsRule.ACCEPT
     publish_timeout_seconds: Seconds = 2.0
     store_timeout_seconds: Seconds = 1.0
     drain_seconds: Seconds = 20.0

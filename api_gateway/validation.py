@@ -18,6 +18,7 @@ from api_gateway.schemas import (
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid
 from shared.http.validation import REQUIRED, UNKNOWN_FIELD, faults, read_fields, validated
 from shared.messages import MAX_ITEMS, OrderItem, OrderItems
+from shared.prices import AmountTotal, Currency, Expected
 
 _ID_MISSING: Final = FieldError(field="id", message="is required unless an Idempotency-Key header is sent")
 _ITEMS_MISSING: Final = "is required (or sku and qty, for an order of one item)"
@@ -38,6 +39,13 @@ class RequestedOrder:
     id: OptionalId = None
     items: OrderItems
     email: OptionalEmail = None
+    currency: Currency | None = None
+    amount_total: AmountTotal | None = None
+
+    @property
+    def expected(self) -> Expected:
+        """What the client takes the prices to be."""
+        return Expected(currency=self.currency, amount_total=self.amount_total)
 
 
 _SOUND_ORDER: Final = TypeAdapter(RequestedOrder)
@@ -50,7 +58,7 @@ def read_order(value: Any, *, id_required: bool) -> RequestedOrder:
     body = validated(form, value) if _has_sound_size(value) else None
     if body is None or _is_repeated(items := _items(body)) or (id_required and body.id is None):
         raise invalid(INVALID_FIELDS, _order_faults(form, value, id_required=id_required))
-    return RequestedOrder(id=body.id, items=items, email=body.email)
+    return _requested(body, items)
 
 
 def read_sound_order(body: bytes, *, id_required: bool) -> RequestedOrder | None:
@@ -67,11 +75,12 @@ def read_sound_order(body: bytes, *, id_required: bool) -> RequestedOrder | None
             texts = 1 + 3 * len(order.items)
         else:
             single = SingleItemBody.model_validate_json(body)
-            order = RequestedOrder(id=single.id, items=_items(single), email=single.email)
+            order = _requested(single, _items(single))
             texts = 3
     except ValidationError:
         return None
-    texts += 2 * ((order.id is not None) + (order.email is not None))
+    texts += 2 * sum(text is not None for text in (order.id, order.email, order.currency))
+    texts += order.amount_total is not None
     if body.count(b'"') != 2 * texts or (id_required and order.id is None):
         return None
     return order
@@ -123,6 +132,16 @@ def _in_words_of_orders(fault: FieldError) -> FieldError:
     if fault.field == "items" and fault.message == REQUIRED:
         return FieldError(field=fault.field, message=_ITEMS_MISSING)
     return fault
+
+
+def _requested(body: SingleItemBody | OrderBody, items: tuple[OrderItem, ...]) -> RequestedOrder:
+    return RequestedOrder(
+        id=body.id,
+        items=items,
+        email=body.email,
+        currency=body.currency,
+        amount_total=body.amount_total,
+    )
 
 
 def _items(body: SingleItemBody | OrderBody) -> tuple[OrderItem, ...]:

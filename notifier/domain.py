@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from shared.currencies import written
 from shared.mailboxes import mailbox
-from shared.messages import Event, EventData, OrderCreated, OrderItem, OrderRejected
+from shared.messages import Event, EventData, OrderCreated, OrderRejected
 from shared.orders.model import OrderStatus
 
 REASONS = {
@@ -34,20 +35,43 @@ OUTCOMES = {Kind.CREATED: "confirmed", Kind.REJECTED: "not possible"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifiedItem:
+    """An item as its customer reads it; without a price it has no ``name`` and no amounts.
+
+    ``unit_amount`` is what a piece costs and ``amount`` what all of them do, in the currency's own form.
+    """
+
+    sku: str
+    qty: int
+    name: str = ""
+    unit_amount: str = ""
+    amount: str = ""
+
+    @property
+    def text(self) -> str:
+        """The item in one line."""
+        named = f" ({self.name})" if self.name else ""
+        priced = f", {self.unit_amount} each: {self.amount}" if self.amount else ""
+        return f"{self.qty} x {self.sku}{named}{priced}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
     """A readable message about one event; ``id`` is the event's, so that receivers can tell a repetition.
 
     ``text`` says everything in a few lines; a sender with room for more composes from the other parts.
+    ``total`` is what the order costs, '' where that is not known.
     """
 
     id: str
     kind: Kind
     order_id: str
     recipient: str | None
-    items: tuple[OrderItem, ...]
+    items: tuple[NotifiedItem, ...]
     subject: str
     explanation: str
     text: str
+    total: str = ""
     parts: tuple["Notification", ...] = ()
     """The notifications that this one collects."""
 
@@ -80,18 +104,46 @@ def notification_of(event: Event[EventData]) -> Notification:
     """The notification that an event calls for."""
     order = event.data.order
     kind, explanation = _outcome(event.data)
+    items, total = _items(event.data), _total(event.data)
     lines = [f"Order {order.id} is {OUTCOMES[kind]}.", explanation, ""]
-    lines += [f"  {item.qty} x {item.sku}" for item in order.items]
+    lines += [f"  {item.text}" for item in items]
+    lines += [f"  Total: {total}"] if total else []
     return Notification(
         id=event.id,
         kind=kind,
         order_id=order.id,
         recipient=order.email,
-        items=order.items,
+        items=items,
+        total=total,
         subject=f"Your order {order.id} is {OUTCOMES[kind]}",
         explanation=explanation,
         text="\n".join(lines),
     )
+
+
+def _items(data: EventData) -> tuple[NotifiedItem, ...]:
+    items, prices = data.order.items, data.prices
+    if prices is None:
+        return tuple(NotifiedItem(sku=item.sku, qty=item.qty) for item in items)
+    return tuple(
+        NotifiedItem(sku=item.sku, qty=item.qty)
+        if line is None
+        else NotifiedItem(
+            sku=item.sku,
+            qty=item.qty,
+            name=line.name,
+            unit_amount=written(line.unit_amount, prices.currency),
+            amount=written(item.qty * line.unit_amount, prices.currency),
+        )
+        for item, line in zip(items, prices.lines, strict=True)
+    )
+
+
+def _total(data: EventData) -> str:
+    prices = data.prices
+    if prices is None or prices.amount_total is None:
+        return ""
+    return written(prices.amount_total, prices.currency)
 
 
 def _outcome(data: EventData) -> tuple[Kind, str]:

@@ -8,6 +8,7 @@ key                          type     writers                                 li
 ``order:{order id}``         hash     shared/orders/redis                     retention after its decision
 ``orders:{status}``          zset     shared/orders/redis                     as long as its orders
 ``orders:{trouble}``         zset     shared/orders/redis                     until its orders are decided
+``product:{sku}``            hash     catalogue, the operator                 for ever
 ``decision:{order id}``      string   decide.lua                              while a decision is written
 ``outbox``                   zset     accept.lua, gateway (removal), relay    until confirmed
 ``outbox:lease``             string   relay                                   lease
@@ -84,6 +85,7 @@ OWN_KINDS: Final = {
     "letters:": "zset",
     "collected:": "hash",
     "inventory:": "string",
+    "product:": "hash",
 }
 """The keys that belong to one order or SKU, by prefix, with their types: one that is broken is no outage."""
 NUMBERS: Final = ("attempts", "accepted_at", "decided_at")
@@ -123,6 +125,11 @@ def decision(order_id: str) -> str:
 def inventory(sku: str) -> str:
     """Pieces of a SKU that are available now."""
     return f"inventory:{sku}"
+
+
+def product(sku: str) -> str:
+    """What a SKU costs and is called: orders are priced from it."""
+    return f"product:{sku}"
 
 
 def sku_of(inventory_key: str) -> str:

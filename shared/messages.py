@@ -8,7 +8,7 @@ writes them where bytes go out.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -16,6 +16,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from shared.errors import DecodeError
+from shared.prices import Expected, Prices
 
 MAX_QTY: Final = 10_000
 MAX_ITEMS: Final = 100
@@ -65,9 +66,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlaced:
-    """The gateway has accepted an order durably."""
+    """The gateway has accepted an order durably, at these prices, if any of its products has one."""
 
     order: Order
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class OrderCreated:
     """Stock for the whole order has been taken."""
 
     order: Order
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class OrderRejected:
     order: Order
     reason: str
     sku: str | None = None
+    prices: Prices | None = None
 
 
 EventData = OrderPlaced | OrderCreated | OrderRejected
@@ -95,6 +99,10 @@ EVENT_TYPES: Final[Mapping[str, type[EventData]]] = {
     "order.rejected.v1": OrderRejected,
 }
 _TYPE_NAMES: Final = {data: name for name, data in EVENT_TYPES.items()}
+_UNPRICED: Final = {
+    data: tuple(field.name for field in fields(data) if field.name != "prices")
+    for data in EVENT_TYPES.values()
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +213,17 @@ def encode(event: Event[EventData]) -> bytes:
         "subject": event.subject,
         "time": event.time,
         "datacontenttype": "application/json",
-        "data": event.data,
+        "data": event.data if event.data.prices is not None else _unpriced(event.data),
         "correlationid": event.trace.correlation_id,
     }
     if event.trace.traceparent:
         envelope["traceparent"] = event.trace.traceparent
     return orjson.dumps(envelope, option=orjson.OPT_UTC_Z)
+
+
+def _unpriced(data: EventData) -> dict[str, Any]:
+    """As it was before there were prices."""
+    return {name: getattr(data, name) for name in _UNPRICED[type(data)]}
 
 
 def decode(body: bytes) -> Event[EventData] | UnknownEvent:
@@ -308,6 +321,9 @@ def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) ->
     )
     if envelope.subject != event.subject or envelope.id != event.id:
         raise DecodeError("id, subject and data name different orders")
+    prices = event.data.prices
+    if prices is not None and len(prices.lines) != len(event.data.order.items):
+        raise DecodeError("there are not as many prices as items")
     return event
 
 
@@ -331,6 +347,16 @@ def decode_order(text: str) -> Order:
 
 
 def content_fingerprint(order: Order) -> str:
-    """A digest of what was asked for, without the id: equal for equal items and e-mail, 32 hex digits."""
-    content = orjson.dumps([order.email, [[item.sku, item.qty] for item in order.items]])
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    """A digest of an order's items and e-mail, without the id: what tells it from another of this id."""
+    return request_fingerprint(order, Expected())
+
+
+def request_fingerprint(order: Order, expected: Expected) -> str:
+    """A digest of everything that a client asked for, without the id: 32 hex digits.
+
+    It is that of the content alone where the client did not say what it expects to pay.
+    """
+    asked: list[Any] = [order.email, [[item.sku, item.qty] for item in order.items]]
+    if expected:
+        asked.append({"currency": expected.currency, "amount_total": expected.amount_total})
+    return hashlib.blake2b(orjson.dumps(asked), digest_size=16).hexdigest()

@@ -17,6 +17,8 @@ from shared.mailboxes import Mailbox
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _LINKING: Final = re.compile(r"[.:@](?=\S)")
+_AMOUNT: Final = re.compile(r"[0-9 ]{1,24}(?:\.[0-9]{2,4})? [A-Z]{3}")
+"""No link, and to be copied and searched for as it stands."""
 
 
 class LetterWriter:
@@ -59,7 +61,9 @@ def unlinked(said: Any) -> Any:
     A SKU or an id may be a domain, and a reason any text. Programs make links of what looks like one, in
     plain text too, so a zero-width non-joiner follows each sign that a link cannot do without.
     """
-    return _LINKING.sub("\\g<0>\u200c", said) if isinstance(said, str) else said
+    if not isinstance(said, str) or _AMOUNT.fullmatch(said):
+        return said
+    return _LINKING.sub("\\g<0>\u200c", said)
 
 
 def message_id(event_id: str, domain: str) -> str:

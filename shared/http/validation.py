@@ -15,7 +15,10 @@ IDENTIFIER_RULE: Final = (
 )
 UNKNOWN_FIELD: Final = "is not a field of this request"
 REQUIRED: Final = "is required"
-_RULES: Final = {"email": "must be an e-mail address that a letter can be sent to"}
+_RULES: Final = {
+    "email": "must be an e-mail address that a letter can be sent to",
+    "currency": "must be a currency of ISO 4217, such as EUR",
+}
 """The form that a field must have, by its name."""
 _MESSAGES: Final = {
     "missing": REQUIRED,

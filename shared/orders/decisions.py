@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace, type_name
 from shared.orders.model import OrderStatus
+from shared.prices import Prices
 
 SOURCE: Final = "/order_processor"
 DROPPED: Final = "dropped"
@@ -25,18 +26,20 @@ EVENT_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """All of the order's stock was taken."""
+    """All of the order's stock was taken. ``prices`` are those of its record."""
 
     decided_at: datetime
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """Nothing was taken, for this reason; ``sku`` is the item at fault, if one is."""
+    """Nothing was taken, for this reason; ``sku`` is the item at fault, if one is. ``prices`` as above."""
 
     decided_at: datetime
     reason: str
     sku: str | None
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[
     """What to announce. The same decision gives the same event, however often it is announced."""
     data: EventData
     if isinstance(decision, Created):
-        data = OrderCreated(order=order)
+        data = OrderCreated(order=order, prices=decision.prices)
     else:
-        data = OrderRejected(order=order, reason=decision.reason, sku=decision.sku)
+        data = OrderRejected(order=order, reason=decision.reason, sku=decision.sku, prices=decision.prices)
     return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace)

@@ -1,10 +1,12 @@
 """Placing an order, and the values in which the store answers."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from shared.errors import PipelineError
 from shared.messages import Order, Trace
 from shared.orders.model import OrderStatus
+from shared.prices import Expected, Prices
 
 
 class OutboxFull(PipelineError):
@@ -17,6 +19,7 @@ class Placement:
 
     ``client_named_id`` is False where the server made the order's id up. ``media_type`` is that of the
     answer, kept so that a replay answers in the same form. Without ``has_room`` a new order is refused.
+    ``expected`` is what the client takes the prices to be.
     """
 
     order: Order
@@ -25,13 +28,15 @@ class Placement:
     media_type: str
     trace: Trace
     has_room: bool = True
+    expected: Expected = field(default_factory=Expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The order exists and will be decided."""
+    """The order exists and will be decided, at these prices; None where none of its products has one."""
 
     order_id: str
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Replayed:
 
     order_id: str
     media_type: str
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,39 @@ class KeyReused:
     order_id: str
 
 
-PlacementResult = Accepted | Replayed | Duplicate | KeyReused
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChanged:
+    """The client expected other prices than these, or prices where there are none; nothing was accepted."""
+
+    order_id: str
+    prices: Prices | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeveralCurrencies:
+    """The products have their prices in different currencies; nothing was accepted."""
+
+    order_id: str
+    currencies: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownProducts:
+    """These SKUs have no product, and the gateway refuses such orders; nothing was accepted."""
+
+    order_id: str
+    skus: Sequence[str]
+
+
+PlacementResult = (
+    Accepted | Replayed | Duplicate | KeyReused | PriceChanged | SeveralCurrencies | UnknownProducts
+)
+
+
+def unpriced_skus(order: Order, prices: Prices | None) -> Sequence[str]:
+    """The SKUs of an order that have no price."""
+    lines = prices.lines if prices is not None else [None] * len(order.items)
+    return [item.sku for item, line in zip(order.items, lines, strict=True) if line is None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

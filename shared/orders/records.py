@@ -11,6 +11,7 @@ from typing import Final
 from shared.errors import DecodeError
 from shared.messages import Event, Order, OrderPlaced, Trace, decode_order, epoch_microseconds, event_time
 from shared.orders.model import OrderStatus, Trouble, outcome_of
+from shared.prices import Prices, read_prices
 
 SOURCE: Final = "/api_gateway"
 _TROUBLES: Final = frozenset(trouble.value for trouble in Trouble)
@@ -30,7 +31,8 @@ class TimelineStep:
 class OrderRecord:
     """An order as the store knows it. ``accepted_at`` is the time by which orders are listed.
 
-    ``sequence`` is the value of ``orders.processed.count`` right after the order was decided.
+    ``sequence`` is the value of ``orders.processed.count`` right after the order was decided. ``prices`` were
+    fixed when it was accepted.
     """
 
     order: Order
@@ -45,6 +47,7 @@ class OrderRecord:
     trace: Trace
     timeline: Sequence[TimelineStep]
     idempotency_key: str | None = None
+    prices: Prices | None = None
 
     @property
     def outcome(self) -> OrderStatus | None:
@@ -54,7 +57,7 @@ class OrderRecord:
     @property
     def placed(self) -> Event[OrderPlaced]:
         """What asks for its decision; the same event, however often it is made."""
-        return placed_event(self.order, self.accepted_at, self.trace)
+        return placed_event(self.order, self.accepted_at, self.trace, self.prices)
 
     @property
     def accepted_at_microseconds(self) -> int:
@@ -62,9 +65,11 @@ class OrderRecord:
         return epoch_microseconds(self.accepted_at)
 
 
-def placed_event(order: Order, accepted_at: datetime, trace: Trace) -> Event[OrderPlaced]:
-    """The event that says that an order was accepted."""
-    return Event(source=SOURCE, time=accepted_at, data=OrderPlaced(order=order), trace=trace)
+def placed_event(
+    order: Order, accepted_at: datetime, trace: Trace, prices: Prices | None = None
+) -> Event[OrderPlaced]:
+    """The event that says that an order was accepted, at these prices."""
+    return Event(source=SOURCE, time=accepted_at, data=OrderPlaced(order=order, prices=prices), trace=trace)
 
 
 def read_record(fields: Mapping[str, str]) -> OrderRecord:
@@ -85,8 +90,9 @@ def standing(fields: Mapping[str, str]) -> tuple[OrderStatus, Trouble | None]:
 
 def _record(fields: Mapping[str, str]) -> OrderRecord:
     status, trouble = standing(fields)
+    order = decode_order(fields["order"])
     return OrderRecord(
-        order=decode_order(fields["order"]),
+        order=order,
         status=status,
         trouble=trouble,
         accepted_at=event_time(int(fields["accepted_at"])),
@@ -100,6 +106,7 @@ def _record(fields: Mapping[str, str]) -> OrderRecord:
         ),
         timeline=[_step(line) for line in fields.get("timeline", "").splitlines()],
         idempotency_key=fields.get("idempotency_key") or None,
+        prices=read_prices(fields.get("prices"), len(order.items)),
     )
 
 

@@ -9,13 +9,13 @@ import pytest
 from api_gateway.schemas import order_summary
 from shared import keyspace
 from shared.errors import DecodeError, StoreUnavailable
-from shared.messages import content_fingerprint, encode_order
+from shared.messages import encode_order
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import Acceptance, Accepted, Duplicate, KeyReused, OutboxFull, Replayed
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import read_record
 from shared.orders.redis.scripts import load
-from shared.orders.redis.store import RedisOrderStore
+from shared.orders.redis.store import RedisOrderStore, acceptance_call
 from shared.redis.client import Redis
 from tests.harness.examples import AT, TRACE, an_order
 from tests.harness.gateway import TEXT, a_placement, order_store
@@ -100,11 +100,12 @@ async def test_a_duplicate_tells_how_far_the_order_is(redis: Any, store: RedisOr
 async def test_a_script_that_is_run_again_by_the_client_library_finds_its_own_claim(redis: Redis) -> None:
     """A connection that drops after the script has run must not make an order its own duplicate."""
     script, order = load("accept"), an_order("a")
-    keys = ["idemp:a", "order:a", "orders:accepted", "outbox"]
-    content = [encode_order(order), content_fingerprint(order), "c", "", "", "application/json", "", "order:"]
-    first = await script.run(redis, keys, ["token", 100, 10, "a", *content])
-    again = await script.run(redis, keys, ["token", 100, 10, "a", *content])
-    other = await script.run(redis, keys, ["another", 100, 10, "a", *content])
+
+    async def run(token: str) -> Any:
+        call = acceptance_call(a_placement(order), token, 100, 10)
+        return await script.run(redis, call.keys, call.arguments)
+
+    first, again, other = await run("token"), await run("token"), await run("another")
     assert first[0] == "new"
     assert again == first
     assert other[0] == "duplicate"

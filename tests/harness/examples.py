@@ -15,6 +15,7 @@ from shared.messages import (
     event_time,
 )
 from shared.messaging.ports import Delivery
+from shared.prices import Prices
 
 AT = 1_750_000_000_000_000
 """An instant, in microseconds since the epoch."""
@@ -32,28 +33,29 @@ def order_of(order_id: str, quantities: Mapping[str, int], email: str | None = N
     return Order(id=order_id, email=email, items=items)
 
 
-def placed(order: Order | None = None, *, at: int = AT, trace: Trace = TRACE) -> Event[OrderPlaced]:
+def placed(
+    order: Order | None = None, *, at: int = AT, trace: Trace = TRACE, prices: Prices | None = None
+) -> Event[OrderPlaced]:
     """The gateway's event about an order."""
-    return Event(
-        source="/api_gateway", time=event_time(at), data=OrderPlaced(order=order or an_order()), trace=trace
-    )
+    data = OrderPlaced(order=order or an_order(), prices=prices)
+    return Event(source="/api_gateway", time=event_time(at), data=data, trace=trace)
 
 
-def created(order: Order | None = None, *, at: int = AT) -> Event[OrderCreated]:
+def created(order: Order | None = None, *, at: int = AT, prices: Prices | None = None) -> Event[OrderCreated]:
     """The processor's event about an order whose stock was taken."""
-    return Event(
-        source="/order_processor",
-        time=event_time(at),
-        data=OrderCreated(order=order or an_order()),
-        trace=TRACE,
-    )
+    data = OrderCreated(order=order or an_order(), prices=prices)
+    return Event(source="/order_processor", time=event_time(at), data=data, trace=TRACE)
 
 
 def rejected(
-    order: Order | None = None, *, reason: str = "insufficient_stock", sku: str | None = "cable"
+    order: Order | None = None,
+    *,
+    reason: str = "insufficient_stock",
+    sku: str | None = "cable",
+    prices: Prices | None = None,
 ) -> Event[OrderRejected]:
     """The processor's event about an order of which nothing was taken."""
-    data = OrderRejected(order=order or an_order(), reason=reason, sku=sku)
+    data = OrderRejected(order=order or an_order(), reason=reason, sku=sku, prices=prices)
     return Event(source="/order_processor", time=event_time(AT), data=data, trace=TRACE)
 
 

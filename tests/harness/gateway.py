@@ -7,6 +7,7 @@ from shared import keyspace
 from shared.messages import Order
 from shared.orders.placement import Placement
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
+from shared.prices import Expected
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order
@@ -15,10 +16,16 @@ STORE_SECONDS = 5.0
 JSON, TEXT = "application/json", "text/plain"
 
 
-def order_store(redis: Redis, *, outbox_limit: int = 100) -> RedisOrderStore:
+def order_store(
+    redis: Redis, *, outbox_limit: int = 100, refuses_unknown_products: bool = False
+) -> RedisOrderStore:
     """A store with the contract's claim TTL."""
     return RedisOrderStore(
-        redis, timeout_seconds=STORE_SECONDS, claim_ttl_seconds=86_400, outbox_limit=outbox_limit
+        redis,
+        timeout_seconds=STORE_SECONDS,
+        claim_ttl_seconds=86_400,
+        outbox_limit=outbox_limit,
+        refuses_unknown_products=refuses_unknown_products,
     )
 
 
@@ -33,7 +40,13 @@ def relay_lease(redis: Redis) -> Lease:
 
 
 def a_placement(
-    order: Order | None = None, *, key: str | None = None, named: bool = True, media_type: str = JSON
+    order: Order | None = None,
+    *,
+    key: str | None = None,
+    named: bool = True,
+    media_type: str = JSON,
+    currency: str | None = None,
+    amount_total: int | None = None,
 ) -> Placement:
     """A request for an order; ``named`` is False where the server made the id up."""
     return Placement(
@@ -42,6 +55,7 @@ def a_placement(
         idempotency_key=key,
         media_type=media_type,
         trace=TRACE,
+        expected=Expected(currency=currency, amount_total=amount_total),
     )
 
 

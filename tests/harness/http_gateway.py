@@ -26,10 +26,14 @@ from shared.orders.placement import (
     OutboxFull,
     Placement,
     PlacementResult,
+    PriceChanged,
     Replayed,
+    SeveralCurrencies,
+    UnknownProducts,
 )
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
+from shared.prices import Prices
 from shared.redis.stock import StockPage
 from tests.harness.endpoints import an_endpoint
 from tests.harness.tokens import a_guard
@@ -39,9 +43,13 @@ ACCEPTED_AT = datetime(2025, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
 
 @dataclass(slots=True)
 class MemoryIntake:
-    """Accepts each id once. ``fault`` is raised instead; ``gate`` holds answers back until it is set."""
+    """Accepts each id once, at ``prices``, or answers with ``refusal``. ``fault`` is raised instead; ``gate``
+    holds answers back until it is set.
+    """
 
     placements: list[Placement] = field(default_factory=list)
+    prices: Prices | None = None
+    refusal: PriceChanged | SeveralCurrencies | UnknownProducts | None = None
     fault: BaseException | None = None
     gate: asyncio.Event | None = None
     waiting: int = 0
@@ -58,14 +66,16 @@ class MemoryIntake:
             same = content_fingerprint(known.order) == fingerprint
             if placement.idempotency_key and known.idempotency_key == placement.idempotency_key:
                 if same and (known.order.id == placement.order.id or not placement.client_named_id):
-                    return Replayed(order_id=known.order.id, media_type=known.media_type)
+                    return Replayed(order_id=known.order.id, media_type=known.media_type, prices=self.prices)
                 return KeyReused(order_id=known.order.id)
             if known.order.id == placement.order.id:
                 return Duplicate(order_id=known.order.id, status=OrderStatus.CREATED, same_content=same)
+        if self.refusal is not None:
+            return self.refusal
         if not placement.has_room:
             raise OutboxFull("no room")
         self.placements.append(placement)
-        return Accepted(order_id=placement.order.id)
+        return Accepted(order_id=placement.order.id, prices=self.prices)
 
 
 @dataclass(slots=True)
@@ -84,7 +94,7 @@ class MemoryOrders:
         if self.fault is not None:
             raise self.fault
         found = (placed for placed in self.intake.placements if placed.order.id == order_id)
-        return next((record_of(placed) for placed in found), None)
+        return next((record_of(placed, self.intake.prices) for placed in found), None)
 
     async def notification(self, order_id: str) -> Mapping[str, str]:
         return self.notifications.get(order_id, {})
@@ -107,7 +117,9 @@ class MemoryOrders:
         shown = placements[:limit]
         more = len(placements) > limit
         cursor = Cursor(accepted_at=1_700_000_000_000_000, order_id=shown[-1].order.id) if more else None
-        return OrderPage(orders=[record_of(placed) for placed in shown], next_cursor=cursor)
+        return OrderPage(
+            orders=[record_of(placed, self.intake.prices) for placed in shown], next_cursor=cursor
+        )
 
 
 @dataclass(slots=True)
@@ -254,7 +266,7 @@ async def gateway(
         )
 
 
-def record_of(placement: Placement) -> OrderRecord:
+def record_of(placement: Placement, prices: Prices | None = None) -> OrderRecord:
     """The record of an order that was just accepted."""
     return OrderRecord(
         order=placement.order,
@@ -267,6 +279,7 @@ def record_of(placement: Placement) -> OrderRecord:
         next_attempt_at=None,
         trace=Trace(correlation_id=placement.trace.correlation_id),
         timeline=[TimelineStep(step="accepted", at=ACCEPTED_AT, reason=None, attempts=None)],
+        prices=prices,
     )
 
 

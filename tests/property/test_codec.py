@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given, strategies as st
@@ -28,6 +30,15 @@ from shared.messages import (
     join,
     split,
 )
+from shared.prices import (
+    MAX_AMOUNT_TOTAL,
+    MAX_NAME_LENGTH,
+    MAX_UNIT_AMOUNT,
+    LinePrice,
+    Prices,
+    prices_text,
+    read_prices,
+)
 
 identifiers = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 visible = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=255)
@@ -44,11 +55,36 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
 )
-data: st.SearchStrategy[EventData] = st.one_of(
-    st.builds(OrderPlaced, order=orders),
-    st.builds(OrderCreated, order=orders),
-    st.builds(OrderRejected, order=orders, reason=texts, sku=st.none() | identifiers),
+CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+lines = st.none() | st.builds(
+    LinePrice, unit_amount=st.integers(0, MAX_UNIT_AMOUNT), name=st.text(max_size=MAX_NAME_LENGTH)
 )
+
+
+@st.composite
+def priced_data(draw: st.DrawFn) -> EventData:
+    """What happened to an order, with prices or without."""
+    order = draw(orders)
+    count = len(order.items)
+    prices = draw(
+        st.none()
+        | st.builds(
+            Prices,
+            currency=st.sampled_from(("EUR", "JPY", "KWD")),
+            lines=st.lists(lines, min_size=count, max_size=count).map(tuple),
+            amount_total=st.none() | st.integers(0, MAX_AMOUNT_TOTAL),
+        )
+    )
+    rejected: st.SearchStrategy[EventData] = st.builds(
+        OrderRejected, order=st.just(order), reason=texts, sku=st.none() | identifiers, prices=st.just(prices)
+    )
+    others: st.SearchStrategy[EventData] = st.one_of(
+        st.just(OrderPlaced(order=order, prices=prices)), st.just(OrderCreated(order=order, prices=prices))
+    )
+    return draw(st.one_of(others, rejected))
+
+
+data: st.SearchStrategy[EventData] = priced_data()
 events = st.builds(
     Event,
     source=texts,
@@ -105,6 +141,16 @@ def test_the_stores_form_survives_too(order: Order) -> None:
     again = decode_order(encode_order(order))
     assert again == order
     assert content_fingerprint(again) == content_fingerprint(order)
+
+
+@given(priced_data())
+def test_prices_survive_the_store(data: EventData) -> None:
+    """Names of any script, without the control characters that the accept script takes out."""
+    prices = data.prices
+    if prices is not None:
+        named = (line and replace(line, name=CONTROLS.sub(" ", line.name)) for line in prices.lines)
+        prices = replace(prices, lines=tuple(named))
+    assert read_prices(prices_text(prices), len(data.order.items)) == prices
 
 
 @given(st.datetimes(timezones=st.just(UTC)))

@@ -15,7 +15,10 @@ emails = st.sampled_from(["a@example.com", "a@", "ä@example.com", None, 1])
 numbers = st.one_of(
     st.integers(-2, 10_001), st.sampled_from([2.0, 1.5, 1e400, 2**64, True, None, "1", float("nan")])
 )
-keys = st.sampled_from(["id", "sku", "qty", "email", "items", "other", "i\\u0064"])
+keys = st.sampled_from(
+    ["id", "sku", "qty", "email", "items", "other", "i\\u0064", "currency", "amount_total"]
+)
+currencies = st.sampled_from(["EUR", "JPY", "XXX", "eur", "", None, 1])
 items = st.lists(
     st.one_of(
         st.fixed_dictionaries({"sku": words, "qty": numbers}), st.dictionaries(keys, words, max_size=3)
@@ -31,7 +34,9 @@ sound = st.tuples(
         st.tuples(st.tuples(st.just("items"), items)),
     ),
     st.lists(st.tuples(st.just("email"), emails), max_size=2),
-).map(lambda parts: [*parts[0], *parts[1], *parts[2]])
+    st.lists(st.tuples(st.just("currency"), currencies), max_size=2),
+    st.lists(st.tuples(st.just("amount_total"), numbers), max_size=2),
+).map(lambda parts: [pair for part in parts for pair in part])
 blanks = st.sampled_from(["", " ", "\n\t", "\ufeff", "\x0c"])
 
 
@@ -84,6 +89,8 @@ def test_ordinary_orders_are_read_in_one_pass() -> None:
         b'{"id": "a", "sku": "cable", "qty": 2}',
         b'{"id":"a","items":[{"sku":"cable","qty":1},{"qty":2,"sku":"case"}],"email":"a@example.com"}',
         b'{"items": [{"sku": "cable", "qty": 1}]}',
+        b'{"id":"a","currency":"EUR","amount_total":4298,"items":[{"sku":"cable","qty":1}]}',
+        b'{"id": "a", "sku": "cable", "qty": 2, "amount_total": 0}',
     ):
         id_required = re.search(rb'"id": ?"', body) is not None
         found = read_sound_order(body, id_required=id_required)

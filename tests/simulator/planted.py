@@ -10,7 +10,7 @@ from unittest import mock
 
 import order_processor.handlers
 import shared.redis.scripts
-from api_gateway.intake import OrderIntake, placed_message
+from api_gateway.intake import OrderIntake
 from api_gateway.relay import Relay
 from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
@@ -28,7 +28,7 @@ from shared.messaging.dead_letters import Letters
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Router
-from shared.messaging.settlement import Settlement, single
+from shared.messaging.settlement import Settlement, message_of, single
 from shared.orders.decisions import event_of
 from shared.redis.client import Redis
 from shared.redis.scripts import Script, ScriptCall
@@ -157,9 +157,7 @@ async def _relay_and_hope(self: Any, order_ids: Sequence[str]) -> int:
     records = [record for record in await self._store.get_many(order_ids) if record is not None]
     await self._outbox.remove(order_ids)
     for record in records:
-        await self._publisher.publish(
-            placed_message(record.order, record.accepted_at_microseconds, record.trace)
-        )
+        await self._publisher.publish(message_of(record.placed))
     return len(records)
 
 
@@ -283,7 +281,7 @@ BUGS: Final[Mapping[str, Planting]] = {
         ORDERS,
         "accept",
         ("if existing[1] and not began then", "if false then"),
-        ("if redis.call('EXISTS', claim) == 1 then", "if false then"),
+        ("if claimed then return {'duplicate', '', ''} end", ""),
         ("if not began then\n  redis.call('HSET', record", "if true then\n  redis.call('HSET', record"),
     ),
     "the Idempotency-Key is forgotten": rewritten(

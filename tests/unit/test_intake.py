@@ -13,10 +13,11 @@ from shared.breaker import Breaker
 from shared.errors import StoreUnavailable
 from shared.messages import OrderPlaced
 from shared.messaging.memory import MemoryBroker
-from shared.orders.placement import Accepted, Duplicate, KeyReused, OutboxFull, Replayed
+from shared.orders.placement import Accepted, Duplicate, KeyReused, OutboxFull, PriceChanged, Replayed
 from shared.pipeline import ORDER_PROCESSOR
 from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import TEXT, a_placement, order_store
+from tests.harness.pricing import price, prices_of
 from tests.harness.routing import InterruptiblePublisher, event_of, messages_in
 from tests.harness.stores import store_in_process
 
@@ -77,6 +78,24 @@ async def test_an_accepted_order_is_published_under_its_trace_and_confirmed(gate
     assert (event.data, event.trace, event.source) == (OrderPlaced(order=order), TRACE, "/api_gateway")
     ((_, accepted_at),) = await gateway.redis.zrange("outbox", 0, -1, withscores=True)
     assert round(event.time.timestamp() * 1_000_000) == accepted_at
+
+
+async def test_the_message_has_the_prices_of_the_answer(gateway: Gateway) -> None:
+    """The processor and the letter know what the client was told."""
+    await price(gateway.redis, "cable", 1999)
+    order = an_order("a", cable=2)
+    result = await gateway.intake.place(a_placement(order))
+    assert result == Accepted(order_id="a", prices=prices_of(3998, 1999))
+    (delivery,) = await messages_in(gateway.broker, QUEUE)
+    assert event_of(delivery.body).data == OrderPlaced(order=order, prices=prices_of(3998, 1999))
+
+
+async def test_what_is_refused_for_its_price_is_not_published(gateway: Gateway) -> None:
+    """Nothing was accepted."""
+    await price(gateway.redis, "cable", 1999)
+    result = await gateway.intake.place(a_placement(an_order("a"), amount_total=1))
+    assert result == PriceChanged(order_id="a", prices=prices_of(1999, 1999))
+    assert await messages_in(gateway.broker, QUEUE) == []
 
 
 @pytest.mark.parametrize("how", ["no connection", "no confirm"])

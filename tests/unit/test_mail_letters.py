@@ -14,8 +14,10 @@ from notifier.domain import Notification, collected, notification_of
 from notifier.senders.mail import LetterWriter, message_id
 from shared.mailboxes import mailbox, named_mailbox
 from shared.messages import EVENT_TYPES, IDENTIFIER_PATTERN
+from shared.prices import LinePrice, Prices
 from tests.harness.examples import an_order, created, rejected
 from tests.harness.mailing import WROTE_AT, letters, told
+from tests.harness.pricing import prices_of
 
 ANN = "ann@example.org"
 
@@ -62,6 +64,65 @@ def test_both_parts_of_a_confirmation_say_the_same() -> None:
     )
     for said in ("Your order is confirmed", "We have reserved everything for you.", "2 &times;", "cable"):
         assert said in part(letter, "html")
+
+
+def test_both_parts_say_what_the_order_costs() -> None:
+    """Each piece, each line and the sum, in a form that can be copied and searched for."""
+    order = an_order("order1", ANN, cable=2, case=1)
+    notification = notification_of(created(order, prices=prices_of(4298, 1999, 300)))
+    letter = received(notification)
+    assert part(letter, "plain") == (
+        "Hello,\n\nyour order is confirmed. We have reserved everything for you.\n\n"
+        "  2 x cable (Cable), 19.99 EUR each: 39.98 EUR\n  1 x case (Case), 3.00 EUR each: 3.00 EUR\n"
+        "  Total: 42.98 EUR\n\nOrder order1. This message was sent automatically.\n"
+    )
+    for said in ("cable (Cable), 19.99 EUR each", ">39.98 EUR<", "Total: 42.98 EUR"):
+        assert said in part(letter, "html")
+    assert "2 x cable (Cable), 19.99 EUR each: 39.98 EUR\n" in notification.text
+    assert notification.text.endswith("Total: 42.98 EUR")
+
+
+@pytest.mark.parametrize(
+    ("currency", "each", "total"), [("JPY", "1 999 JPY", "3 998 JPY"), ("KWD", "1.999 KWD", "3.998 KWD")]
+)
+def test_amounts_have_the_form_of_their_currency(currency: str, each: str, total: str) -> None:
+    """Yen have no smaller part, dinars have a thousand."""
+    prices = prices_of(3998, 1999, currency=currency)
+    notification = notification_of(created(an_order("order1", ANN, cable=2), prices=prices))
+    for said in (
+        notification.text,
+        part(received(notification), "plain"),
+        part(received(notification), "html"),
+    ):
+        assert each in said
+        assert f"Total: {total}" in said
+
+
+def test_a_letter_about_an_order_that_is_priced_in_part_has_no_total() -> None:
+    """A sum over the other lines would mislead."""
+    order = an_order("order1", ANN, cable=2, case=1)
+    said = part(received(notification_of(created(order, prices=prices_of(None, None, 300)))), "plain")
+    assert "  2 x cable\n  1 x case (Case), 3.00 EUR each: 3.00 EUR\n\nOrder" in said
+    assert "Total" not in said
+
+
+def test_a_collected_letter_says_what_each_order_costs() -> None:
+    """In both parts."""
+    priced = notification_of(created(an_order("order1", ANN, cable=2), prices=prices_of(3998, 1999)))
+    letter = received(collected([priced, notification_of(created(an_order("order2", ANN, case=1)))]))
+    for kind in ("plain", "html"):
+        assert part(letter, kind).count("Total: 39.98 EUR") == 1
+
+
+def test_a_products_name_becomes_neither_link_nor_markup() -> None:
+    """It is written by whoever may write products."""
+    line = LinePrice(unit_amount=1, name="<b>evil.example</b> 1.99")
+    prices = Prices(currency="EUR", lines=(line,), amount_total=1)
+    letter = received(notification_of(created(an_order("order1", ANN), prices=prices)))
+    for kind in ("plain", "html"):
+        assert "evil.example" not in part(letter, kind)
+        assert "evil.\u200cexample" in part(letter, kind)
+    assert "<b>" not in part(letter, "html")
 
 
 def test_both_parts_of_a_rejection_name_the_culprit() -> None:

@@ -22,6 +22,7 @@ from shared.messages import (
     event_time,
 )
 from tests.harness.examples import AT, an_order, created, placed, rejected
+from tests.harness.pricing import prices_of
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -189,3 +190,52 @@ def test_a_broken_order_in_the_store_is_a_decode_error() -> None:
     """Readers of records meet one kind of error."""
     with pytest.raises(DecodeError, match="items"):
         decode_order('{"id": "order1", "items": []}')
+
+
+def test_an_unpriced_event_has_the_bytes_of_before_there_were_prices() -> None:
+    """Whoever compares or stored them finds them again."""
+    order = {"id": "a", "items": [{"sku": "cable", "qty": 1}], "email": None}
+    for event in (placed(an_order("a")), created(an_order("a"))):
+        assert orjson.loads(encode(event))["data"] == {"order": order}
+    data = orjson.loads(encode(rejected(an_order("a"))))["data"]
+    assert data == {"order": order, "reason": "insufficient_stock", "sku": "cable"}
+
+
+def test_a_priced_event_carries_what_each_piece_costs_and_the_total() -> None:
+    """Beside the order, which stays what the client sent."""
+    event = placed(an_order("a", cable=2, case=1), prices=prices_of(None, 1999, None))
+    data = orjson.loads(encode(event))["data"]
+    assert data["order"] == orjson.loads(encode_order(event.data.order))
+    lines = [{"unit_amount": 1999, "name": "Cable"}, None]
+    assert data["prices"] == {"currency": "EUR", "lines": lines, "amount_total": None}
+    assert decode(encode(event)) == event
+
+
+def test_what_a_newer_version_adds_is_passed_over() -> None:
+    """As an older consumer passes over prices; what it knows it reads."""
+    event = created(an_order("a"), prices=prices_of(1999, 1999))
+    raw = orjson.loads(encode(event))
+    raw["data"]["discounts"] = raw["data"]["prices"]["discounts"] = [1]
+    raw["data"]["order"]["gift"] = True
+    assert decode(orjson.dumps(raw)) == event
+
+
+@pytest.mark.parametrize(
+    ("prices", "says"),
+    [
+        ({"currency": "EUR", "lines": [], "amount_total": 0}, "not as many prices as items"),
+        ({"currency": "euro", "lines": [None], "amount_total": None}, "prices.currency"),
+        ({"currency": "EUR", "lines": [{"unit_amount": 1.5, "name": ""}], "amount_total": 1}, "unit_amount"),
+        ({"currency": "EUR", "lines": [{"unit_amount": -1, "name": ""}], "amount_total": 1}, "unit_amount"),
+        ({"currency": "EUR", "lines": [{"unit_amount": 1}], "amount_total": 1}, "name"),
+        ({"currency": "EUR", "lines": [None], "amount_total": "1"}, "amount_total"),
+        ([], "prices"),
+    ],
+    ids=str,
+)
+def test_prices_are_checked_where_they_come_in(prices: object, says: str) -> None:
+    """Nothing behind this point has to wonder."""
+    raw = orjson.loads(encode(placed(an_order("a"))))
+    raw["data"]["prices"] = prices
+    with pytest.raises(DecodeError, match=says):
+        decode(orjson.dumps(raw))

@@ -1,48 +1,93 @@
 -- Accepts an order: writes its record, puts it into the outbox and the index, and claims its id, all or nothing.
 -- An order counts as accepted once it stands in the index, which is written last. One that a cut left before that
 -- was promised to no client; who asks for it again finishes it.
+-- What its products cost is looked at last and once: a known order is never compared with today's prices.
 --
--- KEYS  1 idemp:{id}  2 order:{id}  3 orders:accepted  4 outbox  5 idempkey:{key} (only with a key)
+-- KEYS  1 idemp:{id}  2 order:{id}  3 orders:accepted  4 outbox  5 idempkey:{key}, without a key order:{id} again
+--       6… product:{sku}
 -- ARGV  1 token of this request  2 claim TTL, seconds  3 outbox bound  4 order id  5 order, JSON
 --       6 content fingerprint  7 correlation id  8 traceparent  9 fingerprint for the key
 --       10 media type of the answer  11 Idempotency-Key ('' without)  12 what stands before the id in a record's key
--- Returns {'new', time}, {'replay', order id, media type, in outbox}, {'reused', order id},
---         {'duplicate', status, fingerprint}, {'full'}; time in microseconds since the epoch.
+--       13 fingerprint of the whole request ('' where it is that of the content)
+--       14 currency that the client expects  15 total that it expects ('' without)
+--       16 '1' to refuse what has no product  17… qty for each item
+-- Returns {'new', time, prices}, {'replay', order id, media type, in outbox, prices}, {'reused', order id},
+--         {'duplicate', status, fingerprint}, {'full'}, {'currencies', currency, …}, {'unknown_products', prices},
+--         {'price_changed', prices} or {'broken_product', key}; time in microseconds since the epoch, prices as text:
+--         shared/prices.py.
 
 local claim, record, accepted, outbox, key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local token, order_id = ARGV[1], ARGV[4]
+local token, order_id, first_product, first_qty = ARGV[1], ARGV[4], 6, 17
+if ARGV[11] == '' then key = nil end
 
--- When the order was accepted, if a cut kept it from the index.
+-- When the order was accepted, if a cut kept it from the index; and its prices.
 local function unfinished(of, id)
-  local known = redis.call('HMGET', of, 'status', 'decided_at', 'trouble', 'accepted_at')
+  local known = redis.call('HMGET', of, 'status', 'decided_at', 'trouble', 'accepted_at', 'prices')
   local is_waiting = known[1] == ACCEPTED and not known[2] and not known[3]
-  return is_waiting and not redis.call('ZSCORE', accepted, id) and known[4]
+  return is_waiting and not redis.call('ZSCORE', accepted, id) and known[4], known[5] or ''
+end
+
+-- The prices of today as text, their currency and their total ('' where an item has no price); or what is wrong.
+local function priced()
+  local lines, total, currencies, is_whole = {}, 0, {}, true
+  for i = 1, #KEYS - first_product + 1 do
+    local product = redis.call('HMGET', KEYS[first_product + i - 1], 'unit_amount', 'currency', 'name')
+    local amount, currency = product[1], product[2]
+    if amount or currency then
+      if not (amount and is_integer(amount) and tonumber(amount) >= 0 and tonumber(amount) <= 1000000000
+          and currency and string.match(currency, '^%u%u%u$')) then
+        return nil, {'broken_product', KEYS[first_product + i - 1]}
+      end
+      if not currencies[currency] then
+        currencies[#currencies + 1], currencies[currency] = currency, true
+      end
+      total = total + tonumber(amount) * tonumber(ARGV[first_qty + i - 1])
+      lines[i] = '\n' .. amount .. '\t' .. string.sub(string.gsub(product[3] or '', '%c', ' '), 1, 800)
+    else
+      lines[i], is_whole = '\n', false
+    end
+  end
+  if #currencies > 1 then return nil, {'currencies', unpack(currencies)} end
+  if #currencies == 0 then return '', '', '' end
+  total = is_whole and string.format('%.0f', total) or ''
+  return currencies[1] .. '\t' .. total .. table.concat(lines), currencies[1], total
 end
 
 local claimed = redis.call('GET', claim)
 if claimed == token then
-  return {'new', redis.call('HGET', record, 'accepted_at') or ''}
+  local own = redis.call('HMGET', record, 'accepted_at', 'prices')
+  return {'new', own[1] or '', own[2] or ''}
 end
 redis.call('ZSCORE', accepted, order_id)
 local waiting = redis.call('ZCARD', outbox)
 
 local known, replayed = key and redis.call('HMGET', key, 'order_id', 'fingerprint', 'media_type') or {}, nil
+local prices = ''
 if known[1] then
   if known[2] ~= ARGV[9] then return {'reused', known[1]} end
-  replayed = unfinished(ARGV[12] .. known[1], known[1])
+  replayed, prices = unfinished(ARGV[12] .. known[1], known[1])
   if not replayed then
-    return {'replay', known[1], known[3], redis.call('ZSCORE', outbox, known[1]) and '1' or '0'}
+    return {'replay', known[1], known[3], redis.call('ZSCORE', outbox, known[1]) and '1' or '0', prices}
   end
 end
 
-local existing = not replayed and redis.call('HMGET', record, 'status', 'fingerprint') or {}
-local began = existing[1] and unfinished(record, order_id)
+local existing = not replayed and redis.call('HMGET', record, 'status', 'fingerprint', 'request') or {}
+local fingerprint, asked = existing[3] or existing[2] or '', ARGV[13] ~= '' and ARGV[13] or ARGV[6]
+local began
+if existing[1] then began, prices = unfinished(record, order_id) end
 if existing[1] and not began then
-  return {'duplicate', trouble_of(existing[1]) and ACCEPTED or existing[1], existing[2] or ''}
+  return {'duplicate', trouble_of(existing[1]) and ACCEPTED or existing[1], fingerprint}
 end
 if not began and not replayed then
   if claimed then return {'duplicate', '', ''} end
   if waiting >= tonumber(ARGV[3]) then return {'full'} end
+  local currency, total
+  prices, currency, total = priced()
+  if not prices then return currency end
+  if ARGV[16] == '1' and total == '' then return {'unknown_products', prices} end
+  if (ARGV[14] ~= '' and ARGV[14] ~= currency) or (ARGV[15] ~= '' and ARGV[15] ~= total) then
+    return {'price_changed', prices}
+  end
 end
 local now = replayed or began or time_now()
 
@@ -50,14 +95,17 @@ local now = replayed or began or time_now()
 if replayed then
   redis.call('ZADD', outbox, replayed, known[1])
   redis.call('ZADD', accepted, replayed, known[1])
-  return {'replay', known[1], known[3], '1'}
+  return {'replay', known[1], known[3], '1', prices}
 end
-local is_same = not began or existing[2] == ARGV[6]
+local is_same = not began or fingerprint == asked
 if not began then
+  local more = {}
+  if prices ~= '' then more = {'prices', prices} end
+  if ARGV[13] ~= '' then more[#more + 1], more[#more + 2] = 'request', ARGV[13] end
   redis.call('HSET', record,
     'id', order_id, 'status', ACCEPTED, 'order', ARGV[5], 'fingerprint', ARGV[6], 'accepted_at', now,
     'correlation_id', ARGV[7], 'traceparent', ARGV[8], 'idempotency_key', ARGV[11],
-    'timeline', now .. '\t' .. ACCEPTED .. '\t\t')
+    'timeline', now .. '\t' .. ACCEPTED .. '\t\t', unpack(more))
 end
 if key and is_same then
   redis.call('HSET', key, 'order_id', order_id, 'fingerprint', ARGV[9], 'media_type', ARGV[10])
@@ -65,5 +113,5 @@ end
 redis.call('ZADD', outbox, now, order_id)
 redis.call('SET', claim, token, 'EX', ARGV[2])
 redis.call('ZADD', accepted, now, order_id)
-if not is_same then return {'duplicate', ACCEPTED, existing[2] or ''} end
-return {'new', now}
+if not is_same then return {'duplicate', ACCEPTED, fingerprint} end
+return {'new', now, prices}

@@ -52,7 +52,8 @@ class RedisOrderBooks:
 
     async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         calls = [decision_call(event, reason=DROPPED) for event in placed]
-        return [decision_of(answer) for answer in await self._run(self._decide, calls)]
+        answers = await self._run(self._decide, calls)
+        return [decision_of(event, answer) for event, answer in zip(placed, answers, strict=True)]
 
     async def _run(self, script: Script, calls: Sequence[ScriptCall]) -> list[Any]:
         if not calls:

@@ -10,24 +10,24 @@
 --       12… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
---       9… sku, qty for each item
--- Returns {outcome, decided at, reason, sku at fault}, {'order_unknown'}, {'other_content'} or {'broken_stock', key}.
+--       9 prices as the message has them, for a record that is recreated  10… sku, qty for each item
+-- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {'order_unknown'}, {'other_content'} or {'broken_stock', key}.
 
 local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
-local order_id, first_item, first_stock = ARGV[1], 9, 12
+local order_id, first_item, first_stock = ARGV[1], 10, 12
 local items = (#ARGV - first_item + 1) / 2
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
-  'fingerprint', 'timeline', 'trouble')
+  'fingerprint', 'timeline', 'trouble', 'prices')
 if known[6] and known[6] ~= ARGV[5] then return {'other_content'} end
 local status, decided_at, accepted_at = known[1], known[2], known[5] or ARGV[2]
-local trouble = trouble_of(status, known[8])
+local trouble, prices = trouble_of(status, known[8]), known[9] or (status and '' or ARGV[9])
 local begun = redis.call('GET', pending)
 if decided_at and not begun then
   local outcome = status == REJECTED and REJECTED or CREATED
   local index = status == outcome and (outcome == REJECTED and KEYS[7] or KEYS[6])
   if not index or redis.call('ZSCORE', index, order_id) then
-    return {outcome, decided_at, known[3] or '', known[4] or ''}
+    return {outcome, decided_at, known[3] or '', known[4] or '', prices}
   end
 end
 
@@ -94,6 +94,7 @@ if not decided_at then
   if not status then
     fields = {'id', order_id, 'order', ARGV[4], 'fingerprint', ARGV[5], 'accepted_at', accepted_at,
       'correlation_id', ARGV[6], 'traceparent', ARGV[7], 'idempotency_key', ''}
+    if prices ~= '' then fields[#fields + 1], fields[#fields + 2] = 'prices', prices end
     timeline = accepted_at .. '\taccepted\t\t\n' .. now .. '\trecreated\trecord_missing\t'
   end
   timeline = (timeline or '') .. '\n' .. now .. '\t' .. outcome .. '\t' .. reason .. '\t'
@@ -108,4 +109,4 @@ end
 if is_new or begun then redis.call('ZADD', untold, now, order_id .. ':' .. EVENT_TYPES[outcome]) end
 redis.call('ZADD', index, accepted_at, order_id)
 if is_new or begun then redis.call('DEL', pending) end
-return {outcome, now, reason, at_fault}
+return {outcome, now, reason, at_fault, prices}

@@ -18,7 +18,9 @@ from shared.messages import (
 from shared.messaging.retry import Bury, Wait
 from shared.orders.decisions import OTHER_CONTENT, Created, Decision, Rejected, Undecidable
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.redis.reading import readable_prices
 from shared.orders.redis.scripts import load
+from shared.prices import prices_text
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import ScriptCall
 
@@ -45,7 +47,7 @@ class RedisDecisionStore:
         calls = [decision_call(event, oldest_recreated=self._oldest_recreated) for event in placed]
         async with store_deadline(self._timeout_seconds):
             answers = await self._decide.run_many(self._redis, calls)
-        return [decision_of(answer) for answer in answers]
+        return [decision_of(event, answer) for event, answer in zip(placed, answers, strict=True)]
 
     async def waits(self, event: Event[Any], fate: Wait) -> None:
         await self._note(event, Trouble.RETRYING, fate, str(fate.expiration_seconds))
@@ -94,21 +96,23 @@ def decision_call(
         event.trace.correlation_id,
         event.trace.traceparent or "",
         reason,
+        prices_text(event.data.prices),
     ]
     for item in order.items:
         arguments += [item.sku, item.qty]
     return ScriptCall(keys, arguments)
 
 
-def decision_of(answer: Any) -> Decision:
-    """What the script's answer means."""
+def decision_of(event: Event[OrderPlaced], answer: Any) -> Decision:
+    """What the script's answer about this event means."""
     if isinstance(answer, ResponseError):
         return Undecidable(reason="broken_record", detail=str(answer))
     match answer:
-        case [OrderStatus.CREATED, at, _, _]:
-            return Created(decided_at=event_time(int(at)))
-        case [OrderStatus.REJECTED, at, reason, sku]:
-            return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None)
+        case [OrderStatus.CREATED, at, _, _, text]:
+            return Created(decided_at=event_time(int(at)), prices=readable_prices(event.data.order, text))
+        case [OrderStatus.REJECTED, at, reason, sku, text]:
+            prices = readable_prices(event.data.order, text)
+            return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None, prices=prices)
         case ["broken_stock", keyspace.PROCESSED_COUNT]:
             raise StoreUnavailable(f"{keyspace.PROCESSED_COUNT} is not an integer")
         case ["broken_stock", sku]:

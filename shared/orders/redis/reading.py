@@ -9,8 +9,10 @@ from redis.exceptions import RedisError
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.logs import get_logger
+from shared.messages import Order
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, read_record
+from shared.prices import Prices, read_prices
 from shared.redis.client import Redis, broken_is_absent, is_away
 
 log = get_logger(__name__)
@@ -51,6 +53,15 @@ async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRec
             _ = pipeline.hgetall(keyspace.order(order_id))
         found = await pipeline.execute(raise_on_error=False)
     return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+
+
+def readable_prices(order: Order, text: str) -> Prices | None:
+    """The prices of a record. None where it has none; what makes no sense is logged and counts as none."""
+    try:
+        return read_prices(text, len(order.items))
+    except DecodeError as error:
+        log.error("unreadable prices", order_id=order.id, error=str(error))
+        return None
 
 
 async def fetch_notification(redis: Redis, order_id: str) -> dict[str, str]:

@@ -7,7 +7,8 @@ from itertools import count
 from typing import Any, Final, cast
 
 from shared import keyspace
-from shared.messages import Order, content_fingerprint, encode_order
+from shared.errors import StoreUnavailable
+from shared.messages import content_fingerprint, encode_order, request_fingerprint
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import (
     Acceptance,
@@ -16,11 +17,16 @@ from shared.orders.placement import (
     KeyReused,
     OutboxFull,
     Placement,
+    PlacementResult,
+    PriceChanged,
     Replayed,
+    SeveralCurrencies,
+    UnknownProducts,
+    unpriced_skus,
 )
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord
-from shared.orders.redis.reading import fetch_notification, fetch_records
+from shared.orders.redis.reading import fetch_notification, fetch_records, readable_prices
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.coalescing import CoalescedScript
@@ -42,10 +48,17 @@ class RedisOrderStore:
     """Accepts orders exactly once and reads them back. Methods raise StoreUnavailable."""
 
     def __init__(
-        self, redis: Redis, *, timeout_seconds: float, claim_ttl_seconds: int, outbox_limit: int
+        self,
+        redis: Redis,
+        *,
+        timeout_seconds: float,
+        claim_ttl_seconds: int,
+        outbox_limit: int,
+        refuses_unknown_products: bool = False,
     ) -> None:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
+        self._refuses_unknown_products = refuses_unknown_products
         self._claim_ttl_seconds = claim_ttl_seconds
         self._outbox_limit = outbox_limit
         self._token, self._numbers = secrets.token_hex(12), count()
@@ -54,8 +67,14 @@ class RedisOrderStore:
     async def accept(self, placement: Placement) -> Acceptance:
         outbox_limit = self._outbox_limit if placement.has_room else 0
         token = f"{self._token}{next(self._numbers)}"
-        call = acceptance_call(placement, token, self._claim_ttl_seconds, outbox_limit)
-        return _acceptance(await self._accept.run(call), placement.order)
+        call = acceptance_call(
+            placement,
+            token,
+            self._claim_ttl_seconds,
+            outbox_limit,
+            refuses_unknown_products=self._refuses_unknown_products,
+        )
+        return _acceptance(await self._accept.run(call), placement)
 
     async def get(self, order_id: str) -> OrderRecord | None:
         (record,) = await self.get_many([order_id])
@@ -173,40 +192,62 @@ def _places(scored: object) -> Places:
     return [(int(score), order_id) for order_id, score in cast(list[tuple[str, float]], scored)]
 
 
-def _acceptance(answer: list[Any], order: Order) -> Acceptance:
+def _acceptance(answer: list[Any], placement: Placement) -> Acceptance:
+    order = placement.order
     match answer:
-        case ["new", at]:
-            return Acceptance(result=Accepted(order_id=order.id), accepted_at=int(at))
-        case ["replay", first_id, media_type, waiting]:
-            result = Replayed(order_id=first_id, media_type=media_type)
-            return Acceptance(result=result, waiting=waiting == "1")
-        case ["reused", first_id]:
-            return Acceptance(result=KeyReused(order_id=first_id))
-        case ["duplicate", status, known]:
-            status = OrderStatus(status) if status else None
-            return Acceptance(
-                result=Duplicate(
-                    order_id=order.id, status=status, same_content=known == content_fingerprint(order)
-                )
-            )
-        case _:
+        case ["new", at, text]:
+            prices = readable_prices(order, text)
+            return Acceptance(result=Accepted(order_id=order.id, prices=prices), accepted_at=int(at))
+        case ["replay", first_id, media_type, waiting, text]:
+            prices = readable_prices(order, text)
+            replayed = Replayed(order_id=first_id, media_type=media_type, prices=prices)
+            return Acceptance(result=replayed, waiting=waiting == "1")
+        case ["full"]:
             raise OutboxFull("too many orders wait for a broker")
+        case ["broken_product", key]:
+            raise StoreUnavailable(f"{key} has no price that can be read")
+    return Acceptance(result=_refusal(answer, placement))
+
+
+def _refusal(answer: list[Any], placement: Placement) -> PlacementResult:
+    order = placement.order
+    match answer:
+        case ["reused", first_id]:
+            return KeyReused(order_id=first_id)
+        case ["duplicate", status, known]:
+            same = known == request_fingerprint(order, placement.expected)
+            return Duplicate(
+                order_id=order.id, status=OrderStatus(status) if status else None, same_content=same
+            )
+        case ["currencies", *currencies]:
+            return SeveralCurrencies(order_id=order.id, currencies=currencies)
+        case ["unknown_products", text]:
+            return UnknownProducts(order_id=order.id, skus=unpriced_skus(order, readable_prices(order, text)))
+        case ["price_changed", text]:
+            return PriceChanged(order_id=order.id, prices=readable_prices(order, text))
+    raise StoreUnavailable(f"the store answered {answer[0]!r}, which this version does not know")
 
 
 def acceptance_call(
-    placement: Placement, token: str, claim_ttl_seconds: int, outbox_limit: int
+    placement: Placement,
+    token: str,
+    claim_ttl_seconds: int,
+    outbox_limit: int,
+    *,
+    refuses_unknown_products: bool = False,
 ) -> ScriptCall:
     """One run of ``accept.lua``; ``token`` is this request's alone."""
-    order = placement.order
+    order, expected, key = placement.order, placement.expected, placement.idempotency_key
     fingerprint = content_fingerprint(order)
+    asked = request_fingerprint(order, expected) if expected else fingerprint
     keys = [
         keyspace.claim(order.id),
         keyspace.order(order.id),
         keyspace.orders_in(OrderStatus.ACCEPTED),
         keyspace.OUTBOX,
+        keyspace.order(order.id) if key is None else keyspace.idempotency_key(key),
+        *(keyspace.product(item.sku) for item in order.items),
     ]
-    if placement.idempotency_key is not None:
-        keys.append(keyspace.idempotency_key(placement.idempotency_key))
     arguments: list[str | int] = [
         token,
         claim_ttl_seconds,
@@ -216,9 +257,14 @@ def acceptance_call(
         fingerprint,
         placement.trace.correlation_id,
         placement.trace.traceparent or "",
-        f"{order.id if placement.client_named_id else ''}:{fingerprint}",
+        f"{order.id if placement.client_named_id else ''}:{asked}",
         placement.media_type,
-        placement.idempotency_key or "",
+        key or "",
         keyspace.order(""),
+        asked if expected else "",
+        expected.currency or "",
+        "" if expected.amount_total is None else expected.amount_total,
+        int(refuses_unknown_products),
+        *(item.qty for item in order.items),
     ]
     return ScriptCall(keys, arguments)
