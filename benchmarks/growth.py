@@ -107,6 +107,13 @@ def _fill(stage: Stage, orders: int) -> None:
                 {order_id: int(record["accepted_at"])},
             )
         pipeline.execute(raise_on_error=True)
+    _wait_until(lambda: not _is_rewriting(stage), "the end of Redis' rewrite")
+
+
+def _is_rewriting(stage: Stage) -> bool:
+    """Whether Redis writes its file anew at the moment, which takes it a core for as long as that lasts."""
+    said: Any = stage.store.info("persistence")
+    return bool(said["aof_rewrite_in_progress"] or said["aof_rewrite_scheduled"])
 
 
 def leader_killed(stage: Stage) -> dict[str, Any]:
