@@ -107,7 +107,7 @@ class DashboardRoutes:
                 summary="The few files that the page refers to",
                 meaning="The file.",
                 answer={"type": "string"},
-                media_type="text/css",
+                media_type="*/*",  # each has its own
                 parameters=(
                     Parameter(
                         name="name",

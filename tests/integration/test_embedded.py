@@ -16,8 +16,8 @@ from orderctl.native import processes
 from orderctl.native.ports import is_free
 from shared import keyspace
 from shared.services import SERVICES
+from tests.harness.embedded import operator_of_embedded
 from tests.harness.terminal import Operator
-from tests.harness.workers import worker_number
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -29,15 +29,8 @@ FIRST_PORT = 29_000  # below those that the system gives to clients, which may t
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """A system on ports of its own, gone after these tests."""
-    operator = Operator(tmp_path_factory.mktemp("embedded") / "data")
-    ports = [port for spec in SERVICES.values() for port in spec.ports.values()]
-    operator.layout.create()
-    numbers = range(FIRST_PORT + 100 * worker_number(), 65_536)
-    operator.layout.ports.write_text(json.dumps(dict(zip(["redis", *ports], numbers, strict=False))))
-    try:
+    with operator_of_embedded(tmp_path_factory.mktemp("embedded") / "data", FIRST_PORT) as operator:
         yield operator
-    finally:
-        operator.types("down", "--wipe")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,24 @@
+"""Embedded mode for tests: a whole system in one process, on ports of its own."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.services import SERVICES
+from tests.harness.terminal import Operator
+from tests.harness.workers import worker_number
+
+
+@contextmanager
+def operator_of_embedded(data_dir: Path, first_port: int) -> Iterator[Operator]:
+    """Who may bring it up, on ports from ``first_port`` on, workers far apart; it is gone after the block."""
+    operator = Operator(data_dir)
+    ports = [port for spec in SERVICES.values() for port in spec.ports.values()]
+    operator.layout.create()
+    numbers = range(first_port + 100 * worker_number(), 65_536)
+    operator.layout.ports.write_text(json.dumps(dict(zip(["redis", *ports], numbers, strict=False))))
+    try:
+        yield operator
+    finally:
+        operator.types("down", "--wipe")
