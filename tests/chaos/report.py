@@ -4,9 +4,11 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from notifier.domain import MOST_UNMARKED
+
+FEW: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,9 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        """In a word, and what was found."""
-        return "passed" if self.passed else f"FAILED: {self.faults or 'told too often'}"
+        """In a word, and what was found; the first few orders of each kind."""
+        found = [f"{kind} ({len(orders)}): {', '.join(orders[:FEW])}" for kind, orders in self.faults.items()]
+        return "passed" if self.passed else f"FAILED: {'; '.join(found) or 'told too often'}"
 
 
 _OF_KIND = (

@@ -5,9 +5,8 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, Final
 
 import psutil
@@ -23,10 +22,10 @@ from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.stages import Stage
 from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
-from tests.harness.evidence import notifications_in_log, store_of, wait_until_settled
+from tests.harness.evidence import FollowedLog, store_of, wait_until_settled
 from tests.harness.native_cluster import native_cluster
 from tests.harness.running import Pipeline
-from tests.harness.smtp_sink import LOOPBACK, smtp_sink
+from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
 from tests.harness.trial import longest_gap
 from tests.harness.waiting import wait_until
 
@@ -51,13 +50,11 @@ DEATHS: Final = ("leader killed", "redis killed", "service killed", "service cra
 class Run:
     """A steady load, and faults one after the other."""
 
-    def __init__(
-        self, pipeline: Pipeline, client: GatewayClient, told: Callable[[], Mapping[str, int]], stage: Stage
-    ) -> None:
-        """``told`` counts what arrived at the customers' end, by event id."""
+    def __init__(self, pipeline: Pipeline, client: GatewayClient, sink: SmtpSink, stage: Stage) -> None:
         self.pipeline = pipeline
         self.client = client
-        self.told = told
+        self.sink = sink
+        self.notifier_log = FollowedLog(pipeline.cluster.layout.log("notifier"))
         self.stage = stage
         self.random = random.Random(stage.seed)
         self.report = Report(seed=stage.seed, channel=stage.channel)
@@ -107,6 +104,7 @@ class Run:
                     self.decided_at.append(asyncio.get_running_loop().time())
                 before = count
                 self.most_undecided = max(self.most_undecided, undecided)
+                self.notifier_log.read()
                 await delay(SAMPLE_SECONDS)
 
     async def suffer(self, name: str) -> None:
@@ -176,7 +174,9 @@ class Run:
             Promises(acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since}),
             retention_seconds=self.stage.retention_seconds,
         )
-        verdict, told = outcome.verdict, await asyncio.to_thread(self.told)
+        self.notifier_log.read()
+        told = self.sink.told if self.stage.channel == "smtp" else self.notifier_log.told
+        verdict = outcome.verdict
         report.orders, report.removed = len(self.placed_at), outcome.snapshot.stock.archived_orders
         report.faults |= verdict.faults() | told_wrongly(
             books.acknowledged, told, {*verdict.dead, *verdict.undelivered}
@@ -234,8 +234,8 @@ async def run(stage: Stage) -> Report:
         stack.callback(pipeline.stop_all)
         await pipeline.make_whole()
         client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
-        written = partial(notifications_in_log, cluster.layout.log("notifier"))
-        chaos = Run(pipeline, client, written if stage.channel == "log" else lambda: sink.told, stage)
+        chaos = Run(pipeline, client, sink, stage)
+        stack.callback(chaos.notifier_log.close)
         orders = max(stage.orders // 2, round(len(stage.faults) * stage.rate * SKUS))
         for number in range(SKUS):
             await client.set_stock(f"{chaos.prefix}{number}", orders // SKUS)

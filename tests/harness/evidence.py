@@ -1,10 +1,12 @@
 """Collecting evidence for the oracle from a pipeline under test, straight from the store and the log."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from redis.asyncio import Redis
 
@@ -86,12 +88,46 @@ async def verdict_on(
 
 def notifications_in_log(log: Path) -> Counter[str]:
     """How often each event's notification was written, by event id: the receiving end of the log sender."""
-    told: Counter[str] = Counter()
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if '"notification_id"' in line:
-                told[json.loads(line)["notification_id"]] += 1
-    return told
+    with closing(FollowedLog(log)) as followed:
+        followed.read()
+    return followed.told
+
+
+class FollowedLog:
+    """The notifier's log as it grows. Read it more often than it is rotated, and nothing is missed."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._lines: TextIO | None = None
+        self._begun = ""
+        self.told: Counter[str] = Counter()
+
+    def read(self) -> None:
+        """Counts what was written since the last time, in what was rotated away too."""
+        if self._lines is None:
+            if not self._log.exists():
+                return
+            self._lines = self._log.open(encoding="utf-8", errors="replace")
+        is_rotated = self._log.exists() and not os.path.samestat(
+            os.fstat(self._lines.fileno()), self._log.stat()
+        )
+        self._count(self._lines)
+        if is_rotated:  # before it was read to its end: nothing writes to it any more
+            self.close()
+            self.read()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def _count(self, lines: TextIO) -> None:
+        for piece in lines:
+            line = self._begun + piece
+            self._begun = "" if line.endswith("\n") else line
+            if not self._begun and '"notification_id"' in line:
+                self.told[json.loads(line)["notification_id"]] += 1
 
 
 def _state(fields: dict[str, str]) -> OrderState | None:
