@@ -14,7 +14,7 @@ from dashboard.overview.state import Answer, PipelineState, Question, StoreState
 from shared.errors import StoreUnavailable
 from shared.http.auth import Access
 from shared.http.exposition import wants_exposition
-from shared.http.problems import NOT_FOUND, STORE_UNAVAILABLE
+from shared.http.problems import STORE_UNAVAILABLE
 from shared.http.routes import Parameter, Route
 
 _NEGOTIATED: Final = {"Vary": "Accept"}
@@ -98,25 +98,19 @@ class DashboardRoutes:
                 problems=(STORE_UNAVAILABLE,),
                 plain={200: "pipeline_store_up 1.0\n"},
             ),
-            Route(
-                path="/static/{name}",
-                handler=self.static,
-                access=Access.PUBLIC,
-                name="static",
-                tag="state",
-                summary="The few files that the page refers to",
-                meaning="The file.",
-                answer={"type": "string"},
-                media_type="*/*",  # each has its own
-                parameters=(
-                    Parameter(
-                        name="name",
-                        place="path",
-                        description="The file.",
-                        schema={"type": "string", "enum": list(_STATIC_FILES)},
-                    ),
-                ),
-                problems=(NOT_FOUND,),
+            *(
+                Route(
+                    path=f"/static/{name}",
+                    handler=self.static,
+                    name=name.replace(".", "_"),
+                    tag="state",
+                    summary="One of the few files that the page refers to",
+                    meaning="The file.",
+                    answer={"type": "string"},
+                    media_type=media_type,
+                    access=Access.PUBLIC,
+                )
+                for name, media_type in _STATIC_FILES.items()
             ),
         )
 
@@ -150,10 +144,8 @@ class DashboardRoutes:
         )
 
     async def static(self, request: web.Request) -> web.Response:
-        """The few files that the page refers to."""
-        name = request.match_info["name"]
-        if name not in _STATIC_FILES:
-            raise web.HTTPNotFound
+        """One of the few files that the page refers to."""
+        name = request.path.rpartition("/")[2]
         return web.Response(
             text=self._page.files[name],
             content_type=_STATIC_FILES[name],

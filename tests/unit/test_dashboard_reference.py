@@ -83,8 +83,10 @@ async def check(
         (("GET", "/readyz", "/readyz?verbose", None), 200),
         (("GET", "/healthz", "/healthz", None), 200),
         (("GET", "/openapi.json", "/openapi.json", None), 200),
-        (("GET", "/static/{name}", "/static/page.css", None), 200),
-        (("GET", "/static/{name}", "/static/nothing", None), 404),
+        *(
+            (("GET", path, path, None), 200)
+            for path in ("/static/page.css", "/static/page.js", "/static/icon.svg")
+        ),
         (("GET", "/metrics", "/metrics", None), 503),
         (("GET", "/dead", "/dead", None), 200),
         (("GET", "/dead", "/dead?limit=0", None), 422),
