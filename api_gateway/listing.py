@@ -6,9 +6,11 @@ from functools import partial
 from typing import Final
 
 from shared.http.listing import NO_CURSOR, ListParameter, cursor_place
+from shared.messages import IDENTIFIER_PATTERN
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Cursor
 
+_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 _PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 
 
@@ -31,6 +33,13 @@ def _order_cursor(cursor: str) -> Cursor:
     return Cursor(accepted_at=int(place[1]), order_id=place[2])
 
 
+def _customer(value: str) -> str:
+    if not _IDENTIFIER.fullmatch(value):
+        raise ValueError("must be the id of a customer")
+    return value
+
+
 STATUS: Final = ListParameter(parse=partial(_one_of, OrderStatus))
 TROUBLE: Final = ListParameter(parse=partial(_one_of, Trouble))
+CUSTOMER: Final = ListParameter(parse=_customer)
 ORDER_CURSOR: Final = ListParameter(parse=_order_cursor)

@@ -6,8 +6,9 @@ from typing import Final
 
 from aiohttp import web
 
-from api_gateway.listing import ORDER_CURSOR, STATUS, TROUBLE, order_cursor
+from api_gateway.listing import CUSTOMER, ORDER_CURSOR, STATUS, TROUBLE, order_cursor
 from api_gateway.order_ids import new_order_id
+from api_gateway.ownership import may_see, own_address, visible_to
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
     DUPLICATE_ORDER,
@@ -32,8 +33,8 @@ from api_gateway.schemas import (
 from api_gateway.validation import RequestedOrder, read_order, read_sound_order
 from shared.http import negotiation
 from shared.http.answers import json_response
+from shared.http.auth import Caller, actor_of, caller_of
 from shared.http.bodies import JsonBodies
-from shared.http.clients import client_of
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
 from shared.http.listing import LIMIT, cursor_text, read_parameters
@@ -93,14 +94,14 @@ class OrderRoutes:
             requested = read_order(value, id_required=key is None)
         with self._gate:
             media_type = _media_type(request)
-            client, placement = client_of(request), _placement(request, requested, key, media_type)
+            client, placement = actor_of(request), _placement(request, requested, key, media_type)
             if not self._budget.has_room(client, placement.order):
                 placement = replace(placement, has_room=False)
             result = await self._taken(placement)
         if isinstance(result, Accepted):
             self._budget.stored(client, placement.order)
-            log.info("order accepted", order_id=result.order_id)
-        return _answer(placement.order, result, media_type)
+            log.info("order accepted", order_id=result.order_id, by=client)
+        return _answer(placement.order, result, media_type, caller_of(request))
 
     async def _taken(self, placement: Placement) -> PlacementResult:
         try:
@@ -123,15 +124,27 @@ class OrderRoutes:
         order_id = request.match_info["id"]
         with self._gate:
             record = await self._orders.get(order_id) if _IDENTIFIER.fullmatch(order_id) else None
-        if record is None:
+        if record is None or not may_see(caller_of(request), record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
         return json_response(as_json(order_view(record, await self._orders.notification(order_id))))
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
-        asked = read_parameters(request, status=STATUS, trouble=TROUBLE, limit=LIMIT, cursor=ORDER_CURSOR)
-        async with self._lists.turn(client_of(request)):
-            page = await self._orders.list(asked["status"], asked["limit"], asked["cursor"], asked["trouble"])
+        asked = read_parameters(
+            request, status=STATUS, trouble=TROUBLE, customer=CUSTOMER, limit=LIMIT, cursor=ORDER_CURSOR
+        )
+        visible = visible_to(caller_of(request), asked["customer"])
+        if visible is None:
+            return json_response({"orders": [], "next_cursor": None})
+        async with self._lists.turn(actor_of(request)):
+            page = await self._orders.list(
+                asked["status"],
+                asked["limit"],
+                asked["cursor"],
+                asked["trouble"],
+                customer=visible.customer,
+                unowned=visible.unowned,
+            )
             return json_response(
                 {
                     "orders": [as_json(order_summary(record)) for record in page.orders],
@@ -159,9 +172,14 @@ def _media_type(request: web.Request) -> str:
 def _placement(
     request: web.Request, requested: RequestedOrder, key: str | None, media_type: str
 ) -> Placement:
-    order_id = requested.id or new_order_id()
+    caller = caller_of(request)
+    order = sent = Order(id=requested.id or new_order_id(), items=requested.items, email=requested.email)
+    if sent.email is None and (address := own_address(caller)):
+        order = replace(sent, email=address)
     return Placement(
-        order=Order(id=order_id, items=requested.items, email=requested.email),
+        order=order,
+        sent=None if order is sent else sent,
+        customer=caller.customer,
         client_named_id=requested.id is not None,
         idempotency_key=key,
         media_type=media_type,
@@ -170,7 +188,7 @@ def _placement(
     )
 
 
-def _answer(order: Order, result: PlacementResult, media_type: str) -> web.Response:
+def _answer(order: Order, result: PlacementResult, media_type: str, caller: Caller) -> web.Response:
     match result:
         case Accepted():
             return _receipt(result.order_id, result.prices, media_type)
@@ -178,11 +196,8 @@ def _answer(order: Order, result: PlacementResult, media_type: str) -> web.Respo
             response = _receipt(result.order_id, result.prices, result.media_type)
             response.headers["Idempotent-Replayed"] = "true"
             return response
-        case Duplicate() if media_type == PLAIN_TEXT:
-            location = {"Location": order_path(result.order_id)}
-            return web.Response(status=DUPLICATE_ORDER.status, text=DUPLICATE_ORDER.title, headers=location)
         case Duplicate():
-            raise _duplicate(result)
+            return _duplicate(result, media_type, is_known=may_see(caller, result.customer))
         case KeyReused():
             raise Problem(
                 KEY_REUSED,
@@ -214,10 +229,15 @@ def _not_for_this_price(order: Order, result: PriceChanged | SeveralCurrencies |
             return Problem(UNKNOWN_PRODUCTS, detail, members={"skus": result.skus})
 
 
-def _duplicate(result: Duplicate) -> Problem:
-    return Problem(
+def _duplicate(result: Duplicate, media_type: str, *, is_known: bool) -> web.Response:
+    """Of an order that the caller may not know of, only that its id is taken."""
+    location = {"Location": order_path(result.order_id)} if is_known else {}
+    if media_type == PLAIN_TEXT:
+        return web.Response(status=DUPLICATE_ORDER.status, text=DUPLICATE_ORDER.title, headers=location)
+    members = {"order_status": result.status, "same_content": result.same_content}
+    raise Problem(
         DUPLICATE_ORDER,
         f"An order with the id {result.order_id} exists.",
-        headers={"Location": order_path(result.order_id)},
-        members={"order_status": result.status, "same_content": result.same_content},
+        headers=location,
+        members=members if is_known else {},
     )

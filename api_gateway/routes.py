@@ -35,6 +35,7 @@ from shared.http.listing import PAGE
 from shared.http.openapi import Info
 from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
 from shared.http.routes import Parameter, Route
+from shared.messages import IDENTIFIER_PATTERN
 from shared.orders.model import OrderStatus, Trouble
 
 INFO: Final = Info(
@@ -71,6 +72,13 @@ _TROUBLE: Final = Parameter(
     name="trouble",
     description="Only undecided orders in this trouble.",
     schema={"type": "string", "enum": [trouble.value for trouble in Trouble]},
+)
+
+
+_CUSTOMER: Final = Parameter(
+    name="customer",
+    description="Only orders of the customer with this id, for who may see them.",
+    schema={"type": "string", "pattern": IDENTIFIER_PATTERN},
 )
 
 
@@ -135,10 +143,11 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             name="listOrders",
             tag="orders",
             summary="List orders, newest first",
-            description="Without their timelines. Follow `next_cursor` until it is null.",
+            description="Without their timelines. A customer sees the own ones, an operator all, without a "
+            "token those of no customer. Follow `next_cursor` until it is null; a page may be short.",
             meaning="A page of orders.",
             answer=OrderList,
-            parameters=(_STATUS, _TROUBLE, *PAGE),
+            parameters=(_STATUS, _TROUBLE, _CUSTOMER, *PAGE),
             problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
         ),
         Route(

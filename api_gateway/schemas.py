@@ -132,8 +132,9 @@ class ItemView:
 class OrderSummary:
     """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC.
 
-    ``trouble`` is there only while something keeps the order from being decided, ``currency`` only where an
-    item has a price, ``amount_total`` only where each has one. Amounts are in the currency's smallest unit.
+    ``trouble`` is there only while something keeps the order from being decided, ``customer`` only where it
+    is one's, ``currency`` only where an item has a price, ``amount_total`` only where each has one. Amounts
+    are in the currency's smallest unit.
     """
 
     id: str
@@ -148,6 +149,7 @@ class OrderSummary:
     correlation_id: str
     links: Links
     trouble: Trouble | None = None
+    customer: str | None = None
     currency: str | None = None
     amount_total: int | None = None
 
@@ -203,10 +205,13 @@ class StockList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateOrderView(ProblemView):
-    """An order with this id exists. ``order_status`` is null where only its claim is left."""
+    """An order with this id exists. ``order_status`` is null where only its claim is left.
 
-    order_status: OrderStatus | None
-    same_content: bool
+    Where the order is another customer's, neither is told.
+    """
+
+    order_status: OrderStatus | None = None
+    same_content: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +237,11 @@ class UnknownProductsView(ProblemView):
     skus: Sequence[str]
 
 
-_WHERE_KNOWN: Final = frozenset(("trouble", "currency", "amount_total"))
+_WHERE_KNOWN: Final = frozenset(("trouble", "customer", "currency", "amount_total"))
 
 
 def as_json(view: OrderSummary) -> dict[str, Any]:
-    """The order, with trouble and prices left out where there are none."""
+    """The order, with trouble, customer and prices left out where there are none."""
     shown = ((field.name, getattr(view, field.name)) for field in fields(view))
     return {name: value for name, value in shown if value is not None or name not in _WHERE_KNOWN}
 
@@ -326,6 +331,7 @@ def _told(record: OrderRecord) -> dict[str, Any]:
         "id": order.id,
         "status": record.status,
         "trouble": record.trouble,
+        "customer": record.customer,
         "items": _items(record),
         "email": order.email,
         "reason": record.reason,

@@ -21,8 +21,8 @@ from api_gateway.schemas import MAX_STOCK, StockList, StockView
 from api_gateway.validation import read_stock, read_stock_change
 from shared.context import logging_about
 from shared.http.answers import json_response
+from shared.http.auth import actor_of
 from shared.http.bodies import JsonBodies
-from shared.http.clients import client_of
 from shared.http.limits import HeavyWork
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
@@ -46,7 +46,7 @@ class StockRoutes:
     async def list(self, request: web.Request) -> web.Response:
         """``GET /inventory``"""
         asked = read_parameters(request, limit=LIMIT, cursor=_CURSOR)
-        async with self._lists.turn(client_of(request)):
+        async with self._lists.turn(actor_of(request)):
             page = await self._stock.list(asked["cursor"], asked["limit"])
             return json_response(
                 StockList(
@@ -96,7 +96,7 @@ class StockRoutes:
 def _changing(action: str, sku: str, request: web.Request) -> Iterator[None]:
     """Turns the store's refusals into problems. The audit line within says what was changed, and by whom."""
     try:
-        with logging_about(action=action, sku=sku, by=client_of(request)):
+        with logging_about(action=action, sku=sku, by=actor_of(request)):
             yield
     except UnknownSku as error:
         raise _unknown() from error

@@ -4,9 +4,10 @@
 key                          type     writers                                 lives
 ===========================  =======  ======================================  =========================
 ``idemp:{order id}``         string   accept.lua                              claim TTL
-``idempkey:{key}``           hash     accept.lua                              as long as its order
+``idempkey:{whose}:{key}``   hash     accept.lua                              as long as its order
 ``order:{order id}``         hash     shared/orders/redis                     retention after its decision
 ``orders:{status}``          zset     shared/orders/redis                     as long as its orders
+``orders:customer:{id}``     zset     accept.lua, sweep.lua                   as long as its orders
 ``orders:{trouble}``         zset     shared/orders/redis                     until its orders are decided
 ``product:{sku}``            hash     catalogue, the operator                 for ever
 ``decision:{order id}``      string   decide.lua                              while a decision is written
@@ -102,9 +103,9 @@ def claim(order_id: str) -> str:
     return f"idemp:{order_id}"
 
 
-def idempotency_key(key: str) -> str:
-    """The order behind an ``Idempotency-Key``."""
-    return f"idempkey:{key}"
+def idempotency_key(key: str, customer: str | None) -> str:
+    """The order behind an ``Idempotency-Key``. Each customer has keys of its own."""
+    return f"idempkey:{customer or '-'}:{key}"
 
 
 def order(order_id: str) -> str:
@@ -115,6 +116,11 @@ def order(order_id: str) -> str:
 def orders_in(index: OrderStatus | Trouble) -> str:
     """The index of orders in one status, or of the undecided ones in one trouble."""
     return f"orders:{index.value}"
+
+
+def orders_of(customer: str) -> str:
+    """The index of the orders of one customer."""
+    return f"orders:customer:{customer}"
 
 
 def decision(order_id: str) -> str:

@@ -19,7 +19,8 @@ class Placement:
 
     ``client_named_id`` is False where the server made the order's id up. ``media_type`` is that of the
     answer, kept so that a replay answers in the same form. Without ``has_room`` a new order is refused.
-    ``expected`` is what the client takes the prices to be.
+    ``expected`` is what the client takes the prices to be, ``customer`` whose the order will be. ``order`` is
+    what is stored; ``sent``, by which requests are compared, what came in, where the server added to it.
     """
 
     order: Order
@@ -29,6 +30,8 @@ class Placement:
     trace: Trace
     has_room: bool = True
     expected: Expected = field(default_factory=Expected)
+    customer: str | None = None
+    sent: Order | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +53,12 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """An order with this id exists. ``status`` is None where only its claim is left."""
+    """An order with this id exists, a customer's or nobody's; without ``status`` only its claim is left."""
 
     order_id: str
     status: OrderStatus | None
     same_content: bool
+    customer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,10 +67,14 @@ class OrderReader(Protocol):
         limit: int,
         after: Cursor | None,
         trouble: Trouble | None = None,
+        *,
+        customer: str | None = None,
+        unowned: bool = False,
     ) -> OrderPage:
         """Up to ``limit`` orders of this status and in this trouble after the cursor, newest first.
 
-        Fewer where they are long ones.
+        Only those of ``customer`` where there is one, only those that are no customer's with ``unowned``.
+        Fewer where they are long ones, or lie far apart.
         """
 
 

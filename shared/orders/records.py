@@ -47,6 +47,7 @@ class OrderRecord:
     trace: Trace
     timeline: Sequence[TimelineStep]
     idempotency_key: str | None = None
+    customer: str | None = None
     prices: Prices | None = None
 
     @property
@@ -106,6 +107,7 @@ def _record(fields: Mapping[str, str]) -> OrderRecord:
         ),
         timeline=[_step(line) for line in fields.get("timeline", "").splitlines()],
         idempotency_key=fields.get("idempotency_key") or None,
+        customer=fields.get("customer") or None,
         prices=read_prices(fields.get("prices"), len(order.items)),
     )
 

@@ -67,7 +67,7 @@ async def test_an_old_order_leaves_with_everything_that_was_kept_for_it(redis: A
     await redis.hset("notifications:a", "status", "sent")
     before = set(await redis.keys("*"))
     assert await sweep_of(redis).sweep_once() == 1
-    gone = {"order:a", "orders:created", "idemp:a", "idempkey:key-a", "notifications:a"}
+    gone = {"order:a", "orders:created", "idemp:a", "idempkey:-:key-a", "notifications:a"}
     assert before - set(await redis.keys("*")) == gone
 
 

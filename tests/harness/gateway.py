@@ -47,6 +47,8 @@ def a_placement(
     media_type: str = JSON,
     currency: str | None = None,
     amount_total: int | None = None,
+    customer: str | None = None,
+    sent: Order | None = None,
 ) -> Placement:
     """A request for an order; ``named`` is False where the server made the id up."""
     return Placement(
@@ -55,6 +57,8 @@ def a_placement(
         idempotency_key=key,
         media_type=media_type,
         trace=TRACE,
+        customer=customer,
+        sent=sent,
         expected=Expected(currency=currency, amount_total=amount_total),
     )
 

@@ -61,15 +61,21 @@ class MemoryIntake:
         if self.gate is not None:
             self.waiting += 1
             await self.gate.wait()
-        fingerprint = content_fingerprint(placement.order)
+        fingerprint = content_fingerprint(placement.sent or placement.order)
         for known in self.placements:
-            same = content_fingerprint(known.order) == fingerprint
-            if placement.idempotency_key and known.idempotency_key == placement.idempotency_key:
+            same = content_fingerprint(known.sent or known.order) == fingerprint
+            has_key = known.customer == placement.customer and known.idempotency_key is not None
+            if has_key and known.idempotency_key == placement.idempotency_key:
                 if same and (known.order.id == placement.order.id or not placement.client_named_id):
                     return Replayed(order_id=known.order.id, media_type=known.media_type, prices=self.prices)
                 return KeyReused(order_id=known.order.id)
             if known.order.id == placement.order.id:
-                return Duplicate(order_id=known.order.id, status=OrderStatus.CREATED, same_content=same)
+                return Duplicate(
+                    order_id=known.order.id,
+                    status=OrderStatus.CREATED,
+                    same_content=same,
+                    customer=known.customer,
+                )
         if self.refusal is not None:
             return self.refusal
         if not placement.has_room:
@@ -105,12 +111,19 @@ class MemoryOrders:
         limit: int,
         after: Cursor | None,
         trouble: Trouble | None = None,
+        *,
+        customer: str | None = None,
+        unowned: bool = False,
     ) -> OrderPage:
         self.queries.append((trouble or status, limit, after))
         if self.gate is not None:
             self.waiting += 1
             await self.gate.wait()
-        placements: Sequence[Placement] = self.intake.placements[::-1]
+        placements: Sequence[Placement] = [
+            placed
+            for placed in self.intake.placements[::-1]
+            if customer in (None, placed.customer) and not (unowned and placed.customer)
+        ]
         if after is not None:
             ids = [placed.order.id for placed in placements]
             placements = placements[ids.index(after.order_id) + 1 :]
@@ -270,6 +283,7 @@ def record_of(placement: Placement, prices: Prices | None = None) -> OrderRecord
     """The record of an order that was just accepted."""
     return OrderRecord(
         order=placement.order,
+        customer=placement.customer,
         status=OrderStatus.ACCEPTED,
         accepted_at=ACCEPTED_AT,
         decided_at=None,

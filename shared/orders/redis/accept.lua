@@ -3,22 +3,23 @@
 -- was promised to no client; who asks for it again finishes it.
 -- What its products cost is looked at last and once: a known order is never compared with today's prices.
 --
--- KEYS  1 idemp:{id}  2 order:{id}  3 orders:accepted  4 outbox  5 idempkey:{key}, without a key order:{id} again
---       6… product:{sku}
+-- KEYS  1 idemp:{id}  2 order:{id}  3 orders:accepted  4 outbox  5 idempkey:{customer}:{key}, without a key order:{id}
+--       6 orders:customer:{id}, without a customer order:{id}  7… product:{sku}
 -- ARGV  1 token of this request  2 claim TTL, seconds  3 outbox bound  4 order id  5 order, JSON
 --       6 content fingerprint  7 correlation id  8 traceparent  9 fingerprint for the key
 --       10 media type of the answer  11 Idempotency-Key ('' without)  12 what stands before the id in a record's key
 --       13 fingerprint of the whole request ('' where it is that of the content)
 --       14 currency that the client expects  15 total that it expects ('' without)
---       16 '1' to refuse what has no product  17… qty for each item
+--       16 '1' to refuse what has no product  17 customer ('' without)  18… qty for each item
 -- Returns {'new', time, prices}, {'replay', order id, media type, in outbox, prices}, {'reused', order id},
---         {'duplicate', status, fingerprint}, {'full'}, {'currencies', currency, …}, {'unknown_products', prices},
---         {'price_changed', prices} or {'broken_product', key}; time in microseconds since the epoch, prices as text:
+--         {'duplicate', status, fingerprint, customer}, {'full'}, {'currencies', currency, …},
+--         {'unknown_products', prices}, {'price_changed', prices} or {'broken_product', key}; time in microseconds since the epoch, prices as text:
 --         shared/prices.py.
 
-local claim, record, accepted, outbox, key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local token, order_id, first_product, first_qty = ARGV[1], ARGV[4], 6, 17
+local claim, record, accepted, outbox, key, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local token, order_id, customer, first_product, first_qty = ARGV[1], ARGV[4], ARGV[17], 7, 18
 if ARGV[11] == '' then key = nil end
+if customer == '' then own = nil end
 
 -- When the order was accepted, if a cut kept it from the index; and its prices.
 local function unfinished(of, id)
@@ -55,10 +56,11 @@ end
 
 local claimed = redis.call('GET', claim)
 if claimed == token then
-  local own = redis.call('HMGET', record, 'accepted_at', 'prices')
-  return {'new', own[1] or '', own[2] or ''}
+  local mine = redis.call('HMGET', record, 'accepted_at', 'prices')
+  return {'new', mine[1] or '', mine[2] or ''}
 end
 redis.call('ZSCORE', accepted, order_id)
+if own then redis.call('ZSCORE', own, order_id) end
 local waiting = redis.call('ZCARD', outbox)
 
 local known, replayed = key and redis.call('HMGET', key, 'order_id', 'fingerprint', 'media_type') or {}, nil
@@ -71,15 +73,15 @@ if known[1] then
   end
 end
 
-local existing = not replayed and redis.call('HMGET', record, 'status', 'fingerprint', 'request') or {}
+local existing = not replayed and redis.call('HMGET', record, 'status', 'fingerprint', 'request', 'customer') or {}
 local fingerprint, asked = existing[3] or existing[2] or '', ARGV[13] ~= '' and ARGV[13] or ARGV[6]
-local began
-if existing[1] then began, prices = unfinished(record, order_id) end
+local began, owner = nil, existing[4] or ''
+if existing[1] and owner == customer then began, prices = unfinished(record, order_id) end
 if existing[1] and not began then
-  return {'duplicate', trouble_of(existing[1]) and ACCEPTED or existing[1], fingerprint}
+  return {'duplicate', trouble_of(existing[1]) and ACCEPTED or existing[1], fingerprint, owner}
 end
 if not began and not replayed then
-  if claimed then return {'duplicate', '', ''} end
+  if claimed then return {'duplicate', '', '', ''} end
   if waiting >= tonumber(ARGV[3]) then return {'full'} end
   local currency, total
   prices, currency, total = priced()
@@ -93,14 +95,15 @@ local now = replayed or began or time_now()
 
 -- From the first write on there is no look: the guard of the script asks for what follows alone.
 if replayed then
+  if own then redis.call('ZADD', own, replayed, known[1]) end
   redis.call('ZADD', outbox, replayed, known[1])
   redis.call('ZADD', accepted, replayed, known[1])
   return {'replay', known[1], known[3], '1', prices}
 end
-local is_same = not began or fingerprint == asked
+local is_same = not began or (existing[2] == ARGV[6] and fingerprint == asked)
 if not began then
-  local more = {}
-  if prices ~= '' then more = {'prices', prices} end
+  local more = own and {'customer', customer} or {}
+  if prices ~= '' then more[#more + 1], more[#more + 2] = 'prices', prices end
   if ARGV[13] ~= '' then more[#more + 1], more[#more + 2] = 'request', ARGV[13] end
   redis.call('HSET', record,
     'id', order_id, 'status', ACCEPTED, 'order', ARGV[5], 'fingerprint', ARGV[6], 'accepted_at', now,
@@ -110,8 +113,9 @@ end
 if key and is_same then
   redis.call('HSET', key, 'order_id', order_id, 'fingerprint', ARGV[9], 'media_type', ARGV[10])
 end
+if own then redis.call('ZADD', own, now, order_id) end
 redis.call('ZADD', outbox, now, order_id)
 redis.call('SET', claim, token, 'EX', ARGV[2])
 redis.call('ZADD', accepted, now, order_id)
-if not is_same then return {'duplicate', ACCEPTED, fingerprint} end
+if not is_same then return {'duplicate', ACCEPTED, fingerprint, owner} end
 return {'new', now, prices}

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
@@ -38,6 +38,8 @@ BYTES_BESIDE_ITEMS: Final = 2_048
 """What an item, and all the rest of an order, take in a list as JSON at most."""
 RECORDS_PER_READ: Final = 20
 """Reading these holds the loop for some milliseconds where they have 100 items each."""
+MOST_LOOKED_AT: Final = 1_000
+"""Orders, for one page of those that are picked from among others."""
 
 Place = tuple[int, str]
 """Where an order stands by time of acceptance: microseconds since the epoch, then the id."""
@@ -120,38 +122,77 @@ class RedisOrderStore:
         limit: int,
         after: Cursor | None,
         trouble: Trouble | None = None,
+        *,
+        customer: str | None = None,
+        unowned: bool = False,
     ) -> OrderPage:
         """As the port has it. Every order is in the index of exactly one status; the indexes are merged here.
 
-        An order that is decided in between may be found in two of them, and is shown once.
+        An order that is decided in between may be found in two of them, and is shown once. Those of a
+        customer have an index of their own, from which those of a status are picked.
         """
-        indexes = [keyspace.orders_in(each) for each in ([status] if status else OrderStatus)]
-        if trouble:  # only accepted orders are in one
-            indexes = [keyspace.orders_in(trouble)] if status in (None, OrderStatus.ACCEPTED) else []
-        pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in indexes))
-        newest = sorted({place for page in pages for place in page}, reverse=True)
-        orders, last = await self._page(newest[:limit])
-        more = last is not None and last != newest[-1]
-        return OrderPage(
-            orders=orders,
-            next_cursor=Cursor(accepted_at=last[0], order_id=last[1]) if last and more else None,
-        )
 
-    async def _page(self, places: Places) -> tuple[Sequence[OrderRecord], Place | None]:
-        """The orders at these places as far as a page can hold them, and the place of the last one."""
-        orders: list[OrderRecord] = []
-        last, room = None, PAGE_BYTES
+        def is_wanted(record: OrderRecord) -> bool:
+            if customer is None:
+                return not (unowned and record.customer)
+            return status in (None, record.status) and trouble in (None, record.trouble)
+
+        indexes = [keyspace.orders_of(customer)] if customer else _indexes(status, trouble)
+        page = _Page(limit)
+        while True:
+            pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in indexes))
+            newest = sorted({place for page in pages for place in page}, reverse=True)
+            is_whole = await self._fill(page, newest[:limit], is_wanted)
+            if is_whole and len(newest) <= limit:
+                return OrderPage(orders=page.orders, next_cursor=None)
+            if page.last is not None:
+                after = Cursor(accepted_at=page.last[0], order_id=page.last[1])
+            if not is_whole or page.is_full or page.looked_at >= MOST_LOOKED_AT:
+                return OrderPage(orders=page.orders, next_cursor=after)
+
+    async def _fill(self, page: "_Page", places: Places, is_wanted: Callable[[OrderRecord], bool]) -> bool:
+        """Puts the orders at these places into a page; False where it had no room for the next one."""
         for begin in range(0, len(places), RECORDS_PER_READ):
             part = places[begin : begin + RECORDS_PER_READ]
             records = await self.get_many([order_id for _, order_id in part])
             for place, record in zip(part, records, strict=True):
-                if record is not None:
-                    room -= BYTES_BESIDE_ITEMS + BYTES_PER_ITEM * len(record.order.items)
-                    if room < 0:
-                        return orders, last
-                    orders.append(record)
-                last = place
-        return orders, last
+                wanted = record if record is not None and is_wanted(record) else None
+                if not page.take(place, wanted):
+                    return False
+        return True
+
+
+class _Page:
+    """What has been found for a page, and the place that was looked at last."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._room = PAGE_BYTES
+        self.orders: list[OrderRecord] = []
+        self.last: Place | None = None
+        self.looked_at = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.orders) >= self._limit
+
+    def take(self, place: Place, record: OrderRecord | None) -> bool:
+        """Whether there is room for the order at this place; None is passed over."""
+        if record is not None:
+            self._room -= BYTES_BESIDE_ITEMS + BYTES_PER_ITEM * len(record.order.items)
+            if self._room < 0 or self.is_full:
+                return False
+            self.orders.append(record)
+        self.last = place
+        self.looked_at += 1
+        return True
+
+
+def _indexes(status: OrderStatus | None, trouble: Trouble | None) -> Sequence[str]:
+    """The indexes that have these orders, whosever they are."""
+    if trouble:  # only accepted orders are in one
+        return [keyspace.orders_in(trouble)] if status in (None, OrderStatus.ACCEPTED) else []
+    return [keyspace.orders_in(each) for each in ([status] if status else OrderStatus)]
 
 
 class RedisOutbox:
@@ -214,10 +255,12 @@ def _refusal(answer: list[Any], placement: Placement) -> PlacementResult:
     match answer:
         case ["reused", first_id]:
             return KeyReused(order_id=first_id)
-        case ["duplicate", status, known]:
-            same = known == request_fingerprint(order, placement.expected)
+        case ["duplicate", status, known, owner]:
             return Duplicate(
-                order_id=order.id, status=OrderStatus(status) if status else None, same_content=same
+                order_id=order.id,
+                status=OrderStatus(status) if status else None,
+                same_content=known == request_fingerprint(placement.sent or order, placement.expected),
+                customer=owner or None,
             )
         case ["currencies", *currencies]:
             return SeveralCurrencies(order_id=order.id, currencies=currencies)
@@ -238,14 +281,16 @@ def acceptance_call(
 ) -> ScriptCall:
     """One run of ``accept.lua``; ``token`` is this request's alone."""
     order, expected, key = placement.order, placement.expected, placement.idempotency_key
+    customer, is_as_sent = placement.customer, placement.sent is None and not expected
     fingerprint = content_fingerprint(order)
-    asked = request_fingerprint(order, expected) if expected else fingerprint
+    asked = fingerprint if is_as_sent else request_fingerprint(placement.sent or order, expected)
     keys = [
         keyspace.claim(order.id),
         keyspace.order(order.id),
         keyspace.orders_in(OrderStatus.ACCEPTED),
         keyspace.OUTBOX,
-        keyspace.order(order.id) if key is None else keyspace.idempotency_key(key),
+        keyspace.order(order.id) if key is None else keyspace.idempotency_key(key, customer),
+        keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
         *(keyspace.product(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
@@ -261,10 +306,11 @@ def acceptance_call(
         placement.media_type,
         key or "",
         keyspace.order(""),
-        asked if expected else "",
+        "" if is_as_sent else asked,
         expected.currency or "",
         "" if expected.amount_total is None else expected.amount_total,
         int(refuses_unknown_products),
+        customer or "",
         *(item.qty for item in order.items),
     ]
     return ScriptCall(keys, arguments)

@@ -1,8 +1,9 @@
 -- Removes a decided order whose retention is over and keeps its sums, so that the books still balance.
 -- The sums are written at once with a mark of the order, and the mark goes last: a cut is finished by the next round.
 --
--- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 decision:{id}  5 notifications:{order id}
---       6 idemp:{order id}  7 idempkey:{key} (only where the order has one)
+-- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 decision:{id}
+--       5 orders:customer:{id}, orders:{status} again where the order has no customer
+--       6 notifications:{order id}  7 idemp:{order id}  8 idempkey:{customer}:{key} (only where the order has one)
 -- ARGV  1 order id  2 status  3 decided at, microseconds ('' where there is no record)  4… sku, qty for each item
 -- Returns 1 if it was removed, 0 if it is not the decided order that was read, is being decided, or a sum is no integer.
 
@@ -14,6 +15,7 @@ if known[1] and (known[1] ~= ARGV[2] or known[2] ~= ARGV[3]) then return 0 end
 if not known[1] and not is_archived then return 0 end
 if redis.call('EXISTS', KEYS[4]) == 1 then return 0 end
 redis.call('ZSCORE', KEYS[2], order_id)
+redis.call('ZSCORE', KEYS[5], order_id)
 
 local pieces = {[ARGV[2]] = 1}
 if ARGV[2] == CREATED then
@@ -26,8 +28,9 @@ for field, more in pairs(pieces) do
   sums[#sums + 1], sums[#sums + 2] = field, string.format('%.0f', tonumber(sum) + more)
 end
 
-redis.call('DEL', unpack(KEYS, 5))  -- first, since a full store refuses a first write that may need memory
+redis.call('DEL', unpack(KEYS, 6))  -- first, since a full store refuses a first write that may need memory
 if not is_archived then redis.call('HSET', KEYS[3], mark, ARGV[3], unpack(sums)) end
+if KEYS[5] ~= KEYS[2] then redis.call('ZREM', KEYS[5], order_id) end
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], order_id)
 redis.call('HDEL', KEYS[3], mark)

@@ -164,11 +164,13 @@ def _told(event_id: str) -> ScriptCall:
 
 def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> ScriptCall:
     """Without a record, what is left of a removal that was cut."""
+    owner = None if record is None else record.customer
     keys = [
         keyspace.order(order_id),
         keyspace.orders_in(status),
         keyspace.ARCHIVE,
         keyspace.decision(order_id),
+        keyspace.orders_in(status) if owner is None else keyspace.orders_of(owner),
         keyspace.notifications(order_id),
         keyspace.claim(order_id),
     ]
@@ -176,7 +178,7 @@ def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> 
     if record is None or record.decided_at is None:
         return ScriptCall(keys, [*arguments, ""])
     if record.idempotency_key:
-        keys.append(keyspace.idempotency_key(record.idempotency_key))
+        keys.append(keyspace.idempotency_key(record.idempotency_key, owner))
     arguments.append(epoch_microseconds(record.decided_at))
     for item in record.order.items:
         arguments += [item.sku, item.qty]

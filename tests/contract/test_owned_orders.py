@@ -1,0 +1,152 @@
+"""Orders that belong to a customer: found by it, kept apart from those of others, and forgotten with it."""
+
+from typing import Any
+
+import pytest
+
+from shared.messages import Order
+from shared.orders.model import OrderStatus
+from shared.orders.placement import Accepted, Duplicate, KeyReused, Replayed
+from shared.orders.redis import store as store_module
+from shared.orders.redis.store import RedisOrderStore
+from tests.harness.examples import an_order
+from tests.harness.gateway import a_placement, order_store
+from tests.harness.shop import Shop
+
+
+@pytest.fixture
+def store(redis: Any) -> RedisOrderStore:
+    """A gateway's store."""
+    return order_store(redis, outbox_limit=10_000)
+
+
+async def listed(store: RedisOrderStore, limit: int = 3, **wanted: Any) -> list[str]:
+    """The ids on all pages, and that none is longer than it may be."""
+    ids: list[str] = []
+    cursor, status = None, wanted.pop("status", None)
+    while True:
+        page = await store.list(status, limit, cursor, **wanted)
+        assert len(page.orders) <= limit
+        ids += [record.order.id for record in page.orders]
+        cursor = page.next_cursor
+        if cursor is None:
+            return ids
+
+
+async def test_the_record_says_whose_it_is(store: RedisOrderStore) -> None:
+    """And is silent where it is nobody's."""
+    await store.accept(a_placement(an_order("a"), customer="alice"))
+    await store.accept(a_placement(an_order("b")))
+    alices, nobodys = await store.get_many(["a", "b"])
+    assert alices is not None
+    assert nobodys is not None
+    assert (alices.customer, nobodys.customer) == ("alice", None)
+
+
+async def test_a_duplicate_says_whose_the_first_is(store: RedisOrderStore) -> None:
+    """What may be told of it is not for the store to say."""
+    await store.accept(a_placement(an_order("a"), customer="alice"))
+    for customer in ("alice", "bob", None):
+        again = (await store.accept(a_placement(an_order("a"), customer=customer))).result
+        assert again == Duplicate(
+            order_id="a", status=OrderStatus.ACCEPTED, same_content=True, customer="alice"
+        )
+
+
+async def test_each_customer_has_idempotency_keys_of_its_own(store: RedisOrderStore) -> None:
+    """The same key of another one stands for another order, and without a token for a third."""
+    for order_id, customer in (("a", "alice"), ("b", "bob"), ("c", None)):
+        placement = a_placement(an_order(order_id), key="k", named=False, customer=customer)
+        assert (await store.accept(placement)).result == Accepted(order_id=order_id)
+        again = a_placement(an_order("again"), key="k", named=False, customer=customer)
+        assert isinstance((found := (await store.accept(again)).result), Replayed)
+        assert found.order_id == order_id
+    other = a_placement(an_order("other", cable=9), key="k", named=False, customer="bob")
+    assert (await store.accept(other)).result == KeyReused(order_id="b")
+
+
+async def test_requests_are_compared_by_what_was_sent(store: RedisOrderStore) -> None:
+    """An address that the server added, and added otherwise the next time, makes no other request of it."""
+    sent = an_order("a")
+    stored = [Order(id="a", items=sent.items, email=f"{name}@example.com") for name in ("old", "new")]
+    first, second = [a_placement(order, key="k", customer="alice", sent=sent) for order in stored]
+    assert isinstance((await store.accept(first)).result, Accepted)
+    assert isinstance((await store.accept(second)).result, Replayed)
+    again = (await store.accept(a_placement(stored[1], customer="alice", sent=sent))).result
+    assert isinstance(again, Duplicate)
+    assert again.same_content
+    spelled_out = (await store.accept(a_placement(stored[0], customer="alice"))).result
+    assert isinstance(spelled_out, Duplicate)
+    assert not spelled_out.same_content
+    record = await store.get("a")
+    assert record is not None
+    assert record.order == stored[0]
+
+
+async def test_a_customers_orders_are_listed_newest_first(store: RedisOrderStore) -> None:
+    """Without those of others, page by page."""
+    for number in range(12):
+        customer = ("alice", "bob", None)[number % 3]
+        await store.accept(a_placement(an_order(f"o{number:02}"), customer=customer))
+    assert await listed(store, customer="alice") == ["o09", "o06", "o03", "o00"]
+    assert await listed(store, customer="carol") == []
+    assert await listed(store, unowned=True) == ["o11", "o08", "o05", "o02"]
+    assert len(await listed(store)) == 12
+
+
+async def test_a_customers_orders_are_filtered_by_status(redis: Any, store: RedisOrderStore) -> None:
+    """The pages are as long as they can be."""
+    await redis.set("inventory:cable", 100)
+    shop = Shop(redis)
+    for number in range(8):
+        order = an_order(f"o{number}", cable=1)
+        await store.accept(a_placement(order, customer="alice"))
+        if number % 2:
+            await shop.decide(order)
+    assert await listed(store, customer="alice", status=OrderStatus.CREATED) == ["o7", "o5", "o3", "o1"]
+    assert await listed(store, customer="alice", status=OrderStatus.ACCEPTED) == ["o6", "o4", "o2", "o0"]
+    page = await store.list(OrderStatus.CREATED, 4, None, customer="alice")
+    assert len(page.orders) == 4
+
+
+async def test_a_page_looks_at_a_bounded_number_of_orders(
+    store: RedisOrderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is picked from among very many comes on short pages, even empty ones, and in the end all of it."""
+    monkeypatch.setattr(store_module, "MOST_LOOKED_AT", 4)
+    await store.accept(a_placement(an_order("first")))
+    for number in range(20):
+        await store.accept(a_placement(an_order(f"o{number:02}"), customer="alice"))
+    page = await store.list(None, 2, None, unowned=True)
+    assert page.orders == []
+    assert page.next_cursor is not None
+    assert await listed(store, limit=2, unowned=True) == ["first"]
+
+
+async def test_an_acceptance_that_was_cut_is_finished_by_its_own_customer_alone(
+    redis: Any, store: RedisOrderStore
+) -> None:
+    """Another one is told that the id is taken, and changes nothing."""
+    await store.accept(a_placement(an_order("a"), customer="alice"))
+    for index in ("orders:accepted", "outbox", "orders:customer:alice"):
+        await redis.zrem(index, "a")
+    await redis.delete("idemp:a")
+    before = {key: await redis.type(key) for key in await redis.keys("*")}
+    assert isinstance((await store.accept(a_placement(an_order("a"), customer="bob"))).result, Duplicate)
+    assert {key: await redis.type(key) for key in await redis.keys("*")} == before
+    assert (await store.accept(a_placement(an_order("a"), customer="alice"))).result == Accepted(order_id="a")
+    assert await listed(store, customer="alice") == ["a"]
+
+
+async def test_the_index_forgets_what_the_sweep_removes(redis: Any, store: RedisOrderStore) -> None:
+    """And the key that was the customer's own."""
+    await redis.set("inventory:cable", 100)
+    shop = Shop(redis)
+    old, new = an_order("old", cable=1), an_order("new", cable=1)
+    for order in (old, new):
+        await store.accept(a_placement(order, key=order.id, customer="alice"))
+        await redis.zrem("outbox", order.id)
+    await shop.decide(old)
+    assert await shop.sweep(0.0).sweep_once() == 1
+    assert await redis.zrange("orders:customer:alice", 0, -1) == ["new"]
+    assert await redis.keys("idempkey:*") == ["idempkey:alice:new"]
