@@ -19,7 +19,7 @@ from orderctl.http import request
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
-from orderctl.native.ports import EPMD, NODE_NAMES, REDIS, WELL_KNOWN_PORTS
+from orderctl.native.ports import EPMD, NODE_NAMES, REDIS, STORES, WELL_KNOWN_PORTS
 from orderctl.native.supervisor import NAME as SUPERVISOR
 from orderctl.system import Mode, System, SystemStatus
 from orderctl.terminal import shown
@@ -76,7 +76,7 @@ def examine(system: System) -> list[Finding]:
     else:
         embedded = status.mode is Mode.EMBEDDED
         findings += [] if embedded else _nodes(status)
-        findings += [] if embedded else _durability(status)
+        findings += [] if embedded else [*_durability(status), *_further_stores(status)]
         findings += [*_services(status), *_ports(system)]
         findings += _supervision(status) if status.mode is Mode.NATIVE else []
         queues = [] if embedded else [*_queues(status)]
@@ -129,7 +129,7 @@ def _said_by_dashboard(url: str) -> list[str]:
 
 def _ports(system: System) -> Iterator[Finding]:
     """Parts that operators and clients reach, where they are not at their usual ports."""
-    named = {REDIS: WELL_KNOWN_PORTS[REDIS]}
+    named = {store: WELL_KNOWN_PORTS[store] for store in STORES}
     named |= {port: at for service in SERVICES.values() for port, at in service.default_ports.items()}
     moved = [f"{name} {system.ports[name]}" for name, usual in named.items() if system.ports[name] != usual]
     if moved:
@@ -148,7 +148,12 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
     elif absent:
         yield _absent(absent, needed=status.anything_runs)
     else:
-        yield _fine(f"RabbitMQ in {packages.rabbitmq_folder()}, Redis in {packages.redis_server()}")
+        programs = (
+            packages.rabbitmq_folder(),
+            packages.redis_server(),
+            packages.postgres_program("postgres"),
+        )
+        yield _fine("RabbitMQ in {}, Redis in {}, PostgreSQL in {}".format(*programs))
     yield _docker()
     existing = next(folder for folder in (status.data_dir, *status.data_dir.parents) if folder.exists())
     free_bytes = shutil.disk_usage(existing).free
@@ -241,6 +246,17 @@ def _durability(status: SystemStatus) -> Iterator[Finding]:
         )
     else:
         yield _fine(f"Redis keeps what it acknowledges{_with_pid(status.redis.pid)}")
+
+
+def _further_stores(status: SystemStatus) -> Iterator[Finding]:
+    for store in status.stores:
+        if store.name == REDIS:
+            continue
+        if store.ready:
+            yield _fine(f"{store.name} answers{_with_pid(store.pid)}")
+        else:
+            what = "does not run" if store.pid is None else "runs but does not answer"
+            yield _fault(f"{store.name} {what}", f"orderctl start {store.name}, or orderctl up")
 
 
 def _strangers(layout: Layout) -> Iterator[Finding]:

@@ -26,12 +26,21 @@ def output_of(
 
 
 def succeeds(
-    command: Sequence[str], log: Path, *, seconds: float | None, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    log: Path,
+    *,
+    seconds: float | None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    descriptors: Sequence[int] = (),
 ) -> bool:
-    """Whether the program ends well; all that it prints is added to the log."""
+    """Whether the program ends well; all that it prints is added to the log. It inherits the descriptors."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return _run(command, command[0], seconds, environment, output=output).returncode == 0
+        ended = _run(
+            command, command[0], seconds, environment, folder=folder, output=output, descriptors=descriptors
+        )
+        return ended.returncode == 0
 
 
 def _run(
@@ -42,6 +51,7 @@ def _run(
     *,
     folder: Path | None = None,
     output: IO[bytes] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(
@@ -54,6 +64,7 @@ def _run(
             text=True,
             timeout=seconds,
             check=False,
+            pass_fds=descriptors,
         )
     except subprocess.TimeoutExpired as error:
         raise PartFailedError(f"{called}: no answer within {error.timeout:g} s") from error

@@ -18,8 +18,8 @@ def render(status: SystemStatus) -> RenderableType:
     table = listing("part", "state", "pid", "address")
     for node in status.rabbitmq:
         table.add_row(node.node, _state(node.pid, node.running), _pid(node.pid), _address(node.amqp_url))
-    redis = status.redis
-    table.add_row("redis", _state(redis.pid, redis.ready), _pid(redis.pid), _address(redis.url))
+    for store in status.stores:
+        table.add_row(store.name, _state(store.pid, store.ready), _pid(store.pid), _address(store.url))
     for service in status.services:
         state = _state(service.pid, service.ready)
         table.add_row(service.name, state, _pid(service.pid), service.url or service.ops_url)

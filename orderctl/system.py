@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Final
 from orderctl.environment import operator_settings
 from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
 from orderctl.exposure import HOST, exposure
-from orderctl.native import processes, redis
+from orderctl.native import processes, stores
 from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, Ports
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, STORES, Ports
 from orderctl.native.services import (
     PORTS_BY_SETTING,
     READY_SECONDS,
@@ -27,7 +27,7 @@ from orderctl.native.services import (
 from orderctl.progress import Progress, Step, StepState
 from shared.services import SERVICES
 
-PARTS: Final = (*NODE_NAMES, REDIS, *SERVICES)
+PARTS: Final = (*NODE_NAMES, *STORES, *SERVICES)
 COMES_BACK_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
 
@@ -68,9 +68,13 @@ class BrokerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisStatus:
-    """The store; `ready` if it answers."""
+class StoreStatus:
+    """Redis, the cache or PostgreSQL; `ready` if it answers.
 
+    The URL is empty where it takes nobody over the network.
+    """
+
+    name: str
     url: str
     pid: int | None
     ready: bool
@@ -84,22 +88,28 @@ class SystemStatus:
     data_dir: Path
     services: tuple[ServiceStatus, ...]
     rabbitmq: tuple[BrokerStatus, ...]
-    redis: RedisStatus
+    stores: tuple[StoreStatus, ...]
     warning: str = ""
 
     @property
     def anything_runs(self) -> bool:
         """True if any part has a process, or does its work where its process cannot be seen."""
-        works = [service.ready for service in self.services] + [node.running for node in self.rabbitmq]
-        pids = [service.pid for service in self.services] + [node.pid for node in self.rabbitmq]
-        return any((*works, self.redis.ready)) or any(pid is not None for pid in (*pids, self.redis.pid))
+        named: list[ServiceStatus | StoreStatus] = [*self.services, *self.stores]
+        works = [part.ready for part in named] + [node.running for node in self.rabbitmq]
+        pids = [part.pid for part in named] + [node.pid for node in self.rabbitmq]
+        return any(works) or any(pid is not None for pid in pids)
 
     @property
     def missing(self) -> Sequence[str]:
         """The parts that cannot do their work."""
         nodes = [node.node for node in self.rabbitmq if not node.running]
-        store = [] if self.redis.ready else [REDIS]
-        return [*nodes, *store, *(service.name for service in self.services if not service.ready)]
+        named: list[ServiceStatus | StoreStatus] = [*self.stores, *self.services]
+        return [*nodes, *(part.name for part in named if not part.ready)]
+
+    @property
+    def redis(self) -> StoreStatus:
+        """The primary store."""
+        return next(store for store in self.stores if store.name == REDIS)
 
     def service(self, name: str) -> ServiceStatus:
         """One service by its name."""
@@ -120,7 +130,7 @@ class SystemStatus:
                 for service in self.services
             },
             "rabbitmq": [asdict(node) for node in self.rabbitmq],
-            "redis": {"url": self.redis.url, "pid": self.redis.pid},
+            **{store.name: {"url": store.url, "pid": store.pid} for store in self.stores},
         }
 
 
@@ -196,15 +206,15 @@ class System(ABC):
                 progress(Step(name="data", state=StepState.DONE, detail=f"removed {self.layout.data_dir}"))
 
     def url(self, name: str) -> str:
-        """Where clients reach a service or `redis` of this very system.
+        """Where clients reach a service or store of this very system.
 
         What another system has at that address is never given out: raises NotRunningError at once, or after
         a while where the part is being started again.
         """
-        url = self.redis_url if name == REDIS else client_url(spec_of(name), self.ports)
+        url = self.store_url(name) if name in STORES else client_url(spec_of(name), self.ports)
         if url is None:
             raise UnknownPartError(f"{name} has no port for clients")
-        port = REDIS if name == REDIS else f"{name}.http"
+        port = name if name in STORES else f"{name}.http"
         if self.owns(port):
             return url
         if self.comes_back(name) and processes.wait_until(lambda: self.owns(port), COMES_BACK_SECONDS):
@@ -248,7 +258,11 @@ class System(ABC):
     @property
     def redis_url(self) -> str:
         """Where Redis is, whether it runs or not."""
-        return f"redis://{LOOPBACK}:{self.ports[REDIS]}/0"
+        return self.store_url(REDIS)
+
+    def store_url(self, name: str) -> str:
+        """Where a store is, whether it runs or not; with the operator's log-in where one is needed."""
+        return stores.url(self.layout, name, self.ports[name])
 
     def redis_cli(self, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
         """The command that speaks to Redis as its operator, with its environment; raises NotRunningError."""
@@ -259,10 +273,10 @@ class System(ABC):
         """What the dashboard wants before it shows dead letters; None where it wants nothing of us."""
         return None
 
-    def redis_status(self, pid: int | None) -> RedisStatus:
-        """The store as it is now."""
-        ready = self.owns(REDIS) and redis.ready(self.ports[REDIS])
-        return RedisStatus(url=self.redis_url, pid=pid, ready=ready)
+    def store_status(self, name: str, pid: int | None) -> StoreStatus:
+        """A store as it is now."""
+        ready = self.owns(name) and stores.ready(name, self.ports[name])
+        return StoreStatus(name=name, url=self.store_url(name), pid=pid, ready=ready)
 
     def service_status(self, name: str, pid: int | None, answer: Readiness) -> ServiceStatus:
         """A service that answered so."""

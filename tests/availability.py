@@ -18,7 +18,7 @@ from tests.harness.clusters import ClusterKind
 AUTO = "auto"
 CHOICE_VARIABLE = "TEST_CLUSTER"
 _NEEDS_BROKERS = ("broker", "failover")
-_ENGINE_IMAGES = ("RABBITMQ_IMAGE", "REDIS_IMAGE")
+_ENGINE_IMAGES = ("RABBITMQ_IMAGE", "REDIS_IMAGE", "POSTGRES_IMAGE")
 _CHOSEN = pytest.StashKey[ClusterKind]()
 
 

@@ -6,7 +6,7 @@ import typer
 
 from orderctl.commands.options import DataDir
 from orderctl.modes import current_system
-from orderctl.native.ports import NODE_NAMES, REDIS
+from orderctl.native.ports import NODE_NAMES, STORES
 from orderctl.terminal import readable_errors, say
 from shared.services import SERVICES
 
@@ -14,14 +14,14 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"{', '.join((*NODE_NAMES, REDIS, *SERVICES))}.",
+        help=f"{', '.join((*NODE_NAMES, *STORES, *SERVICES))}.",
         show_default=False,
     ),
 ]
 
 
 def kill(name: Name, data_dir: DataDir = None) -> None:
-    """End one part as a crash would. A service comes back by itself, a broker or Redis by `start`."""
+    """End one part as a crash would. A service comes back by itself, a broker or store by `start`."""
     with readable_errors():
         say(current_system(data_dir).kill(name))
 

@@ -14,7 +14,7 @@ from orderctl.docker.images import source_digest
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
-from orderctl.native.ports import NODE_NAMES, REDIS, Ports
+from orderctl.native.ports import NODE_NAMES, STORES, Ports
 from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.programs import output_of
 
@@ -28,7 +28,7 @@ ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what compose means where a port names no
 PORT_VARIABLES: Mapping[str, str] = {
     **{f"{node.upper()}_PORT": f"{node}.amqp" for node in NODE_NAMES},
     **{f"{node.upper()}_MANAGEMENT_PORT": f"{node}.management" for node in NODE_NAMES},
-    "REDIS_PORT": REDIS,
+    **{f"{store.upper()}_PORT": store for store in STORES},
     **PORTS_BY_SETTING,
 }
 """Each variable through which compose is told a port, with the name of that port."""

@@ -15,8 +15,9 @@ from orderctl.docker.containers import Container, containers_of, docker, kill_in
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
 from orderctl.exposure import exposure
+from orderctl.native import postgres
 from orderctl.native.layout import project_root
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, REDIS, STORES
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
@@ -24,11 +25,12 @@ from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.services import SERVICES
 
-BROKER_USER = "pipeline"
+BROKER_USER = DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
 UP_SECONDS = 240
 POLL_SECONDS = 0.5
 LOG_LINES = 2_000
 PASSWORD_VARIABLE = "RABBITMQ_PASSWORD"  # noqa: S105 - the name of a variable
+POSTGRES_PASSWORD_VARIABLE = "POSTGRES_PASSWORD"  # noqa: S105 - the same
 
 
 class DockerSystem(System):
@@ -67,13 +69,14 @@ class DockerSystem(System):
         found = self._containers()
         with ThreadPoolExecutor(len(PARTS)) as pool:
             services = pool.map(lambda name: self._service_status(name, found.get(name)), SERVICES)
+            stores = pool.map(lambda name: self.store_status(name, _pid(found.get(name))), STORES)
             nodes = pool.map(lambda node: self._node_status(node, found.get(node)), NODE_NAMES)
             return SystemStatus(
                 mode=self.mode,
                 data_dir=self.layout.data_dir,
                 services=tuple(services),
                 rabbitmq=tuple(nodes),
-                redis=self.redis_status(_pid(found.get(REDIS))),
+                stores=tuple(stores),
             )
 
     def exposure(self) -> str | None:
@@ -89,6 +92,12 @@ class DockerSystem(System):
     def comes_back(self, name: str) -> bool:
         """Its restart policy starts a service again whose process ended."""
         return name in SERVICES and name in self._containers()
+
+    def store_url(self, name: str) -> str:
+        if name != POSTGRES:
+            return super().store_url(name)
+        password = operator_settings().get(POSTGRES_PASSWORD_VARIABLE) or DEFAULT_PASSWORD
+        return postgres.url_of(postgres.OPERATOR, password, self.ports[name])
 
     def dashboard_token(self) -> str | None:
         return self.compose.token()
@@ -179,7 +188,7 @@ class DockerSystem(System):
         words = ["up", "--detach", "--no-build", "--wait", "--wait-timeout", str(UP_SECONDS)]
         fault = self._follow(progress, words, wanted_running=True)
         found = self._containers()
-        if fault and any(name in found and found[name].restarts for name in (*NODE_NAMES, REDIS)):
+        if fault and any(name in found and found[name].restarts for name in (*NODE_NAMES, *STORES)):
             # compose gives up on whatever ends while it starts, although its restart policy brings it back
             fault = self._follow(progress, words, wanted_running=True)
             found = self._containers()
@@ -245,7 +254,7 @@ class DockerSystem(System):
         return self.service_status(name, _pid(container), answer)
 
     def _node_status(self, node: str, container: Container | None) -> BrokerStatus:
-        password = operator_settings().get(PASSWORD_VARIABLE) or BROKER_USER
+        password = operator_settings().get(PASSWORD_VARIABLE) or DEFAULT_PASSWORD
         credentials = f"{BROKER_USER}:{password}"
         amqp, management = self.ports[f"{node}.amqp"], self.ports[f"{node}.management"]
         management_url = f"http://{credentials}@{LOOPBACK}:{management}"

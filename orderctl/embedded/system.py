@@ -10,7 +10,7 @@ from orderctl.embedded import NODE, PROCESS, WARNING
 from orderctl.errors import UnknownPartError
 from orderctl.native import processes
 from orderctl.native.layout import project_root
-from orderctl.native.ports import REDIS
+from orderctl.native.ports import POSTGRES, REDIS
 from orderctl.native.services import (
     DRAIN_GRACE_SECONDS,
     PORTS_BY_SETTING,
@@ -20,8 +20,8 @@ from orderctl.native.services import (
     spec_of,
 )
 from orderctl.progress import Progress, Step, StepState, note
-from orderctl.system import BrokerStatus, Mode, System, SystemStatus, known
-from shared.services import SERVICES
+from orderctl.system import BrokerStatus, Mode, StoreStatus, System, SystemStatus, known
+from shared.services import CACHE, SERVICES
 
 
 class EmbeddedSystem(System):
@@ -67,13 +67,17 @@ class EmbeddedSystem(System):
             services = tuple(
                 pool.map(lambda name: self.service_status(name, pid, self._readiness(name)), SERVICES)
             )
+
+        def inside(name: str) -> StoreStatus:
+            return StoreStatus(name=name, url="", pid=None, ready=record is not None)
+
         node = BrokerStatus(node=NODE, amqp_url="", management_url="", pid=None, running=record is not None)
         return SystemStatus(
             mode=self.mode,
             data_dir=self.layout.data_dir,
             services=services,
             rabbitmq=(node,),
-            redis=self.redis_status(None),
+            stores=(self.store_status(REDIS, None), *map(inside, (CACHE, POSTGRES))),
             warning=WARNING,
         )
 

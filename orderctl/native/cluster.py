@@ -1,20 +1,31 @@
-"""The private cluster: an epmd, three RabbitMQ nodes and one Redis, in one data folder.
+"""The private cluster: an epmd, three RabbitMQ nodes, Redis, cache and PostgreSQL, in one data folder.
 
 Nothing in here knows a terminal, a service or a supervisor, and every call blocks until it is done: the tests
 use this class, with data folder and ports of their own, through `asyncio.to_thread`.
 """
 
-import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.native import packages, processes, queues, rabbitmq, redis
+from orderctl.native import packages, postgres, processes, queues, rabbitmq, stores
 from orderctl.native.formation import Formation
 from orderctl.native.layout import Layout
-from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, REDIS, Ports, answers, node_ports, ports_from
+from orderctl.native.ports import (
+    EPMD,
+    LOOPBACK,
+    NODE_NAMES,
+    POSTGRES,
+    REDIS,
+    STORES,
+    Ports,
+    answers,
+    node_ports,
+    ports_from,
+)
 from orderctl.native.processes import ProcessRecord
 from orderctl.progress import Progress, Step, StepState, silent
 from shared.messaging.rabbitmq.management import (
@@ -24,9 +35,10 @@ from shared.messaging.rabbitmq.management import (
     running_together,
     short_name,
 )
+from shared.services import CACHE
 
-PARTS = (*NODE_NAMES, REDIS)
-SERVER_PROGRAMS = ("beam.smp", "redis-server")
+PARTS = (*NODE_NAMES, *STORES)
+SERVER_PROGRAMS = ("beam.smp", "redis-server", postgres.PROGRAM)
 FORM_SECONDS = 90.0
 STOP_GRACE_SECONDS = 25.0
 HEAD_START_SECONDS = 20.0
@@ -35,7 +47,7 @@ LISTED_SECONDS = 30.0
 
 
 class NativeCluster:
-    """Three brokers and a Redis as processes of this machine, known by their recorded pids.
+    """Three brokers and the stores as processes of this machine, known by their recorded pids.
 
     `rabbitmq_conf` adds lines to every node's configuration, such as `{"consumer_timeout": "5000"}`. Without
     `port_base` the well-known ports are taken where they are free; with it, ports are counted up from there.
@@ -77,12 +89,21 @@ class NativeCluster:
 
     @property
     def redis_url(self) -> str:
-        return f"redis://{LOOPBACK}:{self.ports[REDIS]}/0"
+        return stores.redis_url(self.ports[REDIS])
+
+    @property
+    def cache_url(self) -> str:
+        """The Redis of which anything may be gone at any time."""
+        return stores.redis_url(self.ports[CACHE])
+
+    def database_url(self, service: str) -> str:
+        """The service's own database, with its login."""
+        return postgres.url(self.layout, self.ports[POSTGRES], service)
 
     # --- what runs ---------------------------------------------------------------------------------------
 
     def node_pid(self, name: str) -> int | None:
-        """The pid of the broker or of Redis itself; None while it does not run."""
+        """The pid of the broker or store itself; None while it does not run."""
         record = processes.running(self.layout, _known(name))
         return record.pid if record else None
 
@@ -114,7 +135,7 @@ class NativeCluster:
     # --- the whole cluster -------------------------------------------------------------------------------
 
     def start(self, timeout_seconds: float = FORM_SECONDS) -> None:
-        """Start whatever is missing, and return when Redis answers and all three nodes run in one cluster.
+        """Start whatever is missing, and return when stores answer and all three nodes run in one cluster.
 
         Raises PartFailedError, with the log of the part, when that does not come about in time.
         """
@@ -123,13 +144,13 @@ class NativeCluster:
         self.grow_queues()
 
     def form(self, missing: list[str], timeout_seconds: float = FORM_SECONDS) -> None:
-        """Start these parts, and return when Redis answers and all nodes run in one cluster."""
+        """Start these parts, and return when stores answer and all nodes run in one cluster."""
         if self.layout.formed.exists():
             self._start_processes(missing)
-            self.wait_redis(timeout_seconds, just_started=REDIS in missing)
+            self._wait_stores(missing, timeout_seconds)
         else:
             self._start_processes([name for name in missing if name not in NODE_NAMES[1:]])
-            self.wait_redis(timeout_seconds, just_started=REDIS in missing)
+            self._wait_stores(missing, timeout_seconds)
             self._give_head_start(NODE_NAMES[0])
             self._start_processes(missing)
         Formation(self, self._progress).wait(timeout_seconds)
@@ -204,39 +225,45 @@ class NativeCluster:
     def kill(self, name: str) -> bool:
         """SIGKILL one part; False if it was not running."""
         record = processes.running(self.layout, _known(name))
-        return record is not None and processes.kill(record)
+        killed = record is not None and processes.kill(record)
+        if name == POSTGRES:
+            postgres.end_orphans(self.layout)
+        return killed
 
     def stop_part(self, name: str) -> bool:
         """Stop one part gracefully (SIGKILL after the grace); False if it was not running."""
         record = processes.running(self.layout, _known(name))
-        return record is not None and processes.terminate(record, STOP_GRACE_SECONDS)
+        number = stores.STOP_SIGNALS.get(name, signal.SIGTERM)
+        return record is not None and processes.terminate(record, STOP_GRACE_SECONDS, number)
 
-    def wait_redis(self, timeout_seconds: float = 30.0, *, just_started: bool = True) -> None:
-        """Wait until Redis has loaded its data and answers; raises PartFailedError.
+    def wait_store(self, name: str, timeout_seconds: float = 30.0, *, just_started: bool = True) -> None:
+        """Wait until a store has loaded its data and answers; raises PartFailedError.
 
-        One that was just started is asked whether it took its settings; later an operator may change them.
+        A Redis that was just started is asked whether it took its settings; an operator may change them later.
+        PostgreSQL has a login for each service afterwards, also for one that came with new code.
         """
         ready = False
 
         def settled() -> bool:
             nonlocal ready
-            ready = self.owns(REDIS) and redis.ready(self.ports[REDIS])
-            return ready or self.node_pid(REDIS) is None
+            ready = self.owns(name) and stores.ready(name, self.ports[name])
+            return ready or self.node_pid(name) is None
 
         self._until(settled, timeout_seconds)
         if not ready:
-            ended = self.node_pid(REDIS) is None
-            raise self.failure(REDIS, "it ended" if ended else f"no answer after {timeout_seconds:.0f} s")
-        port = self.ports[REDIS]
-        if just_started and (wrong := redis.differing(port, redis.server_settings(port))):
-            raise self.failure(REDIS, f"it has other settings than it was started with: {', '.join(wrong)}")
-        self._progress(Step(name=REDIS, state=StepState.DONE, detail=self.redis_url))
+            ended = self.node_pid(name) is None
+            raise self.failure(name, "it ended" if ended else f"no answer after {timeout_seconds:.0f} s")
+        is_due = just_started or name == POSTGRES
+        if is_due and (wrong := stores.settle(self.layout, name, self.ports[name])):
+            raise self.failure(name, wrong)
+        self._progress(Step(name=name, state=StepState.DONE, detail=f"{LOOPBACK}:{self.ports[name]}"))
 
     def end_leftovers(self) -> list[ProcessRecord]:
         """End every process that still carries our mark, such as an epmd that a broker started by itself."""
         leftovers = [owned.record for owned in processes.owned_by(self.layout)]
         for record in leftovers:
             processes.terminate(record, 2.0)
+        postgres.end_orphans(self.layout)
         return leftovers
 
     def failure(self, name: str, what: str) -> PartFailedError:
@@ -245,6 +272,10 @@ class NativeCluster:
         return PartFailedError(f"{name}: {what}", log=self.layout.log(name))
 
     # --- inside ------------------------------------------------------------------------------------------
+
+    def _wait_stores(self, missing: list[str], timeout_seconds: float) -> None:
+        for name in STORES:
+            self.wait_store(name, timeout_seconds, just_started=name in missing)
 
     def _give_head_start(self, first: str) -> None:
         """Let the very first node take the lock: three that form at once wait long for each other's."""
@@ -271,17 +302,18 @@ class NativeCluster:
                 self._spawn(name)
 
     def _spawn(self, name: str) -> None:
-        if name == REDIS:
-            command = redis.configure(self.layout, self.ports[REDIS])
-            environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
-        else:
-            command = rabbitmq.configure(self.layout, name, self.ports, self._rabbitmq_conf)
-            environment = rabbitmq.environment(self.layout, name, self.ports)
+        if name in STORES:
+            stores.start(self.layout, name, self.ports[name])
+            return
+        command = rabbitmq.configure(self.layout, name, self.ports, self._rabbitmq_conf)
+        environment = rabbitmq.environment(self.layout, name, self.ports)
         processes.spawn(self.layout, name, command, environment=environment, cwd=self.layout.part(name))
 
     def _adopt_unrecorded(self, names: Iterable[str]) -> None:
         """Record what was started but not written down, because the command was killed in between."""
-        for owned in processes.owned_by(self.layout):
+        for owned in reversed(
+            processes.owned_by(self.layout)
+        ):  # a parent before its children of the same name
             if owned.record.name in names and owned.program in SERVER_PROGRAMS:
                 processes.write_record(self.layout, owned.record)
 

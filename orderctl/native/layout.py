@@ -57,6 +57,11 @@ class Layout:
         return self.data_dir / "ports.json"
 
     @property
+    def secrets(self) -> Path:
+        """The passwords that were made for this folder."""
+        return self.data_dir / "secrets.json"
+
+    @property
     def formed(self) -> Path:
         """Present once all three brokers have run in one cluster."""
         return self.data_dir / "cluster-formed"
@@ -138,6 +143,12 @@ class Layout:
         """Let one command at a time change what runs; waits for the other."""
         self.create()
         with _flock(self.data_dir / "lock"):
+            yield
+
+    @contextmanager
+    def making_secrets(self) -> Iterator[None]:
+        """Let one process at a time look for a password and make it."""
+        with _flock(self.data_dir / "secrets-lock"):
             yield
 
     @contextmanager

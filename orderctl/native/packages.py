@@ -1,23 +1,27 @@
 """The programs of the distribution: found where they are, installed where that is possible.
 
-The packages of Debian and Ubuntu start daemons of their own when they are installed. A `policy-rc.d` that
-says no is put in place for as long as the installation takes, and what was enabled for the next boot is
-disabled again.
+The packages of Debian and Ubuntu start daemons of their own when they are installed, and PostgreSQL's makes
+a database for its daemon. A `policy-rc.d` that says no, and a setting against that database, are put in place
+for as long as the installation takes, and what was enabled for the next boot is disabled again.
 """
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orderctl.errors import OrderctlError
-from orderctl.programs import succeeds
+from orderctl.errors import OrderctlError, PartFailedError
+from orderctl.programs import output_of, succeeds
 from orderctl.progress import Progress, Step, StepState, note
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+NO_DATABASE = Path("/etc/postgresql-common/createcluster.d/orderctl.conf")
 RABBITMQ_FOLDER_VARIABLE = "ORDERCTL_RABBITMQ_BIN"
+POSTGRES_FOLDER_VARIABLE = "ORDERCTL_POSTGRES_BIN"
+OLDEST_POSTGRES = 15
 # The wrapper that Debian puts on the PATH changes user and folder, so the real folder comes first.
 _RABBITMQ_FOLDERS = (
     "/usr/lib/rabbitmq/bin",
@@ -25,7 +29,16 @@ _RABBITMQ_FOLDERS = (
     "/opt/homebrew/sbin",
     "/opt/homebrew/opt/rabbitmq/sbin",
 )
-_UNITS = {"rabbitmq-server": ("rabbitmq-server", "epmd.socket", "epmd"), "redis-server": ("redis-server",)}
+_POSTGRES_FOLDERS = (
+    "usr/lib/postgresql/*/bin",
+    "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/opt/postgresql@*/bin",
+)
+_UNITS = {
+    "rabbitmq-server": ("rabbitmq-server", "epmd.socket", "epmd"),
+    "redis-server": ("redis-server",),
+    "postgresql": ("postgresql",),
+}
 _STEP = "packages"
 
 
@@ -49,10 +62,42 @@ def redis_server() -> Path:
     return _found(shutil.which("redis-server"), "redis-server")
 
 
+def postgres_folders() -> dict[int, Path]:
+    """The folders with PostgreSQL's programs, by major version, the newest first."""
+    chosen = os.environ.get(POSTGRES_FOLDER_VARIABLE)
+    on_path = shutil.which("postgres")
+    folders = [folder for pattern in _POSTGRES_FOLDERS for folder in Path("/").glob(pattern)]
+    folders += [Path(on_path).resolve().parent] if on_path else []
+    found = {_major_of(folder): folder for folder in ([Path(chosen)] if chosen else reversed(folders))}
+    return {major: found[major] for major in sorted(found, reverse=True) if major >= OLDEST_POSTGRES}
+
+
+def postgres_program(name: str, major: int | None = None) -> Path:
+    """One of PostgreSQL's programs, of this major version if one is given; raises OrderctlError."""
+    folders = postgres_folders()
+    found = folders.get(major) if major else next(iter(folders.values()), None)
+    package = f"postgresql-{major}" if major else "postgresql"
+    return _found(found, package, f"PostgreSQL {major or ''}".strip()) / name
+
+
 def epmd() -> Path:
     """Erlang's port mapper; raises OrderctlError if it is not installed."""
     found = shutil.which("epmd") or next(iter(sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd"))), None)
     return _found(found, "rabbitmq-server", "epmd (Erlang)")
+
+
+def _major_of(folder: Path) -> int:
+    """0 for a folder that lacks the server."""
+    if not ((folder / "postgres").is_file() and (folder / "initdb").is_file()):
+        return 0
+    if named := re.fullmatch(r"(?:postgresql@)?(\d+)", folder.parent.name):
+        return int(named[1])
+    try:
+        said = output_of([str(folder / "postgres"), "--version"], seconds=10.0, called="postgres")
+    except PartFailedError:
+        return 0
+    version = re.search(r"\d+", said)
+    return int(version[0]) if version else 0
 
 
 def _found(path: str | Path | None, package: str, what: str = "") -> Path:
@@ -63,8 +108,12 @@ def _found(path: str | Path | None, package: str, what: str = "") -> Path:
 
 def missing() -> list[str]:
     """The packages whose programs are not on this machine."""
-    absent = [] if rabbitmq_folder() else ["rabbitmq-server"]
-    return absent if shutil.which("redis-server") else [*absent, "redis-server"]
+    present = {
+        "rabbitmq-server": rabbitmq_folder(),
+        "redis-server": shutil.which("redis-server"),
+        "postgresql": postgres_folders(),
+    }
+    return [package for package, found in present.items() if not found]
 
 
 def installable() -> bool:
@@ -81,7 +130,7 @@ def ensure(progress: Progress, log: Path) -> None:
         raise OrderctlError(f"not installed: {', '.join(absent)}", advice=_advice(absent))
     progress(Step(name=_STEP, state=StepState.WORKING, detail=f"apt-get install {' '.join(absent)}"))
     enabled_before = _enabled_at_boot(absent)
-    with _daemons_suppressed():
+    with _daemons_suppressed(absent):
         if not _apt_get(log, "install", *absent):
             _apt_get(log, "update")
             if not _apt_get(log, "install", *absent):
@@ -103,17 +152,28 @@ def _apt_get(log: Path, command: str, *names: str) -> bool:
 
 
 @contextmanager
-def _daemons_suppressed() -> Iterator[None]:
-    """Answer "forbidden" (101) to every package that asks whether it may start its daemon."""
-    if POLICY.exists():
+def _daemons_suppressed(names: Collection[str] = ()) -> Iterator[None]:
+    """Answer "forbidden" (101) to every package that asks whether it may start its daemon.
+
+    PostgreSQL's asks whether to make a database for one as well, and is told "no".
+    """
+    with ExitStack() as stack:
+        if not POLICY.exists():
+            stack.enter_context(_in_place(POLICY, "#!/bin/sh\nexit 101\n", 0o755))
+        if "postgresql" in names:
+            stack.enter_context(_in_place(NO_DATABASE, "create_main_cluster = false\n", 0o644))
         yield
-        return
-    POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-    POLICY.chmod(0o755)
+
+
+@contextmanager
+def _in_place(path: Path, text: str, mode: int) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="ascii")
+    path.chmod(mode)
     try:
         yield
     finally:
-        POLICY.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _enabled_at_boot(names: list[str]) -> set[str]:

@@ -22,18 +22,22 @@ from orderctl.errors import PortTakenError
 from orderctl.native import processes
 from orderctl.native.layout import Layout
 from orderctl.progress import Progress, note, silent
-from shared.services import SERVICES
+from shared.services import CACHE, DATABASE, SERVICES, STORE
 
 GIVEN_BACK_SECONDS = 1.0  # a port of a process that was killed just now may still be on its way back
 LOOPBACK = "127.0.0.1"
 _reserved: dict[int, int] = {}  # the locks of this process by port, as file descriptors: held until it ends
 NODE_NAMES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
-REDIS = "redis"
+REDIS = STORE
+POSTGRES = DATABASE
+STORES = (REDIS, CACHE, POSTGRES)
 EPMD = "epmd"
 
 WELL_KNOWN_PORTS: Mapping[str, int] = {
     "epmd": 14369,
-    "redis": 6379,
+    REDIS: 6379,
+    CACHE: 6380,
+    POSTGRES: 5432,
     **{f"rabbitmq{number}.amqp": 5671 + number for number in (1, 2, 3)},
     **{f"rabbitmq{number}.management": 15671 + number for number in (1, 2, 3)},
     **{f"rabbitmq{number}.prometheus": 15691 + number for number in (1, 2, 3)},

@@ -78,8 +78,12 @@ def spawn(
     environment: Mapping[str, str],
     cwd: Path,
     fingerprint: str = "",
+    descriptors: Sequence[int] = (),
 ) -> ProcessRecord:
-    """Start a process in a session of its own, its output in its log, and record it."""
+    """Start a process in a session of its own, its output in its log, and record it.
+
+    It inherits these descriptors, under their numbers.
+    """
     layout.create()
     log_bytes = layout.rotate_log(name)
     with layout.log(name).open("ab") as log:
@@ -91,6 +95,7 @@ def spawn(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=descriptors,
         )
     _children[process.pid] = process
     start = start_of(process.pid) or "ended at once"
@@ -185,9 +190,9 @@ def kill(record: ProcessRecord, timeout_seconds: float = 5.0) -> bool:
     return send(record, signal.SIGKILL) and wait_gone(record, timeout_seconds)
 
 
-def terminate(record: ProcessRecord, grace_seconds: float) -> bool:
+def terminate(record: ProcessRecord, grace_seconds: float, number: signal.Signals = signal.SIGTERM) -> bool:
     """SIGTERM (and SIGCONT, for a frozen one), SIGKILL after the grace; False if it was not running."""
-    if not send(record, signal.SIGTERM):
+    if not send(record, number):
         return False
     send(record, signal.SIGCONT)
     if not wait_gone(record, grace_seconds):

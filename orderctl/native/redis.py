@@ -1,4 +1,4 @@
-"""One Redis that loses nothing that it has acknowledged."""
+"""Two Redis: the store, which loses nothing that it acknowledged, and the cache, which may lose anything."""
 
 import socket
 from collections.abc import Mapping
@@ -8,23 +8,32 @@ import psutil
 
 from orderctl.native import packages
 from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK
+from orderctl.native.ports import LOOPBACK, REDIS
+from shared.services import CACHE
 
 DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 """The three settings behind the durability promise."""
 MEMORY_SHARE: Final = 0.5
 """Of the machine's memory, at most."""
+CACHE_BYTES: Final = 128 * 1024 * 1024
 
 
-def server_settings(port: int) -> dict[str, str]:
-    """What the server is started with, and found to have afterwards: nothing in it is a pattern or quoted.
+def server_settings(port: int, name: str = REDIS) -> dict[str, str]:
+    """What the store or the cache is started with, and found to have afterwards.
 
-    Its folder is the one that it is started in.
+    Nothing in it is a pattern or quoted. Its folder is the one that it is started in.
     """
     return {
         "port": str(port),
         "bind": LOOPBACK,
         "protected-mode": "yes",
+        "save": "",
+        **(_cache_settings() if name == CACHE else _store_settings()),
+    }
+
+
+def _store_settings() -> dict[str, str]:
+    return {
         # The gateway takes orders while every broker is down only because nothing acknowledged is lost here.
         **DURABLE,
         "no-appendfsync-on-rewrite": "no",
@@ -32,14 +41,17 @@ def server_settings(port: int) -> dict[str, str]:
         "maxmemory": str(round(psutil.virtual_memory().total * MEMORY_SHARE)),
         # An order's record stays one flat piece, a third smaller.
         "hash-max-listpack-value": "1024",
-        "save": "",
     }
 
 
-def configure(layout: Layout, port: int) -> list[str]:
-    """Make the folder with its data; the answer is the command that starts the server, in that folder."""
-    layout.part("redis").mkdir(parents=True, exist_ok=True)
-    words = (word for name, value in server_settings(port).items() for word in (f"--{name}", value))
+def _cache_settings() -> dict[str, str]:
+    return {"appendonly": "no", "maxmemory": str(CACHE_BYTES), "maxmemory-policy": "allkeys-lru"}
+
+
+def configure(layout: Layout, port: int, name: str = REDIS) -> list[str]:
+    """Make the server's folder; the answer is the command that starts it, in that folder."""
+    layout.part(name).mkdir(parents=True, exist_ok=True)
+    words = (word for each, value in server_settings(port, name).items() for word in (f"--{each}", value))
     return [str(packages.redis_server()), *words]
 
 

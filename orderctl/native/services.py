@@ -19,7 +19,7 @@ from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
 from shared.health import PROCESS_HEADER
-from shared.services import SERVICES, Service
+from shared.services import DATABASE, SERVICES, Service
 
 DRAIN_GRACE_SECONDS = 30.0
 READY_SECONDS = 45.0
@@ -38,7 +38,7 @@ class Readiness:
 
 
 class Surroundings(Protocol):
-    """What services are started in: a folder, ports, and the addresses of brokers and Redis.
+    """What services are started in: a folder, ports, and the addresses of brokers and stores.
 
     The native cluster is such a thing; tests also put their services beside a cluster in containers.
     """
@@ -54,6 +54,11 @@ class Surroundings(Protocol):
 
     @property
     def redis_url(self) -> str: ...
+
+    @property
+    def cache_url(self) -> str: ...
+
+    def database_url(self, service: str) -> str: ...
 
 
 class NativeServices:
@@ -139,9 +144,11 @@ class NativeServices:
             "RABBITMQ_URLS": ",".join(self._cluster.rabbitmq_urls),
             "RABBITMQ_MANAGEMENT_URLS": ",".join(self._cluster.rabbitmq_management_urls),
             "REDIS_URL": self._cluster.redis_url,
+            "CACHE_URL": self._cluster.cache_url,
             "LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
             **ports,
+            **({"DATABASE_URL": self._cluster.database_url(name)} if DATABASE in spec_of(name).needs else {}),
             **(service_urls(self._cluster.ports) if name == "dashboard" else {}),
         }
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from orderctl.errors import NotRunningError, PartFailedError
 from orderctl.native import packages, processes, supervisor
 from orderctl.native.cluster import PARTS, NativeCluster
-from orderctl.native.ports import EPMD, NODE_NAMES, REDIS
+from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, STORES
 from orderctl.native.services import NativeServices
 from orderctl.progress import Progress, Step, StepState, silent
 from orderctl.system import BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
@@ -51,7 +51,7 @@ class NativeSystem(System):
             self.wait_services(progress, services.readiness, gave_up, services.log)
 
     def end(self, *, wipe: bool, progress: Progress) -> None:
-        """Stop services, then brokers and Redis, then epmd."""
+        """Stop services, then brokers and stores, then epmd."""
         supervisor.end(self.layout)
         cluster = self._cluster()
         services = NativeServices(cluster)
@@ -65,13 +65,14 @@ class NativeSystem(System):
         services = NativeServices(cluster)
         with ThreadPoolExecutor(len(PARTS) + len(SERVICES)) as pool:
             service_answers = [pool.submit(self._service_status, services, name) for name in SERVICES]
+            store_answers = [pool.submit(self.store_status, name, cluster.node_pid(name)) for name in STORES]
             node_answers = [pool.submit(_node_status, cluster, node) for node in NODE_NAMES]
             return SystemStatus(
                 mode=self.mode,
                 data_dir=self.layout.data_dir,
                 services=tuple(answer.result() for answer in service_answers),
                 rabbitmq=tuple(answer.result() for answer in node_answers),
-                redis=self.redis_status(cluster.node_pid(REDIS)),
+                stores=tuple(answer.result() for answer in store_answers),
             )
 
     def owns(self, port: str) -> bool:
@@ -122,9 +123,9 @@ class NativeSystem(System):
             return f"{name} runs already, pid {running}"
         self._require_brought_up()
         record = cluster.start_part(name)
-        if name == REDIS:
-            cluster.wait_redis()
-            return f"redis runs, pid {record.pid}, at {cluster.redis_url}"
+        if name in STORES:
+            cluster.wait_store(name)
+            return f"{name} runs, pid {record.pid}, at {LOOPBACK}:{self.ports[name]}"
         missing = cluster.missing_peers(name)
         waits = f"; it may wait for {' and '.join(missing)} before it serves" if missing else ""
         return f"{name} started, pid {record.pid}{waits}"

@@ -7,7 +7,7 @@ import pytest
 
 from orderctl.commands.demo import require_whole, script
 from orderctl.demonstration.director import Director
-from orderctl.system import BrokerStatus, Mode, RedisStatus, ServiceStatus, SystemStatus
+from orderctl.system import BrokerStatus, Mode, ServiceStatus, StoreStatus, SystemStatus
 from orderctl.verification.promises import read_promises
 from orderctl.verification.session import verify
 from tests.harness.clusters import NODES
@@ -29,13 +29,14 @@ class SystemUnderTest:
 
     def status(self) -> SystemStatus:
         """The brokers and the store as they are, and where the gateway is."""
-        redis = RedisStatus(url=self._cluster.redis_url, pid=self._cluster.node_pid("redis"), ready=True)
+        pid = self._cluster.node_pid("redis")
+        redis = StoreStatus(name="redis", url=self._cluster.redis_url, pid=pid, ready=True)
         return SystemStatus(
             mode=Mode.NATIVE,
             data_dir=self._cluster.layout.data_dir,
             services=(self._gateway,),
             rabbitmq=tuple(map(self._node, NODES, self._cluster.rabbitmq_management_urls)),
-            redis=redis,
+            stores=(redis,),
         )
 
     def _node(self, node: str, management_url: str) -> BrokerStatus:

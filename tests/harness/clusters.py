@@ -1,4 +1,4 @@
-"""What tests do to three brokers and a Redis, whichever way those run on this machine."""
+"""What tests do to three brokers and the stores, whichever way those run on this machine."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -9,7 +9,7 @@ from orderctl.native.ports import Ports, reserve
 from tests.harness.workers import worker_number
 
 NODES = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
-PARTS = (*NODES, "redis")
+PARTS = (*NODES, "redis", "cache", "postgres")
 PORTS_NEEDED = 40
 RABBITMQ_CONF = {"collect_statistics_interval": "1000"}
 
@@ -24,7 +24,7 @@ class ClusterKind(StrEnum):
 class Cluster(Protocol):
     """A cluster that only this test run knows. Every call blocks until it is done.
 
-    A part is a node or ``redis``; ports stay the same when it is started again.
+    A part is a node or a store; ports stay the same when it is started again.
     """
 
     layout: Layout
@@ -38,6 +38,12 @@ class Cluster(Protocol):
 
     @property
     def redis_url(self) -> str: ...
+
+    @property
+    def cache_url(self) -> str: ...
+
+    def database_url(self, service: str) -> str:
+        """Where a service has its database, log-in included."""
 
     def amqp_url(self, node: str) -> str:
         """Where clients reach one node, credentials included."""
@@ -66,8 +72,8 @@ class Cluster(Protocol):
     def kill(self, name: str) -> bool:
         """SIGKILL; False if it was not running."""
 
-    def wait_redis(self) -> None:
-        """Returns once Redis answers."""
+    def wait_store(self, name: str) -> None:
+        """Returns once ``redis``, ``cache`` or ``postgres`` answers."""
 
     def freeze(self, name: str) -> None:
         """Stops a part in the middle of whatever it does, which it does not notice."""

@@ -1,4 +1,4 @@
-"""A cluster in containers, through testcontainers: three brokers and a Redis of compose's images.
+"""A cluster in containers, through testcontainers: three brokers and the stores of compose's images.
 
 Two networks, as machines with two cards: clients reach the published ports over one, the brokers one another
 over the other, so that either can be taken away. Ports on the host are chosen before, because a container
@@ -25,11 +25,12 @@ from testcontainers.core.network import Network
 
 from orderctl.docker.images import image
 from orderctl.errors import PartFailedError
-from orderctl.native import processes, redis as native_redis
+from orderctl.native import postgres, processes, stores
 from orderctl.native.formation import LEFT_OUT_SECONDS, left_out
 from orderctl.native.layout import Layout, project_root
-from orderctl.native.ports import LOOPBACK, Ports, ports_from
+from orderctl.native.ports import LOOPBACK, POSTGRES, REDIS, STORES, Ports, ports_from
 from shared.messaging.rabbitmq.management import running_together, takes_clients
+from shared.services import CACHE
 from tests.harness.clusters import NODES, PARTS, RABBITMQ_CONF, free_port_base
 from tests.harness.stores import RedisServer, free_port
 
@@ -82,7 +83,16 @@ class ContainerCluster:
     @property
     def redis_url(self) -> str:
         """See ``Cluster``."""
-        return f"redis://{LOOPBACK}:{self.ports['redis']}/0"
+        return stores.redis_url(self.ports[REDIS])
+
+    @property
+    def cache_url(self) -> str:
+        """See ``Cluster``."""
+        return stores.redis_url(self.ports[CACHE])
+
+    def database_url(self, service: str) -> str:
+        """See ``Cluster``."""
+        return postgres.url_of(service, PASSWORD, self.ports[POSTGRES])
 
     def erlang_name(self, node: str) -> str:
         """See ``Cluster``."""
@@ -113,9 +123,11 @@ class ContainerCluster:
         self._peers.create()
         for node in NODES:
             self._parts[node] = self._broker(node)
-        self._parts["redis"] = redis_container(
-            self.layout.part("redis"), self.ports["redis"], network=self._clients
-        )
+        for name in (REDIS, CACHE):
+            self._parts[name] = redis_container(
+                self.layout.part(name), self.ports[name], f"{name}.conf", network=self._clients
+            )
+        self._parts[POSTGRES] = self._postgres()
         for name, container in self._parts.items():
             container.start()
             if name in NODES:
@@ -132,7 +144,8 @@ class ContainerCluster:
     def start(self) -> None:
         """See ``Cluster``. A node that gives its start up is started again, a few times."""
         self._side_by_side(self.start_part, PARTS)
-        self.wait_redis()
+        for name in STORES:
+            self.wait_store(name)
         deadline = time.monotonic() + START_SECONDS
         restarts = dict.fromkeys(NODES, 0)
         restarted_at = time.monotonic()
@@ -183,10 +196,10 @@ class ContainerCluster:
         self._container(name).wait()
         return True
 
-    def wait_redis(self) -> None:
+    def wait_store(self, name: str) -> None:
         """See ``Cluster``."""
-        if not processes.wait_until(lambda: native_redis.ready(self.ports["redis"]), START_SECONDS, 0.1):
-            raise self._failure("redis", f"no answer after {START_SECONDS:.0f} s")
+        if not processes.wait_until(lambda: stores.ready(name, self.ports[name]), START_SECONDS, 0.1):
+            raise self._failure(name, f"no answer after {START_SECONDS:.0f} s")
 
     def freeze(self, name: str) -> None:
         """See ``Cluster``."""
@@ -248,6 +261,20 @@ class ContainerCluster:
         container.with_volume_mapping(self._configuration(deployed), "/etc/rabbitmq/rabbitmq.conf")
         return container
 
+    def _postgres(self) -> DockerContainer:
+        """Its data live in the container and end with it; one that is started again has them still."""
+        container = DockerContainer(image("POSTGRES_IMAGE"), network=self._clients)
+        container.with_kwargs(labels={OWNER_LABEL: _owner()})
+        passwords = {
+            f"{service.upper()}_DATABASE_PASSWORD": PASSWORD for service in postgres.services_with_database()
+        }
+        container.with_envs(POSTGRES_PASSWORD=PASSWORD, **passwords)
+        logins = project_root() / "deploy" / "postgres" / "logins.sh"
+        container.with_volume_mapping(logins, "/docker-entrypoint-initdb.d/logins.sh")
+        container.with_volume_mapping(postgres.LOGIN_SCRIPT, "/etc/order-pipeline/login.sql")
+        publish(container, 5432, self.ports[POSTGRES])
+        return container
+
     def _configuration(self, deployed: Path) -> Path:
         """What is deployed, and what tests need beside it; a later line wins."""
         path = self.layout.data_dir / "rabbitmq.conf"
@@ -277,13 +304,16 @@ class ContainerCluster:
         return PartFailedError(f"{name}: {what}", log=log)
 
 
-def redis_container(data: Path, port: int, *, network: Network | None = None) -> DockerContainer:
-    """A Redis as it is deployed, with its data in a folder of the host, not started yet."""
+def redis_container(
+    data: Path, port: int, configuration: str = "redis.conf", *, network: Network | None = None
+) -> DockerContainer:
+    """The store or the cache as it is deployed, with its data in a folder of the host, not started yet."""
     data.mkdir(parents=True, exist_ok=True)
     container = DockerContainer(image("REDIS_IMAGE"), network=network)
     container.with_kwargs(labels={OWNER_LABEL: _owner()})
-    container.with_command(["redis-server", "/etc/redis/redis.conf"])
-    container.with_volume_mapping(project_root() / "deploy" / "redis" / "redis.conf", "/etc/redis/redis.conf")
+    container.with_command(["redis-server", f"/etc/redis/{configuration}"])
+    deployed = project_root() / "deploy" / "redis" / configuration
+    container.with_volume_mapping(deployed, f"/etc/redis/{configuration}")
     container.with_volume_mapping(data, "/data", "rw")
     publish(container, 6379, port)
     return container
@@ -310,7 +340,7 @@ def publish(container: DockerContainer, inside: int, outside: int) -> None:
 
 @contextmanager
 def container_cluster() -> Iterator[ContainerCluster]:
-    """Three brokers and a Redis that run, removed after the block."""
+    """Three brokers and the stores that run, removed after the block."""
     with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
         cluster = ContainerCluster(Path(folder))
         try:
@@ -330,7 +360,7 @@ def container_redis_server() -> Iterator[RedisServer]:
         container = redis_container(Path(folder), port)
         try:
             container.start()
-            assert processes.wait_until(lambda: native_redis.ready(port), START_SECONDS), "Redis is not up"
+            assert processes.wait_until(lambda: stores.ready(REDIS, port), START_SECONDS), "Redis is not up"
             running: Any = container.get_wrapped_container()
             yield RedisServer(port=port, freeze=partial(pause, running), thaw=running.unpause)
         finally:

@@ -1,60 +1,71 @@
 """SQL databases for tests: SQLite in a folder, and a PostgreSQL of the test run's own."""
 
 import os
-import pwd
-import shutil
 import signal
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orderctl.native.ports import LOOPBACK
-from orderctl.native.processes import wait_until
+import psutil
+
+from orderctl.native import packages, postgres, processes, stores
+from orderctl.native.layout import Layout
+from orderctl.native.ports import POSTGRES
+from orderctl.native.processes import ProcessRecord
 from tests.harness.stores import free_port
 
-BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
-UNPRIVILEGED = "nobody"
-OWNER = "tests"
 START_SECONDS = 30.0
 
 
 def can_run_postgres() -> bool:
     """Whether this machine has the server's programs."""
-    return (BINARIES / "initdb").exists()
+    return bool(packages.postgres_folders())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A PostgreSQL that only this test run knows. It takes anybody, on loopback."""
+    """A PostgreSQL that only this test run knows, set up as ``orderctl`` does."""
 
+    layout: Layout
     port: int
-    process: subprocess.Popen[bytes]
+
+    @property
+    def record(self) -> ProcessRecord:
+        """Its process."""
+        record = processes.running(self.layout, POSTGRES)
+        assert record is not None, "PostgreSQL does not run"
+        return record
+
+    def start(self) -> None:
+        """Returns once everybody who has a login may use it."""
+        stores.start(self.layout, POSTGRES, self.port)
+        assert processes.wait_until(lambda: stores.ready(POSTGRES, self.port), START_SECONDS)
+        self.settle()
+
+    def settle(self) -> None:
+        """Makes the logins of the services that have a database now."""
+        assert stores.settle(self.layout, POSTGRES, self.port) == ""
+
+    def stop(self) -> None:
+        """Gracefully, whoever is connected."""
+        assert processes.terminate(self.record, START_SECONDS, stores.STOP_SIGNALS[POSTGRES])
+
+    def url(self, login: str) -> str:
+        """Where a login of the server's own has its database."""
+        return postgres.url(self.layout, self.port, login)
 
     def new_database(self, name: str) -> str:
-        """Makes an empty database, and says where it is."""
-        self.ask("postgres", f'DROP DATABASE IF EXISTS "{name}"')
-        self.ask("postgres", f'CREATE DATABASE "{name}"')
-        return f"postgresql://{OWNER}@{LOOPBACK}:{self.port}/{name}"
+        """Makes an empty database, and says where its operator finds it."""
+        self.ask(postgres.OPERATOR, f'DROP DATABASE IF EXISTS "{name}"')
+        self.ask(postgres.OPERATOR, f'CREATE DATABASE "{name}"')
+        return self._operators(name)
 
     def ask(self, database: str, statement: str) -> str:
         """What psql prints for a statement, past every client under test."""
-        words = [
-            "psql",
-            "-h",
-            LOOPBACK,
-            "-p",
-            str(self.port),
-            "-U",
-            OWNER,
-            "-d",
-            database,
-            "-qtAc",
-            statement,
-        ]
-        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        words = ("--no-align", "--tuples-only", "--command", statement)
+        return postgres.psql(self.layout, self.port, *words, database=database).strip()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -65,46 +76,26 @@ class PostgresServer:
         finally:
             self._signal(signal.SIGCONT)
 
+    def _operators(self, database: str) -> str:
+        return f"{self.url(postgres.OPERATOR).rpartition('/')[0]}/{database}"
+
     def _signal(self, number: signal.Signals) -> None:
-        for pid in (self.process.pid, *_children(self.process.pid)):
-            os.kill(pid, number)
+        pid = self.record.pid
+        for each in (pid, *(child.pid for child in psutil.Process(pid).children())):
+            os.kill(each, number)
 
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """Runs one in a folder of its own, as an unprivileged user where we are root, since it refuses root."""
+    """Runs one on a port and in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="orders-sql-", ignore_cleanup_errors=True) as folder:
-        data, port = Path(folder) / "data", free_port()
-        lead: Sequence[str] = ()
-        if os.geteuid() == 0:
-            account = pwd.getpwnam(UNPRIVILEGED)
-            shutil.chown(folder, account.pw_uid, account.pw_gid)
-            lead = (
-                "setpriv",
-                f"--reuid={account.pw_uid}",
-                f"--regid={account.pw_gid}",
-                "--clear-groups",
-                "--",
-            )
-        made = [*lead, str(BINARIES / "initdb"), "-D", str(data), "-U", OWNER, "--auth=trust", "--no-sync"]
-        subprocess.run(made, cwd=folder, check=True, capture_output=True, timeout=60)
-        options = ["-p", str(port), "-h", LOOPBACK, "-k", "", "-c", "fsync=off"]
-        process = subprocess.Popen(
-            [*lead, str(BINARIES / "postgres"), "-D", str(data), *options],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        layout = Layout(Path(folder))
+        layout.create()
+        server = PostgresServer(layout, free_port())
         try:
-            ready = [str(BINARIES / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
-            assert wait_until(
-                lambda: subprocess.run(ready, check=False, timeout=10).returncode == 0, START_SECONDS
-            ), "PostgreSQL is not up"
-            yield PostgresServer(port=port, process=process)
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(START_SECONDS)
-
-
-def _children(pid: int) -> Sequence[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+            if processes.running(layout, POSTGRES):
+                server.stop()
+            processes.reap()

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from orderctl.native import processes, rabbitmq
 from orderctl.native.cluster import PARTS, NativeCluster
 from tests.harness.clusters import RABBITMQ_CONF, free_port_base
@@ -29,11 +31,11 @@ class NativeTestCluster(NativeCluster):
 
     def freeze(self, name: str) -> None:
         """See ``Cluster``."""
-        os.kill(self._pid(name), signal.SIGSTOP)
+        self._signal(name, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
         """See ``Cluster``."""
-        os.kill(self._pid(name), signal.SIGCONT)
+        self._signal(name, signal.SIGCONT)
 
     @property
     def can_cut_off(self) -> bool:
@@ -60,6 +62,13 @@ class NativeTestCluster(NativeCluster):
         """See ``Cluster``."""
         return self.layout.log(name).read_text(encoding="utf-8", errors="replace")
 
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        """Of PostgreSQL, those who answer clients are children."""
+        pid = self._pid(name)
+        children = psutil.Process(pid).children() if name == "postgres" else []
+        for each in (pid, *(child.pid for child in children)):
+            os.kill(each, number)
+
     def _pid(self, name: str) -> int:
         pid = self.node_pid(name)
         assert pid is not None, f"{name} does not run"
@@ -68,7 +77,7 @@ class NativeTestCluster(NativeCluster):
 
 @contextmanager
 def native_cluster() -> Iterator[NativeTestCluster]:
-    """Three brokers and a Redis that run, ended after the block."""
+    """Three brokers and the stores that run, ended after the block."""
     with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
         cluster = NativeTestCluster(Path(folder))
         try:

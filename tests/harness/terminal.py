@@ -8,6 +8,7 @@ from typing import Any
 
 from orderctl.native import processes
 from orderctl.native.layout import Layout
+from orderctl.native.ports import STORES
 
 TYPED_SECONDS = 200
 
@@ -50,7 +51,7 @@ class Operator:
         seen = self.status()
         parts = {name: service["pid"] for name, service in seen["services"].items()}
         parts |= {node["node"]: node["pid"] for node in seen["rabbitmq"]}
-        return parts | {"redis": seen["redis"]["pid"]}
+        return parts | {store: seen[store]["pid"] for store in STORES}
 
     def waits_until_ready(self, name: str) -> None:
         """Look until the service is ready."""

@@ -49,7 +49,8 @@ def members_of(cluster: NativeCluster, name: str) -> set[str]:
 def test_recorded_pids_are_the_servers_themselves(cluster: NativeCluster) -> None:
     """A signal to a recorded pid reaches the broker or Redis, not a shell around it."""
     programs = {name: psutil.Process(cluster.node_pid(name)).name() for name in PARTS}
-    assert programs == {**dict.fromkeys(NODE_NAMES, "beam.smp"), "redis": "redis-server"}
+    stores = {"redis": "redis-server", "cache": "redis-server", "postgres": "postgres"}
+    assert programs == {**dict.fromkeys(NODE_NAMES, "beam.smp"), **stores}
 
 
 def test_starting_twice_changes_nothing(cluster: NativeCluster) -> None:
@@ -105,7 +106,7 @@ def test_redis_keeps_what_it_acknowledged(cluster: NativeCluster) -> None:
     assert redis.ask(port, "SET", "kept", "yes").startswith("+OK")
     cluster.kill("redis")
     cluster.start_part("redis")
-    cluster.wait_redis()
+    cluster.wait_store("redis")
     assert "yes" in redis.ask(port, "GET", "kept")
 
 

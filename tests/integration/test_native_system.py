@@ -38,7 +38,7 @@ def test_up_returns_when_everything_works(operator: Operator, welcome: str) -> N
     seen = operator.status()
     assert [name for name in SERVICES if not seen["services"][name]["ready"]] == []
     assert all(node["running"] for node in seen["rabbitmq"])
-    assert len(set(operator.pids().values())) == 4 + len(SERVICES)
+    assert len(set(operator.pids().values())) == 6 + len(SERVICES)
     assert "fault" not in operator.types("doctor")
 
 
@@ -103,7 +103,7 @@ def test_a_stopped_service_stays_down_until_it_is_started(operator: Operator, we
 
 def test_up_brings_back_whatever_is_missing(operator: Operator, welcome: str) -> None:
     """Brokers, Redis and services that were ended are all there after `up`."""
-    for name in ("rabbitmq3", "redis", "dashboard"):
+    for name in ("rabbitmq3", "redis", "cache", "postgres", "dashboard"):
         operator.types("stop", name)
     assert "fault" in operator.types("doctor", status=1)
     operator.types("up")

@@ -196,7 +196,7 @@ def _put_back(pipeline: Pipeline, data: Path, copy: Path) -> None:
     shutil.rmtree(data)
     copy.rename(data)
     pipeline.cluster.start_part("redis")
-    pipeline.cluster.wait_redis()
+    pipeline.cluster.wait_store("redis")
     pipeline.services.wait_ready(["api_gateway", "notifier"])
 
 

@@ -9,10 +9,10 @@ import psutil
 import pytest
 import yaml
 
-from orderctl.native import packages, redis
+from orderctl.native import packages, postgres, redis
 from orderctl.native.layout import Layout
 from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE
-from shared.services import SERVICES as REGISTRY
+from shared.services import CACHE, SERVICES as REGISTRY
 from shared.settings import CommonSettings
 from tests.harness.settings import settings_of, variables
 
@@ -62,12 +62,9 @@ def test_a_service_is_given_settings_that_it_reads(name: str) -> None:
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_service_waits_for_the_cluster_and_may_drain(name: str) -> None:
-    """It begins when all three brokers and the store are healthy, and has longer to end than it needs."""
+    """It begins when what it needs is healthy, and has longer to end than it needs."""
     service = SERVICES[name]
-    waits_for = {
-        other for other, how in service["depends_on"].items() if how["condition"] == "service_healthy"
-    }
-    assert waits_for == {*BROKERS, "redis"}
+    assert {how["condition"] for how in service["depends_on"].values()} == {"service_healthy"}
     assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
 
 
@@ -87,6 +84,26 @@ def test_the_store_keeps_what_it_acknowledges() -> None:
     """Otherwise the gateway would not store and forward."""
     lines = (ROOT / "deploy" / "redis" / "redis.conf").read_text().splitlines()
     assert {"appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
+
+
+def test_the_cache_forgets_what_was_used_longest_ago_wherever_it_runs() -> None:
+    """It may lose anything at any time, and never grows past its bound."""
+    lines = (ROOT / "deploy" / "redis" / "cache.conf").read_text().splitlines()
+    assert {"appendonly no", 'save ""', "maxmemory 128mb", "maxmemory-policy allkeys-lru"} <= set(lines)
+    native = redis.server_settings(6380, CACHE)
+    assert (native["appendonly"], native["save"], native["maxmemory-policy"]) == ("no", "", "allkeys-lru")
+    assert int(native["maxmemory"]) == 128 * 1024 * 1024
+
+
+def test_every_login_to_postgres_is_made_with_the_password_that_its_service_is_told() -> None:
+    """One login and one database for each service that has one, made when the volume is."""
+    passwords = SERVICES["postgres"]["environment"]
+    for service in postgres.services_with_database():
+        password = passwords[f"{service.upper()}_DATABASE_PASSWORD"]
+        assert SERVICES[service]["environment"]["DATABASE_URL"] == (
+            f"postgresql://{service}:{password}@postgres:5432/{service}"
+        )
+        assert re.fullmatch(rf"\$\{{{service.upper()}_DATABASE_PASSWORD:-\w+\}}", password)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -113,13 +130,19 @@ def test_the_store_is_bounded_wherever_it_runs(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("service", "name"),
-    [("rabbitmq1", "rabbitmq"), ("redis", "redis"), ("prometheus", "prometheus")],
+    [
+        ("rabbitmq1", "rabbitmq"),
+        ("redis", "redis"),
+        ("cache", "redis"),
+        ("postgres", "postgres"),
+        ("prometheus", "prometheus"),
+    ],
 )
 def test_images_are_built_offline_under_the_names_that_compose_asks_for(service: str, name: str) -> None:
     """The same defaults in both places, and exact versions."""
     default = re.fullmatch(r"\$\{\w+_IMAGE:-(.+)\}", SERVICES[service]["image"])
     assert default is not None
-    assert re.search(r":v?\d+\.\d+\.\d+", default[1])
+    assert re.search(r":v?\d+\.\d+", default[1])
     script = (ROOT / "deploy" / "offline" / "build").read_text()
     assert f"[{name}]=" in script
     assert f":-{default[1]}}}" in script

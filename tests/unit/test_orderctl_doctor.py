@@ -13,8 +13,9 @@ from orderctl import doctor
 from orderctl.cli import app
 from orderctl.doctor import Severity, examine
 from orderctl.native import redis
+from orderctl.native.ports import STORES
 from orderctl.native.system import NativeSystem
-from orderctl.system import BrokerStatus, Mode, RedisStatus, ServiceStatus, SystemStatus
+from orderctl.system import BrokerStatus, Mode, ServiceStatus, StoreStatus, SystemStatus
 from shared.messaging.rabbitmq.management import QueueRow
 from shared.services import SERVICES
 
@@ -69,7 +70,10 @@ class ToldSystem(NativeSystem):
             data_dir=self.layout.data_dir,
             services=tuple(self._service(name) for name in SERVICES),
             rabbitmq=tuple(self._node(node) for node in NODES),
-            redis=RedisStatus(url=self.redis_url, pid=9, ready="redis" not in self._away),
+            stores=tuple(
+                StoreStatus(name=name, url=self.store_url(name), pid=9, ready=name not in self._away)
+                for name in STORES
+            ),
         )
 
     def _service(self, name: str) -> ServiceStatus:

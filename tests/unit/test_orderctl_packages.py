@@ -1,5 +1,6 @@
 """Packages are installed without their daemons, and only where that is possible."""
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place of the test for what is `/usr/sbin/policy-rc.d` elsewhere."""
     policy = tmp_path / "policy-rc.d"
     monkeypatch.setattr(packages, "POLICY", policy)
+    monkeypatch.setattr(packages, "NO_DATABASE", tmp_path / "createcluster.d" / "orderctl.conf")
     return policy
 
 
@@ -56,6 +58,43 @@ def test_the_policy_can_be_executed(policy: Path) -> None:
     """A policy that cannot be executed would be ignored."""
     with packages._daemons_suppressed():
         assert policy.stat().st_mode & stat.S_IXUSR
+
+
+def test_postgresql_is_installed_without_a_database_of_its_own(
+    policy: Path, installations: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's makes one for its daemon unless a setting says no, which is there no longer than needed."""
+    said: list[str] = []
+
+    def apt_get(log: Path, command: str, *names: str) -> bool:
+        said.append(packages.NO_DATABASE.read_text(encoding="ascii"))
+        return True
+
+    monkeypatch.setattr(packages, "_apt_get", apt_get)
+    monkeypatch.setattr(packages, "missing", lambda: ["postgresql"])
+    packages.ensure(silent, tmp_path / "log")
+    assert said == ["create_main_cluster = false\n"]
+    assert not packages.NO_DATABASE.exists()
+
+
+def test_a_postgresql_that_is_too_old_or_has_no_server_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several, the newest; an older one only for the data that it made."""
+    for name, programs in {
+        "14": ["postgres", "initdb"],
+        "15": ["postgres", "initdb"],
+        "16": ["psql"],
+    }.items():
+        (tmp_path / name / "bin").mkdir(parents=True)
+        for program in programs:
+            (tmp_path / name / "bin" / program).touch()
+    monkeypatch.setattr(packages, "_POSTGRES_FOLDERS", (f"{tmp_path.relative_to('/')}/*/bin",))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.delenv(packages.POSTGRES_FOLDER_VARIABLE, raising=False)
+    assert packages.postgres_program("initdb") == tmp_path / "15" / "bin" / "initdb"
+    with pytest.raises(OrderctlError, match="PostgreSQL 16 is not installed"):
+        packages.postgres_program("postgres", 16)
 
 
 def test_what_cannot_be_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

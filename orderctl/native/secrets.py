@@ -1,0 +1,45 @@
+"""The passwords of one data folder, made once and kept in one file that only its owner may read."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orderctl.native.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Each password by its name, such as ``postgres.accounts``."""
+
+    layout: Layout
+
+    def get(self, name: str) -> str | None:
+        """The password, if it was made."""
+        return self._read().get(name)
+
+    def ensure(self, names: Iterable[str]) -> None:
+        """Makes those that are missing."""
+        with self.layout.making_secrets():
+            known = self._read()
+            made = {name: secrets.token_hex(20) for name in names if name not in known}
+            if made:
+                self._write(known | made)
+
+    def _write(self, known: Mapping[str, str]) -> None:
+        path = self.layout.secrets
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(known, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+    def _read(self) -> dict[str, str]:
+        try:
+            found: dict[str, str] = json.loads(self.layout.secrets.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return {}
+        return found
