@@ -1,8 +1,9 @@
 """Which cluster tests run on, and which tests this machine cannot run at all.
 
-``--cluster`` (or ``TEST_CLUSTER``) chooses; left alone, tests run natively where RabbitMQ and Redis are
-installed, else in containers where an engine and the images are there. A test that cannot run is skipped, and
-pytest's last lines say how many, and why. A cluster that was asked for by name and cannot be had is an error.
+``--cluster`` (or ``TEST_CLUSTER``) chooses; left alone, tests run natively where RabbitMQ, Redis and
+PostgreSQL are installed, else in containers where an engine and the images are there. A test that cannot run
+is skipped, and pytest's last lines say how many, and why. A cluster that was asked for by name and cannot be
+had is an error.
 """
 
 import os

@@ -18,7 +18,7 @@ def main() -> None:
             packages.ensure(progress, layout.log("packages"))
         except OrderctlError as error:
             show_error(error)
-            err.print("the tests go on without RabbitMQ and Redis")
+            err.print("the tests go on without RabbitMQ, Redis and PostgreSQL")
 
 
 if __name__ == "__main__":

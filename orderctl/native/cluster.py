@@ -239,7 +239,7 @@ class NativeCluster:
     def wait_store(self, name: str, timeout_seconds: float = 30.0, *, just_started: bool = True) -> None:
         """Wait until a store has loaded its data and answers; raises PartFailedError.
 
-        A Redis that was just started is asked whether it took its settings; an operator may change them later.
+        A Redis that was just started is asked whether it took its settings; an operator may change them then.
         PostgreSQL has a login for each service afterwards, also for one that came with new code.
         """
         ready = False
