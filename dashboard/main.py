@@ -55,22 +55,26 @@ async def run(
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
+        infrastructure.cache(timeout_seconds=own.store_timeout_seconds, max_connections=1) as cache,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         brokers = BrokerWatch(
             infrastructure.management(timeout_seconds=own.broker_timeout_seconds),
             pause_seconds=own.broker_poll_seconds,
         )
+        cache_watch = StoreWatch(cache, timeout_seconds=own.store_timeout_seconds)
         services = ServiceWatch(
             session,
             own.service_urls,
             own=(NAME, health),
+            cache_fault=cache_watch.unready_reason,
             timeout_seconds=own.service_timeout_seconds,
             pause_seconds=own.broker_poll_seconds,
         )
         store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
         health.add("redis", store_watch.unready_reason)
         health.add("brokers", brokers.unready_reason)
+        health.add_note("cache", lambda: cache_watch.unready_reason() or "answers")
         health.add_note("rabbitmq", lambda: publisher.unready_reason() or "connected")
         health.add_note("dead letters", lambda: box.unready_reason() or "within reach")
         health.add_note("nodes", lambda: _summary(node_faults(brokers.state())))
@@ -92,7 +96,14 @@ async def run(
         )
         async with (
             serve(app, own.endpoint(own.http_limits(), headers=SECURITY_HEADERS), HttpMetrics(registry)),
-            running(store_watch.run(), brokers.run(), services.run(), publisher.run(), box.run()),
+            running(
+                store_watch.run(),
+                cache_watch.run(),
+                brokers.run(),
+                services.run(),
+                publisher.run(),
+                box.run(),
+            ),
         ):
             await stop.wait()
 

@@ -37,6 +37,7 @@ _OBJECTS: Final = (
     "untold",
     "queues",
     "dead_letters",
+    "further_stores",
     "services",
 )
 _FIGURES: Final = {
@@ -161,7 +162,13 @@ class DashboardRoutes:
 
     def _together(self, store: StoreState | None, fault: str | None) -> PipelineState:
         brokers, services = self._brokers.state(), self._services.states()
-        return PipelineState(store=store, store_fault=fault, broker=brokers, services=services)
+        return PipelineState(
+            store=store,
+            store_fault=fault,
+            broker=brokers,
+            services=services,
+            cache_fault=self._services.cache_fault(),
+        )
 
 
 def _question(request: web.Request) -> Question:

@@ -16,7 +16,7 @@ from dashboard.overview.state import (
 from shared.messaging.rabbitmq.management import short_name
 from shared.orders.model import Trouble
 from shared.pipeline import CONSUMPTIONS, NOTIFIER, queues
-from shared.services import BROKER, STORE
+from shared.services import BROKER, CACHE, DATABASE, STORE
 
 ORDERCTL: Final = ".venv/bin/orderctl"
 OLD_OUTBOX_SECONDS: Final = 30.0
@@ -34,9 +34,10 @@ def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
     unready = {service.name for service in state.services if not service.is_ready}
     reason = (state.store_fault or "").removeprefix("Redis: ").rstrip(".")
-    away = f"Redis: {reason}. If it does not run: {ORDERCTL} start redis"
+    away = f"Redis: {reason}{_start(STORE)}"
     return [
         *([away] if state.store_fault else []),
+        *([f"cache: {state.cache_fault}{_start(CACHE)}"] if state.further_stores.get(CACHE) else []),
         *service_faults(state),
         *node_faults(state.broker),
         *queue_faults(state.broker, excused=unready),
@@ -55,7 +56,8 @@ def service_faults(state: PipelineState) -> list[str]:
     for service in state.services:
         for dependency, reason in service.faults.items():
             if dependency not in explained and not (dependency == CONSUMER and BROKER in service.faults):
-                services.setdefault(f"{dependency}: {reason}", []).append(_named(service))
+                advice = _start(DATABASE) if dependency == DATABASE else ""
+                services.setdefault(f"{dependency}: {reason}{advice}", []).append(_named(service))
     return [
         *(
             f"{service.name}: {service.silence}. Start it: {ORDERCTL} start {service.name}"
@@ -64,6 +66,10 @@ def service_faults(state: PipelineState) -> list[str]:
         ),
         *(f"{', '.join(names)}: not ready: {reason}" for reason, names in services.items()),
     ]
+
+
+def _start(store: str) -> str:
+    return f". If it does not run: {ORDERCTL} start {store}"
 
 
 def node_faults(broker: BrokerState) -> list[str]:

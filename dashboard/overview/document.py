@@ -41,6 +41,10 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
         },
         "broker_nodes": [_node(node) for node in state.broker.nodes],
         "store": _server(state, store.server),
+        "further_stores": {
+            name: {"state": "unusable" if reason else "running", "reason": reason}
+            for name, reason in state.further_stores.items()
+        },
         "services": {service.name: _service(service) for service in state.services},
         "attention": attention(state),
         "as_of": _as_of(store, state.broker),

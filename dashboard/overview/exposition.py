@@ -40,6 +40,12 @@ class _PipelineCollector(Collector):
             yield from _of_store(self._state.store)
         yield from _of_brokers(self._state.broker)
         yield _labelled(
+            "pipeline_further_store_up",
+            "Whether the cache, or PostgreSQL by the word of those who need it, can be used",
+            "store",
+            ((name, reason is None) for name, reason in self._state.further_stores.items()),
+        )
+        yield _labelled(
             "pipeline_service_ready",
             "Whether every replica of a service can do its work, by its own word",
             "service",

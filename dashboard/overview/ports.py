@@ -24,7 +24,10 @@ class BrokerObserver(Protocol):
 
 
 class ServiceObserver(Protocol):
-    """Knows how the services are."""
+    """Knows how the services are, and the cache that they share."""
 
     def states(self) -> Sequence[ServiceState]:
         """What was seen last; never waits."""
+
+    def cache_fault(self) -> str | None:
+        """Why the cache cannot be used, or None."""

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from dashboard.overview.state import ServiceState
-from shared.health import PROCESS_HEADER, Health
+from shared.health import PROCESS_HEADER, Check, Health
 from shared.logs import get_logger
 
 LONGEST_REPORT_BYTES: Final = 4_096
@@ -36,12 +36,14 @@ class ServiceWatch:
         urls: Mapping[str, str],
         *,
         own: tuple[str, Health],
+        cache_fault: Check = lambda: None,
         timeout_seconds: float,
         pause_seconds: float,
     ) -> None:
         self._session = session
         self._own, self._health = own
         self._urls = {name: URL(url) for name, url in urls.items() if name != self._own}
+        self.cache_fault = cache_fault
         self._timeout_seconds = timeout_seconds
         self._pause_seconds = pause_seconds
         self._known = {name: ServiceState(name=name) for name in self._urls}

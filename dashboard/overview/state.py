@@ -9,7 +9,7 @@ from shared.keyspace import NotificationStatus
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord
 from shared.pipeline import QUORUM_SIZE
-from shared.services import STORE
+from shared.services import CACHE, DATABASE, SERVICES, STORE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +150,18 @@ class PipelineState:
     store_fault: str | None
     broker: BrokerState
     services: Sequence[ServiceState] = ()
+    cache_fault: str | None = None
+
+    @property
+    def further_stores(self) -> Mapping[str, str | None]:
+        """The stores beside Redis that services need, each with the reason why it cannot be used, or None.
+
+        Of PostgreSQL the services tell that have a database in it.
+        """
+        told = (service.faults[DATABASE] for service in self.services if DATABASE in service.faults)
+        faults = {CACHE: self.cache_fault, DATABASE: next(told, None)}
+        needed = {need for service in SERVICES.values() for need in service.needs}
+        return {name: fault for name, fault in faults.items() if name in needed}
 
     @property
     def store_reason(self) -> str | None:

@@ -139,6 +139,10 @@ class MadeUpServices:
         """What was seen."""
         return self.seen
 
+    def cache_fault(self) -> str | None:
+        """See the port."""
+        return None
+
 
 class Dashboard:
     """The dashboard's application behind a real port, and what it is told."""

@@ -17,6 +17,7 @@ from dashboard.overview.state import (
     StoreState,
 )
 from shared.orders.model import OrderStatus, Trouble
+from shared.services import CACHE, DATABASE, SERVICES as REGISTRY
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
 
 
@@ -25,11 +26,16 @@ def said(
     store: StoreState | None = STORE,
     broker: BrokerState | None = None,
     services: Sequence[ServiceState] = SERVICES,
+    cache_fault: str | None = None,
 ) -> list[str]:
     """The sentences."""
     fault = None if store else "Redis did not answer"
     broker = broker or whole_brokers()
-    return attention(PipelineState(store=store, store_fault=fault, broker=broker, services=services))
+    return attention(
+        PipelineState(
+            store=store, store_fault=fault, broker=broker, services=services, cache_fault=cache_fault
+        )
+    )
 
 
 def unready(*names: str, **faults: str) -> list[ServiceState]:
@@ -49,6 +55,18 @@ def test_an_absent_store_is_said() -> None:
     """With its reason."""
     (sentence,) = said(store=None)
     assert sentence == "Redis: Redis did not answer. If it does not run: .venv/bin/orderctl start redis"
+
+
+def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what brings it back; a cache that no service needs is nobody's business."""
+    assert said(cache_fault="no answer") == []
+    needing = replace(REGISTRY["notifier"], needs=frozenset({CACHE, DATABASE}))
+    monkeypatch.setitem(REGISTRY, "notifier", needing)
+    start = "If it does not run: .venv/bin/orderctl start"
+    assert said(cache_fault="no answer", services=unready("notifier", "dashboard", postgres="refused")) == [
+        f"cache: no answer. {start} cache",
+        f"notifier, dashboard: not ready: postgres: refused. {start} postgres",
+    ]
 
 
 @pytest.mark.parametrize(
