@@ -40,15 +40,10 @@ UNKNOWN_PRODUCTS: Final = ProblemType(
     view=UnknownProductsView,
     example={"skus": ["cable"]},
 )
-STOCK_OUT_OF_BOUNDS: Final = ProblemType(
-    name="stock-out-of-bounds", status=409, title="Stock would leave its bounds"
-)
 STORE_SHORT: Final = ProblemType(
     name="store-short", status=503, title="The store runs short of memory", retry_after_seconds=60
 )
 STOCK_HELD: Final = ProblemType(name="stock-held", status=409, title="Orders hold pieces of this SKU")
-TOO_MANY_SKUS: Final = ProblemType(name="too-many-skus", status=409, title="Too many SKUs")
-BROKEN_STOCK: Final = ProblemType(name="broken-stock", status=409, title="Stock is not a number")
 KEY_REUSED: Final = ProblemType(name="idempotency-key-reused", status=422, title="Idempotency-Key reused")
 NOT_DURABLE: Final = ProblemType(
     name="not-durable", status=503, title="The order cannot be made durable", retry_after_seconds=2

@@ -4,7 +4,6 @@ from typing import Final
 
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.problems import (
-    BROKEN_STOCK,
     DUPLICATE_ORDER,
     INVALID_HEADER,
     KEY_REUSED,
@@ -13,9 +12,7 @@ from api_gateway.problems import (
     PRICE_CHANGED,
     SEVERAL_CURRENCIES,
     STOCK_HELD,
-    STOCK_OUT_OF_BOUNDS,
     STORE_SHORT,
-    TOO_MANY_SKUS,
     UNKNOWN_PRODUCTS,
 )
 from api_gateway.schemas import (
@@ -37,6 +34,7 @@ from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE
 from shared.http.routes import Parameter, Route
 from shared.messages import IDENTIFIER_PATTERN
 from shared.orders.model import OrderStatus, Trouble
+from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 
 INFO: Final = Info(
     title="Order pipeline: API gateway",

@@ -16,7 +16,7 @@ from api_gateway.ports import (
     TooManySkus,
     UnknownSku,
 )
-from api_gateway.problems import BROKEN_STOCK, STOCK_HELD, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
+from api_gateway.problems import STOCK_HELD
 from api_gateway.schemas import MAX_STOCK, StockList, StockView
 from api_gateway.validation import read_stock, read_stock_change
 from shared.context import logging_about
@@ -29,6 +29,7 @@ from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem,
 from shared.http.validation import IDENTIFIER_RULE
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN
+from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 
 log = get_logger(__name__)
 

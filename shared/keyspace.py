@@ -28,6 +28,7 @@ key                          type     writers                                 li
 ``orders.archive``           hash     sweep.lua                               for ever
 ``sweep:lease``              string   order_processor                         lease
 ``dead:lease``               string   dashboard                               lease
+``catalogue:lease``          string   catalogue                               lease
 ``pipeline:topology``        string   gateway                                 for ever
 ``store:watch``              string   every service, to see that it can write  a minute
 ===========================  =======  ======================================  =========================
@@ -54,6 +55,8 @@ class NotificationStatus(StrEnum):
 
 OUTBOX: Final = "outbox"
 OUTBOX_LEASE: Final = "outbox:lease"
+CATALOGUE_LEASE: Final = "catalogue:lease"
+"""The catalogue that holds it publishes what became of products."""
 PROCESSED_COUNT: Final = "orders.processed.count"
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""

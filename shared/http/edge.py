@@ -12,13 +12,20 @@ from typing import Final, cast
 from aiohttp import HttpVersion11, web
 
 from shared.context import logging_about, trace_of
-from shared.errors import BrokerUnavailable, ServiceUnavailable, StoreUnavailable
+from shared.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    DependencyUnavailable,
+    ServiceUnavailable,
+    StoreUnavailable,
+)
 from shared.http.clients import client_of
 from shared.http.hosts import AllowedHosts
 from shared.http.metrics import HttpMetrics
 from shared.http.problems import (
     BROKER_UNAVAILABLE,
     CORRELATION_HEADER,
+    DATABASE_UNAVAILABLE,
     EXPECTATION_FAILED,
     INTERNAL,
     MALFORMED_REQUEST,
@@ -28,6 +35,7 @@ from shared.http.problems import (
     SERVICE_UNAVAILABLE,
     STORE_UNAVAILABLE,
     Problem,
+    ProblemType,
     printable,
     problem_response,
 )
@@ -48,6 +56,12 @@ STANDARD_HEADERS: Final = {
 
 _ADDRESS: Final = re.compile(r"[\w.:\[\]-]+:\d{2,5}\b")
 """Where our stores and brokers are is no client's business."""
+
+_AWAY: Final[Mapping[type[DependencyUnavailable], tuple[ProblemType, str]]] = {
+    StoreUnavailable: (STORE_UNAVAILABLE, "No store"),
+    BrokerUnavailable: (BROKER_UNAVAILABLE, "No broker"),
+    DatabaseUnavailable: (DATABASE_UNAVAILABLE, "No database"),
+}
 
 log = get_logger(__name__)
 noise = SparingLog(log)
@@ -123,7 +137,7 @@ class Edge:
             except web.HTTPException as error:
                 problem = _routing_problem(error)
                 error.with_traceback(None)  # the router's answer to this request keeps it
-            except (StoreUnavailable, BrokerUnavailable) as error:
+            except (StoreUnavailable, BrokerUnavailable, DatabaseUnavailable) as error:
                 problem = _unavailable(error, request.method)
             except ServiceUnavailable as error:
                 problem = _service_away(error)
@@ -178,13 +192,9 @@ def _routing_problem(error: web.HTTPException) -> Problem:
             return Problem(NOT_FOUND, "There is nothing at this path.")
 
 
-def _unavailable(error: StoreUnavailable | BrokerUnavailable, method: str) -> Problem:
+def _unavailable(error: DependencyUnavailable, method: str) -> Problem:
     log.warning("request refused", reason=str(error))
-    kind, what = (
-        (STORE_UNAVAILABLE, "No store")
-        if isinstance(error, StoreUnavailable)
-        else (BROKER_UNAVAILABLE, "No broker")
-    )
+    kind, what = next(told for kind_of, told in _AWAY.items() if isinstance(error, kind_of))
     reason = _ADDRESS.sub("…", str(error))
     advice = (
         "Ask again in a moment."

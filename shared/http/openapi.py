@@ -31,8 +31,17 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "Location": {
-        "description": "Where the order is found.",
+        "description": "Where the order, or the product, is found.",
         "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "ETag": {
+        "description": "Stands for this state of the product, for `If-Match` and `If-None-Match`.",
+        "schema": {"type": "string"},
+    },
+    "X-Cache": {
+        "description": "`hit`: from the cache. `miss`: from the database, and in the cache now. `bypass`: "
+        "past the cache. `stale`: of before, because the database is away.",
+        "schema": {"type": "string", "enum": ["hit", "miss", "stale", "bypass"]},
     },
     "Idempotent-Replayed": {
         "description": "`true` where this is the first answer to the same Idempotency-Key again.",
@@ -150,7 +159,7 @@ def _operation(route: Route) -> Json:
         "summary": route.summary,
         "description": route.description,
         "parameters": [_parameter(each) for each in (_CORRELATION, *identifiers, *route.parameters)],
-        "responses": {str(route.status): _success(route)} | _refusals(route),
+        "responses": {str(route.status): _success(route)} | _bodiless(route) | _refusals(route),
     }
     if route.bodies:
         refs = [_ref(body) for body in route.bodies]
@@ -185,6 +194,17 @@ def _success(route: Route) -> Json:
             content["example"] = route.example
         success["content"] = {route.media_type: content} | success["content"]
     return success
+
+
+def _bodiless(route: Route) -> dict[str, Json]:
+    return {
+        str(status): {
+            "description": meaning,
+            "headers": _headers(CORRELATION_HEADER, *route.headers.get(status, ())),
+            "content": {},
+        }
+        for status, meaning in route.bodiless.items()
+    }
 
 
 def _refusals(route: Route) -> dict[str, Json]:

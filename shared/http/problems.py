@@ -108,6 +108,9 @@ STORE_UNAVAILABLE: Final = ProblemType(
 BROKER_UNAVAILABLE: Final = ProblemType(
     name="broker-unavailable", status=503, title="No broker is available", retry_after_seconds=2
 )
+DATABASE_UNAVAILABLE: Final = ProblemType(
+    name="database-unavailable", status=503, title="The database is unavailable", retry_after_seconds=2
+)
 SERVICE_UNAVAILABLE: Final = ProblemType(
     name="service-unavailable",
     status=503,

@@ -37,7 +37,8 @@ class Route:
     ``access`` says who may call it. The success has ``status`` and is an ``answer``: a class, a schema where
     there is none, or None where it has no body. ``bodies`` are classes of which the request's is one.
     ``headers`` names what answers of a status have beside the standard ones, and ``plain`` gives the text of
-    those that come as ``text/plain`` to clients which prefer it.
+    those that come as ``text/plain`` to clients which prefer it. ``bodiless`` gives the meaning of further
+    statuses that come without a body.
     """
 
     method: str = "GET"
@@ -57,6 +58,7 @@ class Route:
     bodies: Sequence[type] = ()
     body_examples: Mapping[str, Json] = field(default_factory=dict)
     problems: Sequence[ProblemType] = ()
+    bodiless: Mapping[int, str] = field(default_factory=dict)
     headers: Mapping[int, Sequence[str]] = field(default_factory=dict)
     plain: Mapping[int, str] = field(default_factory=dict)
 

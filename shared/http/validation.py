@@ -18,6 +18,7 @@ REQUIRED: Final = "is required"
 _RULES: Final = {
     "email": "must be an e-mail address that a letter can be sent to",
     "currency": "must be a currency of ISO 4217, such as EUR",
+    **dict.fromkeys(("name", "category", "description"), "must have no control characters"),
 }
 """The form that a field must have, by its name."""
 _MESSAGES: Final = {

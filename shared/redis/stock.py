@@ -52,7 +52,7 @@ class StockReader:
         async with store_deadline(self._timeout_seconds):
             with broken_is_absent():
                 found = cast(str | None, await self._redis.get(keyspace.inventory(sku)))
-        return _integer(found)
+        return integer(found)
 
     async def count(self) -> int:
         """How many SKUs are known."""
@@ -92,7 +92,7 @@ class StockReader:
                     _ = pipeline.exists(keyspace.inventory(sku))
                 exists = await pipeline.execute() if empty else []
         absent = {sku for sku, is_there in zip(empty, exists, strict=True) if not is_there}
-        return {sku: _integer(value) for sku, value in values.items() if sku not in absent}
+        return {sku: integer(value) for sku, value in values.items() if sku not in absent}
 
 
 class _KeyWalk:
@@ -136,5 +136,6 @@ class _KeyWalk:
         return [sku for sku, place in zip(skus, places, strict=True) if place is None]
 
 
-def _integer(value: str | None) -> int | None:
+def integer(value: str | None) -> int | None:
+    """The stock that a value stands for, None where it is no integer as scripts take it."""
     return int(value) if value is not None and _INTEGER.fullmatch(value) else None

@@ -96,7 +96,7 @@ class Database:
 
     async def close(self) -> None:
         """Ends what was left to itself, and every connection."""
-        for task in self._left:
+        for task in () if self.is_sqlite else self._left:
             task.cancel()
         await asyncio.gather(*self._left, return_exceptions=True)
         await self._engine.dispose()
@@ -117,8 +117,12 @@ class Database:
             raise _outage(error) from error
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        """Cancels it and lets it come to its end by itself; nobody asks for its result any more."""
-        task.cancel()
+        """Cancels it and lets it come to its end by itself; nobody asks for its result any more.
+
+        SQLite is soon done in any case, and its driver may hang where it is cancelled in the middle.
+        """
+        if not self.is_sqlite:
+            task.cancel()
         self._left.add(task)
         task.add_done_callback(self._forget)
 

@@ -1,0 +1,136 @@
+"""Reading through the cache: an answer that holds, else the database, which one caller reads for all.
+
+The database is away: what the cache has, said to be stale. The cache is away, or may hold what was: the
+database. Both are away: an error that says so.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from catalogue.freshness import Freshness
+from catalogue.ports import Cache, Entry, Look
+from shared.errors import DatabaseUnavailable, StoreUnavailable
+
+POLL_SECONDS: Final = 0.02
+LONGEST_WAIT_SECONDS: Final = 0.5
+"""For the reader of another replica."""
+NOTHING_KNOWN: Final = Look(body=None)
+
+Load = Callable[[], Awaitable[str]]
+
+
+class CacheState(StrEnum):
+    """Where an answer came from."""
+
+    HIT = "hit"
+    MISS = "miss"
+    STALE = "stale"
+    BYPASS = "bypass"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer's body, and where it came from."""
+
+    body: str
+    state: CacheState
+
+
+class CachedReader:
+    """Reads answers. Callers in this process that ask for the same one share a reading."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        freshness: Freshness,
+        *,
+        cache_reason: Callable[[], str | None],
+        database_reason: Callable[[], str | None],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._cache = cache
+        self._freshness = freshness
+        self._cache_reason = cache_reason
+        self._database_reason = database_reason
+        self._under_way: dict[str, asyncio.Task[Reading]] = {}
+        reads = Counter("catalogue_reads", "Products and lists read", ["what", "cache"], registry=registry)
+        self._counts = {
+            (is_list, state): reads.labels("list" if is_list else "product", state)
+            for is_list in (False, True)
+            for state in CacheState
+        }
+
+    async def read(self, entry: Entry, load: Load) -> Reading:
+        """The answer. Raises DatabaseUnavailable where it can be had from nowhere."""
+        task = self._under_way.get(entry.key)
+        if task is None:
+            task = self._under_way[entry.key] = asyncio.create_task(self._read(entry, load))
+            task.add_done_callback(lambda done: self._end(entry.key, done))
+        reading = await asyncio.shield(task)
+        self._counts[entry.sku is None, reading.state].inc()
+        return reading
+
+    def forget(self) -> None:
+        """Callers from now on share no reading that began before: there was a write."""
+        self._under_way.clear()
+
+    def _end(self, key: str, task: "asyncio.Task[Reading]") -> None:
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # every caller may have gone
+
+    async def _read(self, entry: Entry, load: Load) -> Reading:
+        look = NOTHING_KNOWN
+        if not self._freshness.must_bypass(entry.sku):
+            look = await self._look(entry, may_read=self._freshness.is_known())
+            if self._freshness.is_known():
+                look = await self._other_reader(entry, look)
+                if look.holds and look.body is not None:
+                    return Reading(look.body, CacheState.HIT)
+        try:
+            body = await self._load(load)
+        except DatabaseUnavailable:
+            await self._fill(entry, look, "")
+            if look is NOTHING_KNOWN:
+                look = await self._look(entry, may_read=False)
+            if look.body is None:
+                raise
+            return Reading(look.body, CacheState.STALE)
+        await self._fill(entry, look, body)
+        return Reading(body, CacheState.BYPASS if look.token is None else CacheState.MISS)
+
+    async def _look(self, entry: Entry, *, may_read: bool) -> Look:
+        if self._cache_reason() is not None:
+            return NOTHING_KNOWN
+        try:
+            return await self._cache.look(entry, may_read=may_read)
+        except StoreUnavailable:
+            return NOTHING_KNOWN
+
+    async def _other_reader(self, entry: Entry, look: Look) -> Look:
+        """Waits for what a reader of another replica puts into the cache."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LONGEST_WAIT_SECONDS
+        while not look.holds and look.token is None and look is not NOTHING_KNOWN and loop.time() < until:
+            await asyncio.sleep(POLL_SECONDS)
+            look = await self._look(entry, may_read=True)
+        return look
+
+    async def _load(self, load: Load) -> str:
+        if (reason := self._database_reason()) is not None:
+            raise DatabaseUnavailable(reason)
+        return await load()
+
+    async def _fill(self, entry: Entry, look: Look, body: str) -> None:
+        if look.token is None:
+            return
+        try:
+            await self._cache.fill(entry, look, body)
+        except StoreUnavailable:
+            return  # the next reader fills it

@@ -1,0 +1,50 @@
+"""The loop that empties an outbox: the oldest rows of a kind are carried and then removed, time and again."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from shared.messaging.ports import Publisher
+from shared.messaging.shop import shop_message
+from shared.messaging.waiting import repeating
+from shared.redis.lease import Lease
+from shared.sql.outbox import OutboxRow, SqlOutbox
+
+ROWS_AT_ONCE: Final = 100
+PAUSE_SECONDS: Final = 0.25
+LEASE_SECONDS: Final = 10.0
+
+Carry = Callable[[Sequence[OutboxRow]], Awaitable[None]]
+"""Brings rows, in their order, to where they go. It may do so again; it raises DependencyUnavailable."""
+
+
+class Carrier:
+    """Carries one kind of rows. With a lease, one replica at a time does."""
+
+    def __init__(self, outbox: SqlOutbox, kind: str, carry: Carry, lease: Lease | None = None) -> None:
+        self._outbox = outbox
+        self._kind = kind
+        self._carry = carry
+        self._lease = lease
+
+    async def run(self) -> None:
+        """Carries until cancelled, and waits where something that it needs is away."""
+        await repeating(self.round, PAUSE_SECONDS, what=f"the outbox ({self._kind})")
+
+    async def round(self) -> None:
+        """Carries what there is. Raises DependencyUnavailable."""
+        while self._lease is None or await self._lease.hold(LEASE_SECONDS):
+            rows = await self._outbox.oldest(self._kind, ROWS_AT_ONCE)
+            if not rows:
+                return
+            await self._carry(rows)
+            await self._outbox.remove([row.number for row in rows])
+
+
+def publishing(publisher: Publisher) -> Carry:
+    """Publishes events of the shop, each with its confirm before the next, so that their order is kept."""
+
+    async def publish(rows: Sequence[OutboxRow]) -> None:
+        for row in rows:
+            await publisher.publish(shop_message(row.body))
+
+    return publish
