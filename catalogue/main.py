@@ -19,11 +19,15 @@ from catalogue.store import CACHED, ProductStore
 from shared import keyspace
 from shared.health import Health
 from shared.http.bodies import JsonBodies
+from shared.http.client import open_client
+from shared.http.guard import Guard
+from shared.http.keys import RemoteKeys
 from shared.http.limits import Gate, HeavyWork
 from shared.http.metrics import HttpMetrics
 from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.server import serve
+from shared.http.tokens import TokenVerifier
 from shared.logs import get_logger
 from shared.metrics import new_registry
 from shared.products.routes import TAG, product_table
@@ -62,6 +66,7 @@ async def run(
         infrastructure.cache(
             timeout_seconds=own.cache_timeout_seconds, max_connections=CONNECTIONS
         ) as cache_redis,
+        open_client("accounts", own.accounts_url) as accounts,
     ):
         watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
         cache_watch = StoreWatch(cache_redis, timeout_seconds=own.cache_timeout_seconds)
@@ -103,7 +108,9 @@ async def run(
         health.drain_on(stop)
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
-        app = application(described(INFO, product_table(routes.handler)))
+        keys = RemoteKeys(accounts)
+        guard = Guard(own.auth_mode, TokenVerifier(keys))
+        app = application(described(INFO, product_table(routes.handler), guard), guard)
         loops = (
             database.run(),
             watch.run(),
@@ -114,6 +121,7 @@ async def run(
             projection.invalidations.run(),
             projection.run(random.Random()),
             events.run(),
+            keys.run(),
         )
         endpoint = own.endpoint(limits, drain_seconds=own.drain_seconds)
         async with running(*loops), serve(app, endpoint, HttpMetrics(registry)) as port:

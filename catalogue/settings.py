@@ -1,10 +1,10 @@
 """The catalogue's settings: variables that begin with ``CATALOGUE_``."""
 
-from shared.http.settings import ClientPortSettings, OperationsSettings
+from shared.http.settings import AuthSettings, OperationsSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 
-class CatalogueSettings(ClientPortSettings, OperationsSettings):
+class CatalogueSettings(AuthSettings, OperationsSettings):
     """Where the catalogue listens, how long it keeps what it has read, and its bounds."""
 
     model_config = settings_config("CATALOGUE_")

@@ -67,6 +67,13 @@ SERVICES: Final[Mapping[str, Service]] = {
             )
             for each in CONSUMPTIONS
         ),
+        Service(
+            name="catalogue",
+            prefix="CATALOGUE",
+            client_port=8102,
+            operations_port=9104,
+            needs=frozenset({BROKER, STORE, DATABASE, CACHE}),
+        ),
         Service(name="dashboard", prefix="DASHBOARD", client_port=8081, operations_port=8081),
     )
 }
