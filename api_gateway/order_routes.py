@@ -7,7 +7,6 @@ from typing import Final
 from aiohttp import web
 
 from api_gateway.listing import CUSTOMER, ORDER_CURSOR, STATUS, TROUBLE, order_cursor
-from api_gateway.order_ids import new_order_id
 from api_gateway.ownership import may_see, own_address, visible_to
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
@@ -39,6 +38,7 @@ from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
 from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
+from shared.ids import time_ordered_id
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
 from shared.orders.placement import (
@@ -173,7 +173,7 @@ def _placement(
     request: web.Request, requested: RequestedOrder, key: str | None, media_type: str
 ) -> Placement:
     caller = caller_of(request)
-    order = sent = Order(id=requested.id or new_order_id(), items=requested.items, email=requested.email)
+    order = sent = Order(id=requested.id or time_ordered_id(), items=requested.items, email=requested.email)
     if sent.email is None and (address := own_address(caller)):
         order = replace(sent, email=address)
     return Placement(

@@ -22,6 +22,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "stop": "parts.stop",
     "start": "parts.start",
     "inventory": "inventory.app",
+    "user": "users.app",
+    "keys": "users.keys",
     "order": "orders.app",
     "dead": "dead.app",
     "redis": "redis.redis",

@@ -68,6 +68,13 @@ SERVICES: Final[Mapping[str, Service]] = {
             for each in CONSUMPTIONS
         ),
         Service(
+            name="accounts",
+            prefix="ACCOUNTS",
+            client_port=8101,
+            operations_port=9103,
+            needs=frozenset({DATABASE}),
+        ),
+        Service(
             name="catalogue",
             prefix="CATALOGUE",
             client_port=8102,

@@ -12,6 +12,7 @@ from orderctl.commands.options import DataDir
 from orderctl.errors import OrderctlError
 from orderctl.exposure import ADVICE
 from orderctl.modes import current_system, forget, system_to_bring_up
+from orderctl.operator_secret import settle_operator_secret
 from orderctl.system import Mode, SystemStatus
 from orderctl.terminal import out, readable_errors, say, shown
 
@@ -31,6 +32,7 @@ def up(
         system = system_to_bring_up(mode, data_dir)
         if fault := system.exposure():
             raise OrderctlError(fault, advice=ADVICE)
+        settle_operator_secret(system.layout)
         with Checklist(out).shown() as checklist:
             system.up(checklist)
         show_welcome(system.status(), time.monotonic() - began)

@@ -15,6 +15,7 @@ from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, STORES, Ports
+from orderctl.native.secrets import operator_setting
 from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.programs import output_of
 
@@ -63,6 +64,7 @@ class Compose:
             **ports,
             **source,
             TOKEN_VARIABLE: self.token() or "",
+            **operator_setting(self._layout),
             "COMPOSE_PROGRESS": "plain",
             "COMPOSE_ANSI": "auto" if sys.stdout.isatty() else "never",
         }

@@ -11,6 +11,7 @@ from orderctl.errors import UnknownPartError
 from orderctl.native import processes
 from orderctl.native.layout import project_root
 from orderctl.native.ports import POSTGRES, REDIS
+from orderctl.native.secrets import operator_setting
 from orderctl.native.services import (
     DRAIN_GRACE_SECONDS,
     PORTS_BY_SETTING,
@@ -18,6 +19,7 @@ from orderctl.native.services import (
     readiness_of,
     service_urls,
     spec_of,
+    urls_behind_the_gateway,
 )
 from orderctl.progress import Progress, Step, StepState, note
 from orderctl.system import BrokerStatus, Mode, StoreStatus, System, SystemStatus, known
@@ -121,6 +123,8 @@ class EmbeddedSystem(System):
                 "PYTHONUNBUFFERED": "1",
                 **{setting: str(self.ports[port]) for setting, port in PORTS_BY_SETTING.items()},
                 **service_urls(self.ports),
+                **operator_setting(self.layout),
+                **{k: v for name in SERVICES for k, v in urls_behind_the_gateway(name, self.ports).items()},
             },
             cwd=project_root(),
         )

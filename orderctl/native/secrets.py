@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from orderctl.native.layout import Layout
 
+OPERATOR_SECRET = "accounts.operator"  # noqa: S105 - a name
+"""The name of what proves to accounts that a command is the operator's."""
+OPERATOR_SECRET_SETTING = "ACCOUNTS_OPERATOR_SECRET"  # noqa: S105 - a name
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
@@ -27,6 +31,13 @@ class Secrets:
             if made:
                 self._write(known | made)
 
+    def keep(self, chosen: Mapping[str, str]) -> None:
+        """Takes what was chosen in the place of what was made."""
+        with self.layout.making_secrets():
+            known = self._read()
+            if known != {**known, **chosen}:
+                self._write({**known, **chosen})
+
     def _write(self, known: Mapping[str, str]) -> None:
         path = self.layout.secrets
         draft = path.with_suffix(".new")
@@ -43,3 +54,9 @@ class Secrets:
         except FileNotFoundError:
             return {}
         return found
+
+
+def operator_setting(layout: Layout) -> dict[str, str]:
+    """The setting that tells accounts its operator's secret."""
+    secret = Secrets(layout).get(OPERATOR_SECRET)
+    return {OPERATOR_SECRET_SETTING: secret} if secret else {}

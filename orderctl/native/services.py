@@ -18,6 +18,7 @@ from orderctl.native import processes
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
+from orderctl.native.secrets import operator_setting
 from shared.health import PROCESS_HEADER
 from shared.services import DATABASE, SERVICES, Service
 
@@ -150,6 +151,8 @@ class NativeServices:
             **ports,
             **({"DATABASE_URL": self._cluster.database_url(name)} if DATABASE in spec_of(name).needs else {}),
             **(service_urls(self._cluster.ports) if name == "dashboard" else {}),
+            **urls_behind_the_gateway(name, self._cluster.ports),
+            **(operator_setting(self._layout) if name == "accounts" else {}),
         }
 
     def fingerprint(self, name: str) -> str:
@@ -166,6 +169,13 @@ def service_urls(ports: Ports) -> dict[str, str]:
     """The setting that tells the dashboard where each service has its `/readyz`."""
     urls = (f"{name}={operations_url(spec, ports)}" for name, spec in SERVICES.items())
     return {"DASHBOARD_SERVICE_URLS": ",".join(urls)}
+
+
+def urls_behind_the_gateway(name: str, ports: Ports) -> dict[str, str]:
+    """The settings that tell a service where those with a database are, which are clients' by the gateway."""
+    prefix = spec_of(name).prefix
+    behind = (spec for spec in SERVICES.values() if DATABASE in spec.needs)
+    return {f"{prefix}_{spec.name.upper()}_URL": client_url(spec, ports) or "" for spec in behind}
 
 
 def client_url(spec: Service, ports: Ports) -> str | None:

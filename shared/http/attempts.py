@@ -32,9 +32,13 @@ class FailedAttempts:
             )
 
     def failed(self, client: str, what: str) -> None:
-        """Notes an attempt, and logs it sparingly as a wrong ``what``."""
-        now = self._clock()
+        """Counts an attempt, and logs it sparingly as a wrong ``what``."""
         log.warning(f"wrong {what}", client=client)
+        self.count(client)
+
+    def count(self, client: str) -> None:
+        """Counts an attempt that has failed."""
+        now = self._clock()
         until = max(self._clear_at.pop(client, now), now) + self._cost
         if len(self._clear_at) >= MOST_CLIENTS:
             del self._clear_at[next(iter(self._clear_at))]

@@ -50,11 +50,15 @@ ROLES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. Without a token there is no ``id``, and ``role`` is what such a request counts as, if any."""
+    """Who asks. Without a token there is no ``id``, and ``role`` is what such a request counts as, if any.
+
+    ``session`` is what the token belongs to, and signing out ends.
+    """
 
     id: str | None = None
     email: str | None = None
     role: Role | None = None
+    session: str | None = None
 
     @property
     def customer(self) -> str | None:

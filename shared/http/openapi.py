@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from shared.health import PROCESS_HEADER
 from shared.http.auth import Access
+from shared.http.bodies import FORM
 from shared.http.guard import Guard
 from shared.http.negotiation import JSON
 from shared.http.problems import CORRELATION_HEADER, EVERYWHERE, MEDIA_TYPE, WITH_BODY, ProblemType
@@ -165,7 +166,8 @@ def _operation(route: Route) -> Json:
         refs = [_ref(body) for body in route.bodies]
         content: Json = {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}
         content["examples"] = {name: {"value": example} for name, example in route.body_examples.items()}
-        operation["requestBody"] = {"required": True, "content": {JSON: content}}
+        form = {} if route.form is None else {FORM: {"schema": _ref(route.form)}}
+        operation["requestBody"] = {"required": True, "content": {JSON: content, **form}}
     return operation
 
 
@@ -256,7 +258,7 @@ def _ref(view: type) -> Json:
 
 def _schemas(routes: Iterable[Route]) -> Json:
     """What is sent and answered, under the names of the classes."""
-    bodies = {body: None for route in routes for body in route.bodies}
+    bodies = {body: None for route in routes for body in (*route.bodies, route.form) if body is not None}
     views = {route.answer: None for route in routes if isinstance(route.answer, type)}
     views |= {kind.view: None for route in routes for kind in _problems(route)}
     inputs: list[tuple[str, Any, TypeAdapter[Any]]] = [

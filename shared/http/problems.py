@@ -74,6 +74,7 @@ class ProblemType:
 
 MALFORMED_REQUEST: Final = ProblemType(name="malformed-request", status=400, title="Not an HTTP request")
 MALFORMED_JSON: Final = ProblemType(name="malformed-json", status=400, title="Not strict JSON")
+MALFORMED_FORM: Final = ProblemType(name="malformed-form", status=400, title="Not a form")
 INVALID_PARAMETER: Final = ProblemType(
     name="invalid-parameter",
     status=400,

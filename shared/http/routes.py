@@ -35,10 +35,10 @@ class Route:
     """One method of a path, and everything that a client may rely on.
 
     ``access`` says who may call it. The success has ``status`` and is an ``answer``: a class, a schema where
-    there is none, or None where it has no body. ``bodies`` are classes of which the request's is one.
-    ``headers`` names what answers of a status have beside the standard ones, and ``plain`` gives the text of
-    those that come as ``text/plain`` to clients which prefer it. ``bodiless`` gives the meaning of further
-    statuses that come without a body.
+    there is none, or None where it has no body. ``bodies`` are classes of which the request's is one, and
+    ``form`` is the class of one that may come as a form instead. ``headers`` names what answers of a status
+    have beside the standard ones, and ``plain`` gives the text of those that come as ``text/plain`` to
+    clients which prefer it. ``bodiless`` gives the meaning of further statuses that come without a body.
     """
 
     method: str = "GET"
@@ -56,6 +56,7 @@ class Route:
     example: Json | None = None
     parameters: Sequence[Parameter] = ()
     bodies: Sequence[type] = ()
+    form: type | None = None
     body_examples: Mapping[str, Json] = field(default_factory=dict)
     problems: Sequence[ProblemType] = ()
     bodiless: Mapping[int, str] = field(default_factory=dict)

@@ -49,6 +49,7 @@ def sign(key: OKPKey, caller: Caller, *, now: float, lifetime_seconds: float) ->
         "sub": caller.id,
         "email": caller.email,
         "role": caller.role,
+        "sid": caller.session,
         "iat": int(now),
         "exp": int(now + lifetime_seconds),
     }
@@ -120,6 +121,8 @@ def _read(claims: Mapping[str, Any], now: float) -> tuple[float, Caller]:
         raise InvalidToken("does not say whose it is, or until when")
     if expires <= now:
         raise InvalidToken("expired")
-    if claims.get("role") not in _ROLES or not isinstance(email, str | None):
+    session = claims.get("sid")
+    optional = isinstance(email, str | None) and isinstance(session, str | None)
+    if claims.get("role") not in _ROLES or not optional:
         raise InvalidToken("does not say what it allows")
-    return expires, Caller(id=subject, email=email, role=Role(claims["role"]))
+    return expires, Caller(id=subject, email=email, role=Role(claims["role"]), session=session)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("shared", "api_gateway", "order_processor", "notifier", "dashboard", "orderctl")
+PACKAGES = ("shared", "api_gateway", "order_processor", "notifier", "dashboard", "accounts", "orderctl")
 
 
 def kinds() -> Iterator[tuple[Path, str]]:

@@ -36,6 +36,7 @@ def test_the_ports_of_the_contract() -> None:
         ("api_gateway", "GATEWAY", 8080, 9100),
         ("order_processor", "PROCESSOR", None, 9101),
         ("notifier", "NOTIFIER", None, 9102),
+        ("accounts", "ACCOUNTS", 8101, 9103),
         ("catalogue", "CATALOGUE", 8102, 9104),
         ("dashboard", "DASHBOARD", 8081, 8081),
     }

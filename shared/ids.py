@@ -1,4 +1,4 @@
-"""Ids for orders whose client sent none: UUIDs of version 7, which sort by the time they were made."""
+"""Ids that the server makes: UUIDs of version 7, which sort by the time they were made."""
 
 import secrets
 import time
@@ -10,7 +10,7 @@ _VERSION: Final = 0x7
 _VARIANT: Final = 0b10
 
 
-def new_order_id() -> str:
+def time_ordered_id() -> str:
     """A UUID version 7 (RFC 9562): milliseconds, then 12 bits of the next one (method 3), then chance."""
     milliseconds, nanoseconds = divmod(time.time_ns(), _NANOSECONDS_PER_MILLISECOND)
     fraction = (nanoseconds << 12) // _NANOSECONDS_PER_MILLISECOND

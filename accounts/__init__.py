@@ -1,0 +1,1 @@
+"""Knows the customers: who they are, what they may do, and the tokens that say so."""

@@ -1,0 +1,108 @@
+"""Accounts over HTTP, as its operator: the secret of the data folder becomes a token, and the token asks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from orderctl.errors import OrderctlError
+from orderctl.http import in_words, request
+from orderctl.modes import current_system
+from orderctl.operator_secret import operator_secret
+
+ANSWER_SECONDS: Final = 10.0
+
+
+class AccountsError(OrderctlError):
+    """Raised when accounts refused a request, or did not answer."""
+
+
+def accounts_of(data_dir: Path | None) -> "AccountsClient":
+    """The accounts of this machine's own system. Raises OrderctlError where none runs."""
+    system = current_system(data_dir)
+    return AccountsClient(system.url("accounts"), operator_secret(system.layout))
+
+
+class AccountsClient:
+    """Asks one service. Every method raises AccountsError."""
+
+    def __init__(self, url: str, secret: str | None) -> None:
+        self._url = url
+        self._secret = secret
+        self._token: str | None = None
+
+    def token(self) -> str:
+        """An access token with every right, for as long as commands take."""
+        if self._token is None:
+            if self._secret is None:
+                raise AccountsError(
+                    "this system has no secret of its operator", advice="orderctl up makes one"
+                )
+            found = self._asked("POST", "/operator/tokens", {"secret": self._secret}, {})
+            self._token = str(found.get("access_token"))
+        return self._token
+
+    def add(self, username: str, email: str, password: str, role: str) -> Mapping[str, Any]:
+        """A new user. Where it stands already without its role, giving that is the next command's work."""
+        user = self.ask("POST", "/users", {"username": username, "email": email, "password": password})
+        return user if user.get("role") == role else self.give_role(str(user.get("id")), role)
+
+    def find(self, username: str) -> Mapping[str, Any]:
+        """The user of this name."""
+        found = self.ask("GET", f"/users?{urlencode({'username': username})}").get("users") or ()
+        if not found:
+            raise AccountsError(f"there is no user {username}", advice="orderctl user list")
+        user: Mapping[str, Any] = found[0]
+        return user
+
+    def users(self) -> Sequence[Mapping[str, Any]]:
+        """All of them, newest first."""
+        users: list[Mapping[str, Any]] = []
+        cursor = ""
+        while True:
+            page = self.ask("GET", f"/users?limit=200{cursor}")
+            users += page["users"]
+            if page["next_cursor"] is None:
+                return users
+            cursor = f"&cursor={page['next_cursor']}"
+
+    def give_role(self, user_id: str, role: str) -> Mapping[str, Any]:
+        """The user with another role."""
+        return self.ask("PATCH", f"/users/{quote(user_id, safe='')}", {"role": role})
+
+    def remove(self, user_id: str) -> None:
+        """Forgets the user."""
+        self.ask("DELETE", f"/users/{quote(user_id, safe='')}")
+
+    def rotate_keys(self) -> str:
+        """The id of the key that signs from now on."""
+        return str(self.ask("POST", "/operator/keys").get("kid"))
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """One question, as the operator."""
+        return self._asked(method, path, body, {"Authorization": f"Bearer {self.token()}"})
+
+    def _asked(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        data = None if body is None else orjson.dumps(body)
+        typed = {**headers, **({} if data is None else {"Content-Type": "application/json"})}
+        try:
+            with request(self._url, method, path, body=data, headers=typed, seconds=ANSWER_SECONDS) as answer:
+                status, told = answer.status, _object(answer.read())
+        except OSError as error:
+            raise AccountsError(f"{self._url} does not answer: {error}", advice="orderctl status") from error
+        if status >= 300:
+            fields = "; ".join(f"{each['field']}: {each['message']}" for each in told.get("errors", ()))
+            raise AccountsError(in_words(status, told, fields))
+        return told
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        parsed = orjson.loads(content or b"{}")
+    except orjson.JSONDecodeError:
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {}

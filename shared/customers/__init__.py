@@ -1,0 +1,1 @@
+"""The HTTP API about customers, declared once: accounts answers it, and the gateway fronts it."""

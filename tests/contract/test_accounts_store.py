@@ -1,0 +1,78 @@
+"""What accounts keeps in SQL, on both databases: made once, had once, renewed once, whoever asks at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from accounts.tables import METADATA
+from tests.harness.customers import PASSWORD, Accounts, accounts_at
+
+
+@pytest.fixture
+async def accounts(database_url: str) -> AsyncIterator[Accounts]:
+    """A service without users."""
+    async with accounts_at(database_url) as served:
+        yield served
+
+
+async def test_the_migrations_make_the_tables_that_the_code_means(accounts: Accounts) -> None:
+    """Columns, what must be there, what must be unique, and indexes."""
+
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), METADATA))
+
+    async def compare(connection: AsyncConnection) -> list[Any]:
+        return await connection.run_sync(differences)
+
+    assert await accounts.database.transaction(compare) == []
+
+
+async def test_replicas_that_start_together_agree_on_one_key(database_url: str) -> None:
+    """And each verifies what the other has signed, after a rotation too."""
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(accounts_at(database_url))
+        other = await stack.enter_async_context(accounts_at(database_url))
+        await asyncio.gather(one.keys.look(), other.keys.look())
+        assert [key["kid"] for key in one.keys.public()] == [key["kid"] for key in other.keys.public()]
+        await asyncio.gather(one.keys.rotate("one"), other.keys.rotate("other"))
+        await asyncio.gather(one.keys.look(), other.keys.look())
+        assert one.keys.signing.kid == other.keys.signing.kid
+        await one.register("ann")
+        tokens = await one.sign_in("ann")
+        assert (await other.ask("GET", "/users/me", token=tokens["access_token"]))[0] == 200
+
+
+async def test_names_are_had_once_and_sessions_renewed_once(accounts: Accounts) -> None:
+    """Whatever comes at the same moment."""
+    body = {"username": "ann", "password": PASSWORD}
+    registered = await asyncio.gather(
+        *(accounts.ask("POST", "/users", {**body, "email": f"ann{n}@example.com"}) for n in range(4))
+    )
+    assert sorted(status for status, _ in registered) == [201, 409, 409, 409]
+    first = {"refresh_token": (await accounts.sign_in("ann"))["refresh_token"]}
+    renewed = await asyncio.gather(*(accounts.ask("POST", "/tokens/refresh", first) for _ in range(6)))
+    assert {status for status, _ in renewed} == {200}
+    assert len({tokens["refresh_token"] for _, tokens in renewed}) == 1
+
+
+async def test_users_are_paged_changed_and_forgotten(accounts: Accounts) -> None:
+    """With their sessions, and with times as they were kept."""
+    users = [await accounts.register(name) for name in ("ann", "bob", "cid")]
+    token = await accounts.admin()
+    _, page = await accounts.ask("GET", "/users?limit=2", token=token)
+    assert page["users"] == users[:0:-1]
+    tokens = await accounts.sign_in("bob")
+    status, problem = await accounts.ask(
+        "PATCH", "/users/me", {"email": "ANN@example.com"}, tokens["access_token"]
+    )
+    assert (status, problem["field"]) == (409, "email")
+    assert (await accounts.ask("DELETE", f"/users/{users[1]['id']}", token=token))[0] == 204
+    refresh = {"refresh_token": tokens["refresh_token"]}
+    assert (await accounts.ask("POST", "/tokens/refresh", refresh))[0] == 401

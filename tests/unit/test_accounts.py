@@ -1,0 +1,174 @@
+"""Accounts: who registers, who may see whom, and what is never told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from accounts.weak_passwords import is_common
+from tests.harness.customers import PASSWORD, Accounts, accounts_at
+
+
+@pytest.fixture
+async def accounts(tmp_path: Path) -> AsyncIterator[Accounts]:
+    """A service without users."""
+    async with accounts_at(f"sqlite:///{tmp_path}/accounts.db") as served:
+        yield served
+
+
+async def test_a_customer_registers_signs_in_and_sees_itself(accounts: Accounts) -> None:
+    """The way of everybody; what it is answered holds no password."""
+    registered = await accounts.register("ann")
+    assert registered["role"] == "customer"
+    assert registered.keys() == {"id", "username", "email", "role", "created_at"}
+    tokens = await accounts.sign_in("ANN")
+    assert tokens["token_type"] == "bearer"
+    assert tokens["expires_in"] == 900
+    assert await accounts.ask("GET", "/users/me", token=tokens["access_token"]) == (200, registered)
+
+
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        ({"username": "ANN", "email": "other@example.com"}, "username"),
+        ({"username": "other", "email": "Ann@EXAMPLE.com"}, "email"),
+    ],
+)
+async def test_names_and_addresses_are_had_once(
+    accounts: Accounts, other: dict[str, str], field: str
+) -> None:
+    """Whatever their case."""
+    await accounts.register("ann")
+    status, problem = await accounts.ask("POST", "/users", {**other, "password": PASSWORD})
+    assert (status, problem["type"], problem["field"]) == (409, "/problems/name-taken", field)
+
+
+async def test_of_two_who_want_a_name_at_once_one_gets_it(accounts: Accounts) -> None:
+    """The database decides, not a look beforehand."""
+    bodies = [
+        {"username": "ann", "email": f"ann{number}@example.com", "password": PASSWORD} for number in range(5)
+    ]
+    answers = await asyncio.gather(*(accounts.ask("POST", "/users", body) for body in bodies))
+    assert sorted(status for status, _ in answers) == [201, 409, 409, 409, 409]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"password": "too short"}, "password"),
+        ({"password": "Password1234"}, "password"),
+        ({"password": "ann-1234567", "username": "ann"}, "password"),
+        ({"username": "ann smith"}, "username"),
+        ({"email": "nowhere"}, "email"),
+        ({"role": "admin"}, "role"),
+        ({"password": 1234567890}, "password"),
+    ],
+)
+async def test_what_nobody_may_register_with_is_named(
+    accounts: Accounts, change: dict[str, str], field: str
+) -> None:
+    """The field is told, what stood in it is not; a role is no field at all."""
+    body = {"username": "ann", "email": "ann@example.com", "password": PASSWORD, **change}
+    status, problem = await accounts.ask("POST", "/users", body)
+    assert (status, [fault["field"] for fault in problem["errors"]]) == (422, [field])
+    assert str(change.get("password", PASSWORD)) not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password1234",
+        "P@ssw0rd123",
+        "1q2w3e4r5t6y",
+        "aaaaaaaaaaaa",
+        "Summer2024!!",
+        "qwerty123456",
+        "letmein2024!",
+    ],
+)
+def test_common_passwords_are_known_in_their_disguises(password: str) -> None:
+    """They are what guessing tries first."""
+    assert is_common(password)
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "kjdf78sdf9a", "MyDogAteMyHomework", "4839201748"]
+)
+def test_other_passwords_are_nobodys_business(password: str) -> None:
+    """A rule that refuses what it does not understand drives people to worse ones."""
+    assert not is_common(password)
+
+
+async def test_only_admins_see_others(accounts: Accounts) -> None:
+    """A customer's token opens its own account alone."""
+    ann = await accounts.register("ann")
+    token = (await accounts.sign_in("ann"))["access_token"]
+    for method, path in [
+        ("GET", "/users"),
+        ("GET", f"/users/{ann['id']}"),
+        ("PATCH", f"/users/{ann['id']}"),
+        ("DELETE", f"/users/{ann['id']}"),
+        ("POST", "/operator/keys"),
+    ]:
+        status, _ = await accounts.ask(method, path, token=token)
+        assert status == 403, (method, path)
+        status, _ = await accounts.ask(method, path)
+        assert status == 401, (method, path)
+
+
+async def test_an_admin_pages_through_users_newest_first(accounts: Accounts) -> None:
+    """Each user once, and the next page begins where the last one ended."""
+    names = [f"user{number}" for number in range(5)]
+    for name in names:
+        await accounts.register(name)
+    token, seen, cursor = await accounts.admin(), [], ""
+    while True:
+        _, page = await accounts.ask("GET", f"/users?limit=2{cursor}", token=token)
+        seen += [user["username"] for user in page["users"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert seen == names[::-1]
+    _, found = await accounts.ask("GET", "/users?username=USER3", token=token)
+    assert [user["username"] for user in found["users"]] == ["user3"]
+
+
+async def test_an_admin_gives_roles(accounts: Accounts) -> None:
+    """The next token says it."""
+    ann = await accounts.register("ann")
+    token = await accounts.admin()
+    status, changed = await accounts.ask("PATCH", f"/users/{ann['id']}", {"role": "operator"}, token)
+    assert (status, changed["role"]) == (200, "operator")
+    status, problem = await accounts.ask("PATCH", f"/users/{ann['id']}", {"role": "king"}, token)
+    assert (status, problem["errors"][0]["field"]) == (422, "role")
+
+
+async def test_a_new_password_takes_the_old_one_and_ends_other_sessions(accounts: Accounts) -> None:
+    """Who has stolen a session loses it; who changed the password goes on."""
+    await accounts.register("ann")
+    here, elsewhere = await accounts.sign_in("ann"), await accounts.sign_in("ann")
+    change = {"password": "another long walk"}
+    token = here["access_token"]
+    status, problem = await accounts.ask("PATCH", "/users/me", change, token)
+    assert (status, problem["errors"][0]["field"]) == (422, "current_password")
+    status, _ = await accounts.ask("PATCH", "/users/me", {**change, "current_password": "wrong"}, token)
+    assert status == 403
+    status, _ = await accounts.ask("PATCH", "/users/me", {**change, "current_password": PASSWORD}, token)
+    assert status == 200
+    for tokens, expected in [(here, 200), (elsewhere, 401)]:
+        body = {"refresh_token": tokens["refresh_token"]}
+        assert (await accounts.ask("POST", "/tokens/refresh", body))[0] == expected
+    await accounts.sign_in("ann", "another long walk")
+
+
+async def test_who_removes_its_account_is_gone(accounts: Accounts) -> None:
+    """Its sessions too, and its name is free."""
+    await accounts.register("ann")
+    tokens = await accounts.sign_in("ann")
+    assert await accounts.ask("DELETE", "/users/me", token=tokens["access_token"]) == (204, None)
+    status, _ = await accounts.ask("GET", "/users/me", token=tokens["access_token"])
+    assert status == 404
+    status, _ = await accounts.ask("POST", "/tokens/refresh", {"refresh_token": tokens["refresh_token"]})
+    assert status == 401
+    await accounts.register("ann")
