@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from accounts.erasing import Erasing
 from accounts.keys import SigningKeys
 from accounts.operator_routes import OperatorRoutes
 from accounts.passwords import Passwords
@@ -16,6 +17,7 @@ from accounts.sessions import SessionStore
 from accounts.settings import AccountsSettings
 from accounts.signing_in import SigningIn
 from accounts.store import UserStore
+from shared import keyspace
 from shared.customers.routes import TAGS, customer_table
 from shared.customers.schemas import KeySetView
 from shared.errors import DatabaseUnavailable
@@ -30,14 +32,19 @@ from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
 from shared.logs import get_logger
 from shared.metrics import new_registry
+from shared.orders.redis.erasure import RedisOrderErasure
+from shared.redis.lease import Lease
+from shared.redis.watch import StoreWatch
+from shared.service.carrying import Carrier, publishing
 from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
 from shared.settings import CommonSettings
-from shared.sql.database import Database
+from shared.sql.outbox import EVENTS
 
 NAME: Final = "accounts"
+STORE_CONNECTIONS: Final = 4
 SWEEP_SECONDS: Final = 600.0
 INFO: Final = Info(
     title="Order pipeline: accounts",
@@ -58,19 +65,44 @@ async def run(
 ) -> None:
     """Answers until ``stop`` is set, then finishes the requests that were begun."""
     health, registry = Health(), new_registry()
+    publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
     async with (
         serve_operations(health, registry, own),
         infrastructure.database(NAME, timeout_seconds=own.database_timeout_seconds) as database,
+        infrastructure.store(
+            timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
+        ) as redis,
     ):
+        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        users = UserStore(database, _now)
+        lease = Lease(redis, keyspace.ACCOUNTS_LEASE, timeout_seconds=own.store_timeout_seconds)
+        events = Carrier(users.outbox, EVENTS, publishing(publisher), lease)
+        erasing = Erasing(
+            users,
+            RedisOrderErasure(redis, timeout_seconds=own.store_timeout_seconds),
+            token_seconds=own.access_token_seconds,
+            clock=_now,
+        )
         keys = SigningKeys(database, token_seconds=own.access_token_seconds, clock=_now)
         sessions = SessionStore(database, lifetime_seconds=own.session_seconds, clock=_now)
         health.add("postgres", database.unready_reason)
         health.add("signing key", keys.unready_reason)
+        health.add_note("redis", lambda: watch.unready_reason() or "ok")
+        health.add_note("rabbitmq", lambda: publisher.unready_reason() or "ok")
         health.drain_on(stop)
+        loops = (
+            database.run(),
+            watch.run(),
+            publisher.run(),
+            keys.run(),
+            events.run(),
+            erasing.run(),
+            _sweep(sessions),
+        )
         with closing(Passwords()) as passwords:
-            app = build_app(own, database, keys, sessions, passwords)
+            app = build_app(own, users, keys, sessions, passwords)
             async with (
-                running(database.run(), keys.run(), _sweep(sessions)),
+                running(*loops),
                 serve(app, own.endpoint(own.http_limits()), HttpMetrics(registry)),
             ):
                 await stop.wait()
@@ -78,13 +110,13 @@ async def run(
 
 def build_app(
     own: AccountsSettings,
-    database: Database,
+    users: UserStore,
     keys: SigningKeys,
     sessions: SessionStore,
     passwords: Passwords,
 ) -> web.Application:
     """The application. It is to be served by ``serve``, which turns what it raises into problems."""
-    users, bodies = UserStore(database), JsonBodies(own.http_limits())
+    bodies = JsonBodies(own.http_limits())
     signing_in = SigningIn(users, sessions, passwords, keys, token_seconds=own.access_token_seconds)
     customers = CustomerRoutes(
         users,

@@ -29,6 +29,7 @@ from shared.http.answers import json_response
 from shared.http.auth import Role, actor_of, caller_of
 from shared.http.bodies import JsonBodies, is_form
 from shared.http.clients import client_of
+from shared.http.edge import TRACE
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from shared.http.problems import FORBIDDEN, INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.http.routes import Handler
@@ -94,7 +95,8 @@ class CustomerRoutes:
                 role=Role.CUSTOMER,
                 created_at=self._clock(),
             )
-            await self._users.add(user, await self._passwords.hash(body.password, client_of(request)))
+            kept = await self._passwords.hash(body.password, client_of(request))
+            await self._users.add(user, kept, request[TRACE])
         except NameTaken as error:
             raise _taken(error) from error
         log.info("audit", action="user registered", user=user.id, by=actor_of(request))
@@ -125,7 +127,9 @@ class CustomerRoutes:
         if body.password is not None:
             kept = await self._new_hash(request, body, body.password)
         try:
-            user = await self._users.change(_own_id(request), email=body.email, password_hash=kept)
+            user = await self._users.change(
+                _own_id(request), request[TRACE], email=body.email, password_hash=kept
+            )
         except NameTaken as error:
             raise _taken(error) from error
         if user is None:
@@ -138,7 +142,7 @@ class CustomerRoutes:
     async def change(self, request: web.Request) -> web.Response:
         """``PATCH /users/{id}``"""
         body = read_fields(RoleBody, await self._bodies.read(request))
-        user = await self._users.change(request.match_info["id"], role=body.role)
+        user = await self._users.change(request.match_info["id"], request[TRACE], role=body.role)
         if user is None:
             raise _unknown()
         log.warning("audit", action="role given", role=body.role, user=user.id, by=actor_of(request))
@@ -162,7 +166,10 @@ class CustomerRoutes:
         else:
             value = await self._bodies.read(request)
         given = read_fields(CredentialsBody, value)
-        return _tokens(await self._signing_in.sign_in(given.username, given.password, client_of(request)))
+        tokens = await self._signing_in.sign_in(
+            given.username, given.password, client_of(request), request[TRACE]
+        )
+        return _tokens(tokens)
 
     async def renew(self, request: web.Request) -> web.Response:
         """``POST /tokens/refresh``"""
@@ -187,7 +194,7 @@ class CustomerRoutes:
         return json_response(_view(user))
 
     async def _remove(self, request: web.Request, user_id: str) -> web.Response:
-        if not await self._users.remove(user_id):
+        if not await self._users.remove(user_id, request[TRACE]):
             raise _unknown()
         log.warning("audit", action="user removed", user=user_id, by=actor_of(request))
         return web.Response(status=204)

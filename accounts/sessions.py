@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.tables import SESSIONS
@@ -54,8 +55,8 @@ class SessionStore:
         self._lifetime = timedelta(seconds=lifetime_seconds)
         self._clock = clock
 
-    async def begin(self, user_id: str) -> Session:
-        """A session of this user."""
+    async def begin(self, user_id: str) -> Session | None:
+        """A session of this user, or None where it has gone meanwhile."""
         now, session_id, secret = self._clock(), secrets.token_hex(_ID_BYTES), _text(_fresh())
         row = {
             "id": session_id,
@@ -65,7 +66,10 @@ class SessionStore:
             "renewed_at": now,
             "expires_at": now + self._lifetime,
         }
-        await self._database.transaction(lambda connection: connection.execute(insert(SESSIONS), row))
+        try:
+            await self._database.transaction(lambda connection: connection.execute(insert(SESSIONS), row))
+        except IntegrityError:
+            return None
         return _session(session_id, user_id, secret)
 
     async def renew(self, refresh_token: str) -> Session | Refusal:

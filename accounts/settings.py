@@ -24,3 +24,5 @@ class AccountsSettings(ClientPortSettings, OperationsSettings):
     session_seconds: Seconds = 30 * 86_400.0
     operator_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
     database_timeout_seconds: Seconds = 1.0
+    store_timeout_seconds: Seconds = 1.0
+    publish_timeout_seconds: Seconds = 2.0

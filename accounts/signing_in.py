@@ -17,7 +17,9 @@ from shared.http.problems import UNAUTHORIZED, Problem
 from shared.http.sparing import SparingLog
 from shared.http.tokens import sign
 from shared.logs import get_logger
+from shared.messages import Trace
 
+WRONG: Final = "The name or the password is wrong."
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="order-pipeline"'}
 
 log = get_logger(__name__)
@@ -55,18 +57,19 @@ class SigningIn:
         self._by_address = FailedAttempts()
         self._by_account = FailedAttempts()
 
-    async def sign_in(self, name: str, password: str, client: str) -> Tokens:
+    async def sign_in(self, name: str, password: str, client: str, trace: Trace) -> Tokens:
         """The tokens of a new session. A name that nobody has takes as long as a wrong password."""
         found = await self._users.credentials_of(name)
         account = name_key(name) if found is None else found.user.id
         if not await self.knows(found, password, account, client) or found is None:
             noise.warning("sign-in failed", client=client, user=None if found is None else found.user.id)
-            raise refused("The name or the password is wrong.")
+            raise refused(WRONG)
         if self._passwords.is_outdated(found.password_hash):
-            await self._users.change(
-                found.user.id, password_hash=await self._passwords.hash(password, client)
-            )
+            await self._users.rehash(found.user.id, await self._passwords.hash(password, client))
         session = await self._sessions.begin(found.user.id)
+        if session is None:
+            raise refused(WRONG)
+        await self._users.signed_in(found.user, trace)
         log.info("signed in", user=found.user.id, client=client)
         return self._tokens(found.user, session)
 

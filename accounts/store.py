@@ -1,17 +1,28 @@
 """Users in SQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.model import Credentials, NameTaken, User, email_key, name_key
-from accounts.tables import USERS
+from accounts.tables import ERASURES, OUTBOX, USERS
 from shared.http.auth import Role
+from shared.messages import Trace
+from shared.messaging.shop import shop_event
 from shared.sql.database import Database
+from shared.sql.outbox import EVENTS, SqlOutbox
+
+SOURCE: Final = "accounts"
+CREATED: Final = "user.created.v1"
+UPDATED: Final = "user.updated.v1"
+DELETED: Final = "user.deleted.v1"
+LOGIN: Final = "user.login.v1"
+MOST_ERASED: Final = 1_000
+"""Users who are looked at in one round."""
 
 Found = TypeVar("Found")
 
@@ -19,10 +30,12 @@ Found = TypeVar("Found")
 class UserStore:
     """Every method raises DatabaseUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
+        self._clock = clock
+        self.outbox = SqlOutbox(database, OUTBOX)
 
-    async def add(self, user: User, password_hash: str) -> None:
+    async def add(self, user: User, password_hash: str, trace: Trace) -> None:
         """Keeps a new user. Raises NameTaken."""
         row = {
             "id": user.id,
@@ -33,8 +46,13 @@ class UserStore:
             "created_at": user.created_at,
             **_address(user.email),
         }
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(insert(USERS), row)
+            await self._tell(connection, CREATED, user.id, user.role, 0, trace)
+
         try:
-            await self._database.transaction(lambda connection: connection.execute(insert(USERS), row))
+            await self._database.transaction(write)
         except IntegrityError as error:
             await self.check_free(username=user.username, email=user.email)
             raise NameTaken("id") from error
@@ -81,9 +99,14 @@ class UserStore:
 
         return await self._database.transaction(read)
 
+    async def signed_in(self, user: User, trace: Trace) -> None:
+        """Tells that a user has signed in."""
+        await self._step(user.id, {}, LOGIN, trace)
+
     async def change(
         self,
         user_id: str,
+        trace: Trace,
         *,
         email: str | None = None,
         role: Role | None = None,
@@ -95,24 +118,74 @@ class UserStore:
             **({} if role is None else {"role": role.value}),
             **({} if password_hash is None else {"password_hash": password_hash}),
         }
-        statement = update(USERS).where(USERS.c.id == user_id).values(changes).returning(USERS)
-
-        async def write(connection: AsyncConnection) -> User | None:
-            row = (await connection.execute(statement)).mappings().one_or_none()
-            return None if row is None else _user(row)
-
         try:
-            return await self._database.transaction(write)
+            return await self._step(user_id, changes, UPDATED, trace)
         except IntegrityError as error:
             raise NameTaken("email") from error
 
-    async def remove(self, user_id: str) -> bool:
-        """Forgets a user and its sessions; False where there is none."""
+    async def rehash(self, user_id: str, password_hash: str) -> None:
+        """Keeps another hash of the same password."""
+        statement = update(USERS).where(USERS.c.id == user_id).values(password_hash=password_hash)
+        await self._database.transaction(lambda connection: connection.execute(statement))
 
-        async def work(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(delete(USERS).where(USERS.c.id == user_id))).rowcount)
+    async def remove(self, user_id: str, trace: Trace) -> bool:
+        """Forgets a user and its sessions, and notes that more is to be erased; False where there is none."""
+        gone = delete(USERS).where(USERS.c.id == user_id).returning(USERS)
+        note = {"user_id": user_id, "asked_at": self._clock()}
 
-        return await self._database.transaction(work)
+        async def write(connection: AsyncConnection) -> bool:
+            row = (await connection.execute(gone)).mappings().one_or_none()
+            if row is None:
+                return False
+            await connection.execute(insert(ERASURES), note)
+            await self._tell(connection, DELETED, user_id, Role(row["role"]), row["steps"] + 1, trace)
+            return True
+
+        return await self._database.transaction(write)
+
+    async def to_be_erased(self) -> Mapping[str, datetime]:
+        """Users who are gone, and since when, of whom the store may hold something."""
+        query = select(ERASURES).order_by(ERASURES.c.asked_at).limit(MOST_ERASED)
+
+        async def read(connection: AsyncConnection) -> Mapping[str, datetime]:
+            return {row["user_id"]: row["asked_at"] for row in (await connection.execute(query)).mappings()}
+
+        return await self._database.transaction(read)
+
+    async def erased(self, user_id: str) -> None:
+        """Nothing is left of that user."""
+        statement = delete(ERASURES).where(ERASURES.c.user_id == user_id)
+        await self._database.transaction(lambda connection: connection.execute(statement))
+
+    async def _step(self, user_id: str, changes: Mapping[str, Any], kind: str, trace: Trace) -> User | None:
+        """Changes a user and tells so; None where there is none."""
+        values = {**changes, "steps": USERS.c.steps + 1}
+        statement = update(USERS).where(USERS.c.id == user_id).values(values).returning(USERS)
+
+        async def write(connection: AsyncConnection) -> User | None:
+            row = (await connection.execute(statement)).mappings().one_or_none()
+            if row is None:
+                return None
+            user = _user(row)
+            await self._tell(connection, kind, user_id, user.role, row["steps"], trace)
+            return user
+
+        return await self._database.transaction(write)
+
+    async def _tell(
+        self, connection: AsyncConnection, kind: str, user_id: str, role: Role, step: int, trace: Trace
+    ) -> None:
+        """Promises an event. It names nobody: who may know more asks for the user by its id."""
+        event = shop_event(
+            kind,
+            source=SOURCE,
+            subject=user_id,
+            number=step,
+            time=self._clock(),
+            data={"id": user_id, "role": role.value},
+            trace=trace,
+        )
+        await self.outbox.add(connection, EVENTS, user_id, event)
 
     async def _one(self, condition: ColumnElement[bool], read: Callable[[RowMapping], Found]) -> Found | None:
         async def work(connection: AsyncConnection) -> Found | None:

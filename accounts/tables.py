@@ -16,6 +16,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from shared.sql.outbox import outbox_table
+
 
 class Instant(TypeDecorator[datetime]):
     """A time in UTC. SQLite keeps no zones, so it is given none and asked for none."""
@@ -43,8 +45,9 @@ USERS: Final = Table(
     Column("password_hash", Text, nullable=False),
     Column("role", String(16), nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("steps", Integer, nullable=False, server_default="0"),
 )
-"""``…_key`` is what must differ: see ``accounts.model``."""
+"""``…_key`` is what must differ: see ``accounts.model``. ``steps`` counts what was told of a user."""
 
 SESSIONS: Final = Table(
     "sessions",
@@ -69,3 +72,13 @@ SIGNING_KEYS: Final = Table(
     Column("retired_at", Instant),
 )
 """One row has ``active`` = 1 and its private half; the others have null in both."""
+
+ERASURES: Final = Table(
+    "erasures",
+    METADATA,
+    Column("user_id", String(36), primary_key=True),
+    Column("asked_at", Instant, nullable=False),
+)
+"""Those who are gone, and of whom something may be left in the store."""
+
+OUTBOX: Final = outbox_table(METADATA)

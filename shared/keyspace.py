@@ -7,7 +7,7 @@ key                          type     writers                                 li
 ``idempkey:{whose}:{key}``   hash     accept.lua                              as long as its order
 ``order:{order id}``         hash     shared/orders/redis                     retention after its decision
 ``orders:{status}``          zset     shared/orders/redis                     as long as its orders
-``orders:customer:{id}``     zset     accept.lua, sweep.lua                   as long as its orders
+``orders:customer:{id}``     zset     accept.lua, sweep.lua, erase.lua        as long as its orders
 ``orders:{trouble}``         zset     shared/orders/redis                     until its orders are decided
 ``product:{sku}``            hash     catalogue, the operator                 for ever
 ``decision:{order id}``      string   decide.lua                              while a decision is written
@@ -29,6 +29,7 @@ key                          type     writers                                 li
 ``sweep:lease``              string   order_processor                         lease
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
+``accounts:lease``           string   accounts                                lease
 ``pipeline:topology``        string   gateway                                 for ever
 ``store:watch``              string   every service, to see that it can write  a minute
 ===========================  =======  ======================================  =========================
@@ -57,6 +58,8 @@ OUTBOX: Final = "outbox"
 OUTBOX_LEASE: Final = "outbox:lease"
 CATALOGUE_LEASE: Final = "catalogue:lease"
 """The catalogue that holds it publishes what became of products."""
+ACCOUNTS_LEASE: Final = "accounts:lease"
+"""The replica of accounts that holds it publishes what became of users."""
 PROCESSED_COUNT: Final = "orders.processed.count"
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""

@@ -72,7 +72,7 @@ SERVICES: Final[Mapping[str, Service]] = {
             prefix="ACCOUNTS",
             client_port=8101,
             operations_port=9103,
-            needs=frozenset({DATABASE}),
+            needs=frozenset({BROKER, DATABASE, STORE}),
         ),
         Service(
             name="catalogue",

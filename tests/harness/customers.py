@@ -16,6 +16,7 @@ from accounts.main import build_app
 from accounts.passwords import Passwords
 from accounts.sessions import SessionStore
 from accounts.settings import AccountsSettings
+from accounts.store import UserStore
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.sql.database import Database, open_database
@@ -51,6 +52,7 @@ class Accounts:
 
     session: ClientSession
     database: Database
+    users: UserStore
     keys: SigningKeys
     clock: Clock
 
@@ -94,13 +96,14 @@ async def accounts_at(url: str, secret: str | None = SECRET) -> AsyncIterator[Ac
         await database.look()
         keys = SigningKeys(database, token_seconds=own.access_token_seconds, clock=clock)
         await keys.look()
+        users = UserStore(database, clock)
         sessions = SessionStore(database, lifetime_seconds=own.session_seconds, clock=clock)
         with closing(Passwords(QUICK)) as passwords:
-            app = build_app(own, database, keys, sessions, passwords)
+            app = build_app(own, users, keys, sessions, passwords)
             async with (
                 serve(
                     app, an_endpoint(trusted_proxies=["127.0.0.1"]), HttpMetrics(CollectorRegistry())
                 ) as port,
                 ClientSession(f"http://127.0.0.1:{port}") as session,
             ):
-                yield Accounts(session=session, database=database, keys=keys, clock=clock)
+                yield Accounts(session=session, database=database, users=users, keys=keys, clock=clock)

@@ -62,7 +62,7 @@ def judge(operation: Any, mode: GenerationMode) -> Counter[int]:
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value
 )
-@pytest.mark.parametrize("service", ["api_gateway", "dashboard"])
+@pytest.mark.parametrize("service", ["api_gateway", "accounts", "dashboard"])
 def test_every_operation_answers_as_its_document_says(
     services: dict[str, Any], service: str, mode: GenerationMode
 ) -> None:

@@ -3,11 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import time
 
 import pytest
+from aiohttp import web
 
 from accounts.weak_passwords import is_common
+from shared.customers.routes import customer_table
+from shared.http.auth import ROLES, Access, Caller, Role
+from shared.http.routes import Route
+from shared.http.tokens import sign
 from tests.harness.customers import PASSWORD, Accounts, accounts_at
+
+
+async def nobody_answers(_: web.Request) -> web.Response:
+    """The handlers are not what is asked about."""
+    raise NotImplementedError
 
 
 @pytest.fixture
@@ -115,6 +126,21 @@ async def test_only_admins_see_others(accounts: Accounts) -> None:
         assert status == 403, (method, path)
         status, _ = await accounts.ask(method, path)
         assert status == 401, (method, path)
+
+
+@pytest.mark.parametrize("route", customer_table(lambda _: nobody_answers), ids=lambda each: each.name)
+async def test_the_door_lets_in_whom_the_table_says(accounts: Accounts, route: Route) -> None:
+    """Every route, with no token, an expired one, and one of each role."""
+    callers = {role: Caller(id=f"no-{role}", role=role) for role in Role}
+    tokens = {
+        role: sign(accounts.keys.signing, callers[role], now=time(), lifetime_seconds=60) for role in Role
+    }
+    expired = sign(accounts.keys.signing, callers[Role.ADMIN], now=time() - 120, lifetime_seconds=60)
+    path = route.path.replace("{id}", "nobody")
+    for token, role in [(None, None), (expired, None), *((tokens[role], role) for role in Role)]:
+        status, _ = await accounts.ask(route.method, path, token=token)
+        is_let_in = role in ROLES[route.access] if role else token is None and route.access is Access.PUBLIC
+        assert (status not in {401, 403}) == is_let_in, (route.name, role, status)
 
 
 async def test_an_admin_pages_through_users_newest_first(accounts: Accounts) -> None:
