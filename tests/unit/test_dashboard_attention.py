@@ -59,6 +59,8 @@ def test_an_absent_store_is_said() -> None:
 
 def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what brings it back; a cache that no service needs is nobody's business."""
+    for name, service in list(REGISTRY.items()):
+        monkeypatch.setitem(REGISTRY, name, replace(service, needs=frozenset()))
     assert said(cache_fault="no answer") == []
     needing = replace(REGISTRY["notifier"], needs=frozenset({CACHE, DATABASE}))
     monkeypatch.setitem(REGISTRY, "notifier", needing)
