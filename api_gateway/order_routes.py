@@ -22,6 +22,7 @@ from api_gateway.problems import (
 )
 from api_gateway.schemas import (
     as_json,
+    in_words,
     order_path,
     order_summary,
     order_view,
@@ -217,7 +218,7 @@ def _receipt(order_id: str, prices: Prices | None, media_type: str) -> web.Respo
 def _not_for_this_price(order: Order, result: PriceChanged | SeveralCurrencies | UnknownProducts) -> Problem:
     match result:
         case PriceChanged():
-            detail = "The prices are not those that were expected. Nothing was accepted."
+            detail = f"Nothing was accepted, since {in_words(order, result.prices)}."
             return Problem(PRICE_CHANGED, detail, members=price_changed_members(order, result.prices))
         case SeveralCurrencies():
             named = ", ".join(result.currencies)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from shared.currencies import written
 from shared.http.problems import ProblemView
 from shared.http.validation import Body
 from shared.keyspace import NotificationStatus
@@ -18,6 +19,7 @@ from shared.orders.records import OrderRecord, TimelineStep
 from shared.prices import AmountTotal, Currency, Prices, members
 
 MAX_STOCK = 10**12
+MOST_NAMED = 5
 
 OptionalId = Annotated[
     Identifier | None,
@@ -271,6 +273,15 @@ def price_changed_members(order: Order, prices: Prices | None) -> dict[str, Any]
         **members(prices),
         "skus": unpriced_skus(order, prices),
     }
+
+
+def in_words(order: Order, prices: Prices | None) -> str:
+    """What an order costs, or why that is not known."""
+    if prices is not None and prices.amount_total is not None:
+        return f"the order costs {written(prices.amount_total, prices.currency)}"
+    missing = unpriced_skus(order, prices)
+    others = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+    return f"there is no price for {', '.join(missing[:MOST_NAMED])}{others}"
 
 
 def _items(record: OrderRecord) -> Sequence[Any]:

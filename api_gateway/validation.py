@@ -18,7 +18,7 @@ from api_gateway.schemas import (
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid
 from shared.http.validation import REQUIRED, UNKNOWN_FIELD, faults, read_fields, validated
 from shared.messages import MAX_ITEMS, OrderItem, OrderItems
-from shared.prices import AmountTotal, Currency, Expected
+from shared.prices import AmountTotal, Cost, Currency
 
 _ID_MISSING: Final = FieldError(field="id", message="is required unless an Idempotency-Key header is sent")
 _ITEMS_MISSING: Final = "is required (or sku and qty, for an order of one item)"
@@ -43,9 +43,9 @@ class RequestedOrder:
     amount_total: AmountTotal | None = None
 
     @property
-    def expected(self) -> Expected:
+    def expected(self) -> Cost:
         """What the client takes the prices to be."""
-        return Expected(currency=self.currency, amount_total=self.amount_total)
+        return Cost(currency=self.currency, amount_total=self.amount_total)
 
 
 _SOUND_ORDER: Final = TypeAdapter(RequestedOrder)

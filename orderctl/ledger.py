@@ -2,25 +2,28 @@
 
 One JSON object per line. `attempted` is written before the request leaves, so that an order whose answer
 never came is known too; `acknowledged` after its 202, with the time in seconds since the epoch; `refused`
-when the gateway's last word was another one.
+when the gateway's last word was another one. Currency and total are there where the answer had them.
 
     {"event": "attempted", "id": "load-1c9f-0", "items": [{"sku": "cable", "qty": 1}]}
-    {"event": "acknowledged", "id": "load-1c9f-0", "at": 1750000000.123}
+    {"event": "acknowledged", "id": "load-1c9f-0", "at": 1750000000.123, "currency": "EUR", "amount_total": 5}
     {"event": "refused", "id": "load-1c9f-1", "status": 503}
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from orderctl.errors import OrderctlError
 from shared.messages import OrderItem
+from shared.prices import Cost
+
+_COSTS: Final = ("currency", "amount_total")
 
 
 class LedgerEvent(StrEnum):
@@ -43,6 +46,7 @@ class LedgerEntry:
     items: tuple[OrderItem, ...] = ()
     status: int | None = None
     at: float | None = None
+    cost: Cost = field(default_factory=Cost)
 
 
 class LedgerWriter(AbstractContextManager["LedgerWriter"]):
@@ -60,9 +64,11 @@ class LedgerWriter(AbstractContextManager["LedgerWriter"]):
         listed = [{"sku": item.sku, "qty": item.qty} for item in items]
         self._append({"event": LedgerEvent.ATTEMPTED, "id": order_id, "items": listed})
 
-    def acknowledged(self, order_id: str) -> None:
-        """The gateway answered that the order exists."""
-        self._append({"event": LedgerEvent.ACKNOWLEDGED, "id": order_id, "at": round(time.time(), 3)})
+    def acknowledged(self, order_id: str, answer: Mapping[str, Any] | None = None) -> None:
+        """The gateway answered that the order exists, and with these members."""
+        costs = {name: value for name, value in (answer or {}).items() if name in _COSTS}
+        at = round(time.time(), 3)
+        self._append({"event": LedgerEvent.ACKNOWLEDGED, "id": order_id, "at": at, **costs})
 
     def refused(self, order_id: str, status: int | None) -> None:
         """The gateway's last word was another status, or None where it had no word."""
@@ -93,6 +99,7 @@ def _entry(path: Path, number: int, line: bytes) -> LedgerEntry:
             items=tuple(OrderItem(sku=item["sku"], qty=item["qty"]) for item in content.get("items", ())),
             status=content.get("status"),
             at=content.get("at"),
+            cost=Cost(**{name: content[name] for name in _COSTS if name in content}),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OrderctlError(f"{path}, line {number}: not a ledger entry") from error

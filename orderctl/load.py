@@ -126,7 +126,7 @@ async def _place(
         return
     if answer.accepted:
         report.acknowledged_ids.append(order_id)
-        ledger.acknowledged(order_id)
+        ledger.acknowledged(order_id, answer.body)
     else:
         report.refused += 1
         ledger.refused(order_id, answer.status)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from notifier.domain import MOST_UNMARKED
+from orderctl.money import PriceEvidence, price_faults
 from orderctl.sequences import Sequences
-from shared.messages import Order, OrderItem
+from shared.messages import Order, OrderItem, OrderPlaced, type_name
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble
+from shared.prices import Prices
 
-FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced")
+FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced", "mispriced")
 REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "repeated", "changed_by_hand")
 MOST_SUSPECTS: Final = 5
 MOST_NUMBERS_NAMED: Final = 1_000
@@ -44,6 +46,7 @@ class OrderState:
     unconfirmed: bool = False
     collected: bool = False
     detail: str = ""
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class Evidence:
     customers' end per channel and event id, ``events`` what was published; None where they were not counted.
     ``notifier_deaths`` is how often a notifier died, each of which may repeat what a channel leaves unmarked.
     ``is_whole`` says that the orders are all there are, so that every decision must belong to one of them.
+    ``prices`` is what clients, events and letters said of them.
     """
 
     stock: StockState
@@ -104,6 +108,7 @@ class Evidence:
     notifier_deaths: int = 0
     events: Collection[str] | None = None
     is_whole: bool = False
+    prices: PriceEvidence = field(default_factory=PriceEvidence)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,7 +117,8 @@ class Verdict:
 
     Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
     answered (``unconfirmed``) or that wait for their hour (``collected``), notifications that a death
-    explains (``repeated``) and stock that was changed by hand are remarked on and are no fault.
+    explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``amounts``
+    sums up by currency what the created orders cost, as far as that is known.
     """
 
     orders: int = 0
@@ -125,6 +131,7 @@ class Verdict:
     unexpected: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     unannounced: list[str] = field(default_factory=list)
+    mispriced: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
@@ -132,10 +139,11 @@ class Verdict:
     repeated: list[str] = field(default_factory=list)
     changed_by_hand: list[str] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)
+    amounts: Counter[str] = field(default_factory=Counter)
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was lost, doubled, oversold, unexpected, stuck or left unannounced."""
+        """Whether nothing was lost, doubled, oversold, unexpected, stuck, left unannounced or mispriced."""
         return not self.faults()
 
     def faults(self) -> dict[str, list[str]]:
@@ -243,6 +251,16 @@ class Oracle:
         else:
             verdict.blame("stuck", order.id, state.detail or f"still {state.status}")
         self._judge_announcement(state)
+        self._judge_prices(state)
+
+    def _judge_prices(self, state: OrderState) -> None:
+        event_ids = [f"{state.order.id}:{type_name(OrderPlaced)}"]
+        event_ids += [_event_id(state.order.id, state.outcome)] if state.outcome is not None else []
+        for why in price_faults(state.order, state.prices, self._evidence.prices, event_ids):
+            self._verdict.blame("mispriced", state.order.id, why)
+        prices = state.prices
+        if state.outcome is OrderStatus.CREATED and prices is not None and prices.amount_total is not None:
+            self._verdict.amounts[prices.currency] += prices.amount_total
 
     def _see_decision(self, state: OrderState) -> None:
         verdict, order = self._verdict, state.order

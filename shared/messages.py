@@ -16,7 +16,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from shared.errors import DecodeError
-from shared.prices import Expected, Prices
+from shared.prices import Cost, Prices
 
 MAX_QTY: Final = 10_000
 MAX_ITEMS: Final = 100
@@ -348,10 +348,10 @@ def decode_order(text: str) -> Order:
 
 def content_fingerprint(order: Order) -> str:
     """A digest of an order's items and e-mail, without the id: what tells it from another of this id."""
-    return request_fingerprint(order, Expected())
+    return request_fingerprint(order, Cost())
 
 
-def request_fingerprint(order: Order, expected: Expected) -> str:
+def request_fingerprint(order: Order, expected: Cost) -> str:
     """A digest of everything that a client asked for, without the id: 32 hex digits.
 
     It is that of the content alone where the client did not say what it expects to pay.

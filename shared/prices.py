@@ -58,8 +58,8 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a client takes an order's currency and total to be; None where it does not say."""
+class Cost:
+    """What an order costs in all, or a client takes it to cost; None for what is not known or not said."""
 
     currency: str | None = None
     amount_total: int | None = None
@@ -111,9 +111,13 @@ def _line(text: str) -> LinePrice:
     return LinePrice(unit_amount=int(unit_amount), name=name[:MAX_NAME_LENGTH])
 
 
+def cost_of(prices: Prices | None) -> Cost:
+    """What an order at these prices costs in all."""
+    return Cost() if prices is None else Cost(currency=prices.currency, amount_total=prices.amount_total)
+
+
 def members(prices: Prices | None) -> dict[str, Any]:
     """Currency and total as answers show them, each where it is known."""
-    if prices is None:
-        return {}
-    total = {} if prices.amount_total is None else {"amount_total": prices.amount_total}
-    return {"currency": prices.currency, **total}
+    cost = cost_of(prices)
+    found = {"currency": cost.currency, "amount_total": cost.amount_total}
+    return {name: value for name, value in found.items() if value is not None}

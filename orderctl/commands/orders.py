@@ -12,6 +12,7 @@ from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.errors import OrderctlError
 from orderctl.gateway_client import ask
 from orderctl.terminal import listing, out, print_json, readable_errors, say, shown
+from shared.currencies import written
 from shared.orders.model import OrderStatus, Trouble
 
 app = typer.Typer(add_completion=False, help="Place, show and list orders.", no_args_is_help=True)
@@ -25,19 +26,28 @@ _COLOURS: Mapping[str, str] = {
 
 
 @app.command()
-def place(
+def place(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     sku: Annotated[str | None, typer.Option(help="The one product of a simple order.")] = None,
     qty: Annotated[int, typer.Option(help="How many of --sku.")] = 1,
     item: Annotated[list[str] | None, typer.Option(help="sku=qty, as often as there are items.")] = None,
     order_id: Annotated[str | None, typer.Option("--id", help="Made up by the server if left out.")] = None,
     email: Annotated[str | None, typer.Option(help="Whom to tell.")] = None,
+    currency: Annotated[str | None, typer.Option(help="The currency that is expected, as EUR.")] = None,
+    amount_total: Annotated[
+        int | None, typer.Option(help="What it is expected to cost, in the currency's smallest unit.")
+    ] = None,
     as_json: AsJson = False,
     url: GatewayUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Place one order. While it is refused for the moment, it is repeated under one id."""
+    """Place one order. While it is refused for the moment, it is repeated under one id.
+
+    At another price than expected nothing is accepted.
+    """
     with readable_errors():
         order = order_body(sku, qty, item or [], order_id, email)
+        expected = {"currency": currency, "amount_total": amount_total}
+        order |= {name: value for name, value in expected.items() if value is not None}
         key = None if order_id else str(uuid.uuid4())
         answer = ask(url, data_dir, lambda client: client.place(order, idempotency_key=key))
         if as_json:
@@ -47,6 +57,8 @@ def place(
         if not as_json:
             placed = str(answer.body.get("id") or order_id)
             say(f"Order received: {placed}")
+            if cost := _cost(answer.body):
+                say(f"it costs {cost}")
             say(f"follow it with: orderctl order show {placed}", "dim")
 
 
@@ -86,10 +98,10 @@ def list_orders(
         if as_json:
             print_json(page)
             return
-        table = listing("id", "status", "reason", "items")
+        table = listing("id", "status", "reason", "items", "amount")
         table.columns[0].min_width = max((len(order["id"]) for order in page["orders"]), default=0)
         for order in page["orders"]:
-            table.add_row(order["id"], _status(order), _reason(order), _items(order))
+            table.add_row(order["id"], _status(order), _reason(order), _items(order), _cost(order))
         out.print(table if page["orders"] else "no orders")
         if page.get("next_cursor"):
             say(f"more with: orderctl order list --cursor {page['next_cursor']}", "dim")
@@ -117,6 +129,11 @@ def _item(text: str) -> dict[str, Any]:
 def _show(order: Mapping[str, Any]) -> None:
     out.print(Text.assemble(shown(f"{order['id']}  "), _status(order), shown(f"  {_reason(order)}")))
     say(f"items  {_items(order)}")
+    for item in order.get("items", ()):
+        if priced := _priced(item, order):
+            say(f"       {priced}")
+    if cost := _cost(order):
+        say(f"amount {cost}")
     if order.get("email"):
         say(f"email  {order['email']}")
     for told in order.get("notifications", ()):
@@ -148,6 +165,21 @@ def _notification(told: Mapping[str, Any]) -> str:
 def _reason(order: Mapping[str, Any]) -> str:
     reason, sku = order.get("reason") or "", order.get("sku")
     return f"{reason} ({sku})" if reason and sku else str(reason)
+
+
+def _cost(order: Mapping[str, Any]) -> str:
+    """What it costs in all, '' where that is not known."""
+    currency, amount = order.get("currency"), order.get("amount_total")
+    return written(amount, currency) if currency and amount is not None else ""
+
+
+def _priced(item: Mapping[str, Any], order: Mapping[str, Any]) -> str:
+    """What an item costs, '' where it has no price."""
+    each, currency = item.get("unit_amount"), order.get("currency")
+    if each is None or not currency:
+        return ""
+    name = item.get("name") or item["sku"]
+    return f"{name}: {item['qty']} × {written(each, currency)} = {written(item['qty'] * each, currency)}"
 
 
 def _items(order: Mapping[str, Any]) -> str:

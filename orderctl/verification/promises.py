@@ -7,17 +7,19 @@ from pathlib import Path
 
 from orderctl.ledger import LedgerEvent, read_ledger
 from shared.messages import OrderItem
+from shared.prices import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promises:
-    """The acknowledged orders that must be there, and what was asked for by order.
+    """The acknowledged orders that must be there, what was asked for and what it was to cost, by order.
 
     ``expired`` counts those that were acknowledged so long ago that they may have been removed since.
     """
 
     acknowledged: Collection[str] = ()
     contents: Mapping[str, Sequence[OrderItem]] = field(default_factory=dict)
+    costs: Mapping[str, Cost] = field(default_factory=dict)
     expired: int = 0
 
 
@@ -28,6 +30,7 @@ def read_promises(path: Path, *, retention_seconds: float) -> Promises:
     acknowledged: set[str] = set()
     contents: dict[str, Sequence[OrderItem]] = {}
     alike: dict[tuple[OrderItem, ...], Sequence[OrderItem]] = {}
+    costs: dict[str, Cost] = {}
     expired = 0
     for entry in read_ledger(path):
         if entry.event is LedgerEvent.ATTEMPTED:
@@ -37,4 +40,6 @@ def read_promises(path: Path, *, retention_seconds: float) -> Promises:
                 expired += 1
             else:
                 acknowledged.add(entry.order_id)
-    return Promises(acknowledged=acknowledged, contents=contents, expired=expired)
+                if entry.cost:
+                    costs[entry.order_id] = entry.cost
+    return Promises(acknowledged=acknowledged, contents=contents, costs=costs, expired=expired)

@@ -20,6 +20,7 @@ from shared.messages import decode_order, event_time
 from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble, outcome_of
 from shared.orders.records import standing
+from shared.prices import read_prices
 from shared.redis.client import Redis, store_deadline
 
 PAGE: Final = 500
@@ -37,6 +38,7 @@ _FIELDS: Final = (
     "reason",
     "attempts",
     "next_attempt_at",
+    "prices",
 )
 
 
@@ -189,6 +191,7 @@ def _sighting(
             told=None if forgotten else told,
             unconfirmed=not forgotten and any(UNCONFIRMED in mark for mark in claims.values()),
             detail="" if decided_at else _detail(record, trouble),
+            prices=read_prices(record.get("prices"), len(order.items)),
         )
     except (DecodeError, KeyError, ValueError) as error:
         return Unreadable(order_id=order_id, fault=_text(error), listed=listed)

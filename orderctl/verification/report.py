@@ -10,6 +10,7 @@ from rich.text import Text
 from orderctl.oracle import FAULTS, REMARKS, Verdict
 from orderctl.terminal import shown
 from orderctl.verification.verification import Reconciliation
+from shared.currencies import written
 from shared.orders.model import OrderStatus
 
 MOST_NAMED: Final = 20
@@ -20,6 +21,7 @@ _TITLES: Final = {
     "unexpected": ("unexpected", "contradicts itself"),
     "stuck": ("stuck", "not decided, and nothing moved for 30 s"),
     "unannounced": ("unannounced", "decided, and the customer was not told"),
+    "mispriced": ("mispriced", "its total, its lines and what the client was told do not agree"),
     "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
     "unconfirmed": ("unconfirmed letters", "went out, and their receiver has not said what became of them"),
@@ -42,6 +44,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         "decisions": stock.decided,
         "archived": stock.archived_orders,
         "reserved": dict(stock.reserved),
+        "amounts": dict(verdict.amounts),
         "acknowledged": len(outcome.promises.acknowledged),
         "acknowledged_before_retention": outcome.promises.expired,
         "republished": list(outcome.republished),
@@ -85,6 +88,8 @@ def _grounds(outcome: Reconciliation) -> Table:
     skus = len({*stock.reserved, *stock.available})
     table.add_row("reserved", f"{sum(stock.reserved.values()):,}", f"pieces of {skus:,} SKUs")
     table.add_row("told", f"{verdict.told:,}", "customers who know how it ended")
+    for currency, amount in sorted(verdict.amounts.items()):
+        table.add_row("amount", written(amount, currency), "of created orders, as lines times pieces")
     if outcome.promises.acknowledged or outcome.promises.expired:
         expired = (
             f", {outcome.promises.expired:,} older than the retention" if outcome.promises.expired else ""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orderctl.errors import OrderctlError
+from orderctl.money import PriceEvidence
 from orderctl.oracle import Absent, Evidence, Oracle, OrderState, Sighting, Verdict
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import PAGE, RecordReader, is_untold
@@ -128,6 +129,7 @@ class Verification:
             acknowledged=promises.acknowledged,
             contents=promises.contents,
             is_whole=True,
+            prices=PriceEvidence(promised=promises.costs),
         )
         count = _Count(snapshot=snapshot, oracle=Oracle(evidence))
         for index in INDEXES:

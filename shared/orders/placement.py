@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from shared.errors import PipelineError
 from shared.messages import Order, Trace
 from shared.orders.model import OrderStatus
-from shared.prices import Expected, Prices
+from shared.prices import Cost, Prices
 
 
 class OutboxFull(PipelineError):
@@ -29,7 +29,7 @@ class Placement:
     media_type: str
     trace: Trace
     has_room: bool = True
-    expected: Expected = field(default_factory=Expected)
+    expected: Cost = field(default_factory=Cost)
     customer: str | None = None
     sent: Order | None = None
 

@@ -22,7 +22,7 @@ from shared.orders.placement import (
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.scripts import load
 from shared.orders.redis.store import RedisOrderStore, acceptance_call
-from shared.prices import Expected, LinePrice
+from shared.prices import Cost, LinePrice
 from shared.redis.client import Redis
 from tests.harness.decisions import A_CENTURY, decide_one, everything, record_of, stocked, store_recreating
 from tests.harness.examples import TRACE, an_order, order_of, placed
@@ -349,14 +349,14 @@ def test_fingerprints_of_before_there_were_prices_still_hold() -> None:
     order = an_order(email="a@example.com", cable=2, case=1)
     assert content_fingerprint(an_order(cable=1)) == "e9e02059a06897168cd92a8180b1634d"
     assert content_fingerprint(order) == "ca2f436fefb13254e3242af2712e5b02"
-    assert request_fingerprint(order, Expected()) == content_fingerprint(order)
+    assert request_fingerprint(order, Cost()) == content_fingerprint(order)
     assert len({request_fingerprint(order, each) for each in _EXPECTATIONS}) == len(_EXPECTATIONS)
 
 
 _EXPECTATIONS = (
-    Expected(),
-    Expected(currency="EUR"),
-    Expected(amount_total=0),
-    Expected(amount_total=4298),
-    Expected(currency="EUR", amount_total=4298),
+    Cost(),
+    Cost(currency="EUR"),
+    Cost(amount_total=0),
+    Cost(amount_total=4298),
+    Cost(currency="EUR", amount_total=4298),
 )

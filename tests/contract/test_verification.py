@@ -15,6 +15,7 @@ from orderctl.ledger import LedgerWriter
 from orderctl.oracle import FAULTS
 from orderctl.verification.promises import read_promises
 from orderctl.verification.reading import RecordReader
+from orderctl.verification.report import as_json
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience
@@ -26,6 +27,7 @@ from shared.orders.redis.reading import Unfinished, count_unfinished
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import an_order, created, placed
+from tests.harness.pricing import price
 from tests.harness.shop import RETENTION_SECONDS, SECONDS, Shop, orders, promised
 
 Tampering = Callable[[Any], Awaitable[object]]
@@ -51,6 +53,20 @@ async def test_what_the_scripts_write_is_sound(shop: Shop) -> None:
     assert verdict.why == {}
     assert (verdict.orders, verdict.created, verdict.rejected, verdict.told) == (4, 3, 1, 4)
     assert (await shop.verify()).verdict.passed
+
+
+async def test_the_amounts_of_created_orders_are_summed_up(shop: Shop) -> None:
+    """By currency; each total is that of its lines times pieces."""
+    await shop.redis.set(keyspace.inventory("case"), 10)
+    await price(shop.redis, "case", 1999)
+    await price(shop.redis, "cable", 250)
+    await shop.complete(an_order("p1", case=2, cable=1), an_order("p2", case=1), an_order("p3", cable=9))
+    await price(shop.redis, "case", 500, "JPY")
+    await shop.complete(an_order("p4", case=3))
+    outcome = await shop.verify()
+    assert outcome.verdict.faults() == {}
+    assert outcome.verdict.amounts == {"EUR": 2 * 1999 + 250 + 1999, "JPY": 1500}
+    assert as_json(outcome)["amounts"] == {"EUR": 6247, "JPY": 1500}
 
 
 async def test_an_empty_store_passes(redis: Redis) -> None:
@@ -193,6 +209,21 @@ TAMPERED: list[tuple[str, Tampering, dict[str, list[str]]]] = [
         {"duplicated": ["o4"], "unexpected": ["o4"]},
     ),
     (
+        "a total that does not count the pieces",
+        lambda redis: redis.hset("order:o1", "prices", "EUR\t1999\n1999\tCable"),
+        {"mispriced": ["o1"]},
+    ),
+    (
+        "a total that is gone",
+        lambda redis: redis.hset("order:o1", "prices", "EUR\t\n1999\tCable"),
+        {"mispriced": ["o1"]},
+    ),
+    (
+        "prices that cannot be read",
+        lambda redis: redis.hset("order:o4", "prices", "EUR\t3998"),
+        {"unexpected": ["o4"]},
+    ),
+    (
         "nobody told",
         lambda redis: redis.delete("notif:o1:order.created.v1"),
         {"unannounced": ["o1"]},
@@ -282,6 +313,23 @@ async def test_a_ledger_older_than_the_retention_misses_nothing(tmp_path: Path) 
     assert promises.acknowledged == {"young"}
     assert promises.contents == {"young": (OrderItem(sku="cable", qty=2),)}
     assert promises.expired == 1
+
+
+async def test_a_ledger_finds_another_price_than_was_promised(shop: Shop, tmp_path: Path) -> None:
+    """What the client was told is held against the record; an answer without prices promises none."""
+    await price(shop.redis, "cable", 1999)
+    await shop.complete(an_order("p1", cable=1), an_order("p2", cable=1))
+    path = tmp_path / "ledger.jsonl"
+    with LedgerWriter(path) as ledger:
+        for order_id, amount in (("p1", 1999), ("p2", 1998)):
+            ledger.attempted(order_id, (OrderItem(sku="cable", qty=1),))
+            ledger.acknowledged(order_id, {"id": order_id, "currency": "EUR", "amount_total": amount})
+        ledger.acknowledged("o1", {"id": "o1"})
+    promises = read_promises(path, retention_seconds=RETENTION_SECONDS)
+    assert promises.costs.keys() == {"p1", "p2"}
+    outcome = await shop.verify(promises)
+    assert outcome.verdict.faults() == {"mispriced": ["p2"]}
+    assert "told 19.98 EUR, recorded is 19.99 EUR" in outcome.verdict.why["p2"]
 
 
 # --- what is not settled ------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from typing import Any
 
 import aiohttp
 
+from shared.prices import Cost
+
 CLIENT_SECONDS = 10.0
 RETRY_SECONDS = 0.1
 
@@ -29,6 +31,8 @@ class Books:
     attempted: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
     acknowledged_at: list[float] = field(default_factory=list)
+    costs: dict[str, Cost] = field(default_factory=dict)
+    """What each order was promised to cost, by order, where the answer was JSON."""
 
 
 class GatewayClient:
@@ -102,6 +106,9 @@ class GatewayClient:
         if answer.status == 202 or known_as_ours:
             self.books.acknowledged.add(order_id)
             self.books.acknowledged_at.append(asyncio.get_running_loop().time())
+        if answer.status == 202 and isinstance(answer.body, dict):
+            cost = Cost(currency=answer.body.get("currency"), amount_total=answer.body.get("amount_total"))
+            assert self.books.costs.setdefault(order_id, cost) == cost, f"{order_id} costs another sum now"
 
 
 @asynccontextmanager

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
 from redis.asyncio import Redis
 
+from orderctl.money import PriceEvidence
 from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
 from shared import keyspace
 from shared.orders.records import read_record
@@ -62,10 +63,9 @@ async def verdict_on(
             async for key in redis.scan_iter(match=f"{keyspace.inventory(prefix)}*", count=1000)
         }
         decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+    log = pipeline.cluster.layout.log("notifier")
     if mailed is None:
-        notified: Mapping[str, Mapping[str, int]] = {
-            "log": notifications_in_log(pipeline.cluster.layout.log("notifier"))
-        }
+        notified: Mapping[str, Mapping[str, int]] = {"log": notifications_in_log(log)}
     else:
         notified = {"smtp": mailed}
     stock = StockState(
@@ -82,8 +82,22 @@ async def verdict_on(
             stock=stock,
             notified=notified,
             notifier_deaths=notifier_deaths,
+            prices=PriceEvidence(
+                promised=books.costs, letters=totals_in_log(log, prefix) if mailed is None else {}
+            ),
         )
     )
+
+
+def totals_in_log(log: Path, prefix: str) -> Mapping[str, Collection[str]]:
+    """What was named as the total of each order whose id begins with ``prefix``, by event id; '' for none."""
+    totals: defaultdict[str, set[str]] = defaultdict(set)
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if f'"notification_id":"{prefix}' in line.replace('": "', '":"'):
+                told = json.loads(line)
+                totals[told["notification_id"]].add(told["text"].partition("\n  Total: ")[2])
+    return totals
 
 
 def notifications_in_log(log: Path) -> Counter[str]:
@@ -140,4 +154,5 @@ def _state(fields: dict[str, str]) -> OrderState | None:
         outcome=record.outcome,
         trouble=record.trouble,
         sequence=record.sequence,
+        prices=record.prices,
     )

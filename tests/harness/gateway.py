@@ -7,7 +7,7 @@ from shared import keyspace
 from shared.messages import Order
 from shared.orders.placement import Placement
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
-from shared.prices import Expected
+from shared.prices import Cost
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order
@@ -59,7 +59,7 @@ def a_placement(
         trace=TRACE,
         customer=customer,
         sent=sent,
-        expected=Expected(currency=currency, amount_total=amount_total),
+        expected=Cost(currency=currency, amount_total=amount_total),
     )
 
 

@@ -8,13 +8,14 @@ from itertools import pairwise
 
 from orderctl.oracle import Verdict
 from tests.harness.client import Answer, GatewayClient, gateway_client
-from tests.harness.evidence import verdict_on, wait_until_settled
+from tests.harness.evidence import store_of, verdict_on, wait_until_settled
+from tests.harness.pricing import price
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
 
 
 class Trial:
-    """One load: orders for one piece each of a SKU of their own, of which half can be had."""
+    """One load: orders for one piece each of a SKU of their own, of which half can be had, at a price."""
 
     def __init__(self, pipeline: Pipeline, client: GatewayClient, orders: int) -> None:
         self.pipeline = pipeline
@@ -27,6 +28,8 @@ class Trial:
     async def begin(self, concurrency: int) -> None:
         """Puts the stock in and starts the load."""
         await self.client.set_stock(self.sku, self.orders // 2)
+        async with store_of(self.pipeline) as redis:
+            await price(redis, self.sku, 1999)
         orders = [{"id": f"{self.prefix}{n}", "sku": self.sku, "qty": 1} for n in range(self.orders)]
         self._load = asyncio.create_task(self.client.place_many(orders, concurrency))
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
+from tests.harness.pricing import price
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
 
@@ -65,6 +66,37 @@ async def test_the_session_of_the_original(pipeline: Pipeline, client: GatewayCl
         await wait_until(sent, what="the notification sent")
     shown = await metrics(pipeline, sku=sku, order_id=order_id)
     assert (shown["inventory_level"], shown["notification_status"]) == (98, "sent")
+
+
+async def test_what_the_answer_says_is_what_the_letter_says_while_a_price_changes(
+    pipeline: Pipeline, client: GatewayClient, name: str
+) -> None:
+    """A thousand buyers and a hundred prices: each order has exactly one of them, wherever it is read."""
+    sku, other = f"{name}cable", f"{name}case"
+    await client.set_stock(sku, 1_500)
+    await client.set_stock(other, 1_000)
+    async with store_of(pipeline) as redis:
+        await price(redis, sku, 1_000)
+        await price(redis, other, 300)
+        items = [{"sku": sku, "qty": 2}, {"sku": other, "qty": 1}]
+        orders = [{"id": f"{name}{number}", "items": items} for number in range(1_000)]
+        placing = asyncio.create_task(client.place_many(orders, 20))
+        for amount in range(1_001, 1_101):
+            known = len(client.books.acknowledged)
+            await price(redis, sku, amount)
+            await wait_until(
+                lambda known=known: placing.done() or len(client.books.acknowledged) >= known + 5
+            )
+        answers = await placing
+    assert {answer.status for answer in answers} == {202}
+    await wait_until_settled(pipeline)
+    verdict = await verdict_on(pipeline, client.books, name)
+    assert verdict.faults() == {}
+    totals = [cost.amount_total for cost in client.books.costs.values()]
+    assert {cost.currency for cost in client.books.costs.values()} == {"EUR"}
+    assert set(totals) <= {2 * amount + 300 for amount in range(1_000, 1_101)}
+    assert len(set(totals)) > 20
+    assert 0 < verdict.amounts["EUR"] < sum(total for total in totals if total)  # a quarter is out of stock
 
 
 async def test_ten_thousand_buyers_for_a_hundred_units(

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from api_gateway.ports import NotDurable
@@ -17,9 +17,12 @@ from shared.orders.placement import (
     OutboxFull,
     Placement,
     PlacementResult,
+    PriceChanged,
     Replayed,
 )
+from shared.prices import Cost, cost_of
 from tests.simulator.customers import UNKNOWN_MAILBOX
+from tests.simulator.pricing import agrees, priced
 from tests.simulator.trace import Trace
 from tests.simulator.weather import BROKEN_SKU, UNKNOWN_SKU, Plan
 
@@ -46,6 +49,7 @@ class Wish:
     order_id: str | None
     key: str | None
     most_tries: int | None
+    expects: Cost
 
 
 @dataclass(slots=True)
@@ -64,14 +68,18 @@ class Ledger:
     """Ids and keys that stand for two different contents."""
     unanswered: set[str] = field(default_factory=set)
     """Clients that still ask."""
+    costs: dict[str, Cost] = field(default_factory=dict)
+    """What each order was promised to cost."""
     faults: list[str] = field(default_factory=list)
 
 
 def wishes(plan: Plan, dice: random.Random) -> list[Wish]:
     """Who wants what when. Some want the same twice, at once or later, or other things under the same id."""
     found: list[Wish] = []
+    expectations = random.Random(f"expectations {plan.seed}")
     for number in range(plan.orders):
         wish = _wish(plan, dice, number)
+        wish = replace(wish, expects=_expectation(plan, expectations, wish.items))
         found.append(wish)
         if dice.random() < 0.3:
             found.append(_again(plan, dice, wish))
@@ -88,6 +96,19 @@ def _wish(plan: Plan, dice: random.Random, number: int) -> Wish:
         order_id=f"o{number}" if has_id else None,
         key=f"k{number}" if has_key else None,
         most_tries=dice.choice((1, 2, None, None, None)),
+        expects=Cost(),
+    )
+
+
+def _expectation(plan: Plan, dice: random.Random, items: tuple[OrderItem, ...]) -> Cost:
+    """What the products cost at first, of which some clients remember all, some a part, and some too much."""
+    remembered = dice.choice((None, None, None, "currency", "total", "both", "both"))
+    mistake = dice.choice((0, 0, 0, 0, 0, 1))
+    cost = cost_of(priced(items, plan.products))
+    total = None if cost.amount_total is None else cost.amount_total + mistake
+    return Cost(
+        currency=cost.currency if remembered in ("currency", "both") else None,
+        amount_total=total if remembered in ("total", "both") else None,
     )
 
 
@@ -106,6 +127,7 @@ def _again(plan: Plan, dice: random.Random, wish: Wish) -> Wish:
         order_id=wish.order_id,
         key=wish.key,
         most_tries=dice.choice((1, None)),
+        expects=wish.expects,
     )
 
 
@@ -170,6 +192,7 @@ class Clients:
             idempotency_key=wish.key,
             media_type="application/json",
             trace=Correlation(correlation_id=f"{wish.name}.{self._requests}"),
+            expected=wish.expects,
         )
 
     def _write_down(self, wish: Wish, placement: Placement, result: PlacementResult) -> None:
@@ -189,8 +212,20 @@ class Clients:
                     ledger.faults.append(f"{order_id} was asked for in one way only, and is called different")
             case KeyReused() if wish.key not in ledger.contested:
                 ledger.faults.append(f"{wish.key} was used in one way only, and is called reused")
-        if wish.key is not None and isinstance(result, Accepted | Replayed):
-            ledger.by_key[wish.key].add(order_id)
+            case PriceChanged(prices=prices) if agrees(cost_of(prices), wish.expects):
+                ledger.faults.append(f"{order_id} was refused at the price that was expected")
+        if isinstance(result, Accepted | Replayed):
+            self._write_down_cost(wish, result)
+            if wish.key is not None:
+                ledger.by_key[wish.key].add(order_id)
+
+    def _write_down_cost(self, wish: Wish, result: Accepted | Replayed) -> None:
+        """The same for the same order each time, and what the client expects if it expects something."""
+        order_id, cost = result.order_id, cost_of(result.prices)
+        before = self.ledger.costs.setdefault(order_id, cost)
+        if before != cost or not agrees(cost, wish.expects):
+            why = f"{order_id} was promised at {before}, then at {cost}; expected was {wish.expects}"
+            self.ledger.faults.append(why)
 
     def _note_contested(self, wanted: Sequence[Wish]) -> None:
         seen: dict[str, tuple[OrderItem, ...]] = {}

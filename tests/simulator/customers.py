@@ -58,6 +58,8 @@ class Customers:
         self._most_unmarked = most_unmarked
         self._found: list[str] = []
         self.arrivals: defaultdict[str, list[Arrival]] = defaultdict(list)
+        self.totals: defaultdict[str, set[str]] = defaultdict(set)
+        """What letters and lines named as the total, by event id."""
         self.is_away = False
         self._letters: defaultdict[str | None, list[tuple[float, str]]] = defaultdict(list)
         self._leases_may_end = leases_may_end
@@ -182,6 +184,7 @@ class SimulatedLog:
             arrival = self._customers.arrive(
                 part.id, self._process.name, notification.id, self.channel, at, excuse
             )
+            self._customers.totals[part.id].add(part.total)
             self._trace.note(f"customer told of {part.id} {arrival.excuse}")
 
 

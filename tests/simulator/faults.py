@@ -73,6 +73,7 @@ class Faults:
             "poison": self._poison,
             "given_up": self._given_up,
             "operator": self._operator,
+            "price": self._around.price_list.change,
         }
 
     async def run(self) -> None:

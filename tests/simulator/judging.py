@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orderctl.money import PriceEvidence
 from orderctl.oracle import Evidence, OrderState, Sighting, StockState, Unreadable, Verdict, judge
 from shared import keyspace
 from shared.errors import DecodeError
@@ -40,7 +41,12 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
         for kind, offenders in [*verdict.faults().items(), ("changed_by_hand", verdict.changed_by_hand)]
         for who in offenders
     ]
-    found += [*scene.ledger.faults, *_of_keys(scene, records), *_of_answers(scene.ledger)]
+    found += [
+        *scene.ledger.faults,
+        *scene.around.price_list.faults,
+        *_of_keys(scene, records),
+        *_of_answers(scene.ledger),
+    ]
     found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
     found += scene.around.customers.faults(scene.around.plan.letters_per_hour)
     return found, verdict
@@ -74,6 +80,15 @@ def _evidence(scene: Scene, records: Records) -> Evidence:
         notified=customers.told(),
         events=scene.around.broker.bodies.keys(),
         is_whole=True,
+        prices=PriceEvidence(
+            promised=ledger.costs,
+            announced={
+                event.id: event.data.prices
+                for bodies in scene.around.broker.bodies.values()
+                for event in _events_in(bodies)
+            },
+            letters=customers.totals,
+        ),
     )
 
 
@@ -112,6 +127,7 @@ def _sighting(
         trouble=found.trouble,
         sequence=found.sequence,
         listed=places[0],
+        prices=found.prices,
     )
     note = server.carry_out("HGETALL", keyspace.notifications(order_id))
     is_failed = note.get("status") == NotificationStatus.FAILED

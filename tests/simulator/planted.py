@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest import mock
 
+import notifier.domain
 import order_processor.handlers
+import shared.orders.redis.decisions
 import shared.redis.scripts
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import Relay
@@ -30,6 +32,7 @@ from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Router
 from shared.messaging.settlement import Settlement, message_of, single
 from shared.orders.decisions import event_of
+from shared.orders.records import OrderRecord, placed_event
 from shared.redis.client import Redis
 from shared.redis.scripts import Script, ScriptCall
 
@@ -258,6 +261,16 @@ _PIPELINE: Final = Script._pipeline
 _LOOKED_UP: Final = "known[1], known[2], known[5] or ARGV[2]"
 _CHECKED: Final = "elseif tonumber(available) < qty and reason == '' then"
 
+_COMPARED: Final = """
+if ARGV[15] ~= '' and select(3, priced()) ~= ARGV[15] then return {'price_changed', (priced()) or ''} end
+"""
+_LOOKED_AT_AGAIN: Final = """
+local function today(text)
+  local amount = redis.call('HGET', 'product:' .. ARGV[10], 'unit_amount')
+  return amount and string.gsub(text, '\\n%d+\\t', '\\n' .. amount .. '\\t', 1) or text
+end
+"""
+
 BUGS: Final[Mapping[str, Planting]] = {
     "a script does not look at its rights": replaced(shared.redis.scripts, "_guard", lambda _: ""),
     "ack before the event is published": replaced(Router, "_see_through", _ack_first),
@@ -283,6 +296,36 @@ BUGS: Final[Mapping[str, Planting]] = {
         ("if existing[1] and not began then", "if false then"),
         ("if claimed then return {'duplicate', '', ''} end", ""),
         ("if not began then\n  redis.call('HSET', record", "if true then\n  redis.call('HSET', record"),
+    ),
+    "a total does not count the pieces": rewritten(
+        ORDERS, "accept", ("tonumber(amount) * tonumber(ARGV[first_qty + i - 1])", "tonumber(amount)")
+    ),
+    "a known order is compared with today's prices": rewritten(
+        ORDERS,
+        "accept",
+        (
+            "local existing = not replayed",
+            _COMPARED + "local existing = not replayed",
+        ),
+    ),
+    "a replay has today's prices": rewritten(
+        ORDERS, "accept", ("and '1' or '0', prices}", "and '1' or '0', priced() or ''}")
+    ),
+    "a price is looked at again for the decision": rewritten(
+        ORDERS,
+        "decide",
+        (
+            "local order_id, first_item",
+            _LOOKED_AT_AGAIN + "local order_id, first_item",
+        ),
+        ("or (status and '' or ARGV[9])", "or (status and '' or ARGV[9])\nprices = today(prices)"),
+    ),
+    "the relay forgets the prices": replaced(
+        OrderRecord, "placed", property(lambda self: placed_event(self.order, self.accepted_at, self.trace))
+    ),
+    "a letter names another total": replaced(notifier.domain, "_total", lambda data: "0.01 EUR"),
+    "an event has the prices of its message": replaced(
+        shared.orders.redis.decisions, "readable_prices", lambda order, text: None
     ),
     "the Idempotency-Key is forgotten": rewritten(
         ORDERS,

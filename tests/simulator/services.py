@@ -43,6 +43,7 @@ from tests.simulator.customers import (
     SimulatedMail,
 )
 from tests.simulator.network import Network
+from tests.simulator.pricing import PriceList
 from tests.simulator.processes import Process
 from tests.simulator.store import SimulatedStore
 from tests.simulator.substitutes import VirtualTime
@@ -71,6 +72,7 @@ class Surroundings:
     store: SimulatedStore
     broker: SimulatedBroker
     customers: Customers
+    price_list: PriceList
     dropped: set[tuple[str, bytes]] = field(default_factory=set)
     """Letters that the operator gave up, by dead-letter queue and body."""
 

@@ -19,6 +19,7 @@ from tests.simulator.faults import Faults
 from tests.simulator.judging import Scene, faults_at, stock_of
 from tests.simulator.loop import Endless, SimulatedLoop
 from tests.simulator.network import Network
+from tests.simulator.pricing import PriceList
 from tests.simulator.processes import Spot
 from tests.simulator.services import Surroundings
 from tests.simulator.store import SimulatedStore, StoreServer
@@ -90,6 +91,7 @@ class _Run:
             leases_may_end=plan.leases_may_end,
             most_unmarked={**UNMARKED, "smtp": UNMARKED["smtp"] * plan.sends_at_once},
         )
+        price_list = PriceList(server, plan.products, random.Random(f"prices {seed}"), trace)
         self._outcome = outcome
         self._loop = loop
         self._around = Surroundings(
@@ -98,9 +100,10 @@ class _Run:
             weather=weather,
             trace=trace,
             time=virtual,
-            store=SimulatedStore(server, network, weather, trace, customers),
+            store=SimulatedStore(server, network, weather, trace, customers, price_list),
             broker=SimulatedBroker(network, weather, trace),
             customers=customers,
+            price_list=price_list,
         )
         self._supervisor = Supervisor(self._around, loop, random.Random(f"supervisor {seed}"))
         self._faults = Faults(self._around, self._supervisor, random.Random(f"faults {seed}"))
@@ -114,6 +117,7 @@ class _Run:
         for sku, pieces in self._around.plan.stock.items():
             server.carry_out("SET", keyspace.inventory(sku), pieces)
         server.carry_out("SET", keyspace.inventory(BROKEN_SKU), "1e3")
+        self._around.price_list.publish()
         self._supervisor.start()
         placing = self._around.network.spawn(self._clients.run(self._wanted))
         await self._faults.run()

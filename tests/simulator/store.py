@@ -25,6 +25,7 @@ from tests.simulator.weather import Weather
 WRITING: Final = frozenset({"EVAL", "EVALSHA", "SET", "HSET"})
 """What a full store refuses, of the commands that the pipeline sends."""
 SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
+ACCEPTANCES: Final = keyspace.claim("")
 CLAIMS: Final = keyspace.notification_claim("")
 UNCONFIRMED_KEYS: Final = 2
 """How many keys the notifier's script for unconfirmed letters takes; its others take more."""
@@ -55,6 +56,13 @@ class Witness(Protocol):
 
     def marked(self, event_id: str) -> None:
         """It is known to be sent."""
+
+
+class PriceWitness(Protocol):
+    """Sees at which prices orders are accepted."""
+
+    def answered(self, keys: Sequence[str], given: Sequence[Any], result: Sequence[Any]) -> None:
+        """The accept script was run with these keys and arguments."""
 
 
 class Condition(Enum):
@@ -127,12 +135,14 @@ class SimulatedStore:
         weather: Weather,
         trace: Trace,
         witness: Witness,
+        prices: PriceWitness,
     ) -> None:
         self.server = server
         self._network = network
         self._weather = weather
         self._trace = trace
         self._witness = witness
+        self._prices = prices
         self._condition = Condition.WELL
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -193,7 +203,10 @@ class SimulatedStore:
         return result
 
     def _tell(self, arguments: tuple[Any, ...], result: Any, by: str) -> None:
-        """Lets the witness know of notifications that were claimed or marked."""
+        """Lets witnesses know of prices that were fixed, and of notifications that were claimed or marked."""
+        if arguments[0] in SCRIPTS and str(arguments[3]).startswith(ACCEPTANCES) and isinstance(result, list):
+            first_argument = 3 + arguments[2]
+            self._prices.answered(arguments[3:first_argument], arguments[first_argument:], result)
         if arguments[0] not in SCRIPTS or not str(arguments[3]).startswith(CLAIMS):
             return
         event_id, given = str(arguments[3]).removeprefix(CLAIMS), arguments[3 + arguments[2] :]

@@ -71,9 +71,10 @@ MEAN_PAUSES: Final = {
     "operator": (1.0, 6.0),
     "store_refuses": (1.0, 8.0),
     "given_up": (1.0, 8.0),
+    "price": (0.2, 3.0),
 }
 """Seconds between two faults of a kind, on average: from the roughest seed to the mildest."""
-OWN_DICE: Final = {"store_refuses": "refusals", "given_up": "given up"}
+OWN_DICE: Final = {"store_refuses": "refusals", "given_up": "given up", "price": "price changes"}
 """Kinds with dice of their own, so that the other faults of each seed are what they were without them."""
 
 
@@ -88,6 +89,7 @@ class Plan:
     seconds: float
     orders: int
     stock: Mapping[str, int]
+    products: Mapping[str, tuple[int, str]]
     gateways: int
     processors: int
     notifiers: int
@@ -130,10 +132,21 @@ class Plan:
             f"{self.events_per_message or 'mixed'} events a message, sends at once {self.sends_at_once}, "
             f"outbox bound {self.outbox_limit}, {'durable' if self.is_durable else 'weak'} store, "
             f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
-            f"{self.letters_per_hour} letters an hour, "
+            f"{self.letters_per_hour} letters an hour, products {dict(self.products)}, "
             f"{BROKEN_SKU} repaired at {self.repaired_at}, {'swept' if self.is_swept else 'not swept'}\n"
             f"odds: {likely or 'none'}\nfaults: {pauses or 'none'}"
         )
+
+
+def _products(seed: int) -> Mapping[str, tuple[int, str]]:
+    """What SKUs cost at first: some have no product, and in some seeds none has."""
+    dice = random.Random(f"products {seed}")
+    share = dice.choice((0.0, 0.7, 0.9, 1.0, 1.0))
+    return {
+        sku: (dice.randint(0, 3_000), "USD" if dice.random() < 0.04 else "EUR")
+        for sku in (*SKUS, BROKEN_SKU)
+        if dice.random() < share
+    }
 
 
 def draw(seed: int) -> Plan:
@@ -161,6 +174,7 @@ def draw(seed: int) -> Plan:
         seconds=seconds,
         orders=dice.randint(3, 8),
         stock={sku: dice.choice((0, 5, 10, 20, 40)) for sku in SKUS[: dice.randint(1, 3)]},
+        products=_products(seed),
         gateways=dice.choice((1, 1, 2)),
         processors=dice.choice((1, 1, 2)),
         notifiers=dice.choice((1, 1, 2)),

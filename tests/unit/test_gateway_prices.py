@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from shared.orders.placement import PriceChanged, SeveralCurrencies, UnknownProducts
-from shared.prices import Expected
+from shared.prices import Cost
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.pricing import prices_of
 
@@ -54,16 +54,16 @@ async def test_a_receipt_in_plain_text_is_the_line_that_it_ever_was(served: Gate
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (BODY, Expected(currency="EUR", amount_total=4298)),
-        (SINGLE, Expected(currency="JPY", amount_total=3998)),
-        (BODY.replace(', "amount_total": 4298', ""), Expected(currency="EUR")),
-        (BODY.replace('"currency": "EUR", ', ""), Expected(amount_total=4298)),
-        (BODY.replace("4298", "null"), Expected(currency="EUR")),
-        (BODY.replace("4298", "0"), Expected(currency="EUR", amount_total=0)),
+        (BODY, Cost(currency="EUR", amount_total=4298)),
+        (SINGLE, Cost(currency="JPY", amount_total=3998)),
+        (BODY.replace(', "amount_total": 4298', ""), Cost(currency="EUR")),
+        (BODY.replace('"currency": "EUR", ', ""), Cost(amount_total=4298)),
+        (BODY.replace("4298", "null"), Cost(currency="EUR")),
+        (BODY.replace("4298", "0"), Cost(currency="EUR", amount_total=0)),
     ],
     ids=["both", "shorthand", "currency", "total", "null", "nothing to pay"],
 )
-async def test_what_the_client_expects_is_handed_on(served: Gateway, body: str, expected: Expected) -> None:
+async def test_what_the_client_expects_is_handed_on(served: Gateway, body: str, expected: Cost) -> None:
     """2.0 is an integer here as everywhere, and null is as good as absent."""
     assert (await served.post(body)).status == 202
     (placement,) = served.intake.placements

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from orderctl.money import PriceEvidence
 from orderctl.oracle import Absent, Evidence, OrderState, Sighting, StockState, Unreadable, judge
 from orderctl.sequences import Sequences
 from shared.messages import OrderItem
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble
+from shared.prices import Cost, Prices
 from tests.harness.examples import an_order
+from tests.harness.pricing import prices_of
 
 CREATED, REJECTED, ACCEPTED = OrderStatus.CREATED, OrderStatus.REJECTED, OrderStatus.ACCEPTED
 
@@ -346,3 +349,48 @@ def test_a_dead_order_is_named_where_pieces_are_reserved_for_no_order() -> None:
     verdict = judge(replace(evidence, attempted=(), orders=[*healthy().orders, undecided(4, Trouble.DEAD)]))
     assert verdict.duplicated == ["cable"]
     assert "o4" in verdict.why["cable"]
+
+
+PRICES = prices_of(3998, 1999)
+
+
+def priced(prices: Prices | None = PRICES, **said: Any) -> Evidence:
+    """The healthy evidence with a priced order, and what was said of its prices."""
+    evidence = with_order(1, an_order_state(1, prices=prices))
+    return replace(evidence, prices=PriceEvidence(**said))
+
+
+def test_prices_that_agree_are_no_fault_and_are_summed_up() -> None:
+    """Of created orders; what was not looked at blames no order."""
+    evidence = priced(
+        promised={"o1": Cost(currency="EUR", amount_total=3998)},
+        announced={"o1:order.placed.v1": PRICES, "o1:order.created.v1": PRICES, "o2:order.created.v1": None},
+        letters={"o1:order.created.v1": {"39.98 EUR"}, "o2:order.created.v1": {""}},
+    )
+    verdict = judge(evidence)
+    assert verdict.faults() == {}
+    assert verdict.amounts == {"EUR": 3998}
+    rejected = with_order(3, an_order_state(3, REJECTED, prices=PRICES))
+    assert judge(rejected).amounts == {}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "why"),
+    [
+        (priced(prices_of(1999, 1999)), "its lines come to 39.98 EUR, its total is 19.99 EUR"),
+        (priced(prices_of(None, 1999)), "its lines come to 39.98 EUR, its total is no total"),
+        (priced(prices_of(1999, None)), "its lines come to no total"),
+        (priced(promised={"o1": Cost(currency="EUR", amount_total=3997)}), "its client was told 39.97 EUR"),
+        (priced(promised={"o1": Cost()}), "its client was told no total"),
+        (priced(None, promised={"o1": Cost(currency="EUR", amount_total=1)}), "its client was told 0.01 EUR"),
+        (priced(announced={"o1:order.created.v1": None}), "o1:order.created.v1 has no total"),
+        (priced(announced={"o1:order.placed.v1": prices_of(3998, 1998)}), "or other lines"),
+        (priced(letters={"o1:order.created.v1": {"39.98 EUR", ""}}), "its letter named no total"),
+        (priced(letters={"o1:order.created.v1": {"39.97 EUR"}}), "its letter named 39.97 EUR"),
+    ],
+)
+def test_prices_that_do_not_agree_are_found(evidence: Evidence, why: str) -> None:
+    """Whoever was told something else than the record says, and a total that is not the sum of its lines."""
+    verdict = judge(evidence)
+    assert verdict.faults() == {"mispriced": ["o1"]}
+    assert why in verdict.why["o1"]
