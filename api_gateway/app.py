@@ -1,5 +1,6 @@
 """The gateway's application, from the ports behind its routes."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from shared.http.limits import Gate, HeavyWork, HttpLimits
 from shared.http.openapi import described
 from shared.http.routes import Route, application
 from shared.orders.ports import OrderReader
+from shared.products.routes import product_stock_route
 
 LISTS_AT_ONCE: Final = 2
 """Each reads and writes up to a mebibyte. Orders have places of their own."""
@@ -28,18 +30,27 @@ def build_app(
     budget: Budget,
     limits: HttpLimits,
     guard: Guard,
+    behind: Sequence[Route] = (),
 ) -> web.Application:
-    """The application. It is to be served by ``serve``, which turns what it raises into problems."""
-    routes = table(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
-    return application(described(INFO, routes, guard), guard)
+    """The application. It is to be served by ``serve``, which turns what it raises into problems.
+
+    The routes ``behind`` it are answered by other services.
+    """
+    own = table(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
+    return application(described(INFO, (*own, *behind), guard), guard, prefixes=INFO.prefixes)
 
 
 def table(
     *, intake: Intake, orders: OrderReader, stock: StockStore, budget: Budget, limits: HttpLimits
 ) -> tuple[Route, ...]:
-    """All of its routes, but for the one that describes them."""
+    """The routes that it answers itself, but for the one that describes them."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
     gate = Gate(limits.max_concurrent_requests)
     order_routes = OrderRoutes(intake, orders, budget=budget, bodies=bodies, lists=lists, gate=gate)
     stock_routes = StockRoutes(stock, bodies, lists)
-    return (*order_table(order_routes), *stock_table(stock_routes), docs_route())
+    return (
+        *order_table(order_routes),
+        *stock_table(stock_routes),
+        product_stock_route(lambda _: stock_routes.change_product),
+        docs_route(),
+    )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from api_gateway.app import build_app
+from api_gateway.behind import routes_behind
 from api_gateway.budget import StoreBudget
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
@@ -57,6 +58,7 @@ async def run(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
         open_client("accounts", own.accounts_url) as accounts,
+        open_client("catalogue", own.catalogue_url) as catalogue,
     ):
         watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds, asks_durability=True)
         gathering = GatheringPublisher(
@@ -103,7 +105,8 @@ async def run(
             stock=stock,
             budget=budget,
             limits=limits,
-            guard=Guard(own.auth_mode, TokenVerifier(keys)),
+            guard=Guard(own.auth_mode, TokenVerifier(keys), own.rate()),
+            behind=routes_behind(accounts, catalogue, limits),
         )
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")

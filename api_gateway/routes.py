@@ -26,7 +26,9 @@ from api_gateway.schemas import (
     StockList,
     StockView,
 )
+from api_gateway.session_routes import TAG as SESSIONS
 from api_gateway.stock_routes import StockRoutes
+from shared.customers.routes import TAGS as CUSTOMERS
 from shared.http.auth import Access
 from shared.http.listing import PAGE
 from shared.http.openapi import Info
@@ -35,7 +37,10 @@ from shared.http.routes import Parameter, Route
 from shared.messages import IDENTIFIER_PATTERN
 from shared.orders.model import OrderStatus, Trouble
 from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
+from shared.products.routes import TAG as PRODUCTS
 
+API_V1: Final = "/api/v1"
+"""Under which every path is there once more."""
 INFO: Final = Info(
     title="Order pipeline: API gateway",
     description="""\
@@ -48,9 +53,13 @@ accepted is unknown: ask again with the same id, that converges. 202 says that i
 `same_content` true, that it was before. Other 4xx have changed nothing, and the same request gets the
 same answer again. `GET` routes answer `HEAD` too.
 """,
+    prefixes=("", API_V1),
     tags={
         "orders": "Placing and following orders.",
         "inventory": "What is in stock, for operators.",
+        PRODUCTS: "What can be ordered, and what it costs.",
+        **CUSTOMERS,
+        SESSIONS: "The same for browsers, with cookies.",
         "reference": "This description.",
     },
 )

@@ -18,7 +18,7 @@ from api_gateway.ports import (
 )
 from api_gateway.problems import STOCK_HELD
 from api_gateway.schemas import MAX_STOCK, StockList, StockView
-from api_gateway.validation import read_stock, read_stock_change
+from api_gateway.validation import read_product_stock, read_stock, read_stock_change
 from shared.context import logging_about
 from shared.http.answers import json_response
 from shared.http.auth import actor_of
@@ -30,6 +30,7 @@ from shared.http.validation import IDENTIFIER_RULE
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN
 from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
+from shared.products.schemas import ProductStockView
 
 log = get_logger(__name__)
 
@@ -83,6 +84,16 @@ class StockRoutes:
             available = await self._stock.adjust(sku, delta)
             log.info("stock changed", delta=delta, available=available)
         return json_response(StockView(sku=sku, available=available))
+
+    async def change_product(self, request: web.Request) -> web.Response:
+        """``PATCH /products/{sku}/stock``"""
+        sku = _known_form(request)
+        asked = read_product_stock(await self._bodies.read(request))
+        action, change = ("set", self._stock.set) if asked.is_new_level else ("adjust", self._stock.adjust)
+        with _changing(action, sku, request):
+            available = await change(sku, asked.pieces)
+            log.info("stock changed", available=available)
+        return json_response(ProductStockView(sku=sku, stock=available))
 
     async def remove(self, request: web.Request) -> web.Response:
         """``DELETE /inventory/{sku}``"""

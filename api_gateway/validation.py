@@ -19,6 +19,7 @@ from shared.http.problems import INVALID_FIELDS, FieldError, invalid
 from shared.http.validation import REQUIRED, UNKNOWN_FIELD, faults, read_fields, validated
 from shared.messages import MAX_ITEMS, OrderItem, OrderItems
 from shared.prices import AmountTotal, Cost, Currency
+from shared.products.schemas import ProductStockBody, ProductStockChangeBody
 
 _ID_MISSING: Final = FieldError(field="id", message="is required unless an Idempotency-Key header is sent")
 _ITEMS_MISSING: Final = "is required (or sku and qty, for an order of one item)"
@@ -93,10 +94,28 @@ def read_stock(value: Any) -> int:
 
 def read_stock_change(value: Any) -> int:
     """By how much ``PATCH /inventory/{sku}`` changes, in pieces. Raises Problem with 422."""
-    delta = read_fields(StockChangeBody, value).delta
+    return _other_than_zero(read_fields(StockChangeBody, value).delta)
+
+
+def _other_than_zero(delta: int) -> int:
     if delta == 0:
         raise invalid(INVALID_FIELDS, [FieldError(field="delta", message="must not be 0")])
     return delta
+
+
+@dataclass(frozen=True, slots=True)
+class ProductStockChange:
+    """What is available from now on, or by how many pieces that changes."""
+
+    pieces: int
+    is_new_level: bool
+
+
+def read_product_stock(value: Any) -> ProductStockChange:
+    """What ``PATCH /products/{sku}/stock`` asks for. Raises Problem with 422."""
+    if isinstance(value, dict) and "delta" in value:
+        return ProductStockChange(_other_than_zero(read_fields(ProductStockChangeBody, value).delta), False)
+    return ProductStockChange(read_fields(ProductStockBody, value).stock, True)
 
 
 def _has_sound_size(value: Any) -> bool:

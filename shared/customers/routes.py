@@ -26,6 +26,7 @@ from shared.http.problems import (
     TOO_MANY_ATTEMPTS,
     UNAUTHORIZED,
 )
+from shared.http.rates import SIGNING_IN
 from shared.http.routes import Handler, Parameter, Route
 
 TAGS: Final = {
@@ -156,6 +157,7 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             Access.PUBLIC,
             method="POST",
             path="/tokens",
+            rate=SIGNING_IN,
             summary="Sign in",
             description="The answer and its time are the same for a name that nobody has and a wrong "
             "password. Failures are slowed by name and by address.",

@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 import orjson
@@ -61,12 +61,22 @@ class RetryBudget:
         return True
 
 
+class AskedService(Protocol):
+    """Another service, as those see it who ask it on behalf of a client."""
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> ServiceAnswer:
+        """Its answer, of whatever status. Raises ServiceUnavailable."""
+
+
 class ServiceClient:
     """Asks one service. ``name`` is what callers are told of it."""
 
     def __init__(
         self,
         name: str,
+        base_url: str,
         session: aiohttp.ClientSession,
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
@@ -74,6 +84,7 @@ class ServiceClient:
         budget: RetryBudget | None = None,
     ) -> None:
         self.name = name
+        self._base_url = base_url.rstrip("/")
         self._session = session
         self._deadline_seconds = deadline_seconds
         self._breaker = breaker or Breaker(tolerates=TOLERATED_FAILURES)
@@ -135,7 +146,7 @@ class ServiceClient:
     async def _once(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> ServiceAnswer:
-        url = URL(path, encoded=True)
+        url = URL(self._base_url + path, encoded=True)  # as it is: a path with dots leads nowhere else
         async with self._session.request(
             method, url, headers=headers, data=body, allow_redirects=False
         ) as answer:
@@ -151,10 +162,9 @@ class ServiceClient:
 async def open_client(name: str, base_url: str) -> AsyncIterator[ServiceClient]:
     """A client with connections of its own, so that a slow service takes none from another one."""
     async with aiohttp.ClientSession(
-        base_url,
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     ) as session:
-        yield ServiceClient(name, session)
+        yield ServiceClient(name, base_url, session)

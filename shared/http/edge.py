@@ -20,6 +20,8 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.http.clients import client_of
+from shared.http.compression import compress
+from shared.http.cors import CrossOrigins
 from shared.http.hosts import AllowedHosts
 from shared.http.metrics import HttpMetrics
 from shared.http.problems import (
@@ -70,12 +72,17 @@ noise = SparingLog(log)
 class AnswerHeaders:
     """What stands in every answer of a port that does not say otherwise."""
 
-    def __init__(self, further: Mapping[str, str]) -> None:
+    def __init__(self, further: Mapping[str, str], origins: CrossOrigins) -> None:
         self._headers = tuple((STANDARD_HEADERS | dict(further)).items())
+        self._origins = origins
 
-    def add_to(self, response: web.StreamResponse, trace: Trace) -> None:
-        """Completes an answer."""
+    def add_to(
+        self, response: web.StreamResponse, trace: Trace, request: web.BaseRequest | None = None
+    ) -> None:
+        """Completes the answer to a request, where there was one."""
         headers = response.headers
+        if self._origins and request is not None:
+            self._origins.add_to(response, request)
         headers[CORRELATION_HEADER] = trace.correlation_id
         for name, value in self._headers:
             headers.setdefault(name, value)
@@ -87,7 +94,7 @@ ANSWER_HEADERS: Final = web.AppKey("answer_headers", AnswerHeaders)
 async def begin_answer(request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
     """An answer that is written piece by piece: its headers are on their way."""
     response = web.StreamResponse(headers=headers)
-    request.app[ANSWER_HEADERS].add_to(response, request[TRACE])
+    request.app[ANSWER_HEADERS].add_to(response, request[TRACE], request)
     await response.prepare(request)
     return response
 
@@ -96,8 +103,15 @@ class Edge:
     """The outermost handler. It answers everything; nothing but a cancellation leaves it."""
 
     def __init__(
-        self, inner: RequestHandler, metrics: HttpMetrics, hosts: AllowedHosts, headers: AnswerHeaders
+        self,
+        inner: RequestHandler,
+        metrics: HttpMetrics,
+        *,
+        hosts: AllowedHosts,
+        origins: CrossOrigins,
+        headers: AnswerHeaders,
     ) -> None:
+        self._origins = origins
         self._inner = inner
         self._metrics = metrics
         self._hosts = hosts
@@ -117,9 +131,10 @@ class Edge:
         try:
             with logging_about(correlation_id=trace.correlation_id):
                 response = await self._answer(request, trace, refusal)
+                await compress(request, response)
         finally:
             self._metrics.in_flight -= 1
-        self._headers.add_to(response, trace)
+        self._headers.add_to(response, trace, request)
         seconds = time.perf_counter() - began
         route = UNMATCHED if refusal is not None else _route(request)
         self._metrics.answered(request.method, route, response.status, seconds)
@@ -130,6 +145,8 @@ class Edge:
     ) -> web.StreamResponse:
         problem = refusal
         if problem is None:
+            if self._origins and (preflight := self._origins.preflight(request)) is not None:
+                return preflight
             try:
                 return await self._inner(request)
             except Problem as error:
@@ -211,5 +228,6 @@ def _service_away(error: ServiceUnavailable) -> Problem:
 
 
 def _route(request: web.Request) -> str:
-    resource = request.match_info.route.resource
+    found = request._match_info  # None where the request was answered before the router saw it
+    resource = None if found is None else found.route.resource
     return resource.canonical if resource is not None else UNMATCHED

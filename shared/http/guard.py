@@ -2,22 +2,36 @@
 
 With ``required`` a request needs a token wherever its route does not say ``public``. With ``optional`` one
 without a token counts as an operator's, but for what concerns accounts themselves. A token that is sent
-must be valid, whatever it is sent to.
+must be valid, whatever it is sent to; only a browser's cookie, which comes by itself, is passed over where
+it is not needed. Where there is a rate, it is counted by account, or by address.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, cast
 
 from aiohttp import hdrs, web
 
+from shared.errors import ServiceUnavailable
 from shared.http.auth import ANONYMOUS_OPERATOR, CALLER, NOBODY, ROLES, Access, AuthMode, Caller, Role
 from shared.http.clients import client_of
-from shared.http.problems import FORBIDDEN, SERVICE_UNAVAILABLE, UNAUTHORIZED, Problem, ProblemType
+from shared.http.problems import (
+    FORBIDDEN,
+    SERVICE_UNAVAILABLE,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+    Problem,
+    ProblemType,
+)
+from shared.http.rates import Rate, RateLimiter
 from shared.http.sparing import SparingLog
 from shared.http.tokens import InvalidToken, TokenVerifier
 from shared.logs import get_logger
 
 SCHEME: Final = "bearer "
+COOKIE: Final = "order_pipeline_token"
+TOKEN: Final = web.RequestKey("token", str)
+"""The valid token that a request came with, for services that are asked on its behalf."""
+SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 REALM: Final = 'Bearer realm="order-pipeline"'
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,9 +42,10 @@ log = SparingLog(get_logger(__name__))
 class Guard:
     """Stands before every handler of a port."""
 
-    def __init__(self, mode: AuthMode, verifier: TokenVerifier) -> None:
+    def __init__(self, mode: AuthMode, verifier: TokenVerifier, rate: Rate | None = None) -> None:
         self._mode = mode
         self._verifier = verifier
+        self._limiter = None if rate is None else RateLimiter(rate)
 
     def anonymous(self, access: Access) -> Caller | None:
         """As whom a request without a token passes, None where it does not."""
@@ -40,43 +55,92 @@ class Guard:
             return ANONYMOUS_OPERATOR
         return NOBODY if access is Access.PUBLIC else None
 
-    def problems(self, access: Access) -> Sequence[ProblemType]:
+    def problems(self, access: Access, method: str) -> Sequence[ProblemType]:
         """What it answers instead of a handler."""
-        forbidden = () if ROLES[access] == frozenset(Role) else (FORBIDDEN,)
-        return (UNAUTHORIZED, *forbidden, SERVICE_UNAVAILABLE)
+        is_for_all = ROLES[access] == frozenset(Role) and method in SAFE_METHODS
+        forbidden = () if is_for_all else (FORBIDDEN,)
+        limited = () if self._limiter is None else (TOO_MANY_REQUESTS,)
+        return (UNAUTHORIZED, *forbidden, *limited, SERVICE_UNAVAILABLE)
 
-    def before(self, handler: _Handler, access: Access) -> _Handler:
-        """The handler behind the door. It raises Problem with 401, 403 or 503 before its body is read."""
-        anonymous, roles = self.anonymous(access), ROLES[access]
+    def before(self, handler: _Handler, access: Access, rate: Rate | None = None) -> _Handler:
+        """The handler behind the door. Problems with 401, 403, 429 and 503 are raised before a body is read.
+
+        A ``rate`` of its own counts by address: it is for those who have no token yet.
+        """
+        anonymous, roles, general = self.anonymous(access), ROLES[access], self._limiter
+        is_public = access is Access.PUBLIC
+        own = None if rate is None or general is None else RateLimiter(rate)
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            authorization = request.headers.get(hdrs.AUTHORIZATION)
-            if authorization is not None:
-                caller = await self._caller(authorization, request)
+            token, is_cookie = sent_token(request)
+            caller = anonymous if token is None else self._verifier.known(token)
+            limits: Mapping[str, str] = {}
+            if general is not None:
+                limits = general.take((caller and caller.id) or client_of(request))
+            if own is not None:
+                limits = own.take(client_of(request))
+            if caller is None:
+                if token is None:
+                    raise _unauthorized("Send an access token: Authorization: Bearer …", "")
+                caller = await self._verified(token, request, anonymous if is_cookie and is_public else None)
+                if general is not None and own is None and caller.id is not None:
+                    limits = general.take(caller.id)
+            if not caller.is_anonymous:
+                if is_cookie:
+                    check_origin(request)
                 if caller.role not in roles:
                     raise Problem(FORBIDDEN, f"This takes an account whose role is {access}.")
-                request[CALLER] = caller
-            elif anonymous is not None:
-                request[CALLER] = anonymous
-            else:
-                raise _unauthorized("Send an access token: Authorization: Bearer …", "")
-            return await handler(request)
+                request[TOKEN] = cast(str, token)
+            request[CALLER] = caller
+            if not limits:
+                return await handler(request)
+            try:
+                response = await handler(request)
+            except Problem as problem:
+                problem.headers = {**limits, **problem.headers}
+                raise
+            response.headers.update(limits)
+            return response
 
         return guarded
 
-    async def _caller(self, authorization: str, request: web.Request) -> Caller:
-        if authorization[: len(SCHEME)].lower() != SCHEME:
-            raise _unauthorized("Only bearer tokens are taken: Authorization: Bearer …", "")
-        token = authorization[len(SCHEME) :].strip()
-        known = self._verifier.known(token)
-        if known is not None:
-            return known
+    async def _verified(self, token: str, request: web.Request, otherwise: Caller | None) -> Caller:
+        """Whose the token is; ``otherwise``, if that is somebody, where it does not hold."""
         try:
             return await self._verifier.verify(token)
+        except ServiceUnavailable:
+            if otherwise is None:
+                raise
+            return otherwise
         except InvalidToken as error:
+            if otherwise is not None:
+                return otherwise
             log.warning("token refused", client=client_of(request), reason=str(error))
             detail = f"The access token does not hold: {error}. Get another one: POST /tokens."
             raise _unauthorized(detail, f', error="invalid_token", error_description="{error}"') from error
+
+
+def sent_token(request: web.Request) -> tuple[str | None, bool]:
+    """The token of a request, if it has one, and whether it came by itself, in a browser's cookie."""
+    authorization = request.headers.get(hdrs.AUTHORIZATION)
+    if authorization is not None:
+        if authorization[: len(SCHEME)].lower() != SCHEME:
+            raise _unauthorized("Only bearer tokens are taken: Authorization: Bearer …", "")
+        return authorization[len(SCHEME) :].strip(), False
+    if hdrs.COOKIE not in request.headers:
+        return None, False
+    token = request.cookies.get(COOKIE)
+    return token, token is not None
+
+
+def check_origin(request: web.Request) -> None:
+    """Raises Problem with 403 where a page of another origin may have sent what changes something."""
+    if request.method in SAFE_METHODS:
+        return
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    if origin.partition("://")[2] != request.headers.get(hdrs.HOST):
+        detail = "With a cookie, what changes something is taken from pages of this origin alone."
+        raise Problem(FORBIDDEN, detail)
 
 
 def _unauthorized(detail: str, why: str) -> Problem:

@@ -15,7 +15,14 @@ from shared.http.auth import Access
 from shared.http.bodies import FORM
 from shared.http.guard import Guard
 from shared.http.negotiation import JSON
-from shared.http.problems import CORRELATION_HEADER, EVERYWHERE, MEDIA_TYPE, WITH_BODY, ProblemType
+from shared.http.problems import (
+    CORRELATION_HEADER,
+    EVERYWHERE,
+    MEDIA_TYPE,
+    TOO_MANY_REQUESTS,
+    WITH_BODY,
+    ProblemType,
+)
 from shared.http.routes import TEXT, Json, Parameter, Route
 from shared.messages import IDENTIFIER_PATTERN
 
@@ -48,6 +55,18 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "description": "`true` where this is the first answer to the same Idempotency-Key again.",
         "schema": {"type": "string", "const": "true"},
     },
+    "Set-Cookie": {
+        "description": "`HttpOnly` and `SameSite=Strict`.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "How many requests are left, and after how many seconds all of them are.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests there are in how many seconds.",
+        "schema": {"type": "string"},
+    },
     "WWW-Authenticate": {
         "description": "What is wrong with the token, as RFC 6750 has it.",
         "schema": {"type": "string"},
@@ -73,11 +92,15 @@ _CORRELATION: Final = Parameter(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What the description says of the whole. ``tags`` gives each tag's meaning."""
+    """What the description says of the whole. ``tags`` gives each tag's meaning.
+
+    Every path is there under each of the ``prefixes``.
+    """
 
     title: str
     description: str
     tags: Mapping[str, str]
+    prefixes: Sequence[str] = ("",)
 
 
 def described(info: Info, routes: Sequence[Route], guard: Guard | None = None) -> tuple[Route, ...]:
@@ -130,7 +153,7 @@ def document(info: Info, routes: Sequence[Route], guard: Guard | None = None) ->
             "description": info.description,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": prefix or "/"} for prefix in info.prefixes],
         "tags": [{"name": name, "description": meaning} for name, meaning in info.tags.items()],
         "paths": paths,
         "components": {"schemas": _schemas(routes), "headers": dict(_HEADERS), **schemes},
@@ -140,7 +163,10 @@ def document(info: Info, routes: Sequence[Route], guard: Guard | None = None) ->
 def _behind(guard: Guard, route: Route) -> Route:
     """The route with what the guard may answer in its place."""
     headers = {**route.headers, 401: (*route.headers.get(401, ()), "WWW-Authenticate")}
-    return replace(route, problems=(*route.problems, *guard.problems(route.access)), headers=headers)
+    problems = guard.problems(route.access, route.method)
+    if TOO_MANY_REQUESTS in problems:
+        headers[429] = (*route.headers.get(429, ()), "RateLimit", "RateLimit-Policy")
+    return replace(route, problems=(*route.problems, *problems), headers=headers)
 
 
 def _problems(route: Route) -> Iterator[ProblemType]:

@@ -101,6 +101,9 @@ INVALID_FIELDS: Final = ProblemType(
 TOO_MANY_ATTEMPTS: Final = ProblemType(
     name="too-many-attempts", status=429, title="Too many failed attempts", retry_after_seconds=12
 )
+TOO_MANY_REQUESTS: Final = ProblemType(
+    name="too-many-requests", status=429, title="This client asks too often", retry_after_seconds=1
+)
 HEAD_TOO_LARGE: Final = ProblemType(name="head-too-large", status=431, title="Head too large")
 INTERNAL: Final = ProblemType(name="internal", status=500, title="Internal error")
 STORE_UNAVAILABLE: Final = ProblemType(
@@ -197,7 +200,7 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     """The headers that a problem brings with it."""
     headers = {"Content-Type": MEDIA_TYPE, **problem.headers}
     if problem.kind.retry_after_seconds is not None:
-        headers["Retry-After"] = str(problem.kind.retry_after_seconds)
+        headers.setdefault("Retry-After", str(problem.kind.retry_after_seconds))
     return headers
 
 

@@ -11,6 +11,7 @@ from shared.http.auth import Access
 from shared.http.guard import Guard
 from shared.http.negotiation import JSON
 from shared.http.problems import ProblemType
+from shared.http.rates import Rate
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,17 +35,19 @@ class Parameter:
 class Route:
     """One method of a path, and everything that a client may rely on.
 
-    ``access`` says who may call it. The success has ``status`` and is an ``answer``: a class, a schema where
-    there is none, or None where it has no body. ``bodies`` are classes of which the request's is one, and
-    ``form`` is the class of one that may come as a form instead. ``headers`` names what answers of a status
-    have beside the standard ones, and ``plain`` gives the text of those that come as ``text/plain`` to
-    clients which prefer it. ``bodiless`` gives the meaning of further statuses that come without a body.
+    ``access`` says who may call it, and ``rate`` how often, beside what holds for all. The success has
+    ``status`` and is an ``answer``: a class, a schema where there is none, or None where it has no body.
+    ``bodies`` are classes of which the request's is one, and ``form`` is the class of one that may come as a
+    form instead. ``headers`` names what answers of a status have beside the standard ones, and ``plain``
+    gives the text of those that come as ``text/plain`` to clients which prefer it. ``bodiless`` gives the
+    meaning of further statuses that come without a body.
     """
 
     method: str = "GET"
     path: str
     handler: Handler
     access: Access
+    rate: Rate | None = None
     name: str
     tag: str
     summary: str
@@ -69,18 +72,21 @@ class Route:
         return _PATH_PARAMETER.findall(self.path)
 
 
-def application(routes: Iterable[Route], guard: Guard | None = None) -> web.Application:
+def application(
+    routes: Iterable[Route], guard: Guard | None = None, *, prefixes: Sequence[str] = ("",)
+) -> web.Application:
     """An application that has these routes, to be served by ``serve``, which makes problems of errors.
 
-    Without a ``guard`` they are open to whoever reaches the port.
+    Each is there under each of the ``prefixes``. Without a ``guard`` they are open to who reaches the port.
     """
     app = web.Application()
     for route in routes:
-        handler = route.handler if guard is None else guard.before(route.handler, route.access)
-        if route.method == "GET":
-            app.router.add_get(route.path, handler)  # and HEAD
-        else:
-            app.router.add_route(route.method, route.path, handler)
+        handler = route.handler if guard is None else guard.before(route.handler, route.access, route.rate)
+        for prefix in prefixes:
+            if route.method == "GET":
+                app.router.add_get(prefix + route.path, handler)  # and HEAD
+            else:
+                app.router.add_route(route.method, prefix + route.path, handler)
     return app
 
 

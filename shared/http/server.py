@@ -11,6 +11,7 @@ from aiohttp import web
 
 from shared.http.clients import TrustedProxies
 from shared.http.connection import Connections
+from shared.http.cors import CrossOrigins
 from shared.http.edge import ANSWER_HEADERS, AnswerHeaders, Edge
 from shared.http.hosts import AllowedHosts
 from shared.http.limits import HttpLimits
@@ -28,8 +29,8 @@ FILES_PER_CONNECTION: Final = 2
 class Endpoint:
     """Where a port is opened, what its clients may take, and under which names it answers.
 
-    Port 0 asks for any that is free. ``headers`` stand in every answer. Requests that were begun have
-    ``drain_seconds`` to finish once the listener is closed.
+    Port 0 asks for any that is free. Pages of ``origins`` may read its answers. ``headers`` stand in every
+    answer. Requests that were begun have ``drain_seconds`` to finish once the listener is closed.
     """
 
     host: str
@@ -37,6 +38,7 @@ class Endpoint:
     limits: HttpLimits = field(default_factory=HttpLimits)
     hosts: AllowedHosts
     proxies: TrustedProxies = field(default_factory=lambda: TrustedProxies(()))
+    origins: CrossOrigins = field(default_factory=CrossOrigins)
     headers: Mapping[str, str] = field(default_factory=dict)
     drain_seconds: float = 2.0
 
@@ -47,14 +49,20 @@ async def serve(app: web.Application, endpoint: Endpoint, metrics: HttpMetrics) 
     wanted = endpoint.limits.max_connections
     files = _open_files(FILES_PER_CONNECTION * wanted)
     limits = replace(endpoint.limits, max_connections=min(wanted, files // FILES_PER_CONNECTION))
-    app[ANSWER_HEADERS] = headers = AnswerHeaders(endpoint.headers)
+    app[ANSWER_HEADERS] = headers = AnswerHeaders(endpoint.headers, endpoint.origins)
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, shutdown_timeout=endpoint.drain_seconds
     )
     await runner.setup()
     try:
         server = cast(web.Server, runner.server)  # there since the runner was set up
-        edge = Edge(Dispatch(app, server.request_handler), metrics, endpoint.hosts, headers)
+        edge = Edge(
+            Dispatch(app, server.request_handler),
+            metrics,
+            hosts=endpoint.hosts,
+            origins=endpoint.origins,
+            headers=headers,
+        )
         connections = Connections(server, edge, limits, metrics, endpoint.proxies)
         server.request_handler = connections.answer
         listener = await asyncio.get_running_loop().create_server(

@@ -14,6 +14,7 @@ from shared.http.server import Endpoint
 from shared.settings import Count, Port, Seconds
 from shared.urls import checked_http_url, is_loopback
 
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]{1,253}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
@@ -37,8 +38,15 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _origins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not _ORIGIN.fullmatch(text) for text in texts):
+        raise ValueError("must be origins such as https://shop.example.com, separated by commas")
+    return texts
+
+
 HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_hosts)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 ServiceUrl = Annotated[str, AfterValidator(checked_http_url)]
 """Where another service is."""
 

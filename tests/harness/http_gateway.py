@@ -11,7 +11,9 @@ from aiohttp import ClientResponse, ClientSession
 from prometheus_client import CollectorRegistry
 
 from api_gateway.app import build_app, table
+from api_gateway.behind import routes_behind
 from api_gateway.ports import StockWouldBeNegative, UnknownSku
+from shared.http.client import ServiceAnswer
 from shared.http.guard import Guard
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
@@ -193,6 +195,20 @@ class MemoryStock:
 
 
 @dataclass(slots=True)
+class MemoryService:
+    """A service behind the gateway that answers as a test says, and notes what it was asked."""
+
+    answers: dict[tuple[str, str], ServiceAnswer] = field(default_factory=dict)
+    asked: list[tuple[str, str, Mapping[str, str], bytes | None]] = field(default_factory=list)
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> ServiceAnswer:
+        self.asked.append((method, path, headers or {}, body))
+        return self.answers.get((method, path)) or ServiceAnswer(status=404, headers={}, body=b"")
+
+
+@dataclass(slots=True)
 class Gateway:
     """A gateway that runs in this process, and the ports behind it."""
 
@@ -202,6 +218,7 @@ class Gateway:
     orders: MemoryOrders
     stock: MemoryStock
     budget: MemoryBudget
+    accounts: MemoryService
     registry: CollectorRegistry
 
     def metric(self, name: str, **labels: str) -> float:
@@ -238,13 +255,14 @@ class Gateway:
 def memory_table() -> Sequence[Route]:
     """All routes of a gateway whose ports live in memory."""
     intake = MemoryIntake()
-    return table(
+    own = table(
         intake=intake,
         orders=MemoryOrders(intake),
         stock=MemoryStock(),
         budget=MemoryBudget(),
         limits=HttpLimits(),
     )
+    return (*own, *routes_behind(MemoryService(), MemoryService(), HttpLimits()))
 
 
 @asynccontextmanager
@@ -252,6 +270,7 @@ async def gateway(
     limits: HttpLimits | None = None,
     *,
     trusted_proxies: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = (),
     guard: Guard | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway on a free port of loopback, which takes requests without a token unless told otherwise."""
@@ -259,13 +278,19 @@ async def gateway(
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
     budget = MemoryBudget()
+    accounts = MemoryService()
+    endpoint = an_endpoint(limits=limits, trusted_proxies=trusted_proxies, allowed_hosts=allowed_hosts)
     app = build_app(
-        intake=intake, orders=orders, stock=stock, budget=budget, limits=limits, guard=guard or a_guard()
+        intake=intake,
+        orders=orders,
+        stock=stock,
+        budget=budget,
+        limits=limits,
+        guard=guard or a_guard(),
+        behind=routes_behind(accounts, MemoryService(), limits),
     )
     async with (
-        serve(
-            app, an_endpoint(limits=limits, trusted_proxies=trusted_proxies), HttpMetrics(registry)
-        ) as port,
+        serve(app, endpoint, HttpMetrics(registry)) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield Gateway(
@@ -275,6 +300,7 @@ async def gateway(
             orders=orders,
             stock=stock,
             budget=budget,
+            accounts=accounts,
             registry=registry,
         )
 

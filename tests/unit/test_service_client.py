@@ -80,7 +80,7 @@ async def test_after_some_failures_nobody_waits(monkeypatch: pytest.MonkeyPatch)
 
     async with asking(handler) as found:
         breaker = Breaker(tolerates=client.TOLERATED_FAILURES, clock=lambda: now)
-        asked = ServiceClient("catalogue", found._session, breaker=breaker)
+        asked = ServiceClient("catalogue", found._base_url, found._session, breaker=breaker)
         for _ in range(20):
             with pytest.raises(ServiceUnavailable):
                 await asked.send("POST", "/")

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from api_gateway.settings import GatewaySettings
 from notifier.settings import NotifierSettings
 from order_processor.settings import ProcessorSettings
+from shared.http.rates import Rate
 from shared.settings import EXIT_WRONG_SETTING, CommonSettings, load
 
 ROOT = Path(__file__).parents[2]
@@ -248,8 +249,26 @@ def test_off_loopback_the_gateway_must_be_told_who_may_ask(
 
 
 def test_on_loopback_a_token_is_optional() -> None:
-    """Unless it is said otherwise."""
+    """Unless it is said otherwise. Then nothing is counted."""
     assert load(GatewaySettings).auth_mode == "optional"
+    assert load(GatewaySettings).rate() is None
+
+
+def test_where_a_token_is_required_requests_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty a second and bursts of a hundred, unless another number is set."""
+    monkeypatch.setenv("GATEWAY_AUTH", "required")
+    assert load(GatewaySettings).rate() == Rate(name="requests", burst=100, seconds=2.0)
+    monkeypatch.setenv("GATEWAY_REQUESTS_PER_SECOND", "7")
+    assert load(GatewaySettings).rate() == Rate(name="requests", burst=14, seconds=2.0)
+
+
+@pytest.mark.parametrize("origin", ["*", "shop.example.com", "https://shop.example.com/", "null", "https://"])
+def test_what_is_no_origin_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], origin: str
+) -> None:
+    """It would never be equal to what a browser sends, or mean all of them."""
+    told = refusal(monkeypatch, capsys, GatewaySettings, GATEWAY_CORS_ORIGINS=origin)
+    assert told.startswith("GATEWAY_CORS_ORIGINS: must be origins")
 
 
 def test_another_way_to_authorize_is_refused(

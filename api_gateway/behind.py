@@ -1,0 +1,23 @@
+"""The routes that other services answer, as the gateway has them."""
+
+from collections.abc import Sequence
+
+from api_gateway.routes import API_V1
+from api_gateway.session_routes import SessionRoutes
+from shared.customers.routes import customer_table
+from shared.http.client import AskedService
+from shared.http.forwarding import Forwarding
+from shared.http.limits import HttpLimits
+from shared.http.routes import Route
+from shared.products.routes import product_table
+
+
+def routes_behind(accounts: AskedService, catalogue: AskedService, limits: HttpLimits) -> Sequence[Route]:
+    """What accounts and the catalogue answer, and sessions of browsers, which are accounts' too."""
+    customers = Forwarding(accounts, limits, prefix=API_V1)
+    products = Forwarding(catalogue, limits, prefix=API_V1)
+    return (
+        *customer_table(customers.handler),
+        *SessionRoutes(accounts, limits).table(),
+        *product_table(products.handler),
+    )
