@@ -1,18 +1,25 @@
 """Accounts over HTTP, as its operator: the secret of the data folder becomes a token, and the token asks."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import orjson
 
+from orderctl.environment import operator_settings
 from orderctl.errors import OrderctlError
+from orderctl.exposure import AUTH
 from orderctl.http import in_words, request
 from orderctl.modes import current_system
 from orderctl.operator_secret import operator_secret
+from orderctl.system import System
 
 ANSWER_SECONDS: Final = 10.0
+RENEWED_AFTER_SECONDS: Final = 300.0
+"""A token holds for three times as long."""
+REQUIRED: Final = "required"
 
 
 class AccountsError(OrderctlError):
@@ -23,6 +30,26 @@ def accounts_of(data_dir: Path | None) -> "AccountsClient":
     """The accounts of this machine's own system. Raises OrderctlError where none runs."""
     system = current_system(data_dir)
     return AccountsClient(system.url("accounts"), operator_secret(system.layout))
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def operator_proof(system: System) -> Callable[[], Mapping[str, str]]:
+    """What gives the headers of a command's requests: the operator's token, where the gateway wants one."""
+    if operator_settings().get(AUTH) != REQUIRED:
+        return dict
+    client, got_at = AccountsClient(system.url("accounts"), operator_secret(system.layout)), time.monotonic()
+
+    def proof() -> Mapping[str, str]:
+        nonlocal client, got_at
+        if time.monotonic() - got_at > RENEWED_AFTER_SECONDS:
+            client, got_at = client.renewed(), time.monotonic()
+        return bearer(client.token())
+
+    return proof
 
 
 class AccountsClient:
@@ -43,6 +70,10 @@ class AccountsClient:
             found = self._asked("POST", "/operator/tokens", {"secret": self._secret}, {})
             self._token = str(found.get("access_token"))
         return self._token
+
+    def renewed(self) -> "AccountsClient":
+        """The same, with a token yet to be asked for."""
+        return AccountsClient(self._url, self._secret)
 
     def add(self, username: str, email: str, password: str, role: str) -> Mapping[str, Any]:
         """A new user. Where it stands already without its role, giving that is the next command's work."""
@@ -82,7 +113,7 @@ class AccountsClient:
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """One question, as the operator."""
-        return self._asked(method, path, body, {"Authorization": f"Bearer {self.token()}"})
+        return self._asked(method, path, body, bearer(self.token()))
 
     def _asked(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]

@@ -18,11 +18,13 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from orderctl.accounts_client import bearer, operator_proof
 from orderctl.errors import OrderctlError
 from orderctl.http import checked_url, in_words, request
 from orderctl.modes import current_system
 
 URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
+TOKEN_VARIABLE = "ORDERCTL_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
 REQUEST_TIMEOUT_SECONDS = 10.0
 MOST_ATTEMPTS = 30
 MOST_ATTEMPTS_BY_HAND = 5
@@ -69,12 +71,29 @@ Observer = Callable[[Attempt], None]
 Result = TypeVar("Result")
 
 
-def gateway_url(url: str | None, data_dir: Path | None) -> str:
-    """The option, else `ORDERCTL_GATEWAY_URL`, else where the system of this machine has its gateway."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAddress:
+    """Where a gateway is. `proof` gives the headers that say who asks; it is called before each request."""
+
+    url: str
+    proof: Callable[[], Mapping[str, str]] = dict
+
+
+def gateway_of(url: str | None, data_dir: Path | None) -> GatewayAddress:
+    """The option, else `ORDERCTL_GATEWAY_URL`, else the gateway of this machine's system, as its operator.
+
+    Another gateway than our own is asked with `ORDERCTL_GATEWAY_TOKEN`, if there is one.
+    """
     for named, chosen in (("--url", url), (URL_VARIABLE, os.environ.get(URL_VARIABLE))):
         if chosen:
-            return checked_url(chosen, named)
-    return current_system(data_dir).url("api_gateway")
+            return GatewayAddress(url=checked_url(chosen, named), proof=_proof_for_others)
+    system = current_system(data_dir)
+    return GatewayAddress(url=system.url("api_gateway"), proof=operator_proof(system))
+
+
+def _proof_for_others() -> Mapping[str, str]:
+    token = os.environ.get(TOKEN_VARIABLE)
+    return bearer(token) if token else {}
 
 
 class GatewayClient:
@@ -177,27 +196,28 @@ class GatewayClient:
         return self._random.uniform(longest / 2, longest)
 
 
-def by_hand(url: str) -> GatewayClient:
+def by_hand(gateway: GatewayAddress) -> GatewayClient:
     """A client for one conversation, which nothing else waits for."""
 
     async def transport(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        proved = {**headers, **gateway.proof()}
         with request(
-            url, method, path, body=body, headers=headers, seconds=REQUEST_TIMEOUT_SECONDS
+            gateway.url, method, path, body=body, headers=proved, seconds=REQUEST_TIMEOUT_SECONDS
         ) as answer:
             return answer.status, dict(answer.headers), answer.read()
 
-    return GatewayClient(transport, url, MOST_ATTEMPTS_BY_HAND)
+    return GatewayClient(transport, gateway.url, MOST_ATTEMPTS_BY_HAND)
 
 
 def ask(
     url: str | None, data_dir: Path | None, question: Callable[[GatewayClient], Coroutine[Any, Any, Result]]
 ) -> Result:
     """Hold one conversation with the gateway; raises OrderctlError when it refuses or does not answer."""
-    return asyncio.run(question(by_hand(gateway_url(url, data_dir))))
+    return asyncio.run(question(by_hand(gateway_of(url, data_dir))))
 
 
 @asynccontextmanager
-async def connect(url: str, *, connections: int = 1) -> AsyncIterator[GatewayClient]:
+async def connect(gateway: GatewayAddress, *, connections: int = 1) -> AsyncIterator[GatewayClient]:
     """A client for many orders at once, for as long as the block runs, with at most so many connections."""
     import aiohttp
 
@@ -207,12 +227,13 @@ async def connect(url: str, *, connections: int = 1) -> AsyncIterator[GatewayCli
 
         async def transport(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
             try:
-                async with session.request(method, url + path, data=body, headers=headers) as answer:
+                proved = {**headers, **gateway.proof()}
+                async with session.request(method, gateway.url + path, data=body, headers=proved) as answer:
                     return answer.status, answer.headers, await answer.read()
             except aiohttp.ClientError as error:
                 raise OSError(str(error) or type(error).__name__) from error
 
-        yield GatewayClient(transport, url, MOST_ATTEMPTS)
+        yield GatewayClient(transport, gateway.url, MOST_ATTEMPTS)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

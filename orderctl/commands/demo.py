@@ -34,6 +34,7 @@ def demo(
     """Place a load, kill the broker that leads its queue, bring it back, and prove that nothing was lost."""
     from orderctl.demonstration.director import Director
     from orderctl.demonstration.picture import summary
+    from orderctl.gateway_client import gateway_of
     from orderctl.verification.report import render
 
     with readable_errors():
@@ -42,7 +43,7 @@ def demo(
         require_whole(status)
         with tempfile.TemporaryDirectory(prefix="orderctl-demo-") as folder:
             ledger = Path(folder) / "ledger.jsonl"
-            director = Director(system, status, script(orders, rate), ledger)
+            director = Director(system, status, gateway_of(None, data_dir), script(orders, rate), ledger)
             out.print(Text("A load, a dead broker, and the proof. This takes about a minute.\n", style="dim"))
             asyncio.run(_shown(director))
             out.print(Text("What was seen", style="bold"))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
-from orderctl.gateway_client import by_hand, connect, gateway_url
+from orderctl.gateway_client import GatewayAddress, by_hand, connect, gateway_of
 from orderctl.ledger import LedgerWriter
 from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
 from orderctl.terminal import EXIT_FAILED, EXIT_INTERRUPTED, out, print_json, progress_bar, readable_errors
@@ -51,15 +51,15 @@ def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
             items=items,
             rate_per_second=rate,
         )
-        address = gateway_url(url, data_dir)
+        gateway = gateway_of(url, data_dir)
         if stock is not None:
             for item in items:
-                asyncio.run(by_hand(address).set_stock(item.sku, stock))
+                asyncio.run(by_hand(gateway).set_stock(item.sku, stock))
         path = ledger or Path(f"ledger-{time.strftime('%Y%m%d-%H%M%S')}-{plan.run_id}.jsonl")
         report = LoadReport()
-        interrupted = _run(address, plan, path, report, quiet=as_json)
+        interrupted = _run(gateway, plan, path, report, quiet=as_json)
         seen = [] if interrupted else evenly(report.acknowledged_ids, MOST_LOOKED_AT)
-        became = asyncio.run(_look_back(address, plan, seen))
+        became = asyncio.run(_look_back(gateway, plan, seen))
         if as_json:
             print_json(summary(plan, report, path) | {"looked_at": len(seen), "became": dict(became)})
         else:
@@ -70,8 +70,8 @@ def load(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
             raise typer.Exit(EXIT_FAILED)
 
 
-async def _look_back(url: str, plan: LoadPlan, order_ids: Sequence[str]) -> Counter[str]:
-    async with connect(url, connections=plan.concurrency) as client:
+async def _look_back(gateway: GatewayAddress, plan: LoadPlan, order_ids: Sequence[str]) -> Counter[str]:
+    async with connect(gateway, connections=plan.concurrency) as client:
         return await look_back(client, order_ids, plan.concurrency, DECIDED_SECONDS)
 
 
@@ -94,7 +94,7 @@ def summary(plan: LoadPlan, report: LoadReport, ledger: Path) -> dict[str, Any]:
     }
 
 
-def _run(url: str, plan: LoadPlan, path: Path, report: LoadReport, *, quiet: bool) -> bool:
+def _run(gateway: GatewayAddress, plan: LoadPlan, path: Path, report: LoadReport, *, quiet: bool) -> bool:
     """Place the orders; True if the operator interrupted, in which case the report covers what was done."""
     with progress_bar("placing orders", quiet=quiet, stays=True) as update:
         update(total=plan.orders)
@@ -103,17 +103,17 @@ def _run(url: str, plan: LoadPlan, path: Path, report: LoadReport, *, quiet: boo
             update(completed=report.finished, seen=_seen(report))
 
         try:
-            asyncio.run(_place_all(url, plan, path, report, advanced))
+            asyncio.run(_place_all(gateway, plan, path, report, advanced))
         except KeyboardInterrupt:
             return True
     return False
 
 
 async def _place_all(
-    url: str, plan: LoadPlan, path: Path, report: LoadReport, advanced: Callable[[], None]
+    gateway: GatewayAddress, plan: LoadPlan, path: Path, report: LoadReport, advanced: Callable[[], None]
 ) -> None:
     with LedgerWriter(path) as ledger:
-        async with connect(url, connections=plan.concurrency) as client:
+        async with connect(gateway, connections=plan.concurrency) as client:
             await run_load(client, plan, ledger, report, advanced)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from orderctl.brokers import leader_of, management_urls
 from orderctl.demonstration.chronicle import Chronicle, Moment, Sample
 from orderctl.errors import OrderctlError
-from orderctl.gateway_client import connect
+from orderctl.gateway_client import GatewayAddress, connect
 from orderctl.ledger import LedgerWriter
 from orderctl.load import LoadPlan, LoadReport, run_load
 from orderctl.system import SystemStatus
@@ -54,8 +54,16 @@ class DemoStage(Protocol):
 class Director:
     """Runs the demonstration once, and leaves the system whole whatever happens."""
 
-    def __init__(self, system: DemoStage, status: SystemStatus, script: DemoScript, ledger: Path) -> None:
+    def __init__(
+        self,
+        system: DemoStage,
+        status: SystemStatus,
+        gateway: GatewayAddress,
+        script: DemoScript,
+        ledger: Path,
+    ) -> None:
         self._system = system
+        self._gateway = gateway
         self._status = status
         self._script = script
         self._ledger = ledger
@@ -102,12 +110,8 @@ class Director:
         return leader
 
     async def _stock(self) -> None:
-        async with connect(self._gateway_url) as client:
+        async with connect(self._gateway) as client:
             await client.set_stock(self._script.sku, self._script.stock)
-
-    @property
-    def _gateway_url(self) -> str:
-        return self._status.service("api_gateway").url or ""
 
     async def _load(self) -> None:
         plan, report = self._script.plan, LoadReport()
@@ -119,7 +123,7 @@ class Director:
                 self.chronicle.acknowledged.append(self.now)
 
         with LedgerWriter(self._ledger) as ledger:
-            async with connect(self._gateway_url, connections=plan.concurrency) as client:
+            async with connect(self._gateway, connections=plan.concurrency) as client:
                 await run_load(client, plan, ledger, report, advanced)
         self.chronicle.load_ended_at = self.now
         refused = f", {report.refused:,} refused" if report.refused else ""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
@@ -31,6 +32,9 @@ CONNECTIONS: Final = 10
 PAUSE_SECONDS: Final = 1.0
 MIGRATION_SECONDS: Final = 60.0
 """Another replica may be migrating; a table of years takes longer than a request may."""
+
+_turns: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
+"""Alembic keeps what it is doing in globals, so that in one process one database is migrated at a time."""
 
 log = get_logger(__name__)
 
@@ -102,8 +106,11 @@ class Database:
         await self._engine.dispose()
 
     async def _migrate(self, connection: AsyncConnection) -> None:
+        loop = asyncio.get_running_loop()
+        turn = _turns.get(loop) or _turns.setdefault(loop, asyncio.Lock())
         try:
-            await connection.run_sync(migrate, self._migrations)
+            async with turn:
+                await connection.run_sync(migrate, self._migrations)
         except NewerSchema as error:
             log.warning("the schema is newer than this service and is left as it is", revision=str(error))
 

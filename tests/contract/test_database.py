@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import DatabaseUnavailable
 from shared.sql.database import Database, open_database
+from shared.sql.migrations import migrations_of
 from tests.harness.databases import PostgresServer
 from tests.harness.stores import free_port
 
@@ -93,6 +94,17 @@ async def test_replicas_that_start_together_migrate_once(database_url: str, revi
         replicas = [await stack.enter_async_context(opened(database_url, revisions)) for _ in range(4)]
         await asyncio.gather(*(replica.look() for replica in replicas))
         assert [replica.unready_reason() for replica in replicas] == [None] * 4
+
+
+async def test_services_of_one_process_migrate_side_by_side(tmp_path: Path) -> None:
+    """As in embedded mode, each its own database; the library at work knows but one at a time."""
+    async with AsyncExitStack() as stack:
+        services = [
+            await stack.enter_async_context(opened(f"sqlite:///{tmp_path}/{name}.db", migrations_of(name)))
+            for name in ("accounts", "catalogue")
+        ]
+        await asyncio.gather(*(service.look() for service in services))
+        assert [service.unready_reason() for service in services] == [None] * 2
 
 
 async def test_an_older_service_works_beside_a_newer_schema(database_url: str, revisions: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from orderctl.commands.demo import require_whole, script
 from orderctl.demonstration.director import Director
+from orderctl.gateway_client import GatewayAddress
 from orderctl.system import BrokerStatus, Mode, ServiceStatus, StoreStatus, SystemStatus
 from orderctl.verification.promises import read_promises
 from orderctl.verification.session import verify
@@ -61,7 +62,9 @@ async def test_the_demonstration_breaks_heals_and_proves(pipeline: Pipeline, tmp
     """Every order accepted is decided and told, the broker serves again, and nothing is left broken."""
     pipeline.empty_store()
     system, ledger = SystemUnderTest(pipeline), tmp_path / "ledger.jsonl"
-    director = Director(system, system.status(), script(900, 150.0), ledger)
+    director = Director(
+        system, system.status(), GatewayAddress(url=pipeline.gateway_url), script(900, 150.0), ledger
+    )
     began = time.monotonic()
     await director.run()
     seen = director.chronicle

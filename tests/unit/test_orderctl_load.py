@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,25 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from orderctl.errors import OrderctlError
-from orderctl.gateway_client import MOST_ATTEMPTS_BY_HAND, GatewayError, ask, connect
+from orderctl.gateway_client import (
+    MOST_ATTEMPTS_BY_HAND,
+    GatewayAddress,
+    GatewayClient,
+    GatewayError,
+    ask,
+    connect,
+)
 from orderctl.ledger import LedgerEvent, LedgerWriter, read_ledger
 from orderctl.load import LoadPlan, LoadReport, evenly, look_back, percentile, run_load
 from shared.messages import OrderItem
 
 ORDER = {"id": "order123", "sku": "cable", "qty": 1}
 Respond = Callable[[dict[str, Any], int], web.Response]
+
+
+def connected(url: str, *, connections: int = 1) -> AbstractAsyncContextManager[GatewayClient]:
+    """A client of the gateway at this URL."""
+    return connect(GatewayAddress(url=url), connections=connections)
 
 
 class Gateway:
@@ -62,7 +74,7 @@ async def test_a_503_is_asked_again_under_the_same_id() -> None:
     """An order that was refused for the moment is placed once the gateway takes it."""
     async with (
         serving(lambda order, asked: accepted(order, asked) if asked == 3 else busy(asked)) as (gateway, url),
-        connect(url) as client,
+        connected(url) as client,
     ):
         answer = await client.place(ORDER)
     assert answer.accepted
@@ -73,7 +85,7 @@ async def test_a_duplicate_after_asking_again_is_a_success() -> None:
     """The attempt before had worked after all: that is how asking again converges."""
     async with (
         serving(lambda _, asked: busy(asked) if asked == 1 else duplicate(same_content=True)) as (_, url),
-        connect(url) as client,
+        connected(url) as client,
     ):
         assert (await client.place(ORDER)).accepted
 
@@ -83,7 +95,7 @@ async def test_a_duplicate_at_once_is_a_failure(same_content: bool) -> None:
     """An id that somebody used before is not an order of ours."""
     async with (
         serving(lambda *_: duplicate(same_content=same_content)) as (_, url),
-        connect(url) as client,
+        connected(url) as client,
     ):
         answer = await client.place(ORDER)
     assert not answer.accepted
@@ -93,7 +105,7 @@ async def test_a_duplicate_at_once_is_a_failure(same_content: bool) -> None:
 async def test_wrong_fields_are_named() -> None:
     """What the gateway says about a field reaches the operator."""
     body = {"title": "Invalid order", "errors": [{"field": "qty", "message": "at least 1"}]}
-    async with serving(lambda *_: web.json_response(body, status=422)) as (_, url), connect(url) as client:
+    async with serving(lambda *_: web.json_response(body, status=422)) as (_, url), connected(url) as client:
         answer = await client.place(ORDER)
     assert str(answer.failure()) == "Invalid order: qty: at least 1"
 
@@ -101,7 +113,7 @@ async def test_wrong_fields_are_named() -> None:
 async def test_a_gateway_that_is_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a bounded number of attempts the operator is told."""
     monkeypatch.setattr("orderctl.gateway_client.MOST_ATTEMPTS", 2)
-    async with connect("http://127.0.0.1:9") as client:
+    async with connected("http://127.0.0.1:9") as client:
         with pytest.raises(GatewayError, match=r"127\.0\.0\.1:9 does not answer"):
             await client.place(ORDER)
 
@@ -123,7 +135,7 @@ async def test_a_run_places_every_order_once_and_writes_it_down(tmp_path: Path) 
         return busy(asked) if unlucky else accepted(order, asked)
 
     ledger = tmp_path / "ledger.jsonl"
-    async with serving(respond) as (gateway, url), connect(url, connections=8) as client:
+    async with serving(respond) as (gateway, url), connected(url, connections=8) as client:
         with LedgerWriter(ledger) as writer:
             report = await run_load(client, plan, writer, LoadReport())
     entries = list(read_ledger(ledger))
@@ -142,7 +154,7 @@ async def test_an_order_that_is_refused_for_good_is_written_down_as_such(tmp_pat
     ledger = tmp_path / "ledger.jsonl"
     async with (
         serving(lambda *_: web.json_response({}, status=422)) as (_, url),
-        connect(url) as client,
+        connected(url) as client,
     ):
         with LedgerWriter(ledger) as writer:
             report = await run_load(client, plan, writer, LoadReport())
@@ -158,7 +170,7 @@ async def test_a_rate_is_not_exceeded(tmp_path: Path) -> None:
     plan = LoadPlan(
         run_id="r", orders=21, concurrency=21, items=(OrderItem(sku="cable", qty=1),), rate_per_second=200
     )
-    async with serving(accepted) as (_, url), connect(url, connections=21) as client:
+    async with serving(accepted) as (_, url), connected(url, connections=21) as client:
         with LedgerWriter(tmp_path / "ledger.jsonl") as writer:
             report = await run_load(client, plan, writer, LoadReport())
     assert report.seconds >= 0.1
@@ -203,7 +215,7 @@ async def test_what_became_of_the_orders_is_looked_up_once_they_are_decided() ->
 
     application = web.Application()
     application.router.add_get("/orders/{id}", show)
-    async with TestServer(application) as server, connect(str(server.make_url("")).rstrip("/")) as client:
+    async with TestServer(application) as server, connected(str(server.make_url("")).rstrip("/")) as client:
         became = await look_back(client, ["rich", "poor", "never"], 3, 0.5)
     assert became == {"created": 1, "rejected insufficient_stock": 1, "accepted": 1}
 

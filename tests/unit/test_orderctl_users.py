@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from orderctl.accounts_client import AccountsClient
 from orderctl.cli import app
 from orderctl.commands import users
+from orderctl.embedded.system import EmbeddedSystem
+from orderctl.gateway_client import gateway_of
 from orderctl.native.layout import Layout
 from orderctl.native.secrets import Secrets
 from orderctl.operator_secret import operator_secret, settle_operator_secret
@@ -90,6 +92,24 @@ async def test_keys_are_rotated(accounts: Accounts, orderctl: Command) -> None:
     """The next token is signed with what the command says."""
     result = await orderctl("keys", "rotate")
     assert told(result) == f"signing with {accounts.keys.signing.kid} from now on\n"
+
+
+async def test_commands_ask_a_gateway_that_wants_tokens_as_the_operator(
+    accounts: Accounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that wants none without; a stranger's gets what the operator says."""
+    url = str(accounts.session._base_url).rstrip("/")
+    monkeypatch.setenv("ACCOUNTS_OPERATOR_SECRET", SECRET)
+    monkeypatch.setenv("GATEWAY_AUTH", "optional")
+    system = EmbeddedSystem(tmp_path / "data")
+    monkeypatch.setattr(system, "url", lambda _: url)
+    monkeypatch.setattr("orderctl.gateway_client.current_system", lambda _: system)
+    assert gateway_of(None, None).proof() == {}
+    monkeypatch.setenv("GATEWAY_AUTH", "required")
+    (header,) = (await asyncio.to_thread(gateway_of(None, None).proof)).values()
+    assert (await accounts.ask("GET", "/users", token=header.removeprefix("Bearer ")))[0] == 200
+    monkeypatch.setenv("ORDERCTL_GATEWAY_TOKEN", "theirs")
+    assert gateway_of("http://shop.example", None).proof() == {"Authorization": "Bearer theirs"}
 
 
 def test_the_secret_is_made_once_and_the_operators_choice_goes_before(
