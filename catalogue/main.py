@@ -11,7 +11,7 @@ from catalogue.cache import RedisCache
 from catalogue.freshness import MOST_PENDING, PAUSE_SECONDS, Freshness
 from catalogue.prices import RedisPriceBoard
 from catalogue.projection import Projection
-from catalogue.reading import CachedReader
+from catalogue.reading import CachedReader, ReadFigures
 from catalogue.routes import CatalogueRoutes
 from catalogue.settings import CatalogueSettings
 from catalogue.stock import StockLevels
@@ -88,7 +88,7 @@ async def run(
             freshness,
             cache_reason=cache_watch.unready_reason,
             database_reason=database.unready_reason,
-            registry=registry,
+            figures=ReadFigures(registry),
         )
         limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
         routes = CatalogueRoutes(

@@ -41,6 +41,22 @@ class Reading:
     state: CacheState
 
 
+class ReadFigures:
+    """How often answers came from where, for Prometheus: the cache's hit rate."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        reads = Counter("catalogue_reads", "Products and lists read", ["what", "cache"], registry=registry)
+        self._counts = {
+            (is_list, state): reads.labels("list" if is_list else "product", state)
+            for is_list in (False, True)
+            for state in CacheState
+        }
+
+    def count(self, entry: Entry, state: CacheState) -> None:
+        """An answer was given."""
+        self._counts[entry.sku is None, state].inc()
+
+
 class CachedReader:
     """Reads answers. Callers in this process that ask for the same one share a reading."""
 
@@ -51,19 +67,14 @@ class CachedReader:
         *,
         cache_reason: Callable[[], str | None],
         database_reason: Callable[[], str | None],
-        registry: CollectorRegistry,
+        figures: ReadFigures,
     ) -> None:
         self._cache = cache
         self._freshness = freshness
         self._cache_reason = cache_reason
         self._database_reason = database_reason
         self._under_way: dict[str, asyncio.Task[Reading]] = {}
-        reads = Counter("catalogue_reads", "Products and lists read", ["what", "cache"], registry=registry)
-        self._counts = {
-            (is_list, state): reads.labels("list" if is_list else "product", state)
-            for is_list in (False, True)
-            for state in CacheState
-        }
+        self._figures = figures
 
     async def read(self, entry: Entry, load: Load) -> Reading:
         """The answer. Raises DatabaseUnavailable where it can be had from nowhere."""
@@ -72,7 +83,7 @@ class CachedReader:
             task = self._under_way[entry.key] = asyncio.create_task(self._read(entry, load))
             task.add_done_callback(lambda done: self._end(entry.key, done))
         reading = await asyncio.shield(task)
-        self._counts[entry.sku is None, reading.state].inc()
+        self._figures.count(entry, reading.state)
         return reading
 
     def forget(self) -> None:

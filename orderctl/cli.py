@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "inventory": "inventory.app",
     "user": "users.app",
     "keys": "users.keys",
+    "product": "products.app",
     "order": "orders.app",
     "dead": "dead.app",
     "redis": "redis.redis",

@@ -4,6 +4,7 @@ Amounts are whole numbers of the currency's smallest unit everywhere; only where
 get its point. Metals and codes for testing have no smallest unit and are left out.
 """
 
+import re
 from typing import Final
 
 
@@ -30,6 +31,7 @@ _DIGITS: Final = (
 )
 CURRENCIES: Final = frozenset(_DIGITS)
 USUAL_DIGITS: Final = 2
+_PRICE: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,4}))?", re.ASCII)
 
 
 def written(amount: int, currency: str) -> str:
@@ -39,3 +41,21 @@ def written(amount: int, currency: str) -> str:
     sign = "-" if amount < 0 else ""
     point = f".{part:0{digits}}" if digits else ""
     return f"{sign}{whole:,}".replace(",", " ") + f"{point} {currency}"
+
+
+def amount_of(text: str, currency: str) -> int:
+    """The inverse of :func:`written`, exactly, from a price as people type it: ``19.99``, ``1999`` yen.
+
+    Raises ValueError where the currency has no such amount, or is unknown.
+    """
+    digits = _DIGITS.get(currency)
+    if digits is None:
+        raise ValueError(f"{currency} is no currency of ISO 4217")
+    found = _PRICE.fullmatch(text)
+    part = found[2] or "" if found else ""
+    if found is None or len(part) > digits:
+        places = f"a point and at most {digits} digits after it" if digits else "without a point"
+        raise ValueError(
+            f"must be a number such as {'1' + '.' * bool(digits) + '9' * digits}: digits, {places}"
+        )
+    return int(found[1] + part.ljust(digits, "0"))

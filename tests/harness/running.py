@@ -47,7 +47,8 @@ class Pipeline:
         await asyncio.to_thread(self._make_whole)
 
     def _make_whole(self) -> None:
-        if self.cluster.node_pid("redis") is None or not self._is_one_cluster():
+        stores = ("redis", "cache", "postgres")
+        if any(self.cluster.node_pid(name) is None for name in stores) or not self._is_one_cluster():
             self.cluster.start()
         for name in SERVICES:
             self.services.start(name)

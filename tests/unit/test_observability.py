@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from catalogue.reading import ReadFigures
 from dashboard.overview.exposition import expose
 from dashboard.overview.state import PipelineState
 from shared.http.metrics import HttpMetrics
@@ -58,10 +59,11 @@ def metrics_in(expression: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def exported() -> set[str]:
-    """The names of all samples that the four services expose."""
+    """The names of all samples that the services expose."""
     registry = new_registry()
     PrometheusRouterMetrics(registry, CONSUMPTIONS[0].queue).batch(1, 0.1)
     HttpMetrics(registry).answered("POST", "/orders", 202, 0.1)
+    ReadFigures(registry)
     waiting: dict[OrderStatus | Trouble, float] = {OrderStatus.ACCEPTED: 1.0, Trouble.RETRYING: 1.0}
     state = PipelineState(
         store=replace(STORE, oldest_seconds=waiting),
