@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.tables import METADATA
 from tests.harness.customers import PASSWORD, Accounts, accounts_at
+from tests.harness.databases import PostgresServer
+from tests.harness.waiting import wait_until
 
 
 @pytest.fixture
@@ -76,3 +78,34 @@ async def test_users_are_paged_changed_and_forgotten(accounts: Accounts) -> None
     assert (await accounts.ask("DELETE", f"/users/{users[1]['id']}", token=token))[0] == 204
     refresh = {"refresh_token": tokens["refresh_token"]}
     assert (await accounts.ask("POST", "/tokens/refresh", refresh))[0] == 401
+
+
+async def test_a_frozen_database_is_named_in_time_and_keys_are_told_all_the_same(
+    postgres: PostgresServer,
+) -> None:
+    """Tokens are verified meanwhile, and log-ins go on once it runs again."""
+    async with accounts_at(postgres.new_database("accounts"), deadline_seconds=1.0) as accounts:
+        await until_it_works(accounts)
+        body = {"username": "ann", "password": PASSWORD}
+        with postgres.frozen():
+            async with asyncio.timeout(10):
+                status, problem = await accounts.ask("POST", "/tokens", body)
+            assert (status, problem["type"]) == (503, "/problems/database-unavailable")
+            status, keys = await accounts.ask("GET", "/.well-known/jwks.json")
+            assert (status, len(keys["keys"])) == (200, 1)
+        await wait_until(lambda: signs_in(accounts), what="log-ins go on")
+
+
+async def until_it_works(accounts: Accounts) -> None:
+    """Registers, however slow the machine is: with a short deadline that may take some attempts."""
+    body = {"username": "ann", "email": "ann@example.com", "password": PASSWORD}
+
+    async def is_registered() -> bool:
+        return (await accounts.ask("POST", "/users", body))[0] in {201, 409}
+
+    await wait_until(is_registered, what="a customer has registered")
+
+
+async def signs_in(accounts: Accounts) -> bool:
+    """Whether that is possible."""
+    return (await accounts.ask("POST", "/tokens", {"username": "ann", "password": PASSWORD}))[0] == 200

@@ -88,11 +88,13 @@ class Accounts:
 
 
 @asynccontextmanager
-async def accounts_at(url: str, secret: str | None = SECRET) -> AsyncIterator[Accounts]:
+async def accounts_at(
+    url: str, secret: str | None = SECRET, *, deadline_seconds: float = DEADLINE_SECONDS
+) -> AsyncIterator[Accounts]:
     """Accounts over the database at a URL, with passwords that are quick to hash."""
     own = AccountsSettings(operator_secret=None if secret is None else SecretStr(secret))
     clock = Clock()
-    async with open_database(url, migrations_of("accounts"), timeout_seconds=DEADLINE_SECONDS) as database:
+    async with open_database(url, migrations_of("accounts"), timeout_seconds=deadline_seconds) as database:
         await database.look()
         keys = SigningKeys(database, token_seconds=own.access_token_seconds, clock=clock)
         await keys.look()
