@@ -36,14 +36,13 @@ class TrustedProxies:
         found = ipaddress.ip_network(address)
         return any(found.version == each.version and found.overlaps(each) for each in self._networks)
 
-    def client(self, forwarded: Iterable[str]) -> str:
-        """The last address in ``X-Forwarded-For`` that is no proxy's: clients can make up those before it."""
-        hops = [hop.strip() for value in forwarded for hop in value.split(",")]
-        for hop in reversed(hops):
-            address = _client(hop)
-            if address not in self:
-                return address
-        return UNKNOWN
+    def client(self, forwarded: Iterable[str], peer: str = UNKNOWN) -> str:
+        """The last address in ``X-Forwarded-For`` that is no proxy's: clients can make up those before it.
+
+        Where all of them are, the first asked by itself; where there is none, the ``peer`` did.
+        """
+        hops = [_client(hop.strip()) for value in forwarded for hop in value.split(",")]
+        return next((hop for hop in reversed(hops) if hop not in self), hops[0] if hops else peer)
 
 
 def _client(text: str) -> str:

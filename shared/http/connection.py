@@ -325,7 +325,8 @@ class Connections:
 
     async def _answer_forwarded(self, request: web.BaseRequest) -> web.StreamResponse:
         """Requests at once stand for the connections that a client behind a proxy would have."""
-        client = self._proxies.client(request.headers.getall("X-Forwarded-For", ()))
+        peer = cast(ClientConnection, request.protocol).address
+        client = self._proxies.client(request.headers.getall("X-Forwarded-For", ()), peer)
         request[CLIENT] = client
         under_way, bound = self._of_forwarded.get(client, 0), self.limits.connections_per_address
         refusal = None

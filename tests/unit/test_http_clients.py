@@ -51,13 +51,14 @@ def test_a_client_is_its_address_or_its_network(peer: object, client: str) -> No
         (["198.51.100.1, 192.0.2.7"], "192.0.2.7"),
         (["198.51.100.1", "192.0.2.7, 10.0.0.9"], "192.0.2.7"),
         (["made up, 10.0.0.9"], UNKNOWN),
-        (["10.0.0.8"], UNKNOWN),
-        ([], UNKNOWN),
+        (["10.0.0.8"], "10.0.0.8"),
+        (["10.0.0.8, 10.0.0.9"], "10.0.0.8"),
+        ([], "10.0.0.1"),
     ],
 )
 def test_a_proxy_names_the_last_that_is_no_proxy(forwarded: Sequence[str], client: str) -> None:
-    """What stands before it, the client may have written itself."""
-    assert TrustedProxies(["10.0.0.0/8"]).client(forwarded) == client
+    """What stands before it, the client may have written itself. Where all are proxies, the first asked."""
+    assert TrustedProxies(["10.0.0.0/8"]).client(forwarded, "10.0.0.1") == client
 
 
 def test_failures_are_forgiven_one_by_one() -> None:
