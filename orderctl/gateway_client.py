@@ -79,16 +79,17 @@ class GatewayAddress:
     proof: Callable[[], Mapping[str, str]] = dict
 
 
-def gateway_of(url: str | None, data_dir: Path | None) -> GatewayAddress:
+def gateway_of(url: str | None, data_dir: Path | None, *, sees_all: bool = False) -> GatewayAddress:
     """The option, else `ORDERCTL_GATEWAY_URL`, else the gateway of this machine's system, as its operator.
 
-    Another gateway than our own is asked with `ORDERCTL_GATEWAY_TOKEN`, if there is one.
+    `sees_all` is for commands that show what belongs to customers. Another gateway than our own is asked with
+    `ORDERCTL_GATEWAY_TOKEN`, if there is one.
     """
     for named, chosen in (("--url", url), (URL_VARIABLE, os.environ.get(URL_VARIABLE))):
         if chosen:
             return GatewayAddress(url=checked_url(chosen, named), proof=_proof_for_others)
     system = current_system(data_dir)
-    return GatewayAddress(url=system.url("api_gateway"), proof=operator_proof(system))
+    return GatewayAddress(url=system.url("api_gateway"), proof=operator_proof(system, sees_all=sees_all))
 
 
 def _proof_for_others() -> Mapping[str, str]:
@@ -213,7 +214,7 @@ def ask(
     url: str | None, data_dir: Path | None, question: Callable[[GatewayClient], Coroutine[Any, Any, Result]]
 ) -> Result:
     """Hold one conversation with the gateway; raises OrderctlError when it refuses or does not answer."""
-    return asyncio.run(question(by_hand(gateway_of(url, data_dir))))
+    return asyncio.run(question(by_hand(gateway_of(url, data_dir, sees_all=True))))
 
 
 @asynccontextmanager

@@ -105,6 +105,11 @@ async def test_commands_ask_a_gateway_that_wants_tokens_as_the_operator(
     monkeypatch.setattr(system, "url", lambda _: url)
     monkeypatch.setattr("orderctl.gateway_client.current_system", lambda _: system)
     assert gateway_of(None, None).proof() == {}
+    welcome = await asyncio.to_thread(gateway_of(None, None, sees_all=True).proof)
+    assert welcome["Authorization"].startswith("Bearer ")
+    monkeypatch.setattr(system, "url", lambda _: "http://127.0.0.1:9")
+    assert await asyncio.to_thread(gateway_of(None, None, sees_all=True).proof) == {}
+    monkeypatch.setattr(system, "url", lambda _: url)
     monkeypatch.setenv("GATEWAY_AUTH", "required")
     (header,) = (await asyncio.to_thread(gateway_of(None, None).proof)).values()
     assert (await accounts.ask("GET", "/users", token=header.removeprefix("Bearer ")))[0] == 200
