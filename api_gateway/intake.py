@@ -67,7 +67,10 @@ class OrderIntake:
         if isinstance(result, Accepted) and acceptance.accepted_at is not None:
             failpoint("after_accept")
             accepted_at = event_time(acceptance.accepted_at)
-            await self._publish(placed_event(placement.order, accepted_at, placement.trace, result.prices))
+            placed = placed_event(
+                placement.order, accepted_at, placement.trace, result.prices, placement.customer
+            )
+            await self._publish(placed)
         elif acceptance.waiting and not self._store_is_durable():
             await self._publish_again(acceptance)
         failpoint("before_202")

@@ -66,10 +66,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlaced:
-    """The gateway has accepted an order durably, at these prices, if any of its products has one."""
+    """The gateway has accepted an order durably, at these prices, if any of its products has one.
+
+    ``customer`` is whose it is.
+    """
 
     order: Order
     prices: Prices | None = None
+    customer: Identifier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +103,8 @@ EVENT_TYPES: Final[Mapping[str, type[EventData]]] = {
     "order.rejected.v1": OrderRejected,
 }
 _TYPE_NAMES: Final = {data: name for name, data in EVENT_TYPES.items()}
-_UNPRICED: Final = {
-    data: tuple(field.name for field in fields(data) if field.name != "prices")
-    for data in EVENT_TYPES.values()
-}
+_WHERE_KNOWN: Final = frozenset(("prices", "customer"))
+_FIELDS: Final = {data: tuple(field.name for field in fields(data)) for data in EVENT_TYPES.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +215,7 @@ def encode(event: Event[EventData]) -> bytes:
         "subject": event.subject,
         "time": event.time,
         "datacontenttype": "application/json",
-        "data": event.data if event.data.prices is not None else _unpriced(event.data),
+        "data": _written(event.data),
         "correlationid": event.trace.correlation_id,
     }
     if event.trace.traceparent:
@@ -221,9 +223,10 @@ def encode(event: Event[EventData]) -> bytes:
     return orjson.dumps(envelope, option=orjson.OPT_UTC_Z)
 
 
-def _unpriced(data: EventData) -> dict[str, Any]:
-    """As it was before there were prices."""
-    return {name: getattr(data, name) for name in _UNPRICED[type(data)]}
+def _written(data: EventData) -> dict[str, Any]:
+    """Without prices and customer where there are none, as it was before there were any."""
+    shown = ((name, getattr(data, name)) for name in _FIELDS[type(data)])
+    return {name: value for name, value in shown if value is not None or name not in _WHERE_KNOWN}
 
 
 def decode(body: bytes) -> Event[EventData] | UnknownEvent:

@@ -58,7 +58,7 @@ class OrderRecord:
     @property
     def placed(self) -> Event[OrderPlaced]:
         """What asks for its decision; the same event, however often it is made."""
-        return placed_event(self.order, self.accepted_at, self.trace, self.prices)
+        return placed_event(self.order, self.accepted_at, self.trace, self.prices, self.customer)
 
     @property
     def accepted_at_microseconds(self) -> int:
@@ -67,10 +67,15 @@ class OrderRecord:
 
 
 def placed_event(
-    order: Order, accepted_at: datetime, trace: Trace, prices: Prices | None = None
+    order: Order,
+    accepted_at: datetime,
+    trace: Trace,
+    prices: Prices | None = None,
+    customer: str | None = None,
 ) -> Event[OrderPlaced]:
-    """The event that says that an order was accepted, at these prices."""
-    return Event(source=SOURCE, time=accepted_at, data=OrderPlaced(order=order, prices=prices), trace=trace)
+    """The event that says that an order of this customer was accepted, at these prices."""
+    data = OrderPlaced(order=order, prices=prices, customer=customer)
+    return Event(source=SOURCE, time=accepted_at, data=data, trace=trace)
 
 
 def read_record(fields: Mapping[str, str]) -> OrderRecord:

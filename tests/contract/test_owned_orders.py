@@ -1,15 +1,17 @@
 """Orders that belong to a customer: found by it, kept apart from those of others, and forgotten with it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from shared.messages import Order
+from shared.messages import Order, decode, encode, event_time
 from shared.orders.model import OrderStatus
 from shared.orders.placement import Accepted, Duplicate, KeyReused, Replayed
+from shared.orders.records import placed_event
 from shared.orders.redis import store as store_module
 from shared.orders.redis.store import RedisOrderStore
-from tests.harness.examples import an_order
+from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.shop import Shop
 
@@ -150,3 +152,41 @@ async def test_the_index_forgets_what_the_sweep_removes(redis: Any, store: Redis
     assert await shop.sweep(0.0).sweep_once() == 1
     assert await redis.zrange("orders:customer:alice", 0, -1) == ["new"]
     assert await redis.keys("idempkey:*") == ["idempkey:alice:new"]
+
+
+async def test_a_record_that_is_recreated_is_its_customers_again(redis: Any, store: RedisOrderStore) -> None:
+    """The message says whose it is, whatever the store has forgotten."""
+    await store.accept(a_placement(an_order("a"), customer="alice"))
+    record = await store.get("a")
+    assert record is not None
+    sent = encode(record.placed)
+    assert b'"customer":"alice"' in sent
+    await redis.flushall()
+    await redis.set("inventory:cable", 100)
+    decoded = decode(sent)
+    assert decoded == record.placed
+    await Shop(redis).decisions.decide([record.placed])
+    assert await listed(store, customer="alice") == ["a"]
+    recreated = await store.get("a")
+    assert recreated is not None
+    assert recreated.customer == "alice"
+
+
+async def test_a_recreation_that_was_cut_is_finished(redis: Any, store: RedisOrderStore) -> None:
+    """The index too."""
+    await redis.set("inventory:cable", 100)
+    placed = placed_event(an_order("a"), datetime.now(UTC), TRACE, customer="alice")
+    shop = Shop(redis)
+    await shop.decisions.decide([placed])
+    for index in ("orders:created", "orders:rejected", "orders:customer:alice"):
+        await redis.zrem(index, "a")
+    record = await redis.hgetall("order:a")
+    decision = (record["decided_at"], record["status"], record["reason"], "", "1", record["fingerprint"])
+    await redis.set("decision:a", "\t".join(decision))
+    await shop.decisions.decide([placed])
+    assert await listed(store, customer="alice") == ["a"]
+
+
+def test_a_message_about_nobodys_order_is_as_it_was_before() -> None:
+    """To the byte: an older processor may read it."""
+    assert b"customer" not in encode(placed_event(an_order("a"), event_time(1), TRACE))

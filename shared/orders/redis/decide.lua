@@ -7,14 +7,17 @@
 --
 -- KEYS  1 order:{id}  2 decision:{id}  3 orders.processed.count  4 stock.reserved  5 stock.skus  6 orders:created
 --       7 orders:rejected  8 orders:accepted  9 orders:retrying  10 orders:dead  11 notifications.untold
---       12… inventory:{sku}
+--       12 orders:customer:{id}, without a customer order:{id}  13… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
---       9 prices as the message has them, for a record that is recreated  10… sku, qty for each item
--- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {'order_unknown'}, {'other_content'} or {'broken_stock', key}.
+--       9 prices and  10 customer ('' without) as the message has them, for a record that is recreated
+--       11… sku, qty for each item
+-- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {'order_unknown'}, {'other_content'}
+--         or {'broken_stock', key}.
 
 local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
-local order_id, first_item, first_stock = ARGV[1], 10, 12
+local own = KEYS[12]
+local order_id, first_item, first_stock = ARGV[1], 11, 13
 local items = (#ARGV - first_item + 1) / 2
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
@@ -46,6 +49,8 @@ elseif not status and tonumber(now) - tonumber(ARGV[2]) > tonumber(ARGV[3]) then
   return {'order_unknown'}
 end
 local is_new = not begun and not decided_at
+local is_owned = ARGV[10] ~= '' and (not status or begun)  -- what recreated it may have been cut
+if is_owned then redis.call('ZSCORE', own, order_id) end
 for i = 1, items do
   local stock, sku = KEYS[first_stock + i - 1], ARGV[first_item + 2 * (i - 1)]
   local qty = tonumber(ARGV[first_item + 2 * (i - 1) + 1])
@@ -95,6 +100,7 @@ if not decided_at then
     fields = {'id', order_id, 'order', ARGV[4], 'fingerprint', ARGV[5], 'accepted_at', accepted_at,
       'correlation_id', ARGV[6], 'traceparent', ARGV[7], 'idempotency_key', ''}
     if prices ~= '' then fields[#fields + 1], fields[#fields + 2] = 'prices', prices end
+    if ARGV[10] ~= '' then fields[#fields + 1], fields[#fields + 2] = 'customer', ARGV[10] end
     timeline = accepted_at .. '\taccepted\t\t\n' .. now .. '\trecreated\trecord_missing\t'
   end
   timeline = (timeline or '') .. '\n' .. now .. '\t' .. outcome .. '\t' .. reason .. '\t'
@@ -107,6 +113,7 @@ for i = 8, 10 do
   if stands[i] then redis.call('ZREM', KEYS[i], order_id) end
 end
 if is_new or begun then redis.call('ZADD', untold, now, order_id .. ':' .. EVENT_TYPES[outcome]) end
+if is_owned then redis.call('ZADD', own, accepted_at, order_id) end
 redis.call('ZADD', index, accepted_at, order_id)
 if is_new or begun then redis.call('DEL', pending) end
 return {outcome, now, reason, at_fault, prices}

@@ -74,7 +74,7 @@ def decision_call(
     event: Event[OrderPlaced], *, oldest_recreated: int = ANY_AGE, reason: str = ""
 ) -> ScriptCall:
     """One run of ``decide.lua``; with a reason the order is rejected, unless it is decided."""
-    order = event.data.order
+    order, customer = event.data.order, event.data.customer
     keys = [
         keyspace.order(order.id),
         keyspace.decision(order.id),
@@ -85,6 +85,7 @@ def decision_call(
         keyspace.orders_in(OrderStatus.REJECTED),
         *UNSETTLED_INDEXES,
         keyspace.UNTOLD,
+        keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
@@ -97,6 +98,7 @@ def decision_call(
         event.trace.traceparent or "",
         reason,
         prices_text(event.data.prices),
+        customer or "",
     ]
     for item in order.items:
         arguments += [item.sku, item.qty]
