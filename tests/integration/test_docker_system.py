@@ -15,9 +15,11 @@ import redis as blocking_redis
 
 from orderctl.docker.compose import PORT_VARIABLES, Compose
 from orderctl.docker.containers import docker
+from orderctl.errors import PartFailedError
 from orderctl.native import processes
 from orderctl.native.layout import project_root
 from orderctl.native.ports import Ports, is_free
+from orderctl.system import PARTS
 from tests.harness.terminal import Operator
 from tests.harness.workers import worker_number
 
@@ -27,7 +29,13 @@ IMAGE = "order-pipeline:test"
 FIRST_PORT = 23_000
 BUILD_SECONDS = 300
 DECIDED_SECONDS = 30.0
-PROGRAMS = {"rabbitmq1": "beam.smp", "redis": "redis-server", "notifier": "python"}
+PROGRAMS = {
+    "rabbitmq1": "beam.smp",
+    "redis": "redis-server",
+    "cache": "redis-server",
+    "postgres": "postgres",
+    "notifier": "python",
+}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +106,7 @@ def test_up_returns_when_everything_works(operator: Operator, welcome: str) -> N
     assert all(node["running"] for node in seen["rabbitmq"])
     pids = operator.pids()
     if None not in pids.values():  # None where the engine runs in a machine of its own
-        assert len(set(pids.values())) == 8
+        assert len(set(pids.values())) == len(PARTS)
         assert {name: psutil.Process(pids[name]).name() for name in PROGRAMS} == PROGRAMS
     doctor = operator.types("doctor")
     assert "fault" not in doctor
@@ -145,6 +153,20 @@ def test_a_killed_service_comes_back_and_a_stopped_one_does_not(operator: Operat
     assert "notifier does not run" in operator.types("doctor", status=1)
     operator.types("start", "notifier")
     operator.waits_until_ready("notifier")
+
+
+def test_cache_and_database_stay_down_until_they_are_started(operator: Operator, welcome: str) -> None:
+    """PostgreSQL asks for a password, which the address for scripts has, wherever a client comes from."""
+    for store in ("cache", "postgres"):
+        operator.types("kill", store)
+        assert operator.status()[store]["pid"] is None
+        assert f"{store} does not run" in operator.types("doctor", status=1)
+        operator.types("start", store)
+    assert processes.wait_until(lambda: all(operator.pids().values()), DECIDED_SECONDS, 0.2)
+    assert operator.status()["postgres"]["url"].startswith("postgresql://postgres:pipeline@127.0.0.1:")
+    asked = ["exec", f"{project_of(operator)}-postgres-1", "psql", "-h", "127.0.0.1", "-U", "postgres", "-c"]
+    with pytest.raises(PartFailedError, match="no password supplied"):
+        docker(*asked, "SELECT 1")
 
 
 def test_a_broker_and_the_store_killed_under_load_lose_nothing(
