@@ -1,9 +1,13 @@
 #!/bin/bash
-# A login and a database for each service whose password the environment has as NAME_DATABASE_PASSWORD. The image runs this when
-# the volume is made; run it again for a service that came later: docker compose exec postgres bash /docker-entrypoint-initdb.d/logins.sh
+# Whether PostgreSQL takes log-ins, and each service has its own: a login and a database for every NAME_DATABASE_PASSWORD in the
+# environment, made once per start of the container, so that a service that comes with new code gets them too, and a new password
+# counts. The container's health check, for services wait for it.
 set -euo pipefail
+pg_isready --quiet --host 127.0.0.1 --username postgres
+[[ ! -e /tmp/logins-made ]] || exit 0
 for variable in $(compgen -e | grep '_DATABASE_PASSWORD$'); do
     service=${variable%_DATABASE_PASSWORD}
     LOGIN_NAME=${service,,} LOGIN_PASSWORD=${!variable} \
-        psql --no-psqlrc --quiet --username "${POSTGRES_USER:-postgres}" --dbname postgres --file /etc/order-pipeline/login.sql
+        psql --no-psqlrc --quiet --username postgres --dbname postgres --file /etc/order-pipeline/login.sql
 done
+touch /tmp/logins-made

@@ -1,6 +1,6 @@
 -- A service's login and the database that it owns, which no other login but the operator's may enter. Run by psql as the
--- operator, for LOGIN_NAME and LOGIN_PASSWORD in its environment, as often as wanted: by native mode at each start, in compose
--- when the volume is made.
+-- operator, for LOGIN_NAME and LOGIN_PASSWORD in its environment, as often as wanted: by native mode at each `up`, in compose at
+-- each start of the container.
 \set ON_ERROR_STOP on
 \getenv name LOGIN_NAME
 \getenv password LOGIN_PASSWORD

@@ -146,6 +146,7 @@ class ContainerCluster:
         self._side_by_side(self.start_part, PARTS)
         for name in STORES:
             self.wait_store(name)
+        self._make_logins()
         deadline = time.monotonic() + START_SECONDS
         restarts = dict.fromkeys(NODES, 0)
         restarted_at = time.monotonic()
@@ -270,10 +271,16 @@ class ContainerCluster:
         }
         container.with_envs(POSTGRES_PASSWORD=PASSWORD, **passwords)
         logins = project_root() / "deploy" / "postgres" / "logins.sh"
-        container.with_volume_mapping(logins, "/docker-entrypoint-initdb.d/logins.sh")
+        container.with_volume_mapping(logins, "/etc/order-pipeline/logins.sh")
         container.with_volume_mapping(postgres.LOGIN_SCRIPT, "/etc/order-pipeline/login.sql")
         publish(container, 5432, self.ports[POSTGRES])
         return container
+
+    def _make_logins(self) -> None:
+        """As its health check does in compose."""
+        result = self._parts[POSTGRES].exec(["bash", "/etc/order-pipeline/logins.sh"])
+        if result.exit_code:
+            raise self._failure(POSTGRES, f"its logins could not be made: {result.output.decode()}")
 
     def _configuration(self, deployed: Path) -> Path:
         """What is deployed, and what tests need beside it; a later line wins."""
