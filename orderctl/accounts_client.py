@@ -1,5 +1,6 @@
 """Accounts over HTTP, as its operator: the secret of the data folder becomes a token, and the token asks."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,13 @@ import orjson
 from orderctl.environment import operator_settings
 from orderctl.errors import OrderctlError
 from orderctl.exposure import AUTH
-from orderctl.http import in_words, request
+from orderctl.http import checked_url, in_words, request
 from orderctl.modes import current_system
+from orderctl.native.secrets import OPERATOR_SECRET_SETTING
 from orderctl.operator_secret import operator_secret
 from orderctl.system import System
 
+URL_VARIABLE: Final = "ORDERCTL_ACCOUNTS_URL"
 ANSWER_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 2.0
 """Where the token is welcome and not needed."""
@@ -29,7 +32,10 @@ class AccountsError(OrderctlError):
 
 
 def accounts_of(data_dir: Path | None) -> "AccountsClient":
-    """The accounts of this machine's own system. Raises OrderctlError where none runs."""
+    """Those of `ORDERCTL_ACCOUNTS_URL`, else of this machine's own system. Raises OrderctlError."""
+    if chosen := os.environ.get(URL_VARIABLE):
+        secret = operator_settings().get(OPERATOR_SECRET_SETTING)
+        return AccountsClient(checked_url(chosen, URL_VARIABLE), secret)
     system = current_system(data_dir)
     return AccountsClient(system.url("accounts"), operator_secret(system.layout))
 
@@ -86,7 +92,8 @@ class AccountsClient:
         if self._token is None:
             if self._secret is None:
                 raise AccountsError(
-                    "this system has no secret of its operator", advice="orderctl up makes one"
+                    "there is no secret of its operator",
+                    advice="orderctl up makes one; without it, set ACCOUNTS_OPERATOR_SECRET",
                 )
             found = self._asked("POST", "/operator/tokens", {"secret": self._secret}, {})
             self._token = str(found.get("access_token"))

@@ -26,7 +26,7 @@ from shared.http.problems import (
     TOO_MANY_ATTEMPTS,
     UNAUTHORIZED,
 )
-from shared.http.rates import SIGNING_IN
+from shared.http.rates import REGISTERING, SIGNING_IN
 from shared.http.routes import Handler, Parameter, Route
 
 TAGS: Final = {
@@ -54,6 +54,7 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             "registerUser",
             "customers",
             Access.PUBLIC,
+            rate=REGISTERING,
             method="POST",
             path="/users",
             summary="Register",

@@ -11,6 +11,7 @@ from aiohttp import web
 from accounts.weak_passwords import is_common
 from shared.customers.routes import customer_table
 from shared.http.auth import ROLES, Access, Caller, Role
+from shared.http.rates import REGISTERING, SIGNING_IN
 from shared.http.routes import Route
 from shared.http.tokens import sign
 from tests.harness.customers import PASSWORD, Accounts, accounts_at
@@ -109,6 +110,12 @@ def test_common_passwords_are_known_in_their_disguises(password: str) -> None:
 def test_other_passwords_are_nobodys_business(password: str) -> None:
     """A rule that refuses what it does not understand drives people to worse ones."""
     assert not is_common(password)
+
+
+def test_what_costs_a_hash_has_a_rate_of_its_own() -> None:
+    """Where tokens are required, by address, and before a body is read."""
+    rated = {each.name: each.rate for each in customer_table(lambda _: nobody_answers) if each.rate}
+    assert rated == {"registerUser": REGISTERING, "signIn": SIGNING_IN}
 
 
 async def test_only_admins_see_others(accounts: Accounts) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from orderctl.accounts_client import AccountsClient
+from orderctl.accounts_client import AccountsClient, accounts_of
 from orderctl.cli import app
 from orderctl.commands import users
 from orderctl.embedded.system import EmbeddedSystem
@@ -115,6 +115,15 @@ async def test_commands_ask_a_gateway_that_wants_tokens_as_the_operator(
     assert (await accounts.ask("GET", "/users", token=header.removeprefix("Bearer ")))[0] == 200
     monkeypatch.setenv("ORDERCTL_GATEWAY_TOKEN", "theirs")
     assert gateway_of("http://shop.example", None).proof() == {"Authorization": "Bearer theirs"}
+
+
+async def test_accounts_elsewhere_are_named_by_their_url(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As inside of a container, with the secret that the environment has."""
+    monkeypatch.setenv("ORDERCTL_ACCOUNTS_URL", str(accounts.session._base_url))
+    monkeypatch.setenv("ACCOUNTS_OPERATOR_SECRET", SECRET)
+    assert await asyncio.to_thread(accounts_of(None).users) == []
 
 
 def test_the_secret_is_made_once_and_the_operators_choice_goes_before(
