@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 
+from catalogue.model import WriteRefused
 from shared.errors import DatabaseUnavailable
 
 PAUSE_SECONDS: Final = 0.25
@@ -69,14 +70,18 @@ class Freshness:
         says so, or the outbox.
         """
         self._writing[sku] += 1
-        is_confirmed = False
+        outcome: dict[str, float] | None = self._unconfirmed
         try:
             yield
-            is_confirmed = await confirmed()
+            if await confirmed():
+                outcome = self._confirmed
+                self._pending = self._pending - {sku}
+        except WriteRefused:
+            outcome = None
+            raise
         finally:
             self._writing[sku] -= 1
             if not self._writing[sku]:
                 del self._writing[sku]
-            (self._confirmed if is_confirmed else self._unconfirmed)[sku] = self._clock()
-            if is_confirmed:
-                self._pending = self._pending - {sku}
+            if outcome is not None:
+                outcome[sku] = self._clock()

@@ -46,16 +46,20 @@ class Product:
         }
 
 
-class ProductExists(PipelineError):
-    """Raised when there is a product of this SKU; nothing was written."""
+class WriteRefused(PipelineError):
+    """Root of the errors after which it is certain that nothing was written."""
 
 
-class UnknownProduct(PipelineError):
-    """Raised when there is no product of this SKU; nothing was written."""
+class ProductExists(WriteRefused):
+    """Raised when there is a product of this SKU."""
 
 
-class ProductChanged(PipelineError):
-    """Raised when the product has another version than the client expects; nothing was written."""
+class UnknownProduct(WriteRefused):
+    """Raised when there is no product of this SKU."""
+
+
+class ProductChanged(WriteRefused):
+    """Raised when the product has another version than the client expects."""
 
     def __init__(self, version: int) -> None:
         super().__init__(f"the version is {version}")

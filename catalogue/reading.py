@@ -6,7 +6,7 @@ database. Both are away: an error that says so.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -22,6 +22,7 @@ LONGEST_WAIT_SECONDS: Final = 0.5
 NOTHING_KNOWN: Final = Look(body=None)
 
 Load = Callable[[], Awaitable[str]]
+Stock = int | StoreUnavailable | None
 
 
 class CacheState(StrEnum):
@@ -35,10 +36,11 @@ class CacheState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer's body, and where it came from."""
+    """An answer's body, where it came from, and what was read beside it, of which there may be none."""
 
     body: str
     state: CacheState
+    stock: Stock = None
 
 
 class ReadFigures:
@@ -76,11 +78,13 @@ class CachedReader:
         self._under_way: dict[str, asyncio.Task[Reading]] = {}
         self._figures = figures
 
-    async def read(self, entry: Entry, load: Load) -> Reading:
-        """The answer. Raises DatabaseUnavailable where it can be had from nowhere."""
+    async def read(
+        self, entry: Entry, load: Load, stock: Callable[[], Awaitable[int | None]] | None = None
+    ) -> Reading:
+        """The answer, with the stock of the moment. Raises DatabaseUnavailable where there is none at all."""
         task = self._under_way.get(entry.key)
         if task is None:
-            task = self._under_way[entry.key] = asyncio.create_task(self._read(entry, load))
+            task = self._under_way[entry.key] = asyncio.create_task(self._read_both(entry, load, stock))
             task.add_done_callback(lambda done: self._end(entry.key, done))
         reading = await asyncio.shield(task)
         self._figures.count(entry, reading.state)
@@ -95,6 +99,18 @@ class CachedReader:
             del self._under_way[key]
         if not task.cancelled():
             task.exception()  # every caller may have gone
+
+    async def _read_both(
+        self, entry: Entry, load: Load, stock: Callable[[], Awaitable[int | None]] | None
+    ) -> Reading:
+        """One is waited for while the other is."""
+        if stock is None:
+            return await self._read(entry, load)
+        beside = asyncio.ensure_future(_told(stock))
+        try:
+            return replace(await self._read(entry, load), stock=await beside)
+        finally:
+            beside.cancel()
 
     async def _read(self, entry: Entry, load: Load) -> Reading:
         look = NOTHING_KNOWN
@@ -145,3 +161,10 @@ class CachedReader:
             await self._cache.fill(entry, look, body)
         except StoreUnavailable:
             return  # the next reader fills it
+
+
+async def _told(stock: Callable[[], Awaitable[int | None]]) -> Stock:
+    try:
+        return await stock()
+    except StoreUnavailable as error:
+        return error

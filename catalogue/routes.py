@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -19,13 +19,14 @@ from catalogue.search import words_asked
 from catalogue.store import Filter, ProductStore
 from shared.context import logging_about
 from shared.errors import StoreUnavailable
-from shared.http.answers import json_response
+from shared.http.answers import WholeResponse, json_response
 from shared.http.auth import actor_of
 from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
+from shared.http.negotiation import JSON
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.http.routes import Handler
 from shared.http.validation import WHOLE_BODY, read_fields
@@ -39,6 +40,8 @@ NO_STOCK: Final = "The stock is not known at present: its store is away."
 LONGEST_PAGE: Final = 1_000_000
 """In bytes of what a page shows, so that the whole answer stays within 1 MiB."""
 X_CACHE: Final = "X-Cache"
+NOTHING: Final = "0"
+"""What the cache has of a SKU that has no product; of others it has the version, a blank, and the JSON."""
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 log = get_logger(__name__)
@@ -115,16 +118,18 @@ class CatalogueRoutes:
 
         async def load() -> str:
             product = await self._store.get(sku)
-            return "null" if product is None else _json(product)
+            return NOTHING if product is None else f"{product.version} {_json(product)}"
 
-        reading = await self._reader.read(Entry(key=f"product:{sku}", sku=sku), load)
-        found = orjson.loads(reading.body)
-        if found is None:
+        entry = Entry(key=f"product:{sku}", sku=sku)
+        reading = await self._reader.read(entry, load, lambda: self._stock.of_one(sku))
+        if reading.body == NOTHING:
             raise _unknown({X_CACHE: reading.state})
-        headers = {"ETag": etag(found["version"]), X_CACHE: reading.state.value}
-        if has_already(request, found["version"]):
+        version, _, shown = reading.body.partition(" ")
+        headers = {"Content-Type": JSON, "ETag": etag(int(version)), X_CACHE: reading.state.value}
+        if has_already(request, int(version)):
+            del headers["Content-Type"]
             return web.Response(status=304, headers=headers)
-        return json_response(await self._with_stock(found), headers=headers)
+        return WholeResponse(body=_with_stock(shown, reading.stock), headers=headers)
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /products``"""
@@ -174,14 +179,19 @@ class CatalogueRoutes:
 
     async def _written(self, product: Product, status: int = 200, **headers: str) -> web.Response:
         tagged = {"ETag": etag(product.version), **headers}
-        return json_response(await self._with_stock(dict(product.shown())), status=status, headers=tagged)
-
-    async def _with_stock(self, product: dict[str, Any]) -> dict[str, Any]:
         try:
-            product["stock"] = await self._stock.of_one(product["sku"])
-        except StoreUnavailable:
-            product["note"] = NO_STOCK
-        return product
+            stock: int | StoreUnavailable | None = await self._stock.of_one(product.sku)
+        except StoreUnavailable as error:
+            stock = error
+        body = _with_stock(_json(product), stock)
+        return WholeResponse(body=body, status=status, headers={"Content-Type": JSON, **tagged})
+
+
+def _with_stock(product: str, stock: int | StoreUnavailable | None) -> bytes:
+    """The JSON of a product with its stock, or with a note that it is not known."""
+    if isinstance(stock, StoreUnavailable):
+        return f'{product[:-1]},"note":"{NO_STOCK}"}}'.encode()
+    return f'{product[:-1]},"stock":{"null" if stock is None else stock}}}'.encode()
 
 
 def _json(product: Product) -> str:

@@ -1,6 +1,6 @@
 """The catalogue's settings: variables that begin with ``CATALOGUE_``."""
 
-from shared.http.settings import AuthSettings, OperationsSettings
+from shared.http.settings import AuthSettings, Networks, OperationsSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 
@@ -11,6 +11,7 @@ class CatalogueSettings(AuthSettings, OperationsSettings):
 
     port: Port = 8102
     ops_port: Port = 9104
+    trusted_proxies: Networks = ("127.0.0.0/8", "::1")
     max_concurrent_requests: Count = 512
     product_cache_seconds: Seconds = 300.0
     list_cache_seconds: Seconds = 60.0

@@ -3,15 +3,19 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakeredis import FakeServer
 
 from catalogue.store import ProductStore
 from orderctl.embedded.infrastructure import VolatileRedis
 from shared import keyspace
+from shared.errors import DatabaseUnavailable
+from shared.service.carrying import Carrier
 from tests.harness.catalogue import CASE, Backstage, Catalogue, catalogue, without_hurry
 from tests.harness.http_gateway import problem_of
 from tests.harness.waiting import wait_until
@@ -258,6 +262,53 @@ async def test_without_the_cache_the_database_is_read(served: Catalogue) -> None
     assert (state, product["unit_amount"]) == ("bypass", 5)
     await wait_until(lambda: _is_read_from_cache(served), what="the cache has forgotten")
     assert (await served.seen("/products/phone-case"))[1]["unit_amount"] == 5
+
+
+async def test_every_replica_reads_past_the_cache_until_it_has_forgotten(
+    backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the one that wrote cannot reach it: the write is noted in SQL."""
+
+    async def nothing_is_carried(_: Carrier) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Carrier, "run", nothing_is_carried)
+    cut_off = replace(backstage, cache=FakeServer())
+    cut_off.cache.connected = False
+    async with catalogue(backstage) as reading, catalogue(cut_off) as writing:
+        await reading.create()
+        await wait_until(partial(_is_read_from_cache, reading), what="an answer in the cache")
+        assert (await writing.send("PATCH", "/products/phone-case", {"unit_amount": 5})).status == 200
+
+        async def is_bypassed() -> bool:
+            state, product = await reading.seen("/products/phone-case")
+            return (state, product["unit_amount"]) == ("bypass", 5)
+
+        await wait_until(is_bypassed, what="the write is known everywhere")
+        assert (await reading.seen("/products"))[0] == "bypass"
+
+
+async def test_without_the_database_the_cache_answers(
+    backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it has, however old, and says so; what it does not have is 503."""
+
+    async def is_away(*_: object) -> None:
+        raise DatabaseUnavailable("the database is away")
+
+    async with catalogue(backstage, product_cache_seconds=0.001, list_cache_seconds=0.001) as served:
+        await served.create()
+        for path in ("/products/phone-case", "/products"):
+            assert (await served.seen(path))[0] == "miss"
+        monkeypatch.setattr(ProductStore, "get", is_away)
+        monkeypatch.setattr(ProductStore, "page", is_away)
+        for path in ("/products/phone-case", "/products"):
+            assert (await served.seen(path))[0] == "stale"
+        refused = await served.send("GET", "/products/other")
+        assert (refused.status, (await problem_of(refused))["type"]) == (
+            503,
+            "/problems/database-unavailable",
+        )
 
 
 async def test_without_the_primary_stock_is_absent_and_a_price_waits(served: Catalogue) -> None:
