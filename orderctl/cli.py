@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "order": "orders.app",
     "dead": "dead.app",
     "redis": "redis.redis",
+    "sample": "sample.sample",
     "load": "load.load",
     "verify": "verify.verify",
     "demo": "demo.demo",

@@ -7,7 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-_ADVISED = re.compile(r"(?<![\w./-])orderctl ((?:(?:dead|inventory|order) )?[a-z]+(?: --[a-z-]+(?: \w+)?)*)")
+_GROUPS = "dead|inventory|keys|order|product|user"
+_ADVISED = re.compile(rf"(?<![\w./-])orderctl ((?:(?:{_GROUPS}) )?[a-z]+(?: --[a-z-]+(?: \w+)?)*)")
 _options: list[str] = []
 
 

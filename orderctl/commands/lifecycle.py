@@ -76,6 +76,7 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
     for name, url in rows:
         out.print(Text(f"  {name:<24}{url}"))
     out.print("\nTry it:\n")
+    say("  orderctl sample     (users, products and orders to look at)")
     say("  orderctl inventory set mag-safe-phone-case 100")
     out.print(
         Text(
