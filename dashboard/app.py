@@ -28,7 +28,8 @@ INFO: Final = Info(
 Shows the state of the whole pipeline, and lets operators look at dead letters, send them back or drop them.
 
 Every answer carries `X-Correlation-ID`, every error is `application/problem+json`. Dead letters are behind
-the token of `DASHBOARD_TOKEN` (`Authorization: Bearer`); without one they are shown on loopback only.
+the token of `DASHBOARD_TOKEN`, or an operator's from the gateway (`Authorization: Bearer`, or its cookie);
+without `DASHBOARD_TOKEN` they are shown on loopback too.
 """,
     tags={
         "state": "The state of the pipeline.",

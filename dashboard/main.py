@@ -19,8 +19,11 @@ from dashboard.overview.watch import BrokerWatch
 from dashboard.settings import DashboardSettings
 from shared import keyspace
 from shared.health import Health
+from shared.http.client import open_client
+from shared.http.keys import RemoteKeys
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
+from shared.http.tokens import TokenVerifier
 from shared.messaging.dead_letters import DeadLetterBox
 from shared.messaging.ports import Publisher
 from shared.metrics import new_registry
@@ -57,7 +60,9 @@ async def run(
         ) as redis,
         infrastructure.cache(timeout_seconds=own.store_timeout_seconds, max_connections=1) as cache,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+        open_client("accounts", own.accounts_url) as accounts,
     ):
+        keys = RemoteKeys(accounts)
         brokers = BrokerWatch(
             infrastructure.management(timeout_seconds=own.broker_timeout_seconds),
             pause_seconds=own.broker_poll_seconds,
@@ -92,7 +97,7 @@ async def run(
             registry=registry,
             refresh_seconds=own.refresh_seconds,
             notice=own.notice,
-            dead_letters=_dead_letters(redis, publisher, box, own),
+            dead_letters=_dead_letters(redis, publisher, box, own, TokenVerifier(keys)),
         )
         async with (
             serve(app, own.endpoint(own.http_limits(), headers=SECURITY_HEADERS), HttpMetrics(registry)),
@@ -103,13 +108,18 @@ async def run(
                 services.run(),
                 publisher.run(),
                 box.run(),
+                keys.run(),
             ),
         ):
             await stop.wait()
 
 
 def _dead_letters(
-    redis: Redis, publisher: Publisher, box: DeadLetterBox, own: DashboardSettings
+    redis: Redis,
+    publisher: Publisher,
+    box: DeadLetterBox,
+    own: DashboardSettings,
+    verifier: TokenVerifier,
 ) -> DeadLetterRoutes:
     books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)
     lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
@@ -117,7 +127,7 @@ def _dead_letters(
         DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time),
         redrive=Redrive(publisher=publisher, books=books, clock=time.time),
         drop=Drop(publisher=publisher, books=books),
-        access=DeadLetterAccess(bound_to=own.host, token=own.token),
+        access=DeadLetterAccess(bound_to=own.host, token=own.token, verifier=verifier),
     )
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from shared.http.settings import ClientPortSettings
+from shared.http.settings import ClientPortSettings, ServiceUrl
 from shared.services import SERVICES
 from shared.settings import Count, Port, Seconds, settings_config
 
@@ -15,7 +15,8 @@ from shared.settings import Count, Port, Seconds, settings_config
 class DashboardSettings(ClientPortSettings):
     """Where the dashboard listens, how often it asks the brokers, and its deadlines.
 
-    Dead letters are shown, redriven and dropped to whoever has the ``token``; without one, on loopback only.
+    Dead letters are shown, redriven and dropped to whoever has the ``token``, and to operators, as accounts
+    at ``accounts_url`` knows them; without a ``token``, to those on loopback too.
     ``notice`` is a sentence that the page shows before anything else. ``service_urls`` say where each service
     has its ``/readyz``.
     """
@@ -24,6 +25,7 @@ class DashboardSettings(ClientPortSettings):
 
     port: Port = 8081
     token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    accounts_url: ServiceUrl = "http://127.0.0.1:8101"
     notice: str = ""
     store_timeout_seconds: Seconds = 1.0
     publish_timeout_seconds: Seconds = 2.0

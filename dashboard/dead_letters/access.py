@@ -1,4 +1,4 @@
-"""Who may look at dead letters and act on them: whoever has the token, or is on this machine.
+"""Who may look at dead letters and act on them: an operator, whoever has the token, or is on this machine.
 
 A browser must not do it on behalf of a foreign page, which can make it send requests to loopback. That such a
 page lets a name of its own point here is met by the server, on every port.
@@ -6,27 +6,37 @@ page lets a name of its own point here is met by the server, on every port.
 
 import hmac
 from dataclasses import dataclass, field
+from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import SecretStr
 
+from shared.errors import ServiceUnavailable
 from shared.http.attempts import FailedAttempts
+from shared.http.auth import CALLER, ROLES, Access
 from shared.http.clients import client_of
+from shared.http.guard import COOKIE, check_origin
 from shared.http.problems import FORBIDDEN, UNAUTHORIZED, Problem
+from shared.http.tokens import InvalidToken, TokenVerifier
 from shared.urls import is_loopback
+
+JWT_DOTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterAccess:
-    """``bound_to`` is the address on which the dashboard listens."""
+    """``bound_to`` is the address on which the dashboard listens; ``verifier`` knows tokens of accounts."""
 
     bound_to: str
     token: SecretStr | None
+    verifier: TokenVerifier | None = None
     attempts: FailedAttempts = field(default_factory=FailedAttempts)
 
-    def check(self, request: web.Request) -> None:
+    async def check(self, request: web.Request) -> None:
         """Raises Problem with 401, 403 or 429."""
-        if self.token is not None:
+        if await self._is_operator(request):
+            pass
+        elif self.token is not None:
             self._check_token(request, self.token)
         elif not is_loopback(self.bound_to):
             raise Problem(
@@ -35,6 +45,23 @@ class DeadLetterAccess:
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
             raise Problem(FORBIDDEN, "This is not for pages of another origin.")
+
+    async def _is_operator(self, request: web.Request) -> bool:
+        """Whether a token of accounts says so, sent by hand or held in the cookie that the gateway gave."""
+        by_hand = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")[2].strip()
+        token = by_hand or request.cookies.get(COOKIE, "")
+        if self.verifier is None or token.count(".") != JWT_DOTS:
+            return False
+        try:
+            caller = self.verifier.known(token) or await self.verifier.verify(token)
+        except (InvalidToken, ServiceUnavailable):
+            return False
+        if caller.role not in ROLES[Access.OPERATOR]:
+            return False
+        if not by_hand:
+            check_origin(request)
+        request[CALLER] = caller
+        return True
 
     def _check_token(self, request: web.Request, token: SecretStr) -> None:
         client, authorization = client_of(request), request.headers.get("Authorization", "")
@@ -47,6 +74,6 @@ class DeadLetterAccess:
                 self.attempts.failed(client, "dead-letter token")
             raise Problem(
                 UNAUTHORIZED,
-                "Dead letters are behind a token: send Authorization: Bearer with that of DASHBOARD_TOKEN.",
+                "Dead letters are behind a token: that of DASHBOARD_TOKEN, or an operator's.",
                 headers={"WWW-Authenticate": "Bearer"},
             )

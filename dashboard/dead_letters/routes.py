@@ -20,9 +20,8 @@ from dashboard.dead_letters.requests import (
     read_query,
 )
 from shared.errors import DependencyUnavailable
-from shared.http.auth import Access
+from shared.http.auth import Access, actor_of
 from shared.http.bodies import JsonBodies
-from shared.http.clients import client_of
 from shared.http.edge import begin_answer
 from shared.http.negotiation import preferred
 from shared.http.openapi import query_parameters
@@ -145,7 +144,7 @@ class DeadLetterRoutes:
 
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
         asked = await read_action(request, self._bodies)
-        client = client_of(request)
+        client = actor_of(request)
         if not asked.dry_run:
             log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
         errand = Errand(
@@ -177,7 +176,7 @@ class DeadLetterRoutes:
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            self._access.check(request)
+            await self._access.check(request)
             try:
                 return await handler(request)
             except DependencyUnavailable as error:

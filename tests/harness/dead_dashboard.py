@@ -15,9 +15,11 @@ from shared.errors import StoreUnavailable
 from shared.health import Health
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
+from shared.http.tokens import TokenVerifier
 from tests.harness.afterlife import Afterlife
 from tests.harness.dashboard import MadeUpServices
 from tests.harness.endpoints import an_endpoint
+from tests.harness.tokens import KEY, MemoryKeys
 
 
 class NoStore:
@@ -42,7 +44,11 @@ class NoBrokers:
 
 def an_app(world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1") -> web.Application:
     """The dashboard over the dead letters of a world."""
-    access = DeadLetterAccess(bound_to=bound_to, token=SecretStr(token) if token else None)
+    access = DeadLetterAccess(
+        bound_to=bound_to,
+        token=SecretStr(token) if token else None,
+        verifier=TokenVerifier(MemoryKeys(KEY)),
+    )
     routes = DeadLetterRoutes(world.desk(), redrive=world.redrive(), drop=world.drop(), access=access)
     return build_app(
         store=NoStore(),

@@ -12,11 +12,13 @@ from aiohttp import ClientResponse, ClientSession
 
 from dashboard.dead_letters import desk
 from dashboard.dead_letters.letter import DEAD_QUEUES
+from shared.http.guard import COOKIE
 from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import ORDER_PROCESSOR
 from tests.harness.afterlife import Afterlife, afterlife
 from tests.harness.dead_dashboard import serving
 from tests.harness.examples import an_order
+from tests.harness.tokens import ADMIN, ALICE, OPERATOR, bearer, forged, token
 
 TOKEN = "a token of the tests"
 LETTER = "orders.dead:order1:order.placed.v1"
@@ -328,3 +330,27 @@ async def test_a_copy_of_a_letter_has_its_fate(session: ClientSession, world: Af
         OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.dead_queue, body=body)
     )
     assert (await act(session, "drop", {"ids": [LETTER]}))["done"] == 2
+
+
+async def test_an_operator_is_let_in_beside_the_token(world: Afterlife) -> None:
+    """By the token of an account, sent or in the gateway's cookie; a customer is not, nor a forged one."""
+    async with serving(world, token=TOKEN, bound_to="0.0.0.0") as session:  # noqa: S104
+        for caller, status in ((OPERATOR, 200), (ADMIN, 200), (ALICE, 401)):
+            async with session.get("/dead", headers=bearer(caller)) as answer:
+                assert answer.status == status
+            async with session.get("/dead", headers={"Cookie": f"{COOKIE}={token(caller)}"}) as answer:
+                assert answer.status == status
+        for kind in ("expired", "alg none", "other key"):
+            async with session.get("/dead", headers={"Cookie": f"{COOKIE}={forged()[kind]}"}) as answer:
+                assert answer.status == 401
+
+
+async def test_a_cookie_acts_for_pages_of_the_dashboard_alone(world: Afterlife) -> None:
+    """A browser sends it for others too, and says whose page it was."""
+    held = {"Cookie": f"{COOKIE}={token(OPERATOR)}"}
+    async with serving(world, token=TOKEN) as session:
+        own = str(session._base_url).rstrip("/")
+        for origin, status in ((None, 403), ("http://127.0.0.1:1", 403), (own, 200)):
+            headers = held if origin is None else {**held, "Origin": origin}
+            async with session.post("/dead/redrive", json={"all": True}, headers=headers) as answer:
+                assert answer.status == status
