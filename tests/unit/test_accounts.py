@@ -7,6 +7,8 @@ from time import time
 
 import pytest
 from aiohttp import web
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from accounts.weak_passwords import is_common
 from shared.customers.routes import customer_table
@@ -193,6 +195,32 @@ async def test_a_new_password_takes_the_old_one_and_ends_other_sessions(accounts
         body = {"refresh_token": tokens["refresh_token"]}
         assert (await accounts.ask("POST", "/tokens/refresh", body))[0] == expected
     await accounts.sign_in("ann", "another long walk")
+
+
+async def test_logs_say_what_was_done_and_by_whom_by_ids_alone(accounts: Accounts) -> None:
+    """Neither names nor addresses nor passwords, of those who exist or of what was tried."""
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        ann = await accounts.register("ann-smith")
+        token = (await accounts.sign_in("ann-smith"))["access_token"]
+        for name in ("ann-smith", "nobody-here", "ann-smith@example.com"):
+            await accounts.ask("POST", "/tokens", {"username": name, "password": "wrong-guess"})
+        await accounts.ask(
+            "POST", "/users", {"username": "ann-smith", "email": "x", "password": "wrong-guess"}
+        )
+        change = {"password": "another long walk", "current_password": PASSWORD}
+        await accounts.ask("PATCH", "/users/me", change, token)
+        await accounts.ask("DELETE", "/users/me", token=token)
+    text = str(lines)
+    assert [line["action"] for line in lines if line["event"] == "audit"] == [
+        "user registered",
+        "user changed",
+        "user removed",
+    ]
+    assert {"signed in", "sign-in failed"} <= {line["event"] for line in lines}
+    assert ann["id"] in text
+    assert not [
+        word for word in ("ann-smith", "example.com", "nobody", "walk", "wrong-guess") if word in text
+    ]
 
 
 async def test_who_removes_its_account_is_gone(accounts: Accounts) -> None:
