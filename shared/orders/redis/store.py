@@ -34,8 +34,9 @@ from shared.redis.scripts import ScriptCall
 
 PAGE_BYTES: Final = 1_048_576
 BYTES_PER_ITEM: Final = 96
+BYTES_PER_PRICE: Final = 48
 BYTES_BESIDE_ITEMS: Final = 2_048
-"""What an item, and all the rest of an order, take in a list as JSON at most."""
+"""What an item, its price without the product's name, and all the rest of an order take as JSON at most."""
 RECORDS_PER_READ: Final = 20
 """Reading these holds the loop for some milliseconds where they have 100 items each."""
 MOST_LOOKED_AT: Final = 1_000
@@ -179,7 +180,7 @@ class _Page:
     def take(self, place: Place, record: OrderRecord | None) -> bool:
         """Whether there is room for the order at this place; None is passed over."""
         if record is not None:
-            self._room -= BYTES_BESIDE_ITEMS + BYTES_PER_ITEM * len(record.order.items)
+            self._room -= _json_bytes(record)
             if self._room < 0 or self.is_full:
                 return False
             self.orders.append(record)
@@ -227,6 +228,13 @@ class RedisOutbox:
                 withscores=True,
             )
         return [(order_id, accepted_at) for accepted_at, order_id in _places(found)]
+
+
+def _json_bytes(record: OrderRecord) -> int:
+    """What an order takes in a list at most; a sign of a name takes two bytes where it is escaped."""
+    lines = record.prices.lines if record.prices is not None else ()
+    names = sum(BYTES_PER_PRICE + 2 * len(line.name.encode()) for line in lines if line is not None)
+    return BYTES_BESIDE_ITEMS + BYTES_PER_ITEM * len(record.order.items) + names
 
 
 def _places(scored: object) -> Places:
