@@ -13,8 +13,8 @@
 --       16 '1' to refuse what has no product  17 customer ('' without)  18… qty for each item
 -- Returns {'new', time, prices}, {'replay', order id, media type, in outbox, prices}, {'reused', order id},
 --         {'duplicate', status, fingerprint, customer}, {'full'}, {'currencies', currency, …},
---         {'unknown_products', prices}, {'price_changed', prices} or {'broken_product', key}; time in microseconds since the epoch, prices as text:
---         shared/prices.py.
+--         {'unknown_products', prices}, {'price_changed', prices} or {'broken_product', key}; time in microseconds
+--         since the epoch, prices as text: shared/prices.py.
 
 local claim, record, accepted, outbox, key, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local token, order_id, customer, first_product, first_qty = ARGV[1], ARGV[4], ARGV[17], 7, 18
