@@ -19,8 +19,8 @@ from shared.redis.client import Redis, store_deadline
 
 ORDER_BYTES: Final = 1_500
 ITEM_BYTES: Final = 140
-"""What an order and each of its items take of the store: 1.5 kB with one item, 11.7 with 100, as measured; and
-36 bytes more for a price with a name of 30 letters.
+"""What an order and each of its items take of the store: 1.5 kB with one item, 11.7 with 100, as measured;
+and 36 bytes more for a price with a name of 30 letters.
 """
 LARGE_BYTES: Final = ORDER_BYTES + 25 * ITEM_BYTES
 SHORT: Final = 0.3
