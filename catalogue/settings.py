@@ -1,7 +1,18 @@
 """The catalogue's settings: variables that begin with ``CATALOGUE_``."""
 
+from pydantic_settings import BaseSettings
+
+from shared.http.auth import AuthMode
 from shared.http.settings import AuthSettings, Networks, OperationsSettings
 from shared.settings import Count, Port, Seconds, settings_config
+
+
+class GatewayDoor(BaseSettings):
+    """What the gateway asks of its clients."""
+
+    model_config = settings_config("GATEWAY_")
+
+    auth: AuthMode | None = None
 
 
 class CatalogueSettings(AuthSettings, OperationsSettings):
@@ -20,3 +31,8 @@ class CatalogueSettings(AuthSettings, OperationsSettings):
     cache_timeout_seconds: Seconds = 0.25
     publish_timeout_seconds: Seconds = 2.0
     drain_seconds: Seconds = 20.0
+
+    @property
+    def auth_mode(self) -> AuthMode:
+        """As at the gateway, unless it is told otherwise: who needs a token there could go around it here."""
+        return self.auth or GatewayDoor().auth or AuthMode.OPTIONAL

@@ -337,3 +337,17 @@ async def test_the_hit_rate_is_counted(served: Catalogue) -> None:
         await served.seen("/products/phone-case")
     assert await served.figure('catalogue_reads_total{cache="hit",what="product"}') == 2
     assert await served.figure('catalogue_reads_total{cache="miss",what="product"}') == 1
+
+
+async def test_its_own_port_asks_for_tokens_where_the_gateway_does(
+    backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products are read by anybody and written by operators; nobody goes around the gateway."""
+    monkeypatch.setenv("GATEWAY_AUTH", "required")
+    async with catalogue(backstage) as guarded:
+        assert (await guarded.send("POST", "/products", CASE)).status == 401
+        assert (await guarded.send("DELETE", "/products/phone-case")).status == 401
+        assert (await guarded.send("GET", "/products")).status == 200
+    monkeypatch.setenv("CATALOGUE_AUTH", "optional")
+    async with catalogue(backstage) as open_to_all:
+        await open_to_all.create()
