@@ -1,5 +1,6 @@
 """The loop that empties an outbox: the oldest rows of a kind are carried and then removed, time and again."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -25,19 +26,24 @@ class Carrier:
         self._kind = kind
         self._carry = carry
         self._lease = lease
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
         """Carries until cancelled, and waits where something that it needs is away."""
         await repeating(self.round, PAUSE_SECONDS, what=f"the outbox ({self._kind})")
 
     async def round(self) -> None:
-        """Carries what there is. Raises DependencyUnavailable."""
-        while self._lease is None or await self._lease.hold(LEASE_SECONDS):
-            rows = await self._outbox.oldest(self._kind, ROWS_AT_ONCE)
-            if not rows:
-                return
-            await self._carry(rows)
-            await self._outbox.remove([row.number for row in rows])
+        """Carries what there is; once it returns, nothing of it is carried again here.
+
+        Raises DependencyUnavailable.
+        """
+        async with self._one_at_a_time:
+            while self._lease is None or await self._lease.hold(LEASE_SECONDS):
+                rows = await self._outbox.oldest(self._kind, ROWS_AT_ONCE)
+                if not rows:
+                    return
+                await self._carry(rows)
+                await self._outbox.remove([row.number for row in rows])
 
 
 def publishing(publisher: Publisher) -> Carry:

@@ -76,6 +76,7 @@ PLANTED: Final = [
     ("use-cases", "notifier.handlers", "shared.redis.client"),
     ("use-cases", "api_gateway.order_routes", "shared.orders.redis.store"),
     ("use-cases", "dashboard.dead_letters.routes", "shared.messaging.rabbitmq.dead_letters"),
+    ("use-cases", "catalogue.reading", "shared.redis.client"),
     ("builders", "notifier.handlers", "notifier.store"),
     ("builders", "dashboard.routes", "dashboard.overview.store"),
     ("builders", "api_gateway.intake", "shared.messaging.rabbitmq.broker"),
