@@ -62,10 +62,14 @@ class RemoteKeys:
         return key
 
     async def run(self) -> None:
-        """Renews the keys again and again, until cancelled."""
-        while True:
-            await self._refreshed()
-            await asyncio.sleep(ASKED_AGAIN_AFTER_SECONDS if self._fault else RENEWED_AFTER_SECONDS)
+        """Renews the keys again and again, until cancelled; no question outlives it."""
+        try:
+            while True:
+                await self._refreshed()
+                await asyncio.sleep(ASKED_AGAIN_AFTER_SECONDS if self._fault else RENEWED_AFTER_SECONDS)
+        finally:
+            if self._asking is not None:
+                self._asking.cancel()
 
     async def _refreshed(self) -> None:
         if self._asking is None or self._asking.done():
