@@ -266,7 +266,7 @@ if ARGV[15] ~= '' and select(3, priced()) ~= ARGV[15] then return {'price_change
 """
 _LOOKED_AT_AGAIN: Final = """
 local function today(text)
-  local amount = redis.call('HGET', 'product:' .. ARGV[10], 'unit_amount')
+  local amount = redis.call('HGET', 'product:' .. ARGV[first_item], 'unit_amount')
   return amount and string.gsub(text, '\\n%d+\\t', '\\n' .. amount .. '\\t', 1) or text
 end
 """
@@ -315,8 +315,8 @@ BUGS: Final[Mapping[str, Planting]] = {
         ORDERS,
         "decide",
         (
-            "local order_id, first_item",
-            _LOOKED_AT_AGAIN + "local order_id, first_item",
+            "local items = (",
+            _LOOKED_AT_AGAIN + "local items = (",
         ),
         ("or (status and '' or ARGV[9])", "or (status and '' or ARGV[9])\nprices = today(prices)"),
     ),
