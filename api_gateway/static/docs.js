@@ -90,11 +90,13 @@ function response(status, answer) {
 function trial(method, path, parameters, body) {
   const inputs = parameters.map((parameter) => [parameter, element("input", { class: "mono", name: parameter.name })]);
   const text = body ? element("textarea", { rows: "8", spellcheck: "false" }) : null;
-  if (text) text.value = JSON.stringify(Object.values(body.examples)[0].value, null, 2);
+  if (text) text.value = JSON.stringify((examplesOf(body)[0] || ["", {}])[1], null, 2);
   const output = element("output");
   const send = async (event) => {
     event.preventDefault();
     const headers = text ? { "Content-Type": "application/json" } : {};
+    const token = document.getElementById("token").value.trim();
+    if (token) headers.Authorization = `Bearer ${token}`;
     const query = new URLSearchParams();
     let target = path;
     for (const [parameter, input] of inputs) {
@@ -169,6 +171,8 @@ function draw() {
     element("h1", {}, description.info.title),
     ...prose(description.info.description),
     element("p", {}, element("a", { href: "/openapi.json" }, "/openapi.json"), ` (OpenAPI ${description.openapi})`),
+    element("p", {}, element("label", {}, "Access token, for what is tried below ",
+      element("input", { class: "mono", id: "token", autocomplete: "off" }))),
     ...groups.flatMap(([, members]) =>
       members.map((each) => operation(each.path, each.method, each.described, each.shared))),
     ...Object.entries(description.components.schemas).map(([name, schema]) =>

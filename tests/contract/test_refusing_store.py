@@ -54,6 +54,9 @@ class BehindAPort(EmbeddedInfrastructure):
         return open_redis(self._url, timeout_seconds=timeout_seconds, max_connections=max_connections)
 
 
+READY = "ok"
+
+
 class Services:
     """All services in this process, each its real ``main``."""
 
@@ -77,22 +80,25 @@ class Services:
         await program.run(CommonSettings(), own, self._infrastructure, self._stop)
         assert self._stop.is_set(), f"{name} ended by itself"
 
-    async def readiness(self, name: str) -> str:
+    async def readiness(self, name: str, query: str = "") -> str:
         """What ``/readyz`` says, or nothing while nothing listens."""
         port, ops_port = self._ports[name]
         one_port = SERVICES[name].operations_port == SERVICES[name].client_port
         try:
-            async with self._session.get(f"http://{LOOPBACK}:{port if one_port else ops_port}/readyz") as got:
+            async with self._session.get(
+                f"http://{LOOPBACK}:{port if one_port else ops_port}/readyz{query}"
+            ) as got:
                 return await got.text()
         except aiohttp.ClientError:
             return ""
 
     async def say(self, text: str) -> None:
-        """Returns once every service's readiness contains ``text``."""
+        """Returns once every service is ready, or says ``text`` of the store, if only as a note."""
+        query = "" if text == READY else "?verbose"
         for name in SERVICES:
 
             async def says(name: str = name) -> bool:
-                return text in await self.readiness(name)
+                return text in await self.readiness(name, query)
 
             await wait_until(says, timeout_seconds=15, what=f"{name} to say {text!r}")
 
@@ -167,7 +173,7 @@ async def test_a_store_that_refuses_everything_from_before_the_start(
             assert store.refused - refusals < MOST_REFUSALS_A_SECOND
             store.heal()
             await created(services, "a")
-            await services.say("ok")
+            await services.say(READY)
 
 
 @pytest.mark.parametrize("commands", [(), ("EVALSHA", "EVAL")], ids=["everything", "scripts"])
@@ -196,7 +202,7 @@ async def test_a_store_that_refuses_one_command(redis_server: RedisServer) -> No
             await taken(services, f"order-{command}")
             store.heal()
             await created(services, f"order-{command}")
-        await services.say("ok")
+        await services.say(READY)
 
 
 async def test_a_command_that_was_refused_shows_in_readiness_for_a_while(redis_server: RedisServer) -> None:

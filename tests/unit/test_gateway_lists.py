@@ -222,12 +222,12 @@ async def test_no_list_waits_longer_than_a_second_for_its_turn(served: Gateway) 
 async def test_small_bodies_get_between_large_ones(served: Gateway) -> None:
     """Large ones are parsed one by one, each in a turn of the loop of its own."""
     large = json.dumps({f"k{number}": 1 for number in range(5_000)})
-    bodies = [large] * 30 + ['{"id": "small", "sku": "cable", "qty": 2}']
+    bodies = [large] * 12 + ['{"id": "small", "sku": "cable", "qty": 2}']
     answered: list[int] = []
 
     async def send(body: str) -> None:
         answered.append((await served.post(body)).status)
 
     await asyncio.gather(*map(send, bodies))
-    assert Counter(answered) == {422: 30, 202: 1}
-    assert answered.index(202) < 15
+    assert Counter(answered) == {422: 12, 202: 1}
+    assert answered.index(202) < 6
