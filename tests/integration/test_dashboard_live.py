@@ -57,13 +57,15 @@ class Reader:
 
     async def leftovers(self) -> list[str]:
         """What needs attention though all runs: earlier tests leave dead orders and odd stock behind."""
+        missing: list[Any] = []
 
         async def whole() -> bool:
             figures = await self.metrics()
-            queues_whole = all(queue["online"] == 3 for queue in figures["queues"].values())
-            return queues_whole and all(each["ready"] for each in figures["services"].values())
+            missing[:] = [item for item in figures["queues"].items() if item[1]["online"] != 3]
+            missing.extend(item for item in figures["services"].items() if not item[1]["ready"])
+            return not missing
 
-        await wait_until(whole, timeout_seconds=SEEN_SECONDS, what="services and queues that are whole")
+        await wait_until(whole, timeout_seconds=3 * SEEN_SECONDS, what=lambda: f"all whole but {missing}")
         attention: list[str] = (await self.metrics())["attention"]
         return attention
 
