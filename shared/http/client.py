@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 import orjson
+from aiohttp import hdrs
 from yarl import URL
 
 from shared.breaker import Breaker
@@ -164,6 +165,7 @@ async def open_client(name: str, base_url: str) -> AsyncIterator[ServiceClient]:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
         timeout=aiohttp.ClientTimeout(total=None),
+        headers={hdrs.ACCEPT_ENCODING: "identity"},  # the client's own wish is fulfilled where it asks
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     ) as session:

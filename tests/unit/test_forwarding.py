@@ -121,6 +121,22 @@ async def test_a_request_is_handed_on_with_who_asks(behind: Behind, session: Cli
     assert not {"X-Internal", "Cookie"} & set(told)
 
 
+async def test_an_answer_arrives_as_text_however_large_it_is() -> None:
+    """Services compress for whoever asks; the gateway asks for nobody but its own client."""
+    things = {"items": ["cable"] * 10_000}
+
+    async def list_things(_: web.Request) -> web.Response:
+        return web.json_response(things)
+
+    behind = application(made_up_table(lambda _: list_things))
+    async with (
+        serve(behind, an_endpoint(), HttpMetrics(CollectorRegistry())) as port,
+        front(f"http://127.0.0.1:{port}") as session,
+        session.get("/things/all", headers={"Accept-Encoding": "identity"}) as answer,
+    ):
+        assert await answer.json() == things
+
+
 @pytest.mark.parametrize(
     ("body", "media_type"), [(b'{"price": 1}', "application/json"), (b"username=a&password=b", None)]
 )
