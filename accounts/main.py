@@ -120,7 +120,6 @@ def build_app(
     signing_in = SigningIn(users, sessions, passwords, keys, token_seconds=own.access_token_seconds)
     customers = CustomerRoutes(
         users,
-        sessions,
         passwords,
         signing_in,
         public_keys=lambda: KeySetView(keys=keys.public()),

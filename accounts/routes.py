@@ -9,7 +9,6 @@ from aiohttp import web
 
 from accounts.model import NameTaken, User
 from accounts.passwords import Passwords
-from accounts.sessions import SessionStore
 from accounts.signing_in import SigningIn, Tokens
 from accounts.store import UserStore
 from accounts.weak_passwords import is_common
@@ -46,7 +45,6 @@ class CustomerRoutes:
     def __init__(
         self,
         users: UserStore,
-        sessions: SessionStore,
         passwords: Passwords,
         signing_in: SigningIn,
         *,
@@ -55,7 +53,6 @@ class CustomerRoutes:
         clock: Callable[[], datetime],
     ) -> None:
         self._users = users
-        self._sessions = sessions
         self._passwords = passwords
         self._signing_in = signing_in
         self._public_keys = public_keys
@@ -128,14 +125,16 @@ class CustomerRoutes:
             kept = await self._new_hash(request, body, body.password)
         try:
             user = await self._users.change(
-                _own_id(request), request[TRACE], email=body.email, password_hash=kept
+                _own_id(request),
+                request[TRACE],
+                email=body.email,
+                password_hash=kept,
+                session=caller.session,
             )
         except NameTaken as error:
             raise _taken(error) from error
         if user is None:
             raise _unknown()
-        if kept is not None:
-            await self._sessions.end_others(user.id, caller.session)
         log.info("audit", action="user changed", user=user.id, by=caller.id)
         return json_response(_view(user))
 

@@ -100,10 +100,6 @@ class SessionStore:
         """Signs out."""
         await self._delete(SESSIONS.c.id == session_id)
 
-    async def end_others(self, user_id: str, kept: str | None) -> None:
-        """Signs a user out everywhere else."""
-        await self._delete((SESSIONS.c.user_id == user_id) & (SESSIONS.c.id != (kept or "")))
-
     async def sweep(self) -> None:
         """Forgets what has expired."""
         await self._delete(SESSIONS.c.expires_at < self._clock())

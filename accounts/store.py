@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
+from sqlalchemy import ColumnElement, Delete, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.model import Credentials, NameTaken, User, email_key, name_key
-from accounts.tables import ERASURES, OUTBOX, USERS
+from accounts.tables import ERASURES, OUTBOX, SESSIONS, USERS
 from shared.http.auth import Role
 from shared.messages import Trace
 from shared.messaging.shop import shop_event
@@ -111,15 +111,21 @@ class UserStore:
         email: str | None = None,
         role: Role | None = None,
         password_hash: str | None = None,
+        session: str | None = None,
     ) -> User | None:
-        """Changes what is given, and gives the user as it is then. Raises NameTaken."""
+        """Changes what is given, and gives the user as it is then. Raises NameTaken.
+
+        With a new password every session ends in the same step, but the one named.
+        """
         changes: dict[str, Any] = {
             **({} if email is None else _address(email)),
             **({} if role is None else {"role": role.value}),
             **({} if password_hash is None else {"password_hash": password_hash}),
         }
+        others = (SESSIONS.c.user_id == user_id) & (SESSIONS.c.id != (session or ""))
+        ended = None if password_hash is None else delete(SESSIONS).where(others)
         try:
-            return await self._step(user_id, changes, UPDATED, trace)
+            return await self._step(user_id, changes, UPDATED, trace, ended)
         except IntegrityError as error:
             raise NameTaken("email") from error
 
@@ -157,8 +163,15 @@ class UserStore:
         statement = delete(ERASURES).where(ERASURES.c.user_id == user_id)
         await self._database.transaction(lambda connection: connection.execute(statement))
 
-    async def _step(self, user_id: str, changes: Mapping[str, Any], kind: str, trace: Trace) -> User | None:
-        """Changes a user and tells so; None where there is none."""
+    async def _step(
+        self,
+        user_id: str,
+        changes: Mapping[str, Any],
+        kind: str,
+        trace: Trace,
+        further: Delete | None = None,
+    ) -> User | None:
+        """Changes a user, does what belongs to it, and tells so; None where there is none."""
         values = {**changes, "steps": USERS.c.steps + 1}
         statement = update(USERS).where(USERS.c.id == user_id).values(values).returning(USERS)
 
@@ -166,6 +179,8 @@ class UserStore:
             row = (await connection.execute(statement)).mappings().one_or_none()
             if row is None:
                 return None
+            if further is not None:
+                await connection.execute(further)
             user = _user(row)
             await self._tell(connection, kind, user_id, user.role, row["steps"], trace)
             return user

@@ -7,6 +7,7 @@ from time import time
 
 import pytest
 from aiohttp import web
+from sqlalchemy import text
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -197,6 +198,17 @@ async def test_a_new_password_takes_the_old_one_and_ends_other_sessions(accounts
     await accounts.sign_in("ann", "another long walk")
 
 
+async def test_a_password_is_not_changed_where_its_thief_stays_signed_in(accounts: Accounts) -> None:
+    """Asked again after an error, the change still knows the old password, and ends the sessions."""
+    ann = await accounts.register("ann")
+    token = (await accounts.sign_in("ann"))["access_token"]
+    await accounts.database.transaction(lambda connection: connection.execute(text("DROP TABLE sessions")))
+    change = {"password": "another long walk", "current_password": PASSWORD}
+    before = await accounts.users.credentials(ann["id"])
+    assert (await accounts.ask("PATCH", "/users/me", change, token))[0] == 503
+    assert await accounts.users.credentials(ann["id"]) == before
+
+
 async def test_logs_say_what_was_done_and_by_whom_by_ids_alone(accounts: Accounts) -> None:
     """Neither names nor addresses nor passwords, of those who exist or of what was tried."""
     with capture_logs(processors=[merge_contextvars]) as lines:
@@ -210,16 +222,16 @@ async def test_logs_say_what_was_done_and_by_whom_by_ids_alone(accounts: Account
         change = {"password": "another long walk", "current_password": PASSWORD}
         await accounts.ask("PATCH", "/users/me", change, token)
         await accounts.ask("DELETE", "/users/me", token=token)
-    text = str(lines)
+    told = str(lines)
     assert [line["action"] for line in lines if line["event"] == "audit"] == [
         "user registered",
         "user changed",
         "user removed",
     ]
     assert {"signed in", "sign-in failed"} <= {line["event"] for line in lines}
-    assert ann["id"] in text
+    assert ann["id"] in told
     assert not [
-        word for word in ("ann-smith", "example.com", "nobody", "walk", "wrong-guess") if word in text
+        word for word in ("ann-smith", "example.com", "nobody", "walk", "wrong-guess") if word in told
     ]
 
 
