@@ -65,7 +65,8 @@ class SigningIn:
             noise.warning("sign-in failed", client=client, user=None if found is None else found.user.id)
             raise refused(WRONG)
         if self._passwords.is_outdated(found.password_hash):
-            await self._users.rehash(found.user.id, await self._passwords.hash(password, client))
+            kept = await self._passwords.hash(password, client)
+            await self._users.rehash(found.user.id, found.password_hash, kept)
         session = await self._sessions.begin(found.user.id)
         if session is None:
             raise refused(WRONG)

@@ -129,9 +129,10 @@ class UserStore:
         except IntegrityError as error:
             raise NameTaken("email") from error
 
-    async def rehash(self, user_id: str, password_hash: str) -> None:
-        """Keeps another hash of the same password."""
-        statement = update(USERS).where(USERS.c.id == user_id).values(password_hash=password_hash)
+    async def rehash(self, user_id: str, old: str, password_hash: str) -> None:
+        """Keeps another hash of the same password, unless its owner has changed that meanwhile."""
+        same = (USERS.c.id == user_id) & (USERS.c.password_hash == old)
+        statement = update(USERS).where(same).values(password_hash=password_hash)
         await self._database.transaction(lambda connection: connection.execute(statement))
 
     async def remove(self, user_id: str, trace: Trace) -> bool:

@@ -135,6 +135,13 @@ async def test_who_signs_out_ends_this_session_alone(accounts: Accounts) -> None
     assert (await refresh(accounts, there["refresh_token"]))[0] == 200
 
 
+async def test_hashing_a_password_anew_never_brings_an_old_one_back(accounts: Accounts) -> None:
+    """Its owner may have changed it while somebody signed in with the old one."""
+    bea = await accounts.register("bea")
+    await accounts.users.rehash(bea["id"], "the last hash", "another hash of the last password")
+    await accounts.sign_in("bea")
+
+
 async def test_a_rotation_signs_nobody_out(accounts: Accounts) -> None:
     """The last key verifies until its tokens have expired, and signs nothing any more."""
     tokens = await accounts.sign_in("ann")
