@@ -1,9 +1,10 @@
 """What clients ask of accounts, and what they are answered."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -32,9 +33,12 @@ from shared.http.edge import TRACE
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from shared.http.problems import FORBIDDEN, INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.http.routes import Handler
-from shared.http.validation import REQUIRED, read_fields
+from shared.http.validation import IDENTIFIER_RULE, REQUIRED, read_fields
 from shared.ids import time_ordered_id
 from shared.logs import get_logger
+from shared.messages import IDENTIFIER_PATTERN
+
+_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 log = get_logger(__name__)
 
@@ -113,7 +117,7 @@ class CustomerRoutes:
 
     async def show(self, request: web.Request) -> web.Response:
         """``GET /users/{id}``"""
-        return await self._show(request.match_info["id"])
+        return await self._show(_named_id(request))
 
     async def change_own(self, request: web.Request) -> web.Response:
         """``PATCH /users/me``"""
@@ -141,7 +145,7 @@ class CustomerRoutes:
     async def change(self, request: web.Request) -> web.Response:
         """``PATCH /users/{id}``"""
         body = read_fields(RoleBody, await self._bodies.read(request))
-        user = await self._users.change(request.match_info["id"], request[TRACE], role=body.role)
+        user = await self._users.change(_named_id(request), request[TRACE], role=body.role)
         if user is None:
             raise _unknown()
         log.warning("audit", action="role given", role=body.role, user=user.id, by=actor_of(request))
@@ -153,7 +157,7 @@ class CustomerRoutes:
 
     async def remove(self, request: web.Request) -> web.Response:
         """``DELETE /users/{id}``"""
-        return await self._remove(request, request.match_info["id"])
+        return await self._remove(request, _named_id(request))
 
     # --- tokens ------------------------------------------------------------------------------------------
 
@@ -222,6 +226,14 @@ def _own_id(request: web.Request) -> str:
     return caller_of(request).id or ""
 
 
+def _named_id(request: web.Request) -> str:
+    """The id in the path. Raises Problem where it can be nobody's."""
+    user_id = request.match_info["id"]
+    if not _IDENTIFIER.fullmatch(user_id):
+        raise _unknown()
+    return user_id
+
+
 def _view(user: User) -> UserView:
     return UserView(**{field.name: getattr(user, field.name) for field in fields(user)})
 
@@ -245,12 +257,18 @@ def _unknown() -> Problem:
     return Problem(NOT_FOUND, "There is no such user.")
 
 
+def _username(value: str) -> str:
+    if not _IDENTIFIER.fullmatch(value):
+        raise ValueError(IDENTIFIER_RULE)
+    return value
+
+
 def _place(cursor: str) -> str:
     place = cursor_place(cursor)
-    if len(place) != len(time_ordered_id()):
+    if len(place) != len(time_ordered_id()) or not _IDENTIFIER.fullmatch(place):
         raise ValueError(NO_CURSOR)
     return place
 
 
 _CURSOR = ListParameter(parse=_place)
-_USERNAME = ListParameter(parse=str)
+_USERNAME = ListParameter(parse=_username)

@@ -21,6 +21,8 @@ CREATED: Final = "user.created.v1"
 UPDATED: Final = "user.updated.v1"
 DELETED: Final = "user.deleted.v1"
 LOGIN: Final = "user.login.v1"
+ZERO: Final = "\0"
+"""No text in PostgreSQL has it, and it is an error to ask for one."""
 MOST_ERASED: Final = 1_000
 """Users who are looked at in one round."""
 
@@ -78,6 +80,8 @@ class UserStore:
 
     async def credentials_of(self, name: str) -> Credentials | None:
         """Whoever signs in under a name, or an address, which alone has an @."""
+        if ZERO in name:
+            return None
         if "@" not in name:
             return await self._one(USERS.c.username_key == name_key(name), _credentials)
         try:

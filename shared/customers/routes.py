@@ -28,6 +28,7 @@ from shared.http.problems import (
 )
 from shared.http.rates import REGISTERING, SIGNING_IN
 from shared.http.routes import Handler, Parameter, Route
+from shared.messages import IDENTIFIER_PATTERN
 
 TAGS: Final = {
     "customers": "Accounts: registering, and what their owners and admins may do with them.",
@@ -38,7 +39,7 @@ _SIGN_IN: Final = {"username": "ann", "password": "a long walk at noon"}
 _USERNAME: Final = Parameter(
     name="username",
     description="Only the user of this name.",
-    schema={"type": "string", "minLength": 1, "maxLength": 64},
+    schema={"type": "string", "pattern": IDENTIFIER_PATTERN},
 )
 
 

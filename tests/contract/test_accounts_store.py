@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.tables import METADATA
+from shared.http.listing import cursor_text
 from tests.harness.customers import PASSWORD, Accounts, accounts_at
 from tests.harness.databases import PostgresServer
 from tests.harness.waiting import wait_until
@@ -62,6 +63,18 @@ async def test_names_are_had_once_and_sessions_renewed_once(accounts: Accounts) 
     renewed = await asyncio.gather(*(accounts.ask("POST", "/tokens/refresh", first) for _ in range(6)))
     assert {status for status, _ in renewed} == {200}
     assert len({tokens["refresh_token"] for _, tokens in renewed}) == 1
+
+
+@pytest.mark.parametrize("name", ["ann\0", "\0@example.com", "ann@example.com\0"])
+async def test_a_name_that_no_database_keeps_is_nobodys(accounts: Accounts, name: str) -> None:
+    """PostgreSQL takes no zero characters, which is no outage."""
+    body = {"username": name, "password": PASSWORD}
+    assert (await accounts.ask("POST", "/tokens", body))[0] == 401
+    token = await accounts.admin()
+    for method, change in (("GET", None), ("PATCH", {"role": "operator"}), ("DELETE", None)):
+        assert (await accounts.ask(method, "/users/a%00", change, token))[0] == 404
+    for query in ("username=a%00", f"cursor={cursor_text(chr(0) * 36)}"):
+        assert (await accounts.ask("GET", f"/users?{query}", token=token))[0] == 400
 
 
 async def test_users_are_paged_changed_and_forgotten(accounts: Accounts) -> None:
