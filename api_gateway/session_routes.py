@@ -1,6 +1,8 @@
 """Signing in for browsers: the tokens in cookies that no script can read and no other site sends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -54,20 +56,31 @@ class SessionRoutes:
         if refresh_token is None:
             detail = "There is no session. Sign in: POST /session."
             raise Problem(UNAUTHORIZED, detail, headers={hdrs.WWW_AUTHENTICATE: "Bearer"})
-        headers = handed_on(request) | {hdrs.CONTENT_TYPE: JSON}
-        body = orjson.dumps({"refresh_token": refresh_token})
-        answer = await self._accounts.send("POST", "/tokens/refresh", headers=headers, body=body)
-        return _begun(request, answer)
+        return _begun(request, await self._renewed(handed_on(request), refresh_token))
 
     async def end(self, request: web.Request) -> web.Response:
         """``DELETE /session``"""
         check_origin(request)
-        if TOKEN in request:
-            await self._accounts.send("DELETE", "/tokens", headers=handed_on(request))
+        headers = handed_on(request)
+        if TOKEN not in request and (refresh_token := request.cookies.get(REFRESH_COOKIE)) is not None:
+            renewed = await self._renewed(headers, refresh_token)
+            if renewed.status == HTTPStatus.OK:  # the access token's time was over, the session's is not
+                headers[hdrs.AUTHORIZATION] = f"Bearer {orjson.loads(renewed.body)['access_token']}"
+            elif renewed.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return handed_back(renewed)
+        if hdrs.AUTHORIZATION in headers:
+            ended = await self._accounts.send("DELETE", "/tokens", headers=headers)
+            if ended.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return handed_back(ended)
         response = web.Response(status=204)
         response.del_cookie(COOKIE)
         response.del_cookie(REFRESH_COOKIE, path=_path(request))
         return response
+
+    async def _renewed(self, headers: Mapping[str, str], refresh_token: str) -> ServiceAnswer:
+        body = orjson.dumps({"refresh_token": refresh_token})
+        sent = {**headers, hdrs.CONTENT_TYPE: JSON}
+        return await self._accounts.send("POST", "/tokens/refresh", headers=sent, body=body)
 
     def table(self) -> tuple[Route, ...]:
         """What is served, and described."""
@@ -109,10 +122,11 @@ class SessionRoutes:
                 PATH,
                 handler=self.end,
                 summary="Sign out",
-                description="Takes the cookies away.",
+                description="Ends the session and takes the cookies away.",
                 status=204,
                 meaning="There is no session any more.",
                 answer=None,
+                problems=(DATABASE_UNAVAILABLE,),
                 headers={204: ("Set-Cookie",)},
             ),
         )

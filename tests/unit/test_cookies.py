@@ -136,6 +136,33 @@ async def test_signing_out_takes_the_cookies_away(served: Gateway) -> None:
     assert (method, path, headers["Authorization"]) == ("DELETE", "/tokens", f"Bearer {held}")
 
 
+async def test_who_signs_out_after_a_while_ends_the_session_too(served: Gateway) -> None:
+    """The cookie of the access token is gone by then; what renews it would hold for weeks."""
+    given(served, "/tokens/refresh")
+    kept = {"Cookie": f"{REFRESH_COOKIE}=last"}
+    assert (await served.send("DELETE", "/session", **kept, **own(served))).status == 204
+    method, path, headers, _ = served.accounts.asked[-1]
+    assert (method, path, headers["Authorization"]) == ("DELETE", "/tokens", "Bearer new")
+
+
+@pytest.mark.parametrize("status", [401, 422])
+async def test_a_session_that_is_over_is_signed_out_of(served: Gateway, status: int) -> None:
+    """The cookies go all the same."""
+    given(served, "/tokens/refresh", b"{}", status)
+    kept = {"Cookie": f"{REFRESH_COOKIE}=last"}
+    answer = await served.send("DELETE", "/session", **kept, **own(served))
+    assert (answer.status, answer.cookies[REFRESH_COOKIE]["max-age"]) == (204, "0")
+    assert [asked[1] for asked in served.accounts.asked] == ["/tokens/refresh"]
+
+
+async def test_nobody_is_told_to_be_signed_out_who_is_not(served: Gateway) -> None:
+    """The database of accounts may be away: the cookies stay, to try again with."""
+    away = ServiceAnswer(status=503, headers={"Content-Type": "application/json"}, body=b"{}")
+    served.accounts.answers["DELETE", "/tokens"] = away
+    answer = await served.send("DELETE", "/session", **cookie(token(ALICE)), **own(served))
+    assert (answer.status, dict(answer.cookies)) == (503, {})
+
+
 @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("POST", "/refresh"), ("DELETE", "")])
 async def test_no_other_page_signs_anybody_in_or_out(served: Gateway, method: str, path: str) -> None:
     """It would act as somebody else from then on."""
