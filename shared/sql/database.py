@@ -136,7 +136,7 @@ class Database:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("a transaction ended after its caller", error=str(error))
+            log.debug("a transaction ended after its caller", error=type(error).__name__)
 
 
 async def _prove(connection: AsyncConnection) -> None:
@@ -168,7 +168,7 @@ def _engine(url: str) -> AsyncEngine:
     address = make_url(url)
     address = address.set(drivername=DRIVERS[address.drivername])
     if address.get_backend_name() == "sqlite":
-        engine = create_async_engine(address, pool_size=1, max_overflow=0)
+        engine = create_async_engine(address, pool_size=1, max_overflow=0, hide_parameters=True)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -177,6 +177,7 @@ def _engine(url: str) -> AsyncEngine:
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged, and what is written names people
         connect_args={"timeout": 5.0, "server_settings": {"timezone": "UTC"}},
     )
 

@@ -88,6 +88,17 @@ async def test_what_a_database_refuses_is_an_outage_in_its_words(database: Datab
     assert "s3cret" not in str(refused.value)
 
 
+async def test_an_error_does_not_tell_what_was_to_be_written(database: Database) -> None:
+    """It ends in logs, and what is written names people."""
+
+    async def write(connection: AsyncConnection) -> None:
+        await connection.execute(text("INSERT INTO nothing VALUES (:name)"), {"name": "ann@example.com"})
+
+    with pytest.raises(DatabaseUnavailable) as failed:
+        await database.transaction(write)
+    assert "ann@" not in f"{failed.value} {failed.value.__cause__}"
+
+
 async def test_replicas_that_start_together_migrate_once(database_url: str, revisions: Path) -> None:
     """The second finds what the first has done."""
     async with AsyncExitStack() as stack:
