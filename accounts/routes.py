@@ -32,6 +32,7 @@ from shared.http.clients import client_of
 from shared.http.edge import TRACE
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
 from shared.http.problems import FORBIDDEN, INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
+from shared.http.rates import CHANGING_PASSWORD, RateLimiter
 from shared.http.routes import Handler
 from shared.http.validation import IDENTIFIER_RULE, REQUIRED, read_fields
 from shared.ids import time_ordered_id
@@ -62,6 +63,7 @@ class CustomerRoutes:
         self._public_keys = public_keys
         self._bodies = bodies
         self._clock = clock
+        self._new_passwords = RateLimiter(CHANGING_PASSWORD)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -211,6 +213,7 @@ class CustomerRoutes:
             raise _unknown()
         _check_password(password, found.user.username, found.user.email)
         client = client_of(request)
+        self._new_passwords.take(found.user.id)
         if not await self._signing_in.knows(found, body.current_password, found.user.id, client):
             raise Problem(FORBIDDEN, "The current password is wrong.")
         return await self._passwords.hash(password, client)

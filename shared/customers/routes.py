@@ -24,6 +24,7 @@ from shared.http.problems import (
     MALFORMED_FORM,
     NOT_FOUND,
     TOO_MANY_ATTEMPTS,
+    TOO_MANY_REQUESTS,
     UNAUTHORIZED,
 )
 from shared.http.rates import REGISTERING, SIGNING_IN
@@ -102,7 +103,7 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             answer=UserView,
             bodies=(OwnChangeBody,),
             body_examples={"another address": {"email": "ann@example.org"}},
-            problems=(NOT_FOUND, NAME_TAKEN, TOO_MANY_ATTEMPTS),
+            problems=(NOT_FOUND, NAME_TAKEN, TOO_MANY_ATTEMPTS, TOO_MANY_REQUESTS),
         ),
         route(
             "removeOwnUser",

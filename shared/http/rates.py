@@ -34,6 +34,9 @@ SIGNING_IN: Final = Rate(name="log-ins", burst=5, seconds=60.0)
 REGISTERING: Final = Rate(name="registrations", burst=10, seconds=60.0)
 """Each takes a tenth of a second of a processor and 64 MiB, as hashing a password does."""
 
+CHANGING_PASSWORD: Final = Rate(name="passwords", burst=5, seconds=60.0)
+"""By account: each takes two hashes, and who knows the password is slowed by nothing else."""
+
 
 def requests_per_second(rate: int) -> Rate:
     """So many requests a second, and bursts of twice as many."""

@@ -211,6 +211,18 @@ async def test_a_password_is_not_changed_where_its_thief_stays_signed_in(account
     assert await accounts.users.credentials(ann["id"]) == before
 
 
+async def test_changing_a_password_again_and_again_takes_nobody_elses_turn(accounts: Accounts) -> None:
+    """Each change costs two hashes: five a minute are what an account may ask for."""
+    await accounts.register("ann")
+    token = (await accounts.sign_in("ann"))["access_token"]
+    same = {"password": PASSWORD, "current_password": PASSWORD}
+    changes = [await accounts.ask("PATCH", "/users/me", same, token) for _ in range(6)]
+    assert [status for status, _ in changes] == [200] * 5 + [429]
+    assert changes[-1][1]["type"] == "/problems/too-many-requests"
+    assert (await accounts.ask("PATCH", "/users/me", {"email": "ann@example.org"}, token))[0] == 200
+    await accounts.sign_in("ann")
+
+
 async def test_logs_say_what_was_done_and_by_whom_by_ids_alone(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
