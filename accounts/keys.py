@@ -1,7 +1,7 @@
 """The keys that sign access tokens: made at the first start, shared by all replicas through the database.
 
 One key signs. A rotation makes another one and erases the private half of the last, whose public half
-stays until the last of its tokens has expired. So nobody is signed out, and what is stolen with a later
+stays until the last of its tokens has expired. So no customer is signed out, and what is stolen with a later
 copy of the database signs nothing under an older key.
 """
 

@@ -1,6 +1,6 @@
 """What the operator of this system asks of accounts itself; the gateway fronts none of it.
 
-Whoever knows the operator's secret, which lies in the system's data folder, gets the token of an admin. So
+A client that knows the operator's secret, which lies in the system's data folder, gets an admin's token. So
 there is no first account with a password that is known, and commands of the operator prove themselves to
 every service in the same way as people do.
 """

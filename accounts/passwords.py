@@ -1,6 +1,6 @@
 """Passwords: kept as argon2id hashes, compared in threads, two at a time.
 
-One hash takes some 110 ms and 64 MiB, on purpose. So whoever asks for many waits for a place, and is turned
+One hash takes some 110 ms and 64 MiB, on purpose. So a client waits for a place, and is turned
 away after a second.
 """
 

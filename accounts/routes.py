@@ -230,7 +230,7 @@ def _own_id(request: web.Request) -> str:
 
 
 def _named_id(request: web.Request) -> str:
-    """The id in the path. Raises Problem where it can be nobody's."""
+    """The id in the path. Raises Problem where no user can have it."""
     user_id = request.match_info["id"]
     if not _IDENTIFIER.fullmatch(user_id):
         raise _unknown()

@@ -11,7 +11,7 @@ from shared.settings import Port, Seconds, settings_config
 class AccountsSettings(ClientPortSettings, OperationsSettings):
     """Where accounts listens, how long its tokens hold, and the operator's secret.
 
-    Whoever knows the secret can become an admin; without one, only an admin who exists already can.
+    A client that knows the secret can become an admin; without one, only an admin who exists already can.
     Proxies of this machine are trusted, since the gateway is the one door of clients.
     """
 

@@ -58,7 +58,7 @@ class SigningIn:
         self._by_account = FailedAttempts()
 
     async def sign_in(self, name: str, password: str, client: str, trace: Trace) -> Tokens:
-        """The tokens of a new session. A name that nobody has takes as long as a wrong password."""
+        """The tokens of a new session. An unknown name takes as long as a wrong password."""
         found = await self._users.credentials_of(name)
         account = name_key(name) if found is None else found.user.id
         if not await self.knows(found, password, account, client) or found is None:
@@ -115,7 +115,7 @@ class SigningIn:
         )
 
     def access_token(self, caller: Caller) -> str:
-        """A token that says who somebody is, for a while."""
+        """A token that says who its bearer is, for a while."""
         return sign(self._keys.signing, caller, now=self._clock(), lifetime_seconds=self._token_seconds)
 
 

@@ -79,7 +79,7 @@ class UserStore:
         return await self._one(USERS.c.id == user_id, _credentials)
 
     async def credentials_of(self, name: str) -> Credentials | None:
-        """Whoever signs in under a name, or an address, which alone has an @."""
+        """The user who signs in under a name, or an address, which alone has an @."""
         if ZERO in name:
             return None
         if "@" not in name:
@@ -195,7 +195,7 @@ class UserStore:
     async def _tell(
         self, connection: AsyncConnection, kind: str, user_id: str, role: Role, step: int, trace: Trace
     ) -> None:
-        """Promises an event. It names nobody: who may know more asks for the user by its id."""
+        """Promises an event. It has the id alone: a service that may know more asks for the user by it."""
         event = shop_event(
             kind,
             source=SOURCE,

@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-SHORTEST: Final = 10
 LONGEST_AFFIX: Final = 6
 """What stands around a common word is as easily guessed, up to so many characters: a year and two marks."""
 LONGEST_PIECE: Final = 5

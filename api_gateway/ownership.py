@@ -20,7 +20,7 @@ class VisibleOrders:
 
 
 def may_see(caller: Caller, customer: str | None) -> bool:
-    """Whether the caller may know of an order of this customer; None for one that is nobody's."""
+    """Whether the caller may know of an order of this customer; None for one without a customer."""
     if caller.role is Role.CUSTOMER:
         return customer is not None and customer == caller.id
     if caller.is_anonymous:

@@ -18,7 +18,7 @@ LISTS: Final = "lists"
 
 
 class RedisCache:
-    """See the port. An answer and its generation are two keys; who reads it is a third, for a moment."""
+    """In Redis. An answer and its generation are two keys; who reads it is a third, for a moment."""
 
     def __init__(
         self, redis: Redis, *, timeout_seconds: float, product_seconds: float, list_seconds: float

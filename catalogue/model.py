@@ -17,7 +17,7 @@ class Product:
     """A product as it stands in the database; times in microseconds since the epoch.
 
     Every write gives it a new ``version`` from one sequence of all products. One that was deleted is kept as
-    a tombstone, so that whatever comes later is newer.
+    a tombstone, so that every later product is newer.
     """
 
     sku: str

@@ -9,7 +9,7 @@ from shared.redis.scripts import Script, ScriptCall
 
 
 class RedisPriceBoard:
-    """See the port."""
+    """In ``product:{sku}`` of the primary Redis, newer versions only."""
 
     def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
         self._redis = redis

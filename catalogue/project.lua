@@ -1,5 +1,5 @@
 -- Writes what a product costs to where orders are priced from, unless what stands there is newer.
--- What somebody else put there, of whatever type, is overwritten; what is right already is left alone.
+-- A value of another writer, of any type, is overwritten; what is right already is left alone.
 --
 -- KEYS  1 product:{sku}
 -- ARGV  1 version  2 '1' for a product that was deleted  3 unit amount  4 currency  5 name

@@ -15,7 +15,7 @@ _WORD: Final = re.compile(r"[^\W_]+")
 
 
 def words_of(*texts: str) -> Sequence[str]:
-    """The words of texts, each once, whatever their case and form."""
+    """The words of texts, each once, in one case and form."""
     folded = unicodedata.normalize("NFKC", " ".join(texts)).casefold()
     return list(dict.fromkeys(word[:LONGEST_WORD] for word in _WORD.findall(folded)))
 

@@ -1,4 +1,4 @@
-"""Who may look at dead letters and act on them: an operator, whoever has the token, or is on this machine.
+"""Who may look at dead letters and act on them: operators, clients with the token or on this machine.
 
 A browser must not do it on behalf of a foreign page, which can make it send requests to loopback. That such a
 page lets a name of its own point here is met by the server, on every port.

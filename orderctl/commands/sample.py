@@ -102,7 +102,7 @@ async def _fill(shop: _Shop) -> tuple[int, Counter[str]]:
 async def _add_product(
     client: GatewayClient, sku: str, name: str, category: str, unit_amount: int, pieces: int
 ) -> bool:
-    """Whether it is new. Stock that somebody set already stays."""
+    """Whether it is new. Stock that was set before stays."""
     body = {"sku": sku, "name": name, "category": category, "unit_amount": unit_amount, "currency": CURRENCY}
     answer = await client.send("POST", "/products", body=body)
     if answer.status not in (201, 409):

@@ -40,7 +40,7 @@ Name = Annotated[
 
 
 class RegistrationBody(Body):
-    """A new customer. Neither name nor address may be another's, whatever the case."""
+    """A new customer. Neither name nor address may be another's, in any case."""
 
     username: Identifier
     email: Email
@@ -97,7 +97,7 @@ class RefreshBody(Body):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameTakenView(ProblemView):
-    """Another account has what stands in this field, whatever its case."""
+    """Another account has what stands in this field, in any case of its letters."""
 
     field: str
 

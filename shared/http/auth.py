@@ -78,7 +78,7 @@ CALLER: Final = web.RequestKey("caller", Caller)
 
 
 def caller_of(request: web.BaseRequest) -> Caller:
-    """Who asks; nobody where no guard has looked."""
+    """Who asks; an unknown caller where no guard has looked."""
     caller: Caller = request.get(CALLER, NOBODY)
     return caller
 

@@ -35,7 +35,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAnswer:
-    """What a service answered, of whatever status. Its body has been read in full."""
+    """What a service answered, of any status. Its body has been read in full."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,7 +68,7 @@ class AskedService(Protocol):
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> ServiceAnswer:
-        """Its answer, of whatever status. Raises ServiceUnavailable."""
+        """Its answer, of any status. Raises ServiceUnavailable."""
 
 
 class ServiceClient:

@@ -28,7 +28,7 @@ _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 
 class InvalidToken(PipelineError):
-    """Raised when a token is no access token of ours, or not any more."""
+    """Raised when a token is no access token of this system, or not any more."""
 
 
 class TokenKeys(Protocol):

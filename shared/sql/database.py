@@ -124,7 +124,7 @@ class Database:
             raise _outage(error) from error
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        """Cancels it and lets it come to its end by itself; nobody asks for its result any more.
+        """Cancels it and lets it come to its end by itself; its caller asks for its result no more.
 
         SQLite is soon done in any case, and its driver may hang where it is cancelled in the middle.
         """

@@ -23,7 +23,7 @@ def migrations_of(service: str) -> Path:
 
 
 class NewerSchema(Exception):
-    """Raised when the database's revision is none of ours: a newer service has migrated it."""
+    """Raised when this service does not know the database's revision: a newer one has migrated it."""
 
 
 def migrate(connection: Connection, revisions: Path) -> None:

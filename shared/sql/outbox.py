@@ -1,7 +1,7 @@
 """What a transaction promised to others: rows that are written with it, and removed once they were carried.
 
 Each row has a ``kind``, which says where it goes, and a ``subject``. Rows of one subject are written by one
-transaction at a time, so that their numbers tell their order. Whoever carries a row may die before it is
+transaction at a time, so that their numbers tell their order. A carrier of a row may die before it is
 removed: carrying it again must be harmless.
 """
 

@@ -1,4 +1,4 @@
-"""What Alembic runs its revisions in: the connection, and the transaction, of whoever asked for them."""
+"""What Alembic runs its revisions in: connection and transaction of the service that asked for them."""
 
 from alembic import context
 
