@@ -63,11 +63,12 @@ class Projection:
         while products := await self._store.states(after, COMPARED_AT_ONCE):
             after = products[-1].sku
             newer = await self._board.show(products)
-            if newer:
+            # what was written since it was read here is newer too, and right
+            overtaken = await self._store.overtake(newer, trace_of(None, None)) if newer else ()
+            if overtaken:
                 log.warning(
-                    "prices are newer than the catalogue, which overtakes them", skus=sorted(newer)[:20]
+                    "prices were newer than the catalogue, which overtook them", skus=list(overtaken)[:20]
                 )
-                await self._store.overtake(list(newer), max(newer.values()), trace_of(None, None))
 
     async def _show(self, rows: Sequence[OutboxRow]) -> None:
         await self._board.show(await self._store.states_of({row.subject for row in rows}))

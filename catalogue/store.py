@@ -126,20 +126,25 @@ class ProductStore:
 
         return await self._database.transaction(write)
 
-    async def overtake(self, skus: Collection[str], version: int, trace: Trace) -> None:
-        """Gives products versions past one that was seen elsewhere: this database is older than what it wrote
-        there, as after its restore from a backup.
+    async def overtake(self, seen: Mapping[str, int], trace: Trace) -> Collection[str]:
+        """Gives products versions past those that were ``seen`` elsewhere: this database is older than what
+        it wrote there, as after its restore from a backup. Returns which; what is as new is left alone.
         """
 
-        async def write(connection: AsyncConnection) -> None:
-            await connection.execute(update(VERSIONS).where(VERSIONS.c.value < version).values(value=version))
-            for sku in skus:
+        async def write(connection: AsyncConnection) -> Collection[str]:
+            await _next_version(connection)
+            highest = max(seen.values())
+            await connection.execute(update(VERSIONS).where(VERSIONS.c.value < highest).values(value=highest))
+            overtaken: list[str] = []
+            for sku, version in sorted(seen.items()):
                 found = await _found(connection, sku)
-                if found is not None:
+                if found is not None and found.version < version:
                     newer = replace(found, version=await _next_version(connection))
                     await self._put(connection, DELETED if found.deleted else UPDATED, newer, trace)
+                    overtaken.append(sku)
+            return overtaken
 
-        await self._database.transaction(write)
+        return await self._database.transaction(write)
 
     async def _put(
         self, connection: AsyncConnection, kind: str, product: Product, trace: Trace, *, is_new: bool = False

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalogue.model import Product, ProductChanged, ProductExists, UnknownProduct
+from catalogue.schema import PRODUCTS, VERSIONS
 from catalogue.search import words_asked
 from catalogue.store import CACHED, PRICE, Filter, ProductStore
 from shared.sql.database import Database, open_database
@@ -170,8 +173,43 @@ async def test_a_hostile_query_is_text(store: ProductStore, query: str) -> None:
 async def test_a_database_that_was_set_back_overtakes_what_it_wrote(store: ProductStore) -> None:
     """Its next versions are past those that were seen elsewhere, and tell of it."""
     await store.create(CASE, TRACE)
-    await store.overtake(["phone-case", "never-there"], 41, TRACE)
+    assert await store.overtake({"phone-case": 41, "never-there": 7}, TRACE) == ["phone-case"]
     product = await store.get("phone-case")
     assert product is not None
     assert product.version == 42
     assert (await store.create(CASE | {"sku": "next"}, TRACE)).version == 43
+
+
+async def test_nothing_is_overtaken_that_the_database_has_as_new(store: ProductStore) -> None:
+    """Whoever compares may have read a product just before a write: that is no restore from a backup."""
+    await store.create(CASE, TRACE)
+    changed = await store.change("phone-case", {"unit_amount": 5}, None, TRACE)
+    size = await store.outbox.size()
+    assert await store.overtake({"phone-case": changed.version}, TRACE) == []
+    assert (await store.get("phone-case"), await store.outbox.size()) == (changed, size)
+
+
+async def test_a_write_that_is_under_way_is_not_overtaken_with_what_was_before_it(
+    database: Database, store: ProductStore
+) -> None:
+    """It has its turn first, and its price is kept."""
+    await store.create(CASE, TRACE)
+    await store.create(CASE | {"sku": "other"}, TRACE)
+    is_writing, may_end = asyncio.Event(), asyncio.Event()
+
+    async def change(connection: AsyncConnection) -> None:
+        await connection.execute(update(VERSIONS).values(value=3))
+        is_writing.set()
+        await may_end.wait()
+        phone_case = update(PRODUCTS).where(PRODUCTS.c.sku == "phone-case")
+        await connection.execute(phone_case.values(unit_amount=5, version=3))
+
+    changing = asyncio.create_task(database.transaction(change))
+    await is_writing.wait()
+    overtaking = asyncio.create_task(store.overtake({"phone-case": 2}, TRACE))
+    await asyncio.wait({overtaking}, timeout=0.2)  # as far as it gets
+    may_end.set()
+    await asyncio.gather(changing, overtaking)
+    product = await store.get("phone-case")
+    assert product is not None
+    assert (product.unit_amount, product.version) == (5, 3)
