@@ -114,6 +114,11 @@ def idempotency_key(key: str, customer: str | None) -> str:
     return f"idempkey:{customer or '-'}:{key}"
 
 
+def older_idempotency_key(key: str) -> str:
+    """The same as it was called before customers had keys of their own: orders of then still have it."""
+    return f"idempkey:{key}"
+
+
 def order(order_id: str) -> str:
     """The record of an order."""
     return f"order:{order_id}"

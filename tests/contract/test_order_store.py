@@ -18,7 +18,7 @@ from shared.orders.redis.scripts import load
 from shared.orders.redis.store import RedisOrderStore, acceptance_call
 from shared.redis.client import Redis
 from tests.harness.examples import AT, TRACE, an_order
-from tests.harness.gateway import TEXT, a_placement, order_store
+from tests.harness.gateway import JSON, TEXT, a_placement, order_store
 from tests.harness.pricing import price
 
 
@@ -203,6 +203,31 @@ async def test_another_key_with_a_known_id_is_a_duplicate(redis: Any, store: Red
     other = await store.accept(a_placement(an_order("a"), key="other"))
     assert isinstance(other.result, Duplicate)
     assert await redis.exists("idempkey:-:other") == 0
+
+
+@pytest.mark.parametrize("key", ["k", "-:k", "alice:k"])
+async def test_a_key_that_an_older_version_has_taken_is_known(
+    redis: Any, store: RedisOrderStore, key: str
+) -> None:
+    """A client that asks again across the upgrade gets its first order, whatever signs its key has."""
+    await store.accept(a_placement(an_order("made1"), key=key, named=False))
+    await redis.rename(f"idempkey:-:{key}", f"idempkey:{key}")
+    again = await store.accept(a_placement(an_order("made2"), key=key, named=False))
+    assert again.result == Replayed(order_id="made1", media_type=JSON)
+    other = await store.accept(a_placement(an_order("made3", cable=7), key=key, named=False))
+    assert other.result == KeyReused(order_id="made1")
+    mine = await store.accept(a_placement(an_order("made4"), key=key, named=False, customer="alice"))
+    assert isinstance(mine.result, Accepted)
+
+
+@pytest.mark.parametrize("customer", [None, "alice"])
+async def test_a_key_that_looks_like_the_name_of_another_is_a_key_of_its_own(
+    store: RedisOrderStore, customer: str | None
+) -> None:
+    """An older version's name of ``-:k`` is today's of ``k``."""
+    await store.accept(a_placement(an_order("a"), key="k", named=False, customer=customer))
+    other = await store.accept(a_placement(an_order("b"), key=f"{customer or '-'}:k", named=False))
+    assert other.result == Accepted(order_id="b")
 
 
 async def test_fifty_requests_with_one_key_make_one_order(redis: Any, store: RedisOrderStore) -> None:

@@ -71,6 +71,16 @@ async def test_an_old_order_leaves_with_everything_that_was_kept_for_it(redis: A
     assert before - set(await redis.keys("*")) == gone
 
 
+async def test_a_key_that_an_older_version_named_leaves_with_its_order_alone(redis: Any) -> None:
+    """The same name may be that of another order's key today, which stays."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=1), an_order("b", cable=1))
+    await redis.rename("idempkey:-:key-a", "idempkey:key-a")
+    await redis.hset("idempkey:key-b", "order_id", "c")
+    assert await sweep_of(redis).sweep_once() == 2
+    assert await redis.keys("idempkey:*") == ["idempkey:key-b"]
+
+
 async def test_the_books_still_balance(redis: Any) -> None:
     """Reserved stock is that of the orders that are kept, plus the archive's."""
     await redis.set("inventory:cable", 10)

@@ -4,7 +4,8 @@
 -- What its products cost is looked at last and once: a known order is never compared with today's prices.
 --
 -- KEYS  1 idemp:{id}  2 order:{id}  3 orders:accepted  4 outbox  5 idempkey:{customer}:{key}, without a key order:{id}
---       6 orders:customer:{id}, without a customer order:{id}  7… product:{sku}
+--       6 orders:customer:{id}, without a customer order:{id}
+--       7 idempkey:{key}, as an older version named 5; with a customer order:{id}  8… product:{sku}
 -- ARGV  1 token of this request  2 claim TTL, seconds  3 outbox bound  4 order id  5 order, JSON
 --       6 content fingerprint  7 correlation id  8 traceparent  9 fingerprint for the key
 --       10 media type of the answer  11 Idempotency-Key ('' without)  12 what stands before the id in a record's key
@@ -17,9 +18,11 @@
 --         since the epoch, prices as text: shared/prices.py.
 
 local claim, record, accepted, outbox, key, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local token, order_id, customer, first_product, first_qty = ARGV[1], ARGV[4], ARGV[17], 7, 18
+local older = KEYS[7]
+local token, order_id, customer, first_product, first_qty = ARGV[1], ARGV[4], ARGV[17], 8, 18
 if ARGV[11] == '' then key = nil end
 if customer == '' then own = nil end
+if own or not key then older = nil end
 
 -- When the order was accepted, if a cut kept it from the index; and its prices.
 local function unfinished(of, id)
@@ -65,6 +68,12 @@ local waiting = redis.call('ZCARD', outbox)
 
 local known, replayed = key and redis.call('HMGET', key, 'order_id', 'fingerprint', 'media_type') or {}, nil
 local prices = ''
+if older and not known[1] then
+  local before = redis.call('HMGET', older, 'order_id', 'fingerprint', 'media_type')
+  -- 'idempkey:-:k' may be the older name of the key '-:k', or today's of 'k': the record knows which was sent.
+  local sent = before[1] and redis.call('HMGET', ARGV[12] .. before[1], 'idempotency_key')[1]
+  if sent == ARGV[11] then known = before end
+end
 if known[1] then
   if known[2] ~= ARGV[9] then return {'reused', known[1]} end
   replayed, prices = unfinished(ARGV[12] .. known[1], known[1])

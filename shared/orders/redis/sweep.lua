@@ -4,6 +4,7 @@
 -- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 decision:{id}
 --       5 orders:customer:{id}, orders:{status} again where the order has no customer
 --       6 notifications:{order id}  7 idemp:{order id}  8 idempkey:{customer}:{key} (only where the order has one)
+--       9 idempkey:{key}, as an older version named it (as 8)
 -- ARGV  1 order id  2 status  3 decided at, microseconds ('' where there is no record)  4… sku, qty for each item
 -- Returns 1 if it was removed, 0 if it is not the decided order that was read, is being decided, or a sum is no integer.
 
@@ -16,6 +17,8 @@ if not known[1] and not is_archived then return 0 end
 if redis.call('EXISTS', KEYS[4]) == 1 then return 0 end
 redis.call('ZSCORE', KEYS[2], order_id)
 redis.call('ZSCORE', KEYS[5], order_id)
+local own = {unpack(KEYS, 6, 8)}
+if KEYS[9] and redis.call('HGET', KEYS[9], 'order_id') == order_id then own[4] = KEYS[9] end
 
 local pieces = {[ARGV[2]] = 1}
 if ARGV[2] == CREATED then
@@ -28,7 +31,7 @@ for field, more in pairs(pieces) do
   sums[#sums + 1], sums[#sums + 2] = field, string.format('%.0f', tonumber(sum) + more)
 end
 
-redis.call('DEL', unpack(KEYS, 6))  -- first, since a full store refuses a first write that may need memory
+redis.call('DEL', unpack(own))  -- first, since a full store refuses a first write that may need memory
 if not is_archived then redis.call('HSET', KEYS[3], mark, ARGV[3], unpack(sums)) end
 if KEYS[5] ~= KEYS[2] then redis.call('ZREM', KEYS[5], order_id) end
 redis.call('DEL', KEYS[1])

@@ -179,6 +179,7 @@ def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> 
         return ScriptCall(keys, [*arguments, ""])
     if record.idempotency_key:
         keys.append(keyspace.idempotency_key(record.idempotency_key, owner))
+        keys.append(keyspace.older_idempotency_key(record.idempotency_key))
     arguments.append(epoch_microseconds(record.decided_at))
     for item in record.order.items:
         arguments += [item.sku, item.qty]
