@@ -1,8 +1,9 @@
-"""Builds accounts from its adapters and runs it until it is told to stop."""
+"""Builds accounts from its adapters."""
 
 import asyncio
 import contextlib
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,34 +18,19 @@ from accounts.sessions import SessionStore
 from accounts.settings import AccountsSettings
 from accounts.signing_in import SigningIn
 from accounts.store import UserStore
-from shared import keyspace
 from shared.customers.routes import TAGS, customer_table
 from shared.customers.schemas import KeySetView
 from shared.errors import DatabaseUnavailable
-from shared.health import Health
 from shared.http.auth import AuthMode
 from shared.http.bodies import JsonBodies
 from shared.http.guard import Guard
-from shared.http.metrics import HttpMetrics
 from shared.http.openapi import Info, described
 from shared.http.routes import application
-from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
-from shared.logs import get_logger
-from shared.metrics import new_registry
 from shared.orders.redis.erasure import RedisOrderErasure
-from shared.redis.lease import Lease
-from shared.redis.watch import StoreWatch
-from shared.service.carrying import Carrier, publishing
-from shared.service.infrastructure import Infrastructure
-from shared.service.lifecycle import running
-from shared.service.operations import serve_operations
+from shared.service.api import Api, Ground, api
 from shared.service.program import Program
-from shared.settings import CommonSettings
-from shared.sql.outbox import EVENTS
 
-NAME: Final = "accounts"
-STORE_CONNECTIONS: Final = 4
 SWEEP_SECONDS: Final = 600.0
 INFO: Final = Info(
     title="Order pipeline: accounts",
@@ -57,55 +43,29 @@ Every answer carries `X-Correlation-ID`, every error is `application/problem+jso
     tags={**TAGS, "operator": "For the operator of this system.", "reference": "This description."},
 )
 
-log = get_logger(__name__)
 
-
-async def run(
-    common: CommonSettings, own: AccountsSettings, infrastructure: Infrastructure, stop: asyncio.Event
-) -> None:
-    """Answers until ``stop`` is set, then finishes the requests that were begun."""
-    health, registry = Health(), new_registry()
-    publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
-    async with (
-        serve_operations(health, registry, own),
-        infrastructure.database(NAME, timeout_seconds=own.database_timeout_seconds) as database,
-        infrastructure.store(
-            timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
-        ) as redis,
-    ):
-        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
-        users = UserStore(database, _now)
-        lease = Lease(redis, keyspace.ACCOUNTS_LEASE, timeout_seconds=own.store_timeout_seconds)
-        events = Carrier(users.outbox, EVENTS, publishing(publisher), lease)
-        erasing = Erasing(
-            users,
-            RedisOrderErasure(redis, timeout_seconds=own.store_timeout_seconds),
-            token_seconds=own.access_token_seconds,
-            clock=_now,
+@asynccontextmanager
+async def answers(ground: Ground[AccountsSettings]) -> AsyncIterator[Api]:
+    """Knows customers, signs them in, and erases what is kept of those who are gone."""
+    own, database = ground.own, ground.database
+    users = UserStore(database, _now)
+    erasing = Erasing(
+        users,
+        RedisOrderErasure(ground.redis, timeout_seconds=own.store_timeout_seconds),
+        token_seconds=own.access_token_seconds,
+        clock=_now,
+    )
+    keys = SigningKeys(database, token_seconds=own.access_token_seconds, clock=_now)
+    sessions = SessionStore(database, lifetime_seconds=own.session_seconds, clock=_now)
+    with closing(Passwords()) as passwords:
+        yield Api(
+            app=build_app(own, users, keys, sessions, passwords),
+            limits=own.http_limits(),
+            outbox=users.outbox,
+            jobs=(keys.run, erasing.run, lambda: _sweep(sessions)),
+            checks={"signing key": keys.unready_reason},
+            notes={"redis": ground.watch.unready_reason},
         )
-        keys = SigningKeys(database, token_seconds=own.access_token_seconds, clock=_now)
-        sessions = SessionStore(database, lifetime_seconds=own.session_seconds, clock=_now)
-        health.add("postgres", database.unready_reason)
-        health.add("signing key", keys.unready_reason)
-        health.add_note("redis", lambda: watch.unready_reason() or "ok")
-        health.add_note("rabbitmq", lambda: publisher.unready_reason() or "ok")
-        health.drain_on(stop)
-        loops = (
-            database.run(),
-            watch.run(),
-            publisher.run(),
-            keys.run(),
-            events.run(),
-            erasing.run(),
-            _sweep(sessions),
-        )
-        with closing(Passwords()) as passwords:
-            app = build_app(own, users, keys, sessions, passwords)
-            async with (
-                running(*loops),
-                serve(app, own.endpoint(own.http_limits()), HttpMetrics(registry)),
-            ):
-                await stop.wait()
 
 
 def build_app(
@@ -146,4 +106,4 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-PROGRAM: Final = Program(name=NAME, settings=AccountsSettings, run=run)
+PROGRAM: Final[Program[AccountsSettings]] = api("accounts", AccountsSettings, answers)

@@ -4,25 +4,20 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from shared.http.settings import ClientPortSettings, Networks, OperationsSettings
+from shared.service.api import ApiSettings
 from shared.settings import Port, Seconds, settings_config
 
 
-class AccountsSettings(ClientPortSettings, OperationsSettings):
+class AccountsSettings(ApiSettings):
     """Where accounts listens, how long its tokens hold, and the operator's secret.
 
     A client that knows the secret can become an admin; without one, only an admin who exists already can.
-    Proxies of this machine are trusted, since the gateway is the one door of clients.
     """
 
     model_config = settings_config("ACCOUNTS_")
 
     port: Port = 8101
     ops_port: Port = 9103
-    trusted_proxies: Networks = ("127.0.0.0/8", "::1")
     access_token_seconds: Seconds = 900.0
     session_seconds: Seconds = 30 * 86_400.0
     operator_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
-    database_timeout_seconds: Seconds = 1.0
-    store_timeout_seconds: Seconds = 1.0
-    publish_timeout_seconds: Seconds = 2.0

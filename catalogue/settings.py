@@ -3,7 +3,8 @@
 from pydantic_settings import BaseSettings
 
 from shared.http.auth import AuthMode
-from shared.http.settings import AuthSettings, Networks, OperationsSettings
+from shared.http.settings import AuthSettings
+from shared.service.api import ApiSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 
@@ -15,22 +16,18 @@ class GatewayDoor(BaseSettings):
     auth: AuthMode | None = None
 
 
-class CatalogueSettings(AuthSettings, OperationsSettings):
+class CatalogueSettings(ApiSettings, AuthSettings):
     """Where the catalogue listens, how long it keeps what it has read, and its bounds."""
 
     model_config = settings_config("CATALOGUE_")
 
     port: Port = 8102
     ops_port: Port = 9104
-    trusted_proxies: Networks = ("127.0.0.0/8", "::1")
     max_concurrent_requests: Count = 512
     product_cache_seconds: Seconds = 300.0
     list_cache_seconds: Seconds = 60.0
-    database_timeout_seconds: Seconds = 1.0
     store_timeout_seconds: Seconds = 0.5
     cache_timeout_seconds: Seconds = 0.25
-    publish_timeout_seconds: Seconds = 2.0
-    drain_seconds: Seconds = 20.0
 
     @property
     def auth_mode(self) -> AuthMode:

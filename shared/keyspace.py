@@ -56,10 +56,6 @@ class NotificationStatus(StrEnum):
 
 OUTBOX: Final = "outbox"
 OUTBOX_LEASE: Final = "outbox:lease"
-CATALOGUE_LEASE: Final = "catalogue:lease"
-"""The catalogue that holds it publishes what became of products."""
-ACCOUNTS_LEASE: Final = "accounts:lease"
-"""The replica of accounts that holds it publishes what became of users."""
 PROCESSED_COUNT: Final = "orders.processed.count"
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
@@ -132,6 +128,11 @@ def orders_in(index: OrderStatus | Trouble) -> str:
 def orders_of(customer: str) -> str:
     """The index of the orders of one customer."""
     return f"orders:customer:{customer}"
+
+
+def outbox_lease(service: str) -> str:
+    """The replica of a service that holds it publishes what stands in the outbox of its database."""
+    return f"{service}:lease"
 
 
 def decision(order_id: str) -> str:

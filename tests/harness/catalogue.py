@@ -11,7 +11,7 @@ from aiohttp import ClientResponse, ClientSession
 from fakeredis import FakeServer
 
 from catalogue import cache, freshness, projection, reading
-from catalogue.main import NAME, PROGRAM
+from catalogue.main import PROGRAM
 from catalogue.settings import CatalogueSettings
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure, VolatileRedis
 from shared.messaging.memory import MemoryBroker
@@ -143,7 +143,7 @@ async def catalogue(backstage: Backstage, **settings: Any) -> AsyncIterator[Cata
                 except OSError:
                     return False
 
-            await wait_until(is_ready, what=f"{NAME} is ready")
+            await wait_until(is_ready, what="the catalogue is ready")
             yield Catalogue(
                 session=session,
                 operations=operations,

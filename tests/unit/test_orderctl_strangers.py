@@ -66,7 +66,7 @@ class Stranger(socketserver.ThreadingTCPServer):
 def strangers() -> Iterator[list[Stranger]]:
     """Another system on the ports that ours had."""
     servers = [Stranger() for _ in PORTS]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    threads = [threading.Thread(target=server.serve_forever, args=(0.02,)) for server in servers]
     for thread in threads:
         thread.start()
     yield servers

@@ -1,0 +1,147 @@
+"""A service that answers HTTP from a database of its own: the same life for every one of them.
+
+The operations port opens first and closes last; database, store and brokers are supervised beside the port
+for clients. What happens is told by an outbox in the database, which one replica at a time empties.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from shared import keyspace
+from shared.health import Check, Health
+from shared.http.limits import HttpLimits
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
+from shared.http.settings import ClientPortSettings, Networks, OperationsSettings
+from shared.logs import get_logger
+from shared.metrics import new_registry
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
+from shared.redis.watch import StoreWatch
+from shared.service.carrying import Carrier, publishing
+from shared.service.infrastructure import Infrastructure
+from shared.service.lifecycle import running
+from shared.service.operations import serve_operations
+from shared.service.program import Program
+from shared.settings import CommonSettings, Seconds
+from shared.sql.database import Database
+from shared.sql.outbox import EVENTS, SqlOutbox
+
+STORE_CONNECTIONS: Final = 16
+
+log = get_logger(__name__)
+
+
+class ApiSettings(ClientPortSettings, OperationsSettings):
+    """What every such service can be told; subclasses give the prefix and the default ports.
+
+    Proxies of this machine are trusted, since the gateway is the one door of clients.
+    """
+
+    trusted_proxies: Networks = ("127.0.0.0/8", "::1")
+    database_timeout_seconds: Seconds = 1.0
+    store_timeout_seconds: Seconds = 1.0
+    publish_timeout_seconds: Seconds = 2.0
+    drain_seconds: Seconds = 20.0
+
+
+Own = TypeVar("Own", bound=ApiSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """What a service answers, what it tells of that, and what it does beside it.
+
+    Readiness depends on ``checks``, with the database and the port; ``notes`` are shown without that.
+    """
+
+    app: web.Application
+    limits: HttpLimits
+    outbox: SqlOutbox
+    jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    notes: Mapping[str, Check] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground(Generic[Own]):
+    """What an API is built on: its settings, and what is open for as long as it answers."""
+
+    own: Own
+    infrastructure: Infrastructure
+    registry: CollectorRegistry
+    database: Database
+    redis: Redis
+    watch: StoreWatch
+
+
+def api(
+    name: str, settings: type[Own], build: Callable[[Ground[Own]], AbstractAsyncContextManager[Api]]
+) -> Program[Own]:
+    """The program of such a service. What ``build`` opens besides is closed after the port."""
+
+    async def run(
+        common: CommonSettings, own: Own, infrastructure: Infrastructure, stop: asyncio.Event
+    ) -> None:
+        await _answer(name, own, infrastructure, build, stop)
+
+    return Program(name=name, settings=settings, run=run)
+
+
+async def _answer(
+    name: str,
+    own: Own,
+    infrastructure: Infrastructure,
+    build: Callable[[Ground[Own]], AbstractAsyncContextManager[Api]],
+    stop: asyncio.Event,
+) -> None:
+    """Answers until ``stop`` is set, then finishes the requests that were begun."""
+    health, registry = Health(), new_registry()
+    publisher = infrastructure.publisher(name, timeout_seconds=own.publish_timeout_seconds)
+    async with (
+        serve_operations(health, registry, own),
+        infrastructure.database(name, timeout_seconds=own.database_timeout_seconds) as database,
+        infrastructure.store(
+            timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
+        ) as redis,
+    ):
+        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        ground = Ground(
+            own=own,
+            infrastructure=infrastructure,
+            registry=registry,
+            database=database,
+            redis=redis,
+            watch=watch,
+        )
+        async with build(ground) as built:
+            lease = Lease(redis, keyspace.outbox_lease(name), timeout_seconds=own.store_timeout_seconds)
+            events = Carrier(built.outbox, EVENTS, publishing(publisher), lease)
+            listening = asyncio.Event()
+            checks = {"postgres": database.unready_reason, **built.checks}
+            checks["listener"] = lambda: None if listening.is_set() else "not open yet"
+            for what, check in checks.items():
+                health.add(what, check)
+            for what, note in {**built.notes, "rabbitmq": publisher.unready_reason}.items():
+                health.add_note(what, partial(_noted, note))
+            health.drain_on(stop)
+            endpoint = own.endpoint(built.limits, drain_seconds=own.drain_seconds)
+            supervised = (database.run(), watch.run(), publisher.run(), events.run())
+            async with (
+                running(*supervised, *(job() for job in built.jobs)),
+                serve(built.app, endpoint, HttpMetrics(registry)) as port,
+            ):
+                listening.set()
+                log.info("answering", host=own.host, port=port)
+                await stop.wait()
+
+
+def _noted(check: Check) -> str:
+    return check() or "ok"
