@@ -4,7 +4,7 @@ Their row is gone from SQL at once; a note stays until nothing is left. That tak
 access token held at least, since orders may come with it meanwhile.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -47,9 +47,11 @@ class Erasing:
 
     async def round(self) -> None:
         """Looks once at everyone who is gone. Raises DependencyUnavailable."""
-        gone: Mapping[str, datetime] = await self._users.to_be_erased()
-        for user_id, asked_at in gone.items():
-            is_done = await self._orders.erase(user_id)
-            if is_done and self._clock() - asked_at > self._token:
-                await self._users.erased(user_id)
-                log.info("audit", action="user erased", user=user_id)
+        after = ""
+        while gone := await self._users.to_be_erased(after):
+            for user_id, asked_at in gone.items():
+                is_done = await self._orders.erase(user_id)
+                if is_done and self._clock() - asked_at > self._token:
+                    await self._users.erased(user_id)
+                    log.info("audit", action="user erased", user=user_id)
+            after = max(gone)

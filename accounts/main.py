@@ -51,7 +51,11 @@ async def answers(ground: Ground[AccountsSettings]) -> AsyncIterator[Api]:
     users = UserStore(database, _now)
     erasing = Erasing(
         users,
-        RedisOrderErasure(ground.redis, timeout_seconds=own.store_timeout_seconds),
+        RedisOrderErasure(
+            ground.redis,
+            timeout_seconds=own.store_timeout_seconds,
+            retention_seconds=ground.common.order_retention_seconds,
+        ),
         token_seconds=own.access_token_seconds,
         clock=_now,
     )

@@ -24,7 +24,7 @@ LOGIN: Final = "user.login.v1"
 ZERO: Final = "\0"
 """No text in PostgreSQL has it, and it is an error to ask for one."""
 MOST_ERASED: Final = 1_000
-"""Users who are looked at in one round."""
+"""Users who are read at a time."""
 
 Found = TypeVar("Found")
 
@@ -154,9 +154,10 @@ class UserStore:
 
         return await self._database.transaction(write)
 
-    async def to_be_erased(self) -> Mapping[str, datetime]:
-        """Users who are gone, and since when, of whom the store may hold something."""
-        query = select(ERASURES).order_by(ERASURES.c.asked_at).limit(MOST_ERASED)
+    async def to_be_erased(self, after: str) -> Mapping[str, datetime]:
+        """Users who are gone, and since when, of whom the store may hold something: the next by their ids."""
+        query = select(ERASURES).where(ERASURES.c.user_id > after).order_by(ERASURES.c.user_id)
+        query = query.limit(MOST_ERASED)
 
         async def read(connection: AsyncConnection) -> Mapping[str, datetime]:
             return {row["user_id"]: row["asked_at"] for row in (await connection.execute(query)).mappings()}

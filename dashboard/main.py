@@ -8,8 +8,9 @@ import aiohttp
 
 from dashboard.app import SECURITY_HEADERS, build_app
 from dashboard.dead_letters.access import DeadLetterAccess
-from dashboard.dead_letters.actions import Drop, Redrive
+from dashboard.dead_letters.actions import Drop, Erase, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
+from dashboard.dead_letters.erasing import ErasedLetters
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.dead_letters.store import RedisTurns
 from dashboard.overview.attention import node_faults, queue_faults
@@ -24,11 +25,9 @@ from shared.http.keys import RemoteKeys
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
-from shared.messaging.dead_letters import DeadLetterBox
-from shared.messaging.ports import Publisher
 from shared.metrics import new_registry
 from shared.orders.redis.dead_letters import RedisOrderBooks
-from shared.redis.client import Redis
+from shared.orders.redis.erasure import RedisErasedOrders
 from shared.redis.lease import Lease
 from shared.redis.stock import StockReader
 from shared.redis.watch import StoreWatch
@@ -77,6 +76,10 @@ async def run(
             pause_seconds=own.broker_poll_seconds,
         )
         store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
+        desk = DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time)
+        books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)
+        erased = RedisErasedOrders(redis, timeout_seconds=own.store_timeout_seconds)
         health.add("redis", store_watch.unready_reason)
         health.add("brokers", brokers.unready_reason)
         health.add_note("cache", lambda: cache_watch.unready_reason() or "answers")
@@ -97,7 +100,12 @@ async def run(
             registry=registry,
             refresh_seconds=own.refresh_seconds,
             notice=own.notice,
-            dead_letters=_dead_letters(redis, publisher, box, own, TokenVerifier(keys)),
+            dead_letters=DeadLetterRoutes(
+                desk,
+                redrive=Redrive(publisher=publisher, books=books, clock=time.time),
+                drop=Drop(publisher=publisher, books=books),
+                access=DeadLetterAccess(bound_to=own.host, token=own.token, verifier=TokenVerifier(keys)),
+            ),
         )
         async with (
             serve(app, own.endpoint(own.http_limits(), headers=SECURITY_HEADERS), HttpMetrics(registry)),
@@ -109,26 +117,10 @@ async def run(
                 publisher.run(),
                 box.run(),
                 keys.run(),
+                ErasedLetters(desk, erased, Erase(books)).run(),
             ),
         ):
             await stop.wait()
-
-
-def _dead_letters(
-    redis: Redis,
-    publisher: Publisher,
-    box: DeadLetterBox,
-    own: DashboardSettings,
-    verifier: TokenVerifier,
-) -> DeadLetterRoutes:
-    books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)
-    lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
-    return DeadLetterRoutes(
-        DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time),
-        redrive=Redrive(publisher=publisher, books=books, clock=time.time),
-        drop=Drop(publisher=publisher, books=books),
-        access=DeadLetterAccess(bound_to=own.host, token=own.token, verifier=verifier),
-    )
 
 
 def _summary(faults: list[str]) -> str:

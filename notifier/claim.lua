@@ -2,6 +2,7 @@
 -- What has failed stays failed until it is sent: a claim whose caller has given up may arrive after the message
 -- was dead-lettered, and would never be concluded.
 -- A letter whose answer is unknown keeps others away until its time is over; then one more may go, and no third.
+-- Of an order whose customer was erased nobody is told any more: it counts as sent, and its message goes.
 -- A refusal that came after the event had been parked is handed to the next claim, in place of a lease.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
@@ -12,7 +13,7 @@
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
 local mine = 'sending:' .. ARGV[1]
 local held = redis.call('GET', claim)
-if held == 'sent' or held == 'sent:unconfirmed' then return {'sent'} end
+if held == 'sent' or held == 'sent:unconfirmed' or held == 'erased' then return {'sent'} end
 local letters, till, holder = string.match(held or '', '^unconfirmed:(%d):(%d+):(.*)$')
 if held and not letters and held ~= mine then
   return {'held', math.max(redis.call('PTTL', claim), 1)}

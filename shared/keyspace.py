@@ -9,6 +9,7 @@ key                          type     writers                                 li
 ``orders:{status}``          zset     shared/orders/redis                     as long as its orders
 ``orders:customer:{id}``     zset     accept.lua, sweep.lua, erase.lua        as long as its orders
 ``orders:{trouble}``         zset     shared/orders/redis                     until its orders are decided
+``orders.erased``            zset     erase.lua, dashboard (removal)          until their letters are gone
 ``product:{sku}``            hash     catalogue, the operator                 for ever
 ``decision:{order id}``      string   decide.lua                              while a decision is written
 ``outbox``                   zset     accept.lua, gateway (removal), relay    until confirmed
@@ -22,7 +23,7 @@ key                          type     writers                                 li
 ``notifications:{order id}``  hash     notifier's scripts                      as long as its order
 ``notifications.counts``     hash     notifier's scripts                      for ever
 ``notifications.untold``     zset     decide.lua, conclude.lua, told.lua      until their customers are told
-``notif:{event id}``         string   notifier's scripts                      lease, then retention
+``notif:{event id}``         string   notifier's scripts, erase.lua           lease, then retention
 ``letters:{hash}``           zset     letters.lua                             an hour after the last letter
 ``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
@@ -59,6 +60,8 @@ OUTBOX_LEASE: Final = "outbox:lease"
 PROCESSED_COUNT: Final = "orders.processed.count"
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
+ERASED: Final = "orders.erased"
+"""Orders whose customer is gone, with their content, by when they were erased: for their dead letters."""
 SWEEP_LEASE: Final = "sweep:lease"
 DEAD_LETTERS_LEASE: Final = "dead:lease"
 """Whoever holds it looks at the dead letters; two at a time would each see a part of them."""

@@ -1,4 +1,4 @@
-"""What can be done about dead letters: send them back to their consumer, or drop them.
+"""What can be done about dead letters: send them back to their consumer, drop them, or erase them.
 
 Each goes in steps of which a crash between any two is repeated harmlessly: what is written to the order says
 no more than is true, what is published may come twice because consumers look up what they did before, and the
@@ -144,6 +144,19 @@ class Drop:
         return await _published(
             self._publisher, message_of(event), letter, Outcome.DROPPED, detail=f"announced {event.type}"
         )
+
+
+class Erase:
+    """Out of the way, since nothing hangs on it: its order is final, and its customer was erased."""
+
+    name = "erase"
+
+    def __init__(self, books: OrderBooks) -> None:
+        self._books = books
+
+    async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
+        await self._books.note([_step(letter, "dropped") for letter in letters])
+        return [Acted(letter=letter, outcome=Outcome.DROPPED) for letter in letters]
 
 
 async def _removable(letter: Letter) -> Acted:

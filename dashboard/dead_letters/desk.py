@@ -105,7 +105,7 @@ class DeadLetterDesk:
                     looked.waiting[queue] = letters.waiting - letters.removed
         return looked
 
-    async def act(self, errand: Errand, report: Report) -> Tally:
+    async def act(self, errand: Errand, report: Report | None = None) -> Tally:
         """Runs an errand. It stops at the first fault of a dependency.
 
         Raises BrokerUnavailable, DeadLettersBusy and StoreUnavailable while nothing has been done.
@@ -140,10 +140,11 @@ class DeadLetterDesk:
                 looked.letters.append(letter)
         looked.complete &= looked.limited or letters.all_seen
 
-    async def _go_through(self, queue: str, errand: Errand, report: Report, tally: Tally) -> None:
+    async def _go_through(self, queue: str, errand: Errand, report: Report | None, tally: Tally) -> None:
         now = self.now()
         async with self._box.look_into(queue) as letters:
-            await report.opened(queue, letters.waiting)
+            if report is not None:
+                await report.opened(queue, letters.waiting)
             while not tally.is_over and (batch := await self._next(queue, letters)):
                 read = [read_letter(queue, delivery) for delivery in batch]
                 chosen = [letter for letter in read if errand.wanted.includes(letter, now)]
@@ -151,7 +152,8 @@ class DeadLetterDesk:
                     chosen, tally.limited = chosen[: errand.limit - tally.matched], True
                 if chosen:
                     results = await self._deal_with(chosen, errand, letters, tally)
-                    await report.acted(results)
+                    if report is not None:
+                        await report.acted(results)
             tally.complete &= tally.limited or letters.all_seen
 
     async def _next(self, queue: str, letters: Letters) -> Sequence[Delivery]:

@@ -12,7 +12,14 @@ from typing import Any, Final
 import orjson
 
 from shared.errors import DecodeError
-from shared.messages import IDENTIFIER_PATTERN, Event, OrderPlaced, decode, event_time
+from shared.messages import (
+    IDENTIFIER_PATTERN,
+    Event,
+    OrderPlaced,
+    content_fingerprint,
+    decode,
+    event_time,
+)
 from shared.messaging.ports import Delivery
 from shared.messaging.redrive import Past
 from shared.messaging.retry import History
@@ -62,6 +69,13 @@ class Letter:
         """The SKUs of its order."""
         return [] if self.event is None else [item.sku for item in self.event.data.order.items]
 
+    @property
+    def content(self) -> str | None:
+        """The order with the fingerprint of what was ordered, which tells it from another one of this id."""
+        if self.event is None:
+            return None
+        return f"{self.event.subject}:{content_fingerprint(self.event.data.order)}"
+
     def age_seconds(self, now: int) -> float | None:
         """How long ago it failed for the last time, if that is known; ``now`` in microseconds."""
         failed_at = self.history.last_failed_at
@@ -72,12 +86,13 @@ class Letter:
 class Wanted:
     """Which letters are meant: those for which everything holds that is said here.
 
-    ``ids`` are letters' or orders'. Ages are since the last failure, in seconds; a letter of unknown age is
-    neither older nor younger than anything.
+    ``ids`` are letters' or orders', ``contents`` orders' with their fingerprints. Ages are since the last
+    failure, in seconds; a letter of unknown age is neither older nor younger than anything.
     """
 
     queues: Sequence[str] = DEAD_QUEUES
     ids: Collection[str] | None = None
+    contents: Collection[str] | None = None
     reason: str | None = None
     sku: str | None = None
     older_than: float | None = None
@@ -89,6 +104,7 @@ class Wanted:
         return (
             letter.queue in self.queues
             and (self.ids is None or letter.id in self.ids or letter.order_id in self.ids)
+            and (self.contents is None or letter.content in self.contents)
             and self.reason in (None, letter.reason)
             and (self.sku is None or self.sku in letter.skus)
             and (self.older_than is None or (age is not None and age >= self.older_than))

@@ -1,5 +1,6 @@
 """What looking into dead letters needs of the store."""
 
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -9,3 +10,13 @@ class Turns(Protocol):
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Holds the turn for the block. Raises DeadLettersBusy when it did not come, and StoreUnavailable."""
+
+
+class ErasedOrders(Protocol):
+    """Orders whose customer was erased, as ``{order id}:{content fingerprint}``. Raises StoreUnavailable."""
+
+    async def ages(self) -> Mapping[str, float]:
+        """How many seconds ago each was erased that is still looked for."""
+
+    async def forget(self, contents: Collection[str]) -> None:
+        """These are looked for no more."""

@@ -74,6 +74,7 @@ class Api:
 class Ground(Generic[Own]):
     """What an API is built on: its settings, and what is open for as long as it answers."""
 
+    common: CommonSettings
     own: Own
     infrastructure: Infrastructure
     registry: CollectorRegistry
@@ -90,13 +91,14 @@ def api(
     async def run(
         common: CommonSettings, own: Own, infrastructure: Infrastructure, stop: asyncio.Event
     ) -> None:
-        await _answer(name, own, infrastructure, build, stop)
+        await _answer(name, common, own, infrastructure, build, stop)
 
     return Program(name=name, settings=settings, run=run)
 
 
 async def _answer(
     name: str,
+    common: CommonSettings,
     own: Own,
     infrastructure: Infrastructure,
     build: Callable[[Ground[Own]], AbstractAsyncContextManager[Api]],
@@ -114,6 +116,7 @@ async def _answer(
     ):
         watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
         ground = Ground(
+            common=common,
             own=own,
             infrastructure=infrastructure,
             registry=registry,

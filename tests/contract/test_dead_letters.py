@@ -1,17 +1,38 @@
 """What every adapter promises about looking into dead letters: nothing is lost, nothing changes its place."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
+from dashboard.dead_letters.actions import Erase
+from dashboard.dead_letters.desk import DeadLetterDesk
+from dashboard.dead_letters.erasing import ErasedLetters
+from dashboard.dead_letters.store import RedisTurns
+from shared import keyspace
+from shared.messages import content_fingerprint, encode, join
 from shared.messaging.dead_letters import DeadLettersBusy, Letters
 from shared.messaging.ports import Delivery, OutgoingMessage
+from shared.orders.redis.dead_letters import RedisOrderBooks
+from shared.orders.redis.erasure import RedisErasedOrders
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
 from tests.contract.conftest import BrokerUnderTest
+from tests.harness.examples import an_order, created, placed
+from tests.harness.stores import store_in_process
 
 DEAD = ORDER_PROCESSOR.dead_queue
 MANY = 300
+
+
+@pytest.fixture
+async def redis_in_process() -> AsyncIterator[Redis]:
+    """An empty store: what is tried here is the broker."""
+    async with store_in_process() as client:
+        yield client
 
 
 async def bury(broker: BrokerUnderTest, *bodies: str, queue: str = DEAD) -> None:
@@ -143,6 +164,36 @@ async def test_what_arrives_during_a_look_is_left_to_the_next_one(broker: Broker
         assert letters.all_seen
         await letters.remove(second)
     assert await bodies(broker) == ["first again"]
+
+
+async def test_letters_of_an_erased_customer_go_and_the_others_stay(
+    broker: BrokerUnderTest, redis_in_process: Redis
+) -> None:
+    """From both queues and from within a batch, byte for byte the rest as it was."""
+    ann, bob = (
+        an_order("a", cable=1, email="ann@example.com"),
+        an_order("b", email="bob@example.com", cable=1),
+    )
+    await redis_in_process.zadd(keyspace.ERASED, {f"a:{content_fingerprint(ann)}": 1})
+    letters: dict[str, list[bytes]] = {
+        DEAD: [
+            encode(placed(bob)),
+            encode(placed(ann)),
+            b"no event",
+            encode(placed(replace(ann, email=None))),
+        ],
+        NOTIFIER.dead_queue: [join([encode(created(ann)), encode(created(bob))])],
+    }
+    for queue, contents in letters.items():
+        await bury(broker, *(body.decode() for body in contents), queue=queue)
+    books = RedisOrderBooks(redis_in_process, timeout_seconds=5.0)
+    turns = RedisTurns(Lease(redis_in_process, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=5.0))
+    desk = DeadLetterDesk(box=broker.dead_letters, publisher=broker.publisher, turns=turns, clock=time.time)
+    orders = RedisErasedOrders(redis_in_process, timeout_seconds=5.0)
+    await ErasedLetters(desk, orders, Erase(books)).round()
+    assert await bodies(broker) == [text.decode() for text in letters[DEAD] if text != letters[DEAD][1]]
+    assert await bodies(broker, NOTIFIER.dead_queue) == [encode(created(bob)).decode()]
+    assert await orders.ages() == {}
 
 
 async def test_only_one_looks_at_a_time(broker: BrokerUnderTest) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboard.dead_letters.actions import Action, Drop, Redrive
+from dashboard.dead_letters.actions import Action, Drop, Erase, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Looked, Tally
 from dashboard.dead_letters.letter import Wanted
 from dashboard.dead_letters.store import RedisTurns
@@ -233,6 +233,10 @@ class Afterlife:
     def drop(self) -> Drop:
         """The action, which may crash by plan."""
         return Drop(publisher=_CrashingBroker(self.broker, self.plan), books=self._books())
+
+    def erase(self) -> Erase:
+        """The action, which may crash by plan."""
+        return Erase(self._books())
 
     def _books(self) -> _CrashingBooks:
         return _CrashingBooks(RedisOrderBooks(self.redis, timeout_seconds=SECONDS), self.plan)

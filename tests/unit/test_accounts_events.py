@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from accounts import store
 from accounts.erasing import Erasing
 from shared.messaging.shop import shop_message
 from shared.sql.outbox import EVENTS
@@ -75,6 +76,19 @@ async def test_a_note_stays_until_nothing_is_left_of_who_is_gone(accounts: Accou
         accounts.clock.goes_on(seconds)
         orders.is_done = is_done
         await erasing.round()
-        assert len(await accounts.users.to_be_erased()) == is_left
+        assert len(await accounts.users.to_be_erased("")) == is_left
     await erasing.round()
     assert orders.asked == [ann["id"]] * 3
+
+
+async def test_everybody_who_is_gone_has_a_turn(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orders of some may take long to come to their end, and keep nobody behind them waiting."""
+    monkeypatch.setattr(store, "MOST_ERASED", 2)
+    for name in ("ann", "bob", "cid", "dan", "eve"):
+        await accounts.register(name)
+        token = (await accounts.sign_in(name))["access_token"]
+        await accounts.ask("DELETE", "/users/me", token=token)
+    orders = OrdersOfTheDead()
+    orders.is_done = False
+    await Erasing(accounts.users, orders, token_seconds=900, clock=accounts.clock).round()
+    assert len(set(orders.asked)) == len(orders.asked) == 5

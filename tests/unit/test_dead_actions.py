@@ -1,24 +1,30 @@
 """Redriving and dropping dead letters, in memory, with a crash between any two steps."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from dashboard.dead_letters import erasing
 from dashboard.dead_letters.actions import DryRun
+from dashboard.dead_letters.erasing import ErasedLetters
 from dashboard.dead_letters.letter import Wanted
 from shared import keyspace
 from shared.errors import BrokerUnavailable
+from shared.messages import Event
 from shared.messaging.batching import together
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.settlement import message_of
 from shared.orders.model import Trouble
 from shared.orders.ports import Noted
+from shared.orders.redis.erasure import RedisErasedOrders, RedisOrderErasure
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
-from tests.harness.afterlife import Afterlife, Crashed, afterlife
-from tests.harness.examples import TRACE, an_order, created
+from tests.harness.afterlife import Afterlife, Crashed, CrashPlan, afterlife
+from tests.harness.examples import TRACE, an_order, created, placed
 from tests.harness.routing import messages_in
 
 STEPS_AT_MOST = 40
@@ -449,3 +455,112 @@ async def test_a_dashboard_that_dies_anywhere_while_it_splits_a_batch_loses_no_e
             assert [str((await world.order(order_id)).status) for order_id in "ab"] == ["created"] * 2
             assert (await world.available("cable"), await world.decided()) == (6, 2)
     raise AssertionError("the redrive never ended")
+
+
+async def erased(world: Afterlife, order_id: str) -> None:
+    """The order's customer removes the account, and accounts finds its orders final."""
+    at = (await world.order(order_id)).accepted_at_microseconds
+    await world.redis.hset(keyspace.order(order_id), "customer", "ann")
+    await world.redis.zadd(keyspace.orders_of("ann"), {order_id: at})
+    erasure = RedisOrderErasure(world.redis, timeout_seconds=5.0, retention_seconds=60)
+    assert await erasure.erase("ann")
+    assert (await world.order(order_id)).order.email is None
+
+
+def erased_letters(world: Afterlife) -> ErasedLetters:
+    """The job of a dashboard that has just started, which may crash by plan."""
+    orders = RedisErasedOrders(world.redis, timeout_seconds=5.0)
+    return ErasedLetters(world.desk(), orders, world.erase())
+
+
+async def with_letters_of_ann(world: Afterlife) -> Afterlife:
+    """A dead notification to her, a dead copy of her order, and letters of another who had the same id."""
+    await world.stock("cable", 10)
+    world.customers.refuses = True
+    order = an_order("order1", cable=2, email="ann@example.com")
+    await world.accept(order)
+    await world.work()
+    other = an_order("order1", cable=2, email="bob@example.com")
+    buried: list[tuple[Event[Any], str]] = [
+        (placed(order), ORDER_PROCESSOR.dead_queue),
+        (placed(other), ORDER_PROCESSOR.dead_queue),
+        (created(other), NOTIFIER.dead_queue),
+    ]
+    for event, queue in buried:
+        message = replace(message_of(event), exchange="", routing_key=queue)
+        await world.broker.publish(message)
+    world.customers.refuses = False
+    return world
+
+
+async def emails(world: Afterlife) -> set[str]:
+    """Whom the dead letters name."""
+    letters = (await world.letters()).letters
+    return {letter.event.data.order.email for letter in letters if letter.event is not None}
+
+
+async def test_no_dead_letter_keeps_the_address_of_an_erased_customer(world: Afterlife) -> None:
+    """Wherever it lies. Those of another order that had the same id stay."""
+    await with_letters_of_ann(world)
+    assert await emails(world) == {"ann@example.com", "bob@example.com"}
+    await erased(world, "order1")
+    await erased_letters(world).round()
+    assert await emails(world) == {"bob@example.com"}
+    assert len((await world.letters()).letters) == 2
+    record = await world.order("order1")
+    assert (record.status, await world.available("cable"), await world.decided()) == ("created", 8, 1)
+    assert "notification_dropped" in await world.steps("order1")
+
+
+async def test_letters_are_looked_for_again_when_nothing_is_in_hand_any_more(
+    world: Afterlife, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that its consumer had in hand when the order was erased is buried a little later."""
+    await with_letters_of_ann(world)
+    await erased(world, "order1")
+    letters, late = erased_letters(world), created(an_order("order1", cable=2, email="ann@example.com"))
+    await letters.round()
+    await world.broker.publish(replace(message_of(late), exchange="", routing_key=NOTIFIER.dead_queue))
+    await letters.round()
+    assert "ann@example.com" in await emails(world), "nothing was to be looked for yet"
+    monkeypatch.setattr(erasing, "IN_HAND_SECONDS", 0.0)
+    await letters.round()
+    assert await emails(world) == {"bob@example.com"}
+    assert await world.redis.exists(keyspace.ERASED) == 0
+
+
+@pytest.mark.parametrize("at", range(8))
+async def test_erasing_goes_on_after_a_crash_at_any_step(world: Afterlife, at: int) -> None:
+    """Nothing but her letters goes."""
+    await with_letters_of_ann(world)
+    await erased(world, "order1")
+    world.plan = CrashPlan(at=at)
+    with contextlib.suppress(Crashed):
+        await erased_letters(world).round()
+    world.plan = CrashPlan()
+    await erased_letters(world).round()
+    assert await emails(world) == {"bob@example.com"}
+    assert len((await world.letters()).letters) == 2
+
+
+async def test_an_erased_customer_is_told_nothing_more(world: Afterlife) -> None:
+    """A letter that was redriven before, or waits in a retry tier, is passed over and goes."""
+    await with_letters_of_ann(world)
+    await world.do(world.redrive(), Wanted(queues=[NOTIFIER.dead_queue]))
+    await erased(world, "order1")
+    await world.work()
+    assert world.customers.sent == {}
+    assert world.is_idle()
+
+
+async def test_without_a_broker_letters_are_looked_for_later(world: Afterlife) -> None:
+    """Nothing is forgotten meanwhile."""
+    await with_letters_of_ann(world)
+    await erased(world, "order1")
+    letters = erased_letters(world)
+    world.broker.go_down()
+    with pytest.raises(BrokerUnavailable):
+        await letters.round()
+    world.broker.come_back()
+    await letters.round()
+    assert await emails(world) == {"bob@example.com"}

@@ -1,10 +1,13 @@
 """Taking a customer's address out of the orders that have come to their end."""
 
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from shared import keyspace
-from shared.messages import encode_order
+from shared.messages import content_fingerprint, encode_order
+from shared.orders.decisions import EVENT_TYPES
 from shared.orders.records import OrderRecord
 from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
@@ -12,14 +15,17 @@ from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import ScriptCall
 
 ORDERS_AT_ONCE: Final = 100
+MOST_LISTED: Final = 10_000
+"""Orders whose dead letters are yet to be looked for; others are erased once there are fewer."""
 
 
 class RedisOrderErasure:
     """What names a customer in the store is the address in its orders, and what a mail server said of it."""
 
-    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+    def __init__(self, redis: Redis, *, timeout_seconds: float, retention_seconds: float) -> None:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
+        self._retention_seconds = math.ceil(retention_seconds)
         self._erase = load("erase")
 
     async def erase(self, customer: str) -> bool:
@@ -27,12 +33,14 @@ class RedisOrderErasure:
         left = 0
         while True:
             async with store_deadline(self._timeout_seconds):
+                if await self._redis.zcard(keyspace.ERASED) >= MOST_LISTED:
+                    return False
                 order_ids = await self._redis.zrange(
                     keyspace.orders_of(customer), left, left + ORDERS_AT_ONCE - 1
                 )
                 records = await fetch_records(self._redis, order_ids)
                 calls = [
-                    _call(customer, order_id, record)
+                    self._call(customer, order_id, record)
                     for order_id, record in zip(order_ids, records, strict=True)
                 ]
                 answers = await self._erase.run_many(self._redis, calls) if calls else []
@@ -40,16 +48,42 @@ class RedisOrderErasure:
             if len(order_ids) < ORDERS_AT_ONCE:
                 return not left
 
+    def _call(self, customer: str, order_id: str, record: OrderRecord | None) -> ScriptCall:
+        """A record that is gone leaves the index alone to be tidied; one that cannot be read stays."""
+        outcome = record.outcome if record is not None else None
+        event_id = "" if outcome is None else f"{order_id}:{EVENT_TYPES[outcome]}"
+        keys = [
+            keyspace.order(order_id),
+            keyspace.orders_of(customer),
+            keyspace.notifications(order_id),
+            keyspace.UNTOLD,
+            keyspace.notification_claim(event_id),
+            keyspace.ERASED,
+        ]
+        if record is None:
+            return ScriptCall(keys, [order_id, customer, "", "", "", "", 0])
+        order = record.order
+        erased, content = encode_order(replace(order, email=None)), f"{order_id}:{content_fingerprint(order)}"
+        times = record.accepted_at_microseconds, self._retention_seconds
+        return ScriptCall(keys, [order_id, customer, times[0], erased, content, event_id, times[1]])
 
-def _call(customer: str, order_id: str, record: OrderRecord | None) -> ScriptCall:
-    """A record that is gone leaves the index alone to be tidied; one that cannot be read stays as it is."""
-    keys = [
-        keyspace.order(order_id),
-        keyspace.orders_of(customer),
-        keyspace.notifications(order_id),
-        keyspace.UNTOLD,
-    ]
-    if record is None:
-        return ScriptCall(keys, [order_id, customer, "", ""])
-    erased = encode_order(replace(record.order, email=None))
-    return ScriptCall(keys, [order_id, customer, record.accepted_at_microseconds, erased])
+
+class RedisErasedOrders:
+    """Orders of which a message may still carry the address, as ``{order id}:{content fingerprint}``."""
+
+    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+
+    async def ages(self) -> Mapping[str, float]:
+        """How many seconds ago each was erased."""
+        async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.zrange(keyspace.ERASED, 0, -1, withscores=True)
+            pipeline.time()
+            found, (seconds, microseconds) = await pipeline.execute()
+        return {content: seconds + (microseconds - at) / 1_000_000 for content, at in found}
+
+    async def forget(self, contents: Collection[str]) -> None:
+        """No message carries their address any more."""
+        async with store_deadline(self._timeout_seconds):
+            await self._redis.zrem(keyspace.ERASED, *contents)
