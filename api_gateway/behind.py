@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from api_gateway.product_reads import ProductReads, StockNow
 from api_gateway.routes import API_V1
 from api_gateway.session_routes import SessionRoutes
 from shared.customers.routes import customer_table
@@ -12,10 +13,12 @@ from shared.http.routes import Route
 from shared.products.routes import product_table
 
 
-def routes_behind(accounts: AskedService, catalogue: AskedService, limits: HttpLimits) -> Sequence[Route]:
+def routes_behind(
+    accounts: AskedService, catalogue: AskedService, stock: StockNow, limits: HttpLimits
+) -> Sequence[Route]:
     """What accounts and the catalogue answer, and sessions of browsers, which are accounts' too."""
     customers = Forwarding(accounts, limits, prefix=API_V1)
-    products = Forwarding(catalogue, limits, prefix=API_V1)
+    products = ProductReads(Forwarding(catalogue, limits, prefix=API_V1), stock)
     return (
         *customer_table(customers.handler),
         *SessionRoutes(accounts, limits).table(),

@@ -30,6 +30,7 @@ from shared.metrics import new_registry
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
+from shared.redis.levels import StockLevels
 from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher
 from shared.service.lifecycle import drained, running
@@ -106,7 +107,9 @@ async def run(
             budget=budget,
             limits=limits,
             guard=Guard(own.auth_mode, TokenVerifier(keys), own.rate()),
-            behind=routes_behind(accounts, catalogue, limits),
+            behind=routes_behind(
+                accounts, catalogue, StockLevels(redis, timeout_seconds=own.store_timeout_seconds), limits
+            ),
         )
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from benchmarks import against, broker_costs, contestants, growth, latency
+from benchmarks import against, broker_costs, contestants, growth, latency, shop
 from benchmarks.contestants import CONTESTANTS, OURS, Rows
 from benchmarks.ratios import Results
 from benchmarks.report import write_report
 from benchmarks.stage import Stage, stage
 
-QUICK: Final = ("rounds", "latency", "costs")
+QUICK: Final = ("rounds", "latency", "costs", "shop")
 
 
 def main() -> None:
@@ -92,6 +92,13 @@ def _costs(machine: Stage, options: argparse.Namespace, results: Results) -> Non
     results.consumer = broker_costs.one_more_consumer(machine, options.orders, 2 if options.quick else 6)
 
 
+def _shop(machine: Stage, options: argparse.Namespace, results: Results) -> None:
+    for number, rows in enumerate(shop.rounds(machine, options.orders, options.rounds), 1):
+        for row, numbers in rows.items():
+            results.rounds.setdefault(row, []).append(numbers)
+        _say_rows(f"round {number}", rows)
+
+
 def _growth(machine: Stage, _options: argparse.Namespace, results: Results) -> None:
     results.growth = growth.measure(machine)
 
@@ -128,6 +135,7 @@ _RUN: Final[dict[str, Callable[[Stage, argparse.Namespace, Results], None]]] = {
     "rounds": _rounds,
     "latency": _latency,
     "costs": _costs,
+    "shop": _shop,
     "growth": _growth,
     "recovery": _recovery,
     "against": _against,

@@ -1,4 +1,4 @@
-"""The HTTP ceiling: aiohttp on the same route with nothing behind it."""
+"""The HTTP ceiling: aiohttp on the same routes with nothing behind them."""
 
 import argparse
 import asyncio
@@ -16,10 +16,15 @@ async def place(request: web.Request) -> web.Response:
     return web.Response(status=202, body=body, headers={"Content-Type": "application/json"})
 
 
-async def run(port: int) -> None:
-    """Serves until SIGTERM."""
+async def run(port: int, product: bytes) -> None:
+    """Serves until SIGTERM. ``product`` is what every product is answered with."""
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=product, headers={"Content-Type": "application/json"})
+
     app = web.Application()
     app.router.add_post("/orders", place)
+    app.router.add_get("/products/{sku}", show)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -30,10 +35,12 @@ async def run(port: int) -> None:
 
 
 def main() -> None:
-    """Reads the port and runs."""
+    """Reads the options and runs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    uvloop.run(run(parser.parse_args().port))
+    parser.add_argument("--product", default="{}")
+    options = parser.parse_args()
+    uvloop.run(run(options.port, options.product.encode()))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import orjson
 
 REQUEST_HEAD: Final = (
-    b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\n%b"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
+READ_HEAD: Final = b"GET /products/%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 class KeptConnection(asyncio.Protocol):
@@ -74,8 +75,9 @@ async def connect(url: str) -> KeptConnection:
     return connection
 
 
-def order_request(order_id: str, skus: Sequence[str]) -> bytes:
+def order_request(order_id: str, skus: Sequence[str], token: str = "") -> bytes:
     """``POST /orders`` with one piece of each SKU."""
     order = {"id": order_id, "items": [{"sku": sku, "qty": 1} for sku in skus]}
     body = orjson.dumps(order)
-    return REQUEST_HEAD % len(body) + body
+    sender = b"Authorization: Bearer %b\r\n" % token.encode() if token else b""
+    return REQUEST_HEAD % (sender, len(body)) + body

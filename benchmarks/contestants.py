@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,17 +46,32 @@ def two_hops(stage: Stage, orders: int) -> Rows:
 
 def bare_http(stage: Stage, orders: int) -> Rows:
     """The HTTP ceiling."""
+    with bare_server(stage) as server:
+        before = stage.use({"http": server.pid})
+        result = stage.run("load", url=server.url, orders=orders, prefix="h", concurrency=CLIENTS)
+        used = cpu_us_per_order(before, stage.use({"http": server.pid}), orders)
+    return {HTTP: {"per_second": result["accepted_per_second"], "python_cpu_us": used["http"]}}
+
+
+@dataclass(frozen=True, slots=True)
+class BareServer:
+    """Bare routes that listen."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def bare_server(stage: Stage, product: str = "{}") -> Iterator[BareServer]:
+    """While the block runs; ``product`` is its answer to a read."""
     port = stage.cluster.ports["dashboard.http"]
-    server = stage.spawn("bare_http", ["-m", "benchmarks.bare_http", "--port", str(port)], {})
+    words = ["-m", "benchmarks.bare_http", "--port", str(port), "--product", product]
+    server = stage.spawn("bare_http", words, {})
     try:
         _wait_listening(port)
-        before = stage.use({"http": server.pid})
-        url = f"http://127.0.0.1:{port}"
-        result = stage.run("load", url=url, orders=orders, prefix="h", concurrency=CLIENTS)
-        used = cpu_us_per_order(before, stage.use({"http": server.pid}), orders)
+        yield BareServer(f"http://127.0.0.1:{port}", server.pid)
     finally:
         processes.terminate(server, 5.0)
-    return {HTTP: {"per_second": result["accepted_per_second"], "python_cpu_us": used["http"]}}
 
 
 def ours(stage: Stage, orders: int, *, tree: Path | None = None) -> Rows:
@@ -96,11 +112,11 @@ def placed(
     *,
     clients: int = CLIENTS,
     url: str | None = None,
-    items: int = 1,
+    **further: object,
 ) -> Numbers:
     """As many orders as ``clients`` get in, each with one request on its way, until the last is notified."""
     before = stage.use(pids)
-    result = stage.load(url, orders=orders, concurrency=clients, items=items)
+    result = stage.load(url, orders=orders, concurrency=clients, **further)
     after = stage.use(pids)
     if result["refused"]:
         raise RuntimeError(f"{result['refused']} of {orders} orders were refused: the rest is no equal work")

@@ -20,7 +20,7 @@ from shared import keyspace
 POLL_SECONDS = 0.05
 GIVE_UP_SECONDS = 180.0
 RETRY_PAUSE_SECONDS = 0.02
-SKUS = [f"bench-{number}" for number in range(100)]
+SKUS = 100
 
 
 @dataclass(slots=True)
@@ -42,6 +42,12 @@ class Seen:
         self.last_accepted_at = now
 
 
+def request(options: argparse.Namespace, order_id: str) -> bytes:
+    """One order."""
+    skus = [f"{options.sku}-{number}" for number in range(min(options.items, SKUS))]
+    return order_request(order_id, skus, options.token)
+
+
 async def closed_loop(options: argparse.Namespace, seen: Seen) -> None:
     """``concurrency`` clients, each with one request on its way."""
     numbers = iter(range(options.orders))
@@ -51,7 +57,7 @@ async def closed_loop(options: argparse.Namespace, seen: Seen) -> None:
         for number in numbers:
             order_id = f"{options.prefix}{number}"
             due_at = time.time()
-            if await connection.send(order_request(order_id, SKUS[: options.items])) == 202:
+            if await connection.send(request(options, order_id)) == 202:
                 seen.accepted(order_id, due_at)
             else:
                 seen.refused += 1
@@ -70,7 +76,7 @@ async def open_loop(options: argparse.Namespace, seen: Seen) -> None:
     async def place(number: int, due_at: float) -> None:
         order_id = f"{options.prefix}{number}"
         connection = idle.pop() if idle else await connect(options.url)
-        if await connection.send(order_request(order_id, SKUS[: options.items])) == 202:
+        if await connection.send(request(options, order_id)) == 202:
             seen.accepted(order_id, due_at)
         else:
             seen.refused += 1
@@ -150,6 +156,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--items", type=int, default=1)
     parser.add_argument("--sent-before", type=int, default=0)
+    parser.add_argument("--sku", default="bench")
+    parser.add_argument("--token", default="")
     options = parser.parse_args()
     print(orjson.dumps(uvloop.run(run(options))).decode())
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from benchmarks.contestants import BARE, FASTSTREAM, MANY_CLIENTS, OURS, OURS_ALONE, OURS_MANY, OURS_OFF
 from benchmarks.growth import FEW_WAITING, MANY_WAITING, PAST_ORDERS
 from benchmarks.latency import STEADY_RATE
+from benchmarks.shop import BARE_READS, CATALOGUE_READS, GATEWAY_READS, PLAIN, SIGNED
 
 T_95: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
 """Student's t for 95 %, two-sided, by degrees of freedom from 1 on."""
@@ -35,6 +36,11 @@ class Results:
     def values(self, name: str, what: str) -> list[float]:
         """One number of one contestant, by round."""
         return [numbers[what] for numbers in self.rounds.get(name, []) if what in numbers]
+
+    def by_round(self, mine: str, other: str, what: str) -> list[float]:
+        """One number of one contestant through that of another, within each round."""
+        pairs = zip(self.values(mine, what), self.values(other, what), strict=False)
+        return [ours / theirs for ours, theirs in pairs]
 
     def median(self, name: str, what: str) -> float:
         """0.0 where there is none."""
@@ -85,6 +91,7 @@ def ratios(results: Results) -> list[Ratio]:
     return [
         *_of_pairs(results),
         *_of_rounds(results),
+        *_of_shop(results),
         *_of_latency(results),
         *_of_drains(results),
         *_of_consumer(results),
@@ -109,8 +116,7 @@ def _of_pairs(results: Results) -> Iterator[Ratio]:
 
 def _of_rounds(results: Results) -> Iterator[Ratio]:
     def by_round(other: str, what: str, mine: str = OURS) -> list[float]:
-        pairs = zip(results.values(mine, what), results.values(other, what), strict=False)
-        return [ours / theirs for ours, theirs in pairs]
+        return results.by_round(mine, other, what)
 
     rate, cpu = "per_second", "python_cpu_us"
     yield Ratio(what=f"end-to-end orders/s ÷ {BARE}", values=by_round(BARE, rate), at_least=1.2, goal=2.0)
@@ -128,6 +134,15 @@ def _of_rounds(results: Results) -> Iterator[Ratio]:
         )
     ]
     yield Ratio(what="POST→notified p99 ÷ POST→202 p99, saturated", values=tail, at_most=2.0)
+
+
+def _of_shop(results: Results) -> Iterator[Ratio]:
+    rate = "per_second"
+    for name in (GATEWAY_READS, CATALOGUE_READS):
+        reads = results.by_round(name, BARE_READS, rate)
+        yield Ratio(what=f"{name}/s ÷ {BARE_READS}", values=reads, at_least=0.5)
+    signed = results.by_round(SIGNED, PLAIN, rate)
+    yield Ratio(what=f"{SIGNED}/s ÷ {PLAIN}", values=signed, at_least=0.9)
 
 
 def _of_latency(results: Results) -> Iterator[Ratio]:

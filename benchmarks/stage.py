@@ -23,8 +23,11 @@ from orderctl.native.services import NativeServices, readiness_of, spec_of
 from shared import keyspace
 
 SERVICES: Final = ("api_gateway", "order_processor", "notifier")
+SHOP: Final = (*SERVICES, "accounts", "catalogue")
 STOCK: Final = 100_000_000_000
 SKUS: Final = 100
+UNPRICED, PRICED = "bench", "shop"
+"""What SKUs begin with: those without a product, and those that the shop has one for."""
 RUN_SECONDS: Final = 900
 READY_SECONDS: Final = 60.0
 
@@ -41,8 +44,8 @@ class Stage:
     def empty_store(self) -> None:
         """No orders, and more stock on the shelves than any run can take. No service may be running."""
         self.store.flushdb()
-        for number in range(SKUS):
-            self.store.set(keyspace.inventory(f"bench-{number}"), STOCK)
+        for kind, number in itertools.product((UNPRICED, PRICED), range(SKUS)):
+            self.store.set(keyspace.inventory(f"{kind}-{number}"), STOCK)
 
     @contextmanager
     def pipeline(
@@ -51,26 +54,27 @@ class Stage:
         *,
         tree: Path | None = None,
         keeps_orders: bool = False,
+        services: Sequence[str] = SERVICES,
     ) -> Iterator[dict[str, int]]:
-        """The three services of ``tree`` (this one), ready, on an empty store; gives their pids by name."""
+        """The services of ``tree`` (this one), ready, on an empty store; gives their pids by name."""
         if not keeps_orders:
             self.empty_store()
         try:
-            pids = {name: self.start(name, overrides, tree=tree) for name in SERVICES}
-            for name in SERVICES:
+            pids = {name: self.start(name, overrides, tree=tree) for name in services}
+            for name in services:
                 self.wait_ready(name)
             yield pids
         except (RuntimeError, TimeoutError) as error:
             error.add_note(self._complaints())
             raise
         finally:
-            for name in SERVICES:
+            for name in services:
                 self.services.stop(name)
 
     def _complaints(self) -> str:
         """What services and brokers said last, as far as it was no routine: the folder goes with the run."""
         said = []
-        for name in (*SERVICES, *NODE_NAMES):
+        for name in (*SHOP, *NODE_NAMES):
             lines = [line[:300] for line in tail(self.cluster.layout.log(name), 60)]
             said += [f"{name}: {line}" for line in lines if '"level":"info"' not in line][-10:]
         return "\n".join(said)

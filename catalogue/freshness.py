@@ -24,10 +24,13 @@ MOST_PENDING: Final = 1_000
 class Freshness:
     """What may be read from the cache."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Collection[str]]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ask: Callable[[], Awaitable[tuple[int, Collection[str]]]], clock: Callable[[], float]
+    ) -> None:
         self._ask = ask
         self._clock = clock
         self._pending: frozenset[str] = frozenset()
+        self._version = 0
         self._asked_at = -KNOWN_FOR_SECONDS
         self._writing: Counter[str] = Counter()
         self._unconfirmed: dict[str, float] = {}
@@ -43,15 +46,20 @@ class Freshness:
     async def look(self) -> None:
         """Asks once. Raises DatabaseUnavailable."""
         began = self._clock()
-        pending = await self._ask()
+        version, pending = await self._ask()
         self._unconfirmed = {sku: at for sku, at in self._unconfirmed.items() if at >= began}
         self._confirmed = {sku: at for sku, at in self._confirmed.items() if at >= began}
         self._pending = frozenset(pending).difference(self._confirmed)  # they were asked about before
+        self._version = version
         self._asked_at = began
 
     def is_known(self) -> bool:
         """Whether what other replicas write is known here."""
         return self._clock() - self._asked_at < KNOWN_FOR_SECONDS
+
+    def version(self) -> int | None:
+        """The version of the last write that is known, None where the cache may hold what was before it."""
+        return self._version if self.is_known() and not self.must_bypass(None) else None
 
     def unready_reason(self) -> str | None:
         """Why nothing is read from the cache, or None."""

@@ -15,8 +15,7 @@ from catalogue.projection import Projection
 from catalogue.reading import CachedReader, ReadFigures
 from catalogue.routes import CatalogueRoutes
 from catalogue.settings import CatalogueSettings
-from catalogue.stock import StockLevels
-from catalogue.store import CACHED, ProductStore
+from catalogue.store import ProductStore
 from shared.http.bodies import JsonBodies
 from shared.http.client import open_client
 from shared.http.guard import Guard
@@ -26,6 +25,7 @@ from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.tokens import TokenVerifier
 from shared.products.routes import TAG, product_table
+from shared.redis.levels import StockLevels
 from shared.redis.watch import StoreWatch
 from shared.service.api import Api, Ground, api
 from shared.service.program import Program
@@ -57,8 +57,8 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
             list_seconds=own.list_cache_seconds,
         )
         store = ProductStore(database)
-        pending = partial(store.outbox.subjects, CACHED, MOST_PENDING, timeout_seconds=2 * PAUSE_SECONDS)
-        freshness = Freshness(pending, time.monotonic)
+        written = partial(store.written, MOST_PENDING, timeout_seconds=2 * PAUSE_SECONDS)
+        freshness = Freshness(written, time.monotonic)
         board = RedisPriceBoard(redis, timeout_seconds=own.store_timeout_seconds)
         projection = Projection(store, board, cache)
         reader = CachedReader(

@@ -36,11 +36,16 @@ class CacheState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer's body, where it came from, and what was read beside it, of which there may be none."""
+    """An answer's body, where it came from, and what was read beside it, of which there may be none.
+
+    ``version`` is of the last write that was known when the reading began, None where the answer may be of
+    before it.
+    """
 
     body: str
     state: CacheState
     stock: Stock = None
+    version: int | None = None
 
 
 class ReadFigures:
@@ -106,9 +111,12 @@ class CachedReader:
         """One is waited for while the other is."""
         if stock is None:
             return await self._read(entry, load)
+        version = self._freshness.version()
         beside = asyncio.ensure_future(_told(stock))
         try:
-            return replace(await self._read(entry, load), stock=await beside)
+            reading = await self._read(entry, load)
+            is_cached = reading.state in {CacheState.HIT, CacheState.MISS}
+            return replace(reading, stock=await beside, version=version if is_cached else None)
         finally:
             beside.cancel()
 

@@ -32,14 +32,13 @@ from shared.http.routes import Handler
 from shared.http.validation import WHOLE_BODY, read_fields
 from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN
+from shared.products.answers import NO_STOCK, VERSION, X_CACHE, with_stock
 from shared.products.problems import PRODUCT_CHANGED, PRODUCT_EXISTS
 from shared.products.routes import MAX_QUERY_LENGTH
 from shared.products.schemas import MAX_CATEGORY_LENGTH, ProductBody, ProductChangeBody
 
-NO_STOCK: Final = "The stock is not known at present: its store is away."
 LONGEST_PAGE: Final = 1_000_000
 """In bytes of what a page shows, so that the whole answer stays within 1 MiB."""
-X_CACHE: Final = "X-Cache"
 NOTHING: Final = "0"
 """What the cache has of a SKU that has no product; of others it has the version, a blank, and the JSON."""
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
@@ -129,7 +128,9 @@ class CatalogueRoutes:
         if has_already(request, int(version)):
             del headers["Content-Type"]
             return web.Response(status=304, headers=headers)
-        return WholeResponse(body=_with_stock(shown, reading.stock), headers=headers)
+        if reading.version is not None and reading.version == self._freshness.version():
+            headers[VERSION] = str(reading.version)
+        return WholeResponse(body=with_stock(shown.encode(), reading.stock), headers=headers)
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /products``"""
@@ -183,15 +184,8 @@ class CatalogueRoutes:
             stock: int | StoreUnavailable | None = await self._stock.of_one(product.sku)
         except StoreUnavailable as error:
             stock = error
-        body = _with_stock(_json(product), stock)
+        body = with_stock(_json(product).encode(), stock)
         return WholeResponse(body=body, status=status, headers={"Content-Type": JSON, **tagged})
-
-
-def _with_stock(product: str, stock: int | StoreUnavailable | None) -> bytes:
-    """The JSON of a product with its stock, or with a note that it is not known."""
-    if isinstance(stock, StoreUnavailable):
-        return f'{product[:-1]},"note":"{NO_STOCK}"}}'.encode()
-    return f'{product[:-1]},"stock":{"null" if stock is None else stock}}}'.encode()
 
 
 def _json(product: Product) -> str:

@@ -84,6 +84,20 @@ class ProductStore:
         """The state of each of these that was ever there."""
         return await self._rows(select(*_COLUMNS).where(PRODUCTS.c.sku.in_(skus)))
 
+    async def written(self, most: int, *, timeout_seconds: float) -> tuple[int, Collection[str]]:
+        """The version that was given last, and up to ``most`` products of which the cache may hold what was.
+
+        Both as of one instant: what was written up to that version is among them unless the cache forgot it.
+        """
+        pending = VERSIONS.outerjoin(OUTBOX, OUTBOX.c.kind == CACHED)
+        query = select(VERSIONS.c.value, OUTBOX.c.subject).select_from(pending).distinct().limit(most)
+
+        async def read(connection: AsyncConnection) -> tuple[int, Collection[str]]:
+            rows = (await connection.execute(query)).all()
+            return rows[0].value, frozenset(row.subject for row in rows if row.subject is not None)
+
+        return await self._database.transaction(read, timeout_seconds=timeout_seconds)
+
     async def create(self, fields: Mapping[str, Any], trace: Trace) -> Product:
         """Adds a product. Raises ProductExists."""
 

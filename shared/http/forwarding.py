@@ -49,14 +49,17 @@ class Forwarding:
         return self.forward
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
+        """Hands the answer back. Raises what ``ask`` raises."""
+        return handed_back(await self.ask(request))
+
+    async def ask(self, request: web.Request) -> ServiceAnswer:
         """Raises Problem where the body is none that may be sent, and ServiceUnavailable."""
         body = None
         if request.method in _WITH_BODY:
             body = await read_body(request, self._limits, FORM if is_form(request) else JSON)
         method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
         path = request.rel_url.raw_path_qs.removeprefix(self._prefix)
-        answer = await self._service.send(method, path, headers=handed_on(request), body=body)
-        return handed_back(answer)
+        return await self._service.send(method, path, headers=handed_on(request), body=body)
 
 
 def handed_on(request: web.Request) -> dict[str, str]:

@@ -18,6 +18,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 TEXT: Final = "text/plain"
+MOST_REMEMBERED: Final = 1_024
+LONGEST_REMEMBERED: Final = 128
+"""Paths, and their characters."""
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 
 
@@ -91,11 +94,13 @@ def application(
 
 
 class Dispatch:
-    """Hands requests to their handlers: after one look where a path has no parameters, else aiohttp's way."""
+    """Hands requests to their handlers: after one look where the path has no parameters or was asked for
+    lately, else aiohttp's way."""
 
     def __init__(self, app: web.Application, otherwise: RequestHandler) -> None:
         self._otherwise = otherwise
         self._known: dict[tuple[str, str], web.UrlMappingMatchInfo] = {}
+        self._lately: dict[tuple[str, str], web.UrlMappingMatchInfo] = {}
         for resource in app.router.resources():
             for route in resource if isinstance(resource, web.PlainResource) else ():
                 self._known[route.method, resource.canonical] = found = web.UrlMappingMatchInfo({}, route)
@@ -104,9 +109,16 @@ class Dispatch:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Raises what the handler raises, and aiohttp's own errors where there is none."""
-        found = self._known.get((request.method, request.raw_path))
-        if found is None or hdrs.EXPECT in request.headers:
-            return await self._otherwise(request)
+        asked = request.method, request.raw_path
+        found = self._known.get(asked) or self._lately.get(asked)
         request = cast(web.Request, request)
-        request._match_info = found
-        return await found.handler(request)
+        if found is not None and hdrs.EXPECT not in request.headers:
+            request._match_info = found
+            return await found.handler(request)
+        response = await self._otherwise(request)
+        found = request._match_info
+        if isinstance(found, web.UrlMappingMatchInfo) and len(request.raw_path) <= LONGEST_REMEMBERED:
+            if len(self._lately) >= MOST_REMEMBERED:
+                self._lately.clear()
+            self._lately[asked] = found
+        return response

@@ -64,16 +64,6 @@ class SqlOutbox:
 
         return await self._database.transaction(read)
 
-    async def subjects(self, kind: str, limit: int, *, timeout_seconds: float) -> Collection[str]:
-        """Whom something is promised to, ``limit`` of them at most."""
-        column = self._rows.c.subject
-
-        async def read(connection: AsyncConnection) -> Collection[str]:
-            query = select(column).where(self._rows.c.kind == kind).distinct().limit(limit)
-            return frozenset((await connection.execute(query)).scalars())
-
-        return await self._database.transaction(read, timeout_seconds=timeout_seconds)
-
     async def remove(self, numbers: Collection[int]) -> None:
         """These were carried."""
 

@@ -108,8 +108,20 @@ async def test_a_write_promises_a_price_an_invalidation_and_an_event(store: Prod
         rows = await store.outbox.oldest(kind, 10)
         assert [row.subject for row in rows] == ["phone-case", "other"]
         await store.outbox.remove([rows[0].number])
-        assert await store.outbox.subjects(kind, 10, timeout_seconds=30.0) == {"other"}
+        assert [row.subject for row in await store.outbox.oldest(kind, 10)] == ["other"]
     assert await store.outbox.size() == 3
+
+
+async def test_the_last_version_comes_with_what_the_cache_has_yet_to_forget(store: ProductStore) -> None:
+    """Also of a write that changed nothing that is read."""
+    assert await store.written(10, timeout_seconds=30.0) == (0, set())
+    await store.create(CASE, TRACE)
+    other = await store.create(CASE | {"sku": "other"}, TRACE)
+    assert await store.written(10, timeout_seconds=30.0) == (other.version, {"phone-case", "other"})
+    assert len((await store.written(1, timeout_seconds=30.0))[1]) == 1
+    rows = await store.outbox.oldest(CACHED, 10)
+    await store.outbox.remove([rows[0].number])
+    assert await store.written(10, timeout_seconds=30.0) == (other.version, {"other"})
 
 
 async def test_pages_follow_each_other_without_gaps(store: ProductStore) -> None:

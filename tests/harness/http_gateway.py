@@ -162,6 +162,8 @@ class MemoryStock:
         """See the port."""
         return self.stock.get(sku)
 
+    of_one = get
+
     async def list(self, after: str, limit: int) -> StockPage:
         skus = [sku for sku in sorted(self.stock) if sku > after]
         page = {sku: self.stock[sku] for sku in skus[:limit]}
@@ -262,7 +264,7 @@ def memory_table() -> Sequence[Route]:
         budget=MemoryBudget(),
         limits=HttpLimits(),
     )
-    return (*own, *routes_behind(MemoryService(), MemoryService(), HttpLimits()))
+    return (*own, *routes_behind(MemoryService(), MemoryService(), MemoryStock(), HttpLimits()))
 
 
 @asynccontextmanager
@@ -287,7 +289,7 @@ async def gateway(
         budget=budget,
         limits=limits,
         guard=guard or a_guard(),
-        behind=routes_behind(accounts, MemoryService(), limits),
+        behind=routes_behind(accounts, MemoryService(), stock, limits),
     )
     async with (
         serve(app, endpoint, HttpMetrics(registry)) as port,

@@ -12,15 +12,16 @@ class Outbox:
     """Says which invalidations are pending; ``meanwhile`` happens while it is asked."""
 
     def __init__(self) -> None:
+        self.version = 1
         self.pending: set[str] = set()
         self.meanwhile: Callable[[], object] = bool
         self.is_away = False
 
-    async def ask(self) -> frozenset[str]:
+    async def ask(self) -> tuple[int, frozenset[str]]:
         """As it stands when it is asked."""
         if self.is_away:
             raise DatabaseUnavailable("away")
-        answer = frozenset(self.pending)
+        answer = self.version, frozenset(self.pending)
         self.meanwhile()
         return answer
 
@@ -135,3 +136,24 @@ async def test_an_answer_from_before_a_confirmation_does_not_undo_it(
     clock.now -= 0.1
     await asked_before()
     assert (freshness.must_bypass("case"), freshness.must_bypass("cable")) == (False, True)
+
+
+async def test_the_last_write_is_named_where_nothing_before_it_can_be_missing(
+    freshness: Freshness, outbox: Outbox, clock: Clock
+) -> None:
+    """Not while one is pending anywhere, nor where other replicas' writes are not known."""
+    assert freshness.version() is None
+    await freshness.look()
+    assert freshness.version() == 1
+    async with freshness.writing("case", confirmed):
+        assert freshness.version() is None
+    assert freshness.version() == 1
+    outbox.version, outbox.pending = 2, {"case"}
+    clock.now += 0.1
+    await freshness.look()
+    assert freshness.version() is None
+    outbox.pending = set()
+    await freshness.look()
+    assert freshness.version() == 2
+    clock.now += KNOWN_FOR_SECONDS
+    assert freshness.version() is None

@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from shared import keyspace
 from shared.gathering import Gathering
-from shared.redis.client import Redis, late, store_deadline
+from shared.redis.client import Redis, late, round_trip, store_deadline
 from shared.redis.stock import integer
 
 SKUS_AT_ONCE: Final = 1_000
@@ -35,6 +35,9 @@ class StockLevels:
         return await self._read(skus) if skus else []
 
     async def _read(self, skus: Sequence[str]) -> Sequence[int | None]:
+        keys = [keyspace.inventory(sku) for sku in skus]
         async with store_deadline(self._timeout_seconds):
-            found = await self._redis.mget([keyspace.inventory(sku) for sku in skus])
+            (found,) = await round_trip(self._redis, [("MGET", *keys)])
+            if isinstance(found, Exception):
+                raise found
         return [integer(value) for value in cast(list[str | None], found)]
