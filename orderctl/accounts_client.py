@@ -1,6 +1,5 @@
 """Accounts over HTTP, as its operator: the secret of the data folder becomes a token, and the token asks."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import orjson
 from orderctl.environment import operator_settings
 from orderctl.errors import OrderctlError
 from orderctl.exposure import AUTH
-from orderctl.http import checked_url, in_words, request
+from orderctl.http import bearer, elsewhere, in_words, object_in, request, unanswered
 from orderctl.modes import current_system
 from orderctl.native.secrets import OPERATOR_SECRET_SETTING
 from orderctl.operator_secret import operator_secret
@@ -33,16 +32,10 @@ class AccountsError(OrderctlError):
 
 def accounts_of(data_dir: Path | None) -> "AccountsClient":
     """Those of `ORDERCTL_ACCOUNTS_URL`, else of this machine's own system. Raises OrderctlError."""
-    if chosen := os.environ.get(URL_VARIABLE):
-        secret = operator_settings().get(OPERATOR_SECRET_SETTING)
-        return AccountsClient(checked_url(chosen, URL_VARIABLE), secret)
+    if url := elsewhere(None, URL_VARIABLE):
+        return AccountsClient(url, operator_settings().get(OPERATOR_SECRET_SETTING))
     system = current_system(data_dir)
     return AccountsClient(system.url("accounts"), operator_secret(system.layout))
-
-
-def bearer(token: str) -> dict[str, str]:
-    """The header that carries a token."""
-    return {"Authorization": f"Bearer {token}"}
 
 
 def operator_proof(system: System, *, sees_all: bool = False) -> Callable[[], Mapping[str, str]]:
@@ -150,18 +143,9 @@ class AccountsClient:
         typed = {**headers, **({} if data is None else {"Content-Type": "application/json"})}
         try:
             with request(self._url, method, path, body=data, headers=typed, seconds=self._seconds) as answer:
-                status, told = answer.status, _object(answer.read())
+                status, told = answer.status, object_in(answer.read())
         except OSError as error:
-            raise AccountsError(f"{self._url} does not answer: {error}", advice="orderctl status") from error
+            raise AccountsError(unanswered(self._url, error), advice="orderctl status") from error
         if status >= 300:
-            fields = "; ".join(f"{each['field']}: {each['message']}" for each in told.get("errors", ()))
-            raise AccountsError(in_words(status, told, fields))
+            raise AccountsError(in_words(status, told))
         return told
-
-
-def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = orjson.loads(content or b"{}")
-    except orjson.JSONDecodeError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {}

@@ -4,7 +4,6 @@ Everything that is asked here may be asked again: looking changes nothing, and a
 most once. So a dashboard that is busy is asked a few times before the operator is bothered.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import orjson
 
 from orderctl.environment import operator_settings
 from orderctl.errors import OrderctlError
-from orderctl.http import checked_url, in_words, request
+from orderctl.http import bearer, elsewhere, in_words, object_in, request, unanswered
 from orderctl.modes import current_system
 
 URL_VARIABLE: Final = "ORDERCTL_DASHBOARD_URL"
@@ -40,9 +39,8 @@ def dead_letters(url: str | None, data_dir: Path | None) -> "DeadLetterClient":
     The operator's token goes before what the own system made up; a stranger gets none but the operator's.
     """
     token = operator_settings().get(TOKEN_VARIABLE)
-    for named, chosen in (("--url", url), (URL_VARIABLE, os.environ.get(URL_VARIABLE))):
-        if chosen:
-            return DeadLetterClient(checked_url(chosen, named), token)
+    if chosen := elsewhere(url, URL_VARIABLE):
+        return DeadLetterClient(chosen, token)
     system = current_system(data_dir)
     return DeadLetterClient(system.url("dashboard"), token or system.dashboard_token())
 
@@ -52,7 +50,7 @@ class DeadLetterClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = bearer(token) if token else {}
 
     def find(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
         """The letters that the query means, and how many lie where."""
@@ -82,10 +80,7 @@ class DeadLetterClient:
                     raise OrderctlError(str(error)) from error
                 time.sleep(BUSY_PAUSE_SECONDS)
             except OSError as error:
-                reason = str(error) or type(error).__name__
-                raise OrderctlError(
-                    f"{self._url} does not answer: {reason}", advice="orderctl status"
-                ) from error
+                raise OrderctlError(unanswered(self._url, error), advice="orderctl status") from error
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, method: str, path: str, body: bytes | None, on_line: OnLine) -> Mapping[str, Any]:
@@ -104,19 +99,12 @@ class DeadLetterClient:
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        parsed = None
-    if not isinstance(parsed, dict):
+    parsed = object_in(content)
+    if not parsed:
         raise OrderctlError("what answers is no dashboard of this pipeline: its answer is no JSON object")
     return parsed
 
 
 def _failure(status: int, content: bytes) -> Exception:
-    try:
-        problem = _object(content)
-    except OrderctlError:
-        problem = {}
-    text = in_words(status, problem)
+    text = in_words(status, object_in(content))
     return _Busy(text) if status == BUSY else OrderctlError(text)

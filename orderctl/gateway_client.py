@@ -18,9 +18,9 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from orderctl.accounts_client import bearer, operator_proof
+from orderctl.accounts_client import operator_proof
 from orderctl.errors import OrderctlError
-from orderctl.http import checked_url, in_words, request
+from orderctl.http import bearer, elsewhere, in_words, object_in, request, unanswered
 from orderctl.modes import current_system
 
 URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
@@ -58,11 +58,8 @@ class GatewayAnswer:
 
     def failure(self) -> GatewayError:
         """The error that says what the gateway said, fields included."""
-        fields = "; ".join(
-            f"{fault.get('field')}: {fault.get('message')}" for fault in self.body.get("errors", ())
-        )
         advice = "orderctl doctor" if self.status in ASK_AGAIN else None
-        return GatewayError(in_words(self.status, self.body, fields), advice=advice)
+        return GatewayError(in_words(self.status, self.body), advice=advice)
 
 
 Attempt = GatewayAnswer | OSError
@@ -85,9 +82,8 @@ def gateway_of(url: str | None, data_dir: Path | None, *, sees_all: bool = False
     `sees_all` is for commands that show what belongs to customers. Another gateway than our own is asked with
     `ORDERCTL_GATEWAY_TOKEN`, if there is one.
     """
-    for named, chosen in (("--url", url), (URL_VARIABLE, os.environ.get(URL_VARIABLE))):
-        if chosen:
-            return GatewayAddress(url=checked_url(chosen, named), proof=_proof_for_others)
+    if chosen := elsewhere(url, URL_VARIABLE):
+        return GatewayAddress(url=chosen, proof=_proof_for_others)
     system = current_system(data_dir)
     return GatewayAddress(url=system.url("api_gateway"), proof=operator_proof(system, sees_all=sees_all))
 
@@ -158,8 +154,7 @@ class GatewayClient:
                 await asyncio.sleep(self._pause_seconds(attempt, asked))
         if isinstance(attempt, GatewayAnswer):
             return attempt
-        reason = str(attempt) or type(attempt).__name__
-        raise GatewayError(f"{self._url} does not answer: {reason}", advice="orderctl status")
+        raise GatewayError(unanswered(self._url, attempt), advice="orderctl status")
 
     async def _once(
         self,
@@ -183,7 +178,7 @@ class GatewayClient:
             return error
         return GatewayAnswer(
             status=status,
-            body=_object(content),
+            body=object_in(content),
             seconds=time.perf_counter() - began,
             asked=asked,
             retry_after_seconds=_seconds(answered.get("Retry-After")),
@@ -235,14 +230,6 @@ async def connect(gateway: GatewayAddress, *, connections: int = 1) -> AsyncIter
                 raise OSError(str(error) or type(error).__name__) from error
 
         yield GatewayClient(transport, gateway.url, MOST_ATTEMPTS)
-
-
-def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {"items": parsed}
 
 
 def _seconds(header: str | None) -> float | None:

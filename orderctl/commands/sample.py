@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orderctl.accounts_client import AccountsClient, accounts_of, bearer
+from orderctl.accounts_client import AccountsClient, accounts_of
 from orderctl.commands.options import DataDir
 from orderctl.errors import OrderctlError
 from orderctl.gateway_client import GatewayAddress, GatewayClient, by_hand, gateway_of
+from orderctl.http import bearer
 from orderctl.terminal import readable_errors, say
 
 PRICED_SECONDS: Final = 10.0
