@@ -39,8 +39,11 @@ async def test_a_supervisor_cancelled_at_any_moment_ends(running_pipeline: Pipel
         assert ended, f"still running after a cancellation in moment {moment}"
 
 
-async def test_a_consumer_that_is_renewed_while_idle_gets_everything_once(running_pipeline: Pipeline) -> None:
+async def test_a_consumer_that_is_renewed_while_idle_gets_everything_once(
+    running_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of its lives is known to the queue for certain; one that was forgotten would never learn of it."""
+    monkeypatch.setattr(rabbitmq, "IDLE_SECONDS", (0.2, 0.3))
     infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster), random.Random(1))
     publisher = infrastructure.publisher("idle", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("idle")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partialmethod
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from orderctl.native.ports import LOOPBACK
 from shared.errors import StoreUnavailable
 from shared.messaging.memory import MemoryBroker
 from shared.orders.redis.store import RedisOutbox
+from shared.redis import client
 from shared.redis.client import Redis, open_redis
 from shared.redis.watch import StoreWatch
 from shared.service.lifecycle import running
@@ -41,6 +43,19 @@ STOCK = 100
 ORDER = {"id": "a", "sku": "cable", "qty": 1}
 MOST_REFUSALS_A_SECOND = 80
 """By four services, each with a watch, a lease and jobs; a hot loop makes thousands."""
+
+
+@pytest.fixture(autouse=True)
+def soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal speaks for the store for a second."""
+    monkeypatch.setattr(client, "REFUSED_FOR_SECONDS", 1.0)
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every watch looks ten times a second."""
+    made = partialmethod(StoreWatch.__init__, pause_seconds=0.1)
+    monkeypatch.setattr(StoreWatch, "__init__", made)
 
 
 class BehindAPort(EmbeddedInfrastructure):
@@ -176,6 +191,7 @@ async def test_a_store_that_refuses_everything_from_before_the_start(
             await services.say(READY)
 
 
+@pytest.mark.usefixtures("quick_looks")
 @pytest.mark.parametrize("commands", [(), ("EVALSHA", "EVAL")], ids=["everything", "scripts"])
 async def test_a_store_that_refuses_in_the_middle(
     redis_server: RedisServer, commands: tuple[str, ...]
