@@ -10,7 +10,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from shared.http.clients import TrustedProxies
-from shared.http.connection import Connections
+from shared.http.connections import Connections
 from shared.http.cors import CrossOrigins
 from shared.http.edge import ANSWER_HEADERS, AnswerHeaders, Edge
 from shared.http.hosts import AllowedHosts
