@@ -9,24 +9,31 @@ from orderctl.native import processes, redis
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.ports import NODE_NAMES
 from shared.messaging.rabbitmq.management import ask_management, list_queues, quorum_queues, short_name
-from tests.harness.native_cluster import native_cluster
+from tests.harness.running import Pipeline
 
 pytestmark = [pytest.mark.broker, pytest.mark.native]
 
+OWN_QUEUES = {"early.bird", "kept.queue"}
 ARGUMENTS = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[NativeCluster]:
-    """A cluster that these tests may break; each of them finds it whole."""
-    with native_cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def whole(cluster: NativeCluster) -> None:
-    """Bring back what the test before has ended."""
+def alone(running_pipeline: Pipeline) -> Iterator[NativeCluster]:
+    """The cluster of all tests, without its services; these tests break it and leave it whole."""
+    cluster = running_pipeline.cluster
+    assert isinstance(cluster, NativeCluster)
+    running_pipeline.stop_all()
+    yield cluster
     cluster.start()
+    for name in OWN_QUEUES & queue_names(cluster):
+        ask_management(cluster.management_url("rabbitmq1"), f"/api/queues/%2F/{name}", 10.0, "DELETE")
+
+
+@pytest.fixture
+def whole(alone: NativeCluster) -> NativeCluster:
+    """What the test before has ended is back."""
+    alone.start()
+    return alone
 
 
 def declare_alone(cluster: NativeCluster, name: str) -> None:
@@ -46,76 +53,76 @@ def members_of(cluster: NativeCluster, name: str) -> set[str]:
     return set(map(short_name, queues[name].members))
 
 
-def test_recorded_pids_are_the_servers_themselves(cluster: NativeCluster) -> None:
+def test_recorded_pids_are_the_servers_themselves(whole: NativeCluster) -> None:
     """A signal to a recorded pid reaches the broker or Redis, not a shell around it."""
-    programs = {name: psutil.Process(cluster.node_pid(name)).name() for name in PARTS}
+    programs = {name: psutil.Process(whole.node_pid(name)).name() for name in PARTS}
     stores = {"redis": "redis-server", "cache": "redis-server", "postgres": "postgres"}
     assert programs == {**dict.fromkeys(NODE_NAMES, "beam.smp"), **stores}
 
 
-def test_starting_twice_changes_nothing(cluster: NativeCluster) -> None:
+def test_starting_twice_changes_nothing(whole: NativeCluster) -> None:
     """A second start finds everything running and leaves it."""
-    before = {name: cluster.node_pid(name) for name in PARTS}
-    cluster.start()
-    assert {name: cluster.node_pid(name) for name in PARTS} == before
+    before = {name: whole.node_pid(name) for name in PARTS}
+    whole.start()
+    assert {name: whole.node_pid(name) for name in PARTS} == before
 
 
-def test_a_server_whose_record_was_lost_is_adopted(cluster: NativeCluster) -> None:
+def test_a_server_whose_record_was_lost_is_adopted(whole: NativeCluster) -> None:
     """A command that was killed between starting and writing down leads to no second server."""
-    before = cluster.node_pid("rabbitmq2")
-    cluster.layout.record("rabbitmq2").unlink()
-    cluster.start()
-    assert cluster.node_pid("rabbitmq2") == before
+    before = whole.node_pid("rabbitmq2")
+    whole.layout.record("rabbitmq2").unlink()
+    whole.start()
+    assert whole.node_pid("rabbitmq2") == before
 
 
-def test_a_killed_node_comes_back_on_its_ports_again_and_again(cluster: NativeCluster) -> None:
+def test_a_killed_node_comes_back_on_its_ports_again_and_again(whole: NativeCluster) -> None:
     """SIGKILL and start work repeatedly, and nobody has to learn a new address."""
-    urls = cluster.rabbitmq_urls
+    urls = whole.rabbitmq_urls
     for _ in range(2):
-        assert cluster.kill("rabbitmq2")
-        assert "rabbitmq2" not in cluster.running_nodes()
-        cluster.start_part("rabbitmq2")
-        cluster.wait_running()
-    assert cluster.rabbitmq_urls == urls
+        assert whole.kill("rabbitmq2")
+        assert "rabbitmq2" not in whole.running_nodes()
+        whole.start_part("rabbitmq2")
+        whole.wait_running()
+    assert whole.rabbitmq_urls == urls
 
 
-def test_after_all_were_killed_none_serves_alone(cluster: NativeCluster) -> None:
+def test_after_all_were_killed_none_serves_alone(whole: NativeCluster) -> None:
     """The first node back says whom it waits for; together they form the cluster that they were."""
     for node in NODE_NAMES:
-        cluster.kill(node)
-    cluster.start_part("rabbitmq1")
-    assert cluster.missing_peers("rabbitmq1") == ["rabbitmq2", "rabbitmq3"]
-    cluster.start_part("rabbitmq2")
-    assert cluster.running_nodes() == frozenset()
-    cluster.start()
-    assert cluster.running_nodes() == frozenset(NODE_NAMES)
+        whole.kill(node)
+    whole.start_part("rabbitmq1")
+    assert whole.missing_peers("rabbitmq1") == ["rabbitmq2", "rabbitmq3"]
+    whole.start_part("rabbitmq2")
+    assert whole.running_nodes() == frozenset()
+    whole.start()
+    assert whole.running_nodes() == frozenset(NODE_NAMES)
 
 
-def test_a_queue_with_one_member_is_grown_to_three(cluster: NativeCluster) -> None:
+def test_a_queue_with_one_member_is_grown_to_three(whole: NativeCluster) -> None:
     """A queue that was declared too early survives the loss of a node after the next start."""
-    declare_alone(cluster, "early.bird")
-    assert members_of(cluster, "early.bird") == {"rabbitmq1"}
-    assert cluster.grow_queues() == ["early.bird"]
-    assert members_of(cluster, "early.bird") == set(NODE_NAMES)
+    declare_alone(whole, "early.bird")
+    assert members_of(whole, "early.bird") == {"rabbitmq1"}
+    assert whole.grow_queues() == ["early.bird"]
+    assert members_of(whole, "early.bird") == set(NODE_NAMES)
 
 
-def test_redis_keeps_what_it_acknowledged(cluster: NativeCluster) -> None:
+def test_redis_keeps_what_it_acknowledged(whole: NativeCluster) -> None:
     """A key that was set a moment before SIGKILL is there after the start."""
-    port = cluster.ports["redis"]
+    port = whole.ports["redis"]
     assert redis.differing(port, redis.DURABLE) == []
     assert redis.ask(port, "SET", "kept", "yes").startswith("+OK")
-    cluster.kill("redis")
-    cluster.start_part("redis")
-    cluster.wait_store("redis")
+    whole.kill("redis")
+    whole.start_part("redis")
+    whole.wait_store("redis")
     assert "yes" in redis.ask(port, "GET", "kept")
 
 
-def test_stopping_leaves_no_process_and_loses_no_data(cluster: NativeCluster) -> None:
+def test_stopping_leaves_no_process_and_loses_no_data(whole: NativeCluster) -> None:
     """Nothing of ours runs after a stop, epmd included, and the next start finds queues and keys."""
-    declare_alone(cluster, "kept.queue")
-    redis.ask(cluster.ports["redis"], "SET", "kept", "still")
-    cluster.stop()
-    assert processes.owned_by(cluster.layout) == []
-    cluster.start()
-    assert "kept.queue" in queue_names(cluster)
-    assert "still" in redis.ask(cluster.ports["redis"], "GET", "kept")
+    declare_alone(whole, "kept.queue")
+    redis.ask(whole.ports["redis"], "SET", "kept", "still")
+    whole.stop()
+    assert processes.owned_by(whole.layout) == []
+    whole.start()
+    assert "kept.queue" in queue_names(whole)
+    assert "still" in redis.ask(whole.ports["redis"], "GET", "kept")

@@ -187,7 +187,7 @@ def test_operators_see_it_like_the_others(operator: Operator) -> None:
     "command",
     [
         ["pytest", "-q", "-x", "-p", "no:cacheprovider", *DERIVED],
-        ["tests.simulator", "--seeds", "0-19"],
+        ["tests.simulator", "--seeds", "0-9"],
     ],
     ids=["unit tests", "simulator"],
 )

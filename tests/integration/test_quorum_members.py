@@ -29,12 +29,11 @@ async def wait_for_three_members(pipeline: Pipeline) -> None:
 
 
 async def test_every_queue_keeps_three_members(pipeline: Pipeline) -> None:
-    """After the start, after each node was killed and started once, and after everything was down."""
+    """After the start, after a node was killed and started again, and after everything was down."""
     await wait_for_three_members(pipeline)
-    for node in ("rabbitmq1", "rabbitmq2", "rabbitmq3"):
-        await asyncio.to_thread(pipeline.cluster.kill, node)
-        await asyncio.to_thread(pipeline.cluster.start)
-        await wait_for_three_members(pipeline)
+    await asyncio.to_thread(pipeline.cluster.kill, "rabbitmq1")
+    await asyncio.to_thread(pipeline.cluster.start)
+    await wait_for_three_members(pipeline)
     await asyncio.to_thread(pipeline.stop_all)
     await asyncio.to_thread(pipeline.cluster.stop)
     await pipeline.make_whole()

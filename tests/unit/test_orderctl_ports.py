@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 
 from orderctl.errors import PortTakenError
+from orderctl.native import ports as ports_of_parts
 from orderctl.native.layout import Layout
 from orderctl.native.ports import WELL_KNOWN_PORTS, Ports, ports_from, reserve
 from orderctl.progress import Step
 from tests.harness.workers import worker_number
 
 FIRST = 21_500 + 1_000 * worker_number()  # below the ports that outgoing connections get
+
+
+@pytest.fixture(autouse=True)
+def soon_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is taken is waited for a moment only."""
+    monkeypatch.setattr(ports_of_parts, "GIVEN_BACK_SECONDS", 0.05)
 
 
 @pytest.fixture
