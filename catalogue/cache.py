@@ -32,7 +32,7 @@ class RedisCache:
         self._invalidate = Script.load("catalogue", "invalidate")
 
     async def look(self, entry: Entry, *, may_read: bool) -> Look:
-        token = secrets.token_hex(8)
+        token = secrets.token_hex(8) if may_read else ""
         reader = _milliseconds(READER_SECONDS) if may_read else 0
         call = ScriptCall(_keys(entry), [token, reader, _milliseconds(2 * KEPT_SECONDS)])
         match await self._look.run(call):

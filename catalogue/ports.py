@@ -1,5 +1,6 @@
 """What the catalogue's use cases need of the world behind them."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,6 +57,9 @@ class Stock(Protocol):
 
     async def of_one(self, sku: str) -> int | None:
         """Pieces of a SKU, None where none was ever set."""
+
+    def begin(self, sku: str) -> "asyncio.Future[int | None]":
+        """The same, to be awaited later or cancelled."""
 
     async def of_many(self, skus: Sequence[str]) -> Sequence[int | None]:
         """The same for several, in their order."""

@@ -21,6 +21,7 @@ LONGEST_WAIT_SECONDS: Final = 0.5
 """For the reader of another replica."""
 NOTHING_KNOWN: Final = Look(body=None)
 
+BeginStock = Callable[[], "asyncio.Future[int | None]"]
 Load = Callable[[], Awaitable[str]]
 Stock = int | StoreUnavailable | None
 
@@ -83,10 +84,12 @@ class CachedReader:
         self._under_way: dict[str, asyncio.Task[Reading]] = {}
         self._figures = figures
 
-    async def read(
-        self, entry: Entry, load: Load, stock: Callable[[], Awaitable[int | None]] | None = None
-    ) -> Reading:
+    async def read(self, entry: Entry, load: Load, stock: BeginStock | None = None) -> Reading:
         """The answer, with the stock of the moment. Raises DatabaseUnavailable where there is none at all."""
+        task = self._under_way.get(entry.key)
+        if task is None and (hit := await self._hit(entry, stock)) is not None:
+            self._figures.count(entry, hit.state)
+            return hit
         task = self._under_way.get(entry.key)
         if task is None:
             task = self._under_way[entry.key] = asyncio.create_task(self._read_both(entry, load, stock))
@@ -105,20 +108,36 @@ class CachedReader:
         if not task.cancelled():
             task.exception()  # every caller may have gone
 
-    async def _read_both(
-        self, entry: Entry, load: Load, stock: Callable[[], Awaitable[int | None]] | None
-    ) -> Reading:
+    async def _hit(self, entry: Entry, stock: BeginStock | None) -> Reading | None:
+        """What the cache has and holds, without a task of its own: what nearly every reading is."""
+        freshness = self._freshness
+        if freshness.must_bypass(entry.sku) or not freshness.is_known():
+            return None
+        version = freshness.version()
+        beside = None if stock is None else stock()
+        try:
+            look = await self._look(entry, may_read=False)
+            if not look.holds or look.body is None or not freshness.is_known():
+                return None
+            return Reading(
+                look.body, CacheState.HIT, None if beside is None else await _told(beside), version
+            )
+        finally:
+            if beside is not None:
+                _drop(beside)
+
+    async def _read_both(self, entry: Entry, load: Load, stock: BeginStock | None) -> Reading:
         """One is waited for while the other is."""
         if stock is None:
             return await self._read(entry, load)
         version = self._freshness.version()
-        beside = asyncio.ensure_future(_told(stock))
+        beside = stock()
         try:
             reading = await self._read(entry, load)
             is_cached = reading.state in {CacheState.HIT, CacheState.MISS}
-            return replace(reading, stock=await beside, version=version if is_cached else None)
+            return replace(reading, stock=await _told(beside), version=version if is_cached else None)
         finally:
-            beside.cancel()
+            _drop(beside)
 
     async def _read(self, entry: Entry, load: Load) -> Reading:
         look = NOTHING_KNOWN
@@ -171,8 +190,16 @@ class CachedReader:
             return  # the next reader fills it
 
 
-async def _told(stock: Callable[[], Awaitable[int | None]]) -> Stock:
+async def _told(stock: "asyncio.Future[int | None]") -> Stock:
     try:
-        return await stock()
+        return await stock
     except StoreUnavailable as error:
         return error
+    finally:
+        del stock  # an error keeps this frame, and it the error
+
+
+def _drop(stock: "asyncio.Future[int | None]") -> None:
+    """It may never have been waited for."""
+    if not stock.cancel() and not stock.cancelled():
+        stock.exception()

@@ -120,7 +120,7 @@ class CatalogueRoutes:
             return NOTHING if product is None else f"{product.version} {_json(product)}"
 
         entry = Entry(key=f"product:{sku}", sku=sku)
-        reading = await self._reader.read(entry, load, lambda: self._stock.of_one(sku))
+        reading = await self._reader.read(entry, load, lambda: self._stock.begin(sku))
         if reading.body == NOTHING:
             raise _unknown({X_CACHE: reading.state})
         version, _, shown = reading.body.partition(" ")

@@ -43,6 +43,14 @@ class Gathering(Generic[Item, Answer]):
 
     async def answer(self, item: Item) -> Answer:
         """The answer to one item. One whose caller has given up is taken back where it is not asked yet."""
+        answer = self.begin(item)
+        try:
+            return await answer
+        finally:
+            del answer  # an error keeps this frame, and the answer keeps the error
+
+    def begin(self, item: Item) -> "asyncio.Future[Answer]":
+        """The same, to be awaited later or cancelled."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((item, answer))
@@ -54,10 +62,7 @@ class Gathering(Generic[Item, Answer]):
             asker = loop.create_task(self._ask_all())
             self._askers.add(asker)
             asker.add_done_callback(self._askers.discard)
-        try:
-            return await answer
-        finally:
-            del answer  # an error keeps this frame, and the answer keeps the error
+        return answer
 
     def _give_up(self) -> None:
         """Ends what has waited for too long. All callers share a timer, which costs as much as a question."""

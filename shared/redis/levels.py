@@ -1,5 +1,6 @@
 """The stock of products, read from the primary when an answer is given: for many answers in one question."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -28,7 +29,11 @@ class StockLevels:
 
     async def of_one(self, sku: str) -> int | None:
         """What is available, None where none was ever set. Raises StoreUnavailable."""
-        return await self._gathering.answer(sku)
+        return await self.begin(sku)
+
+    def begin(self, sku: str) -> "asyncio.Future[int | None]":
+        """The same, to be awaited later or cancelled."""
+        return self._gathering.begin(sku)
 
     async def of_many(self, skus: Sequence[str]) -> Sequence[int | None]:
         """The same for a page, in its order."""
