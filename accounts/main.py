@@ -94,7 +94,7 @@ def build_app(
         own.operator_secret, signing_in, keys, bodies=bodies, token_seconds=own.access_token_seconds
     )
     table = (*customer_table(customers.handlers.__getitem__), *operator.table())
-    guard = Guard(AuthMode.REQUIRED, TokenVerifier(keys))
+    guard = Guard(AuthMode.REQUIRED, TokenVerifier(keys), confirms=users.confirms)
     return application(described(INFO, table, guard), guard)
 
 

@@ -18,10 +18,10 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from accounts.tables import SESSIONS
+from accounts.model import User
+from accounts.tables import SESSIONS, USERS, user_of
 from shared.sql.database import Database
 
 GRACE: Final = timedelta(seconds=10)
@@ -55,8 +55,8 @@ class SessionStore:
         self._lifetime = timedelta(seconds=lifetime_seconds)
         self._clock = clock
 
-    async def begin(self, user_id: str) -> Session | None:
-        """A session of this user, or None where it has gone meanwhile."""
+    async def begin(self, user_id: str, password_hash: str) -> Session | None:
+        """A session of this user, or None where it has gone meanwhile, or has another password by now."""
         now, session_id, secret = self._clock(), secrets.token_hex(_ID_BYTES), _text(_fresh())
         row = {
             "id": session_id,
@@ -66,20 +66,25 @@ class SessionStore:
             "renewed_at": now,
             "expires_at": now + self._lifetime,
         }
-        try:
-            await self._database.transaction(lambda connection: connection.execute(insert(SESSIONS), row))
-        except IntegrityError:
-            return None
-        return _session(session_id, user_id, secret)
+        same = (USERS.c.id == user_id) & (USERS.c.password_hash == password_hash)
 
-    async def renew(self, refresh_token: str) -> Session | Refusal:
-        """The session with its next token. A token that was used before ends it."""
+        async def work(connection: AsyncConnection) -> Session | None:
+            found = await connection.execute(select(USERS.c.id).where(same).with_for_update())
+            if found.one_or_none() is None:
+                return None
+            await connection.execute(insert(SESSIONS), row)
+            return _session(session_id, user_id, secret)
+
+        return await self._database.transaction(work)
+
+    async def renew(self, refresh_token: str) -> tuple[Session, User] | Refusal:
+        """The session with its next token, and whose it is. A token that was used before ends it."""
         parts = _TOKEN.fullmatch(refresh_token)
         if parts is None:
             return Refusal.UNKNOWN
         session_id, secret = parts.groups()
 
-        async def work(connection: AsyncConnection) -> Session | Refusal:
+        async def work(connection: AsyncConnection) -> tuple[Session, User] | Refusal:
             found = select(SESSIONS).where(SESSIONS.c.id == session_id).with_for_update()
             row = (await connection.execute(found)).mappings().one_or_none()
             if row is None:
@@ -92,7 +97,8 @@ class SessionStore:
             if row["current"] == _hash(secret):
                 step = {"current": _hash(following), "previous": _hash(secret), "renewed_at": self._clock()}
                 await connection.execute(update(SESSIONS).where(SESSIONS.c.id == session_id).values(step))
-            return _session(session_id, row["user_id"], following)
+            owner = await connection.execute(select(USERS).where(USERS.c.id == row["user_id"]))
+            return _session(session_id, row["user_id"], following), user_of(owner.mappings().one())
 
         return await self._database.transaction(work)
 

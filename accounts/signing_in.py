@@ -64,10 +64,11 @@ class SigningIn:
         if not await self.knows(found, password, account, client) or found is None:
             noise.warning("sign-in failed", client=client, user=None if found is None else found.user.id)
             raise refused(WRONG)
-        if self._passwords.is_outdated(found.password_hash):
+        kept = found.password_hash
+        if self._passwords.is_outdated(kept):
             kept = await self._passwords.hash(password, client)
             await self._users.rehash(found.user.id, found.password_hash, kept)
-        session = await self._sessions.begin(found.user.id)
+        session = await self._sessions.begin(found.user.id, kept)
         if session is None:
             raise refused(WRONG)
         await self._users.signed_in(found.user, trace)
@@ -92,12 +93,12 @@ class SigningIn:
 
     async def renew(self, refresh_token: str, client: str) -> Tokens:
         """The next tokens of a session."""
-        session = await self._sessions.renew(refresh_token)
-        user = None if isinstance(session, Refusal) else await self._users.get(session.user_id)
-        if isinstance(session, Refusal) or user is None:
-            if session is Refusal.REUSED:
+        renewed = await self._sessions.renew(refresh_token)
+        if isinstance(renewed, Refusal):
+            if renewed is Refusal.REUSED:
                 log.warning("audit", action="session ended: its refresh token came twice", client=client)
             raise refused("The refresh token does not hold. Sign in again: POST /tokens.")
+        session, user = renewed
         return self._tokens(user, session)
 
     async def sign_out(self, caller: Caller) -> None:

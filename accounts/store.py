@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Delete, RowMapping, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from accounts.model import Credentials, NameTaken, User, email_key, name_key
-from accounts.tables import ERASURES, OUTBOX, SESSIONS, USERS
-from shared.http.auth import Role
+from accounts.model import OPERATOR_ID, Credentials, NameTaken, User, email_key, name_key
+from accounts.tables import ERASURES, OUTBOX, SESSIONS, USERS, user_of
+from shared.http.auth import Caller, Role
 from shared.messages import Trace
 from shared.messaging.shop import shop_event
 from shared.sql.database import Database
@@ -72,7 +72,14 @@ class UserStore:
 
     async def get(self, user_id: str) -> User | None:
         """One user."""
-        return await self._one(USERS.c.id == user_id, _user)
+        return await self._one(USERS.c.id == user_id, user_of)
+
+    async def confirms(self, caller: Caller) -> bool:
+        """Whether the caller's role still is what its token says. The operator's is not kept here."""
+        if caller.id == OPERATOR_ID:
+            return True
+        found = await self.get(caller.id or "")
+        return found is not None and found.role is caller.role
 
     async def credentials(self, user_id: str) -> Credentials | None:
         """The user with what its password is compared with."""
@@ -99,7 +106,7 @@ class UserStore:
             query = query.where(USERS.c.username_key == name_key(username))
 
         async def read(connection: AsyncConnection) -> Sequence[User]:
-            return [_user(row) for row in (await connection.execute(query)).mappings()]
+            return [user_of(row) for row in (await connection.execute(query)).mappings()]
 
         return await self._database.transaction(read)
 
@@ -187,7 +194,7 @@ class UserStore:
                 return None
             if further is not None:
                 await connection.execute(further)
-            user = _user(row)
+            user = user_of(row)
             await self._tell(connection, kind, user_id, user.role, row["steps"], trace)
             return user
 
@@ -220,16 +227,5 @@ def _address(email: str) -> dict[str, str]:
     return {"email": email, "email_key": email_key(email)}
 
 
-def _user(row: RowMapping) -> User:
-    created_at: datetime = row["created_at"]
-    return User(
-        id=row["id"],
-        username=row["username"],
-        email=row["email"],
-        role=Role(row["role"]),
-        created_at=created_at,
-    )
-
-
 def _credentials(row: RowMapping) -> Credentials:
-    return Credentials(user=_user(row), password_hash=row["password_hash"])
+    return Credentials(user=user_of(row), password_hash=row["password_hash"])

@@ -10,12 +10,15 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     Text,
     TypeDecorator,
 )
 
+from accounts.model import User
+from shared.http.auth import Role
 from shared.sql.outbox import outbox_table
 
 
@@ -48,6 +51,19 @@ USERS: Final = Table(
     Column("steps", Integer, nullable=False, server_default="0"),
 )
 """``…_key`` is what must differ: see ``accounts.model``. ``steps`` counts what was told of a user."""
+
+
+def user_of(row: RowMapping) -> User:
+    """The user of a row."""
+    created_at: datetime = row["created_at"]
+    return User(
+        id=row["id"],
+        username=row["username"],
+        email=row["email"],
+        role=Role(row["role"]),
+        created_at=created_at,
+    )
+
 
 SESSIONS: Final = Table(
     "sessions",

@@ -21,7 +21,12 @@ def address_of(peer: Any) -> str:
 
 def client_of(request: web.BaseRequest) -> str:
     """The client that sent a request."""
-    return request.get(CLIENT) or str(getattr(request.protocol, "address", UNKNOWN))
+    return request.get(CLIENT) or peer_of(request)
+
+
+def peer_of(request: web.BaseRequest) -> str:
+    """The address of the connection, whatever a proxy says of the client behind it."""
+    return str(getattr(request.protocol, "address", UNKNOWN))
 
 
 class TrustedProxies:

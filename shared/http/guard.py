@@ -42,10 +42,19 @@ log = SparingLog(get_logger(__name__))
 class Guard:
     """Stands before every handler of a port."""
 
-    def __init__(self, mode: AuthMode, verifier: TokenVerifier, rate: Rate | None = None) -> None:
+    def __init__(
+        self,
+        mode: AuthMode,
+        verifier: TokenVerifier,
+        rate: Rate | None = None,
+        *,
+        confirms: Callable[[Caller], Awaitable[bool]] | None = None,
+    ) -> None:
+        """``confirms`` is asked whether an admin is one still, where the route takes one."""
         self._mode = mode
         self._verifier = verifier
         self._limiter = None if rate is None else RateLimiter(rate)
+        self._confirms = confirms
 
     def anonymous(self, access: Access) -> Caller | None:
         """As whom a request without a token passes, None where it does not."""
@@ -68,6 +77,7 @@ class Guard:
         A ``rate`` of its own counts by address: it is for those who have no token yet.
         """
         anonymous, roles, general = self.anonymous(access), ROLES[access], self._limiter
+        confirms = self._confirms if access is Access.ADMIN else None
         is_public = access is Access.PUBLIC
         own = None if rate is None or general is None else RateLimiter(rate)
 
@@ -88,7 +98,7 @@ class Guard:
             if not caller.is_anonymous:
                 if is_cookie:
                     check_origin(request)
-                if caller.role not in roles:
+                if caller.role not in roles or (confirms is not None and not await confirms(caller)):
                     raise Problem(FORBIDDEN, f"This takes an account whose role is {access}.")
                 request[TOKEN] = cast(str, token)
             request[CALLER] = caller
@@ -99,7 +109,8 @@ class Guard:
             except Problem as problem:
                 problem.headers = {**limits, **problem.headers}
                 raise
-            response.headers.update(limits)
+            for name, told in limits.items():
+                response.headers.setdefault(name, told)  # a service behind may have a rate of its own
             return response
 
         return guarded

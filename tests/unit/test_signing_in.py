@@ -3,12 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from accounts import sessions
+from accounts.model import User
+from accounts.passwords import Passwords
+from shared.errors import DatabaseUnavailable
 from tests.harness.customers import PASSWORD, SECRET, Accounts, accounts_at
+from tests.harness.examples import TRACE
 
 
 @pytest.fixture
@@ -127,6 +133,46 @@ async def test_a_session_ends_after_its_time(accounts: Accounts) -> None:
     assert await refresh(accounts, token) == (401, None)
 
 
+async def test_who_signed_in_with_a_password_that_changed_meanwhile_is_not_signed_in(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new password ends every other session, those too that were about to begin."""
+    ann = (await accounts.ask("GET", "/users?username=ann", token=await accounts.admin()))[1]["users"][0]
+    match = Passwords.match
+
+    async def change_meanwhile(self: Passwords, *arguments: Any, **further: Any) -> bool:
+        is_right = await match(self, *arguments, **further)
+        await accounts.users.change(ann["id"], TRACE, password_hash="that of another password")
+        return is_right
+
+    monkeypatch.setattr(Passwords, "match", change_meanwhile)
+    status, problem = await accounts.ask("POST", "/tokens", {"username": "ann", "password": PASSWORD})
+    assert (status, problem["detail"]) == (401, "The name or the password is wrong.")
+
+
+async def test_a_password_that_is_hashed_anew_signs_in(accounts: Accounts, monkeypatch: Any) -> None:
+    """With the new hash, which is kept from then on."""
+    monkeypatch.setattr(Passwords, "is_outdated", lambda *_: True)
+    await accounts.sign_in("ann")
+    await accounts.sign_in("ann")
+
+
+async def test_a_database_that_fails_in_the_midst_of_renewing_takes_no_token(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same token goes on once it is back, however much later."""
+    first = (await accounts.sign_in("ann"))["refresh_token"]
+
+    def fail(_: Any) -> User:
+        raise DatabaseUnavailable("gone in between")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sessions, "user_of", fail)
+        assert (await refresh(accounts, first))[0] == 503
+    accounts.clock.goes_on(60)
+    assert (await refresh(accounts, first))[0] == 200
+
+
 async def test_who_signs_out_ends_this_session_alone(accounts: Accounts) -> None:
     """The other device goes on."""
     here, there = await accounts.sign_in("ann"), await accounts.sign_in("ann")
@@ -165,6 +211,14 @@ async def test_the_operators_secret_is_compared_and_guessing_at_it_is_slowed(acc
     assert [status for status, _ in guesses] == [401] * 5 + [429]
     status, _ = await accounts.ask("POST", "/operator/tokens", {"secret": SECRET})
     assert status == 429
+
+
+async def test_an_invented_address_gives_no_more_guesses_at_the_operators_secret(accounts: Accounts) -> None:
+    """Proxies of this machine are believed about clients, but nobody asks for the operator through one."""
+    for number, right in enumerate([401] * 5 + [429]):
+        headers, body = {"X-Forwarded-For": f"192.0.2.{number}"}, {"secret": "guess"}
+        async with accounts.session.post("/operator/tokens", json=body, headers=headers) as answer:
+            assert answer.status == right
 
 
 async def test_without_a_secret_no_operator_gets_in(tmp_path: Path) -> None:
