@@ -42,8 +42,22 @@ class Carrier:
                 rows = await self._outbox.oldest(self._kind, ROWS_AT_ONCE)
                 if not rows:
                     return
-                await self._carry(rows)
+                if self._lease is None:
+                    await self._carry(rows)
+                else:
+                    rows = await self._carry_singly(rows, self._lease)
                 await self._outbox.remove([row.number for row in rows])
+
+    async def _carry_singly(self, rows: Sequence[OutboxRow], lease: Lease) -> Sequence[OutboxRow]:
+        """Carries these, as long as the lease is this process' own, and says which it has.
+
+        It is renewed before each, since a slow broker may take a batch's for longer than it holds.
+        """
+        for carried, row in enumerate(rows):
+            if not await lease.hold(LEASE_SECONDS):
+                return rows[:carried]
+            await self._carry([row])
+        return rows
 
 
 def publishing(publisher: Publisher) -> Carry:
