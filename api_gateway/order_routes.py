@@ -10,6 +10,7 @@ from api_gateway.listing import CUSTOMER, ORDER_CURSOR, STATUS, TROUBLE, order_c
 from api_gateway.ownership import may_see, own_address, visible_to
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
+    BROKEN_PRODUCT,
     DUPLICATE_ORDER,
     INVALID_HEADER,
     KEY_REUSED,
@@ -44,6 +45,7 @@ from shared.logs import get_logger
 from shared.messages import IDENTIFIER_PATTERN, Order
 from shared.orders.placement import (
     Accepted,
+    BrokenProduct,
     Duplicate,
     KeyReused,
     OutboxFull,
@@ -53,12 +55,17 @@ from shared.orders.placement import (
     Replayed,
     SeveralCurrencies,
     UnknownProducts,
+    Unpriceable,
 )
 from shared.orders.ports import OrderReader
 from shared.prices import Prices
 
 PLAIN_TEXT: Final = "text/plain"
 MAX_KEY_LENGTH: Final = 255
+BROKEN_PRICE: Final = (
+    "{} in the store has no price that can be read. The catalogue sets it right within a minute if it has "
+    "the product; else it takes an operator, who removes the key or gives it a unit_amount and a currency."
+)
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}")
 _IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
@@ -215,7 +222,7 @@ def _receipt(order_id: str, prices: Prices | None, media_type: str) -> web.Respo
     return json_response(receipt_json(order_id, prices), status=202, headers=location)
 
 
-def _not_for_this_price(order: Order, result: PriceChanged | SeveralCurrencies | UnknownProducts) -> Problem:
+def _not_for_this_price(order: Order, result: Unpriceable) -> Problem:
     match result:
         case PriceChanged():
             detail = f"Nothing was accepted, since {in_words(order, result.prices)}."
@@ -228,6 +235,9 @@ def _not_for_this_price(order: Order, result: PriceChanged | SeveralCurrencies |
             named = ", ".join(result.skus[:5])
             detail = f"There is no product {named}" + (", and others." if len(result.skus) > 5 else ".")
             return Problem(UNKNOWN_PRODUCTS, detail, members={"skus": result.skus})
+        case BrokenProduct():
+            log.warning("request refused", reason=f"{result.key} has no price that can be read")
+            return Problem(BROKEN_PRODUCT, f"Nothing was accepted. {BROKEN_PRICE.format(result.key)}")
 
 
 def _duplicate(result: Duplicate, media_type: str, *, is_known: bool) -> web.Response:

@@ -40,6 +40,9 @@ UNKNOWN_PRODUCTS: Final = ProblemType(
     view=UnknownProductsView,
     example={"skus": ["cable"]},
 )
+BROKEN_PRODUCT: Final = ProblemType(
+    name="broken-product", status=503, title="A price cannot be read", retry_after_seconds=60
+)
 STORE_SHORT: Final = ProblemType(
     name="store-short", status=503, title="The store runs short of memory", retry_after_seconds=60
 )

@@ -4,6 +4,7 @@ from typing import Final
 
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.problems import (
+    BROKEN_PRODUCT,
     DUPLICATE_ORDER,
     INVALID_HEADER,
     KEY_REUSED,
@@ -134,6 +135,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
                 PRICE_CHANGED,
                 SEVERAL_CURRENCIES,
                 UNKNOWN_PRODUCTS,
+                BROKEN_PRODUCT,
                 STORE_UNAVAILABLE,
                 NOT_DURABLE,
                 OUTBOX_FULL,

@@ -92,9 +92,17 @@ class UnknownProducts:
     skus: Sequence[str]
 
 
-PlacementResult = (
-    Accepted | Replayed | Duplicate | KeyReused | PriceChanged | SeveralCurrencies | UnknownProducts
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenProduct:
+    """What stands at this key in the store is no price; nothing was accepted."""
+
+    order_id: str
+    key: str
+
+
+Unpriceable = PriceChanged | SeveralCurrencies | UnknownProducts | BrokenProduct
+"""Why an order has no price, or not the expected one."""
+PlacementResult = Accepted | Replayed | Duplicate | KeyReused | Unpriceable
 
 
 def unpriced_skus(order: Order, prices: Prices | None) -> Sequence[str]:

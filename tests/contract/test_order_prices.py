@@ -12,6 +12,7 @@ from shared.messages import Event, OrderPlaced, content_fingerprint, decode, enc
 from shared.orders.decisions import Created, event_of
 from shared.orders.placement import (
     Accepted,
+    BrokenProduct,
     Duplicate,
     KeyReused,
     OutboxFull,
@@ -165,8 +166,8 @@ async def test_a_price_that_cannot_be_read_is_no_price_of_zero(
     """Whoever broke it by hand does not sell for nothing: orders for it wait until it is repaired."""
     await redis.hset(keyspace.product("case"), mapping=fields)
     before = await everything(redis)
-    with pytest.raises(StoreUnavailable, match="product:case"):
-        await store.accept(a_placement(ORDER))
+    result = (await store.accept(a_placement(ORDER))).result
+    assert result == BrokenProduct(order_id=ORDER.id, key="product:case")
     assert await everything(redis) == before
     await price(redis, "case", 300)
     assert isinstance((await store.accept(a_placement(ORDER))).result, Accepted)
@@ -175,8 +176,8 @@ async def test_a_price_that_cannot_be_read_is_no_price_of_zero(
 async def test_half_a_price_is_none_that_can_be_read(redis: Any, store: RedisOrderStore) -> None:
     """An amount without its currency may be anything."""
     await redis.hdel(keyspace.product("case"), "currency")
-    with pytest.raises(StoreUnavailable, match="product:case"):
-        await store.accept(a_placement(ORDER))
+    result = (await store.accept(a_placement(ORDER))).result
+    assert result == BrokenProduct(order_id=ORDER.id, key="product:case")
 
 
 async def test_a_product_of_another_type_stops_its_own_orders_alone(

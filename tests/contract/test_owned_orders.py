@@ -125,6 +125,27 @@ async def test_a_page_looks_at_a_bounded_number_of_orders(
     assert await listed(store, limit=2, unowned=True) == ["first"]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_a_cursor_names_no_order_that_was_passed_over(
+    store: RedisOrderStore, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Clients can read it, and one without a token may not even know of those of customers."""
+    monkeypatch.setattr(store_module, "MOST_LOOKED_AT", 4)
+    for number in range(30):
+        customer = None if number % 7 in {0, 2} else "alice"
+        await store.accept(a_placement(an_order(f"o{number:02}"), customer=customer))
+    shown, named, cursor = [], set(), None
+    while True:
+        page = await store.list(None, limit, cursor, unowned=True)
+        shown += [record.order.id for record in page.orders]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        named.add(cursor.order_id)
+    assert shown == [f"o{number:02}" for number in range(29, -1, -1) if number % 7 in {0, 2}]
+    assert named <= {*shown, store_module.FIRST_ID}
+
+
 async def test_an_acceptance_that_was_cut_is_finished_by_its_own_customer_alone(
     redis: Any, store: RedisOrderStore
 ) -> None:

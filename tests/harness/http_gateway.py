@@ -28,10 +28,8 @@ from shared.orders.placement import (
     OutboxFull,
     Placement,
     PlacementResult,
-    PriceChanged,
     Replayed,
-    SeveralCurrencies,
-    UnknownProducts,
+    Unpriceable,
 )
 from shared.orders.ports import Cursor, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
@@ -51,7 +49,7 @@ class MemoryIntake:
 
     placements: list[Placement] = field(default_factory=list)
     prices: Prices | None = None
-    refusal: PriceChanged | SeveralCurrencies | UnknownProducts | None = None
+    refusal: Unpriceable | None = None
     fault: BaseException | None = None
     gate: asyncio.Event | None = None
     waiting: int = 0

@@ -6,7 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.orders.placement import PriceChanged, SeveralCurrencies, UnknownProducts
+from shared.orders.placement import (
+    BrokenProduct,
+    PriceChanged,
+    SeveralCurrencies,
+    UnknownProducts,
+    Unpriceable,
+)
 from shared.prices import Cost
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.pricing import prices_of
@@ -17,7 +23,6 @@ BODY = (
 )
 SINGLE = '{"id": "order123", "sku": "cable", "qty": 2, "currency": "JPY", "amount_total": 3998.0}'
 UNPRICED_ITEMS = [{"sku": "cable", "qty": 2}, {"sku": "case", "qty": 1}]
-Refusal = PriceChanged | SeveralCurrencies | UnknownProducts
 
 
 @pytest.fixture
@@ -127,11 +132,12 @@ async def test_what_cannot_be_a_price_is_named(served: Gateway, old: str, new: s
             "unknown-products",
             {"skus": ["case"]},
         ),
+        (BrokenProduct(order_id="order123", key="product:case"), 503, "broken-product", {}),
     ],
-    ids=["changed", "a line without a price", "no price at all", "currencies", "unknown"],
+    ids=["changed", "a line without a price", "no price at all", "currencies", "unknown", "broken"],
 )
 async def test_a_refusal_says_what_would_be_right(
-    served: Gateway, refusal: Refusal, status: int, kind: str, members: dict[str, Any]
+    served: Gateway, refusal: Unpriceable, status: int, kind: str, members: dict[str, Any]
 ) -> None:
     """A problem, for those who ask for plain text too."""
     served.intake.refusal = refusal
@@ -141,6 +147,15 @@ async def test_a_refusal_says_what_would_be_right(
         assert (answer.status, problem["type"]) == (status, f"/problems/{kind}")
         assert members.items() <= problem.items()
     assert served.budget.orders == []
+
+
+async def test_a_price_that_cannot_be_read_says_where_it_is_and_what_helps(served: Gateway) -> None:
+    """The store is not away, and asking at once would not help."""
+    served.intake.refusal = BrokenProduct(order_id="order123", key="product:case")
+    answer = await served.post(BODY)
+    detail = (await problem_of(answer))["detail"]
+    assert detail.startswith("Nothing was accepted. product:case in the store")
+    assert answer.headers["Retry-After"] == "60"
 
 
 async def test_an_order_and_a_list_show_what_it_cost(served: Gateway) -> None:

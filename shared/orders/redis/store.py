@@ -13,6 +13,7 @@ from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import (
     Acceptance,
     Accepted,
+    BrokenProduct,
     Duplicate,
     KeyReused,
     OutboxFull,
@@ -41,6 +42,8 @@ RECORDS_PER_READ: Final = 20
 """Reading these holds the loop for some milliseconds where they have 100 items each."""
 MOST_LOOKED_AT: Final = 1_000
 """Orders, for one page of those that are picked from among others."""
+FIRST_ID: Final = "0"
+"""No id comes before it."""
 
 Place = tuple[int, str]
 """Where an order stands by time of acceptance: microseconds since the epoch, then the id."""
@@ -130,7 +133,8 @@ class RedisOrderStore:
         """As the port has it. Every order is in the index of exactly one status; the indexes are merged here.
 
         An order that is decided in between may be found in two of them, and is shown once. Those of a
-        customer have an index of their own, from which those of a status are picked.
+        customer have an index of their own, from which those of a status are picked. A cursor names no
+        order that was passed over.
         """
 
         def is_wanted(record: OrderRecord) -> bool:
@@ -146,10 +150,11 @@ class RedisOrderStore:
             is_whole = await self._fill(page, newest[:limit], is_wanted)
             if is_whole and len(newest) <= limit:
                 return OrderPage(orders=page.orders, next_cursor=None)
-            if page.last is not None:
-                after = Cursor(accepted_at=page.last[0], order_id=page.last[1])
-            if not is_whole or page.is_full or page.looked_at >= MOST_LOOKED_AT:
-                return OrderPage(orders=page.orders, next_cursor=after)
+            if not is_whole or page.is_full:
+                return OrderPage(orders=page.orders, next_cursor=_after(page.shown))
+            after = _after(page.last)
+            if page.looked_at >= MOST_LOOKED_AT and newest[limit][0] != page.last[0]:
+                return OrderPage(orders=page.orders, next_cursor=_after((page.last[0], FIRST_ID)))
 
     async def _fill(self, page: "_Page", places: Places, is_wanted: Callable[[OrderRecord], bool]) -> bool:
         """Puts the orders at these places into a page; False where it had no room for the next one."""
@@ -164,13 +169,14 @@ class RedisOrderStore:
 
 
 class _Page:
-    """What has been found for a page, and the place that was looked at last."""
+    """What has been found for a page, and the places that were shown and looked at last."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._room = PAGE_BYTES
         self.orders: list[OrderRecord] = []
-        self.last: Place | None = None
+        self.shown: Place = (0, FIRST_ID)
+        self.last = self.shown
         self.looked_at = 0
 
     @property
@@ -184,9 +190,14 @@ class _Page:
             if self._room < 0 or self.is_full:
                 return False
             self.orders.append(record)
+            self.shown = place
         self.last = place
         self.looked_at += 1
         return True
+
+
+def _after(place: Place) -> Cursor:
+    return Cursor(accepted_at=place[0], order_id=place[1])
 
 
 def _indexes(status: OrderStatus | None, trouble: Trouble | None) -> Sequence[str]:
@@ -253,8 +264,6 @@ def _acceptance(answer: list[Any], placement: Placement) -> Acceptance:
             return Acceptance(result=replayed, waiting=waiting == "1")
         case ["full"]:
             raise OutboxFull("too many orders wait for a broker")
-        case ["broken_product", key]:
-            raise StoreUnavailable(f"{key} has no price that can be read")
     return Acceptance(result=_refusal(answer, placement))
 
 
@@ -274,6 +283,8 @@ def _refusal(answer: list[Any], placement: Placement) -> PlacementResult:
             return SeveralCurrencies(order_id=order.id, currencies=currencies)
         case ["unknown_products", text]:
             return UnknownProducts(order_id=order.id, skus=unpriced_skus(order, readable_prices(order, text)))
+        case ["broken_product", key]:
+            return BrokenProduct(order_id=order.id, key=key)
         case ["price_changed", text]:
             return PriceChanged(order_id=order.id, prices=readable_prices(order, text))
     raise StoreUnavailable(f"the store answered {answer[0]!r}, which this version does not know")
