@@ -1,5 +1,6 @@
 """Signing in for browsers: the tokens in cookies that no script can read and no other site sends."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -8,7 +9,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import hdrs, web
 
-from shared.customers.schemas import CredentialsBody
+from shared.customers.schemas import LONGEST_REFRESH_TOKEN, CredentialsBody
 from shared.http.auth import Access
 from shared.http.bodies import read_body
 from shared.http.client import AskedService, ServiceAnswer
@@ -25,6 +26,7 @@ PATH: Final = "/session"
 REFRESH_COOKIE: Final = "order_pipeline_refresh"
 REFRESH_SECONDS: Final = 30 * 86_400
 TAG: Final = "sessions"
+_TOKEN: Final = re.compile(rf"[!-~]{{1,{LONGEST_REFRESH_TOKEN}}}")
 _LOOPBACK: Final = AllowedHosts("127.0.0.1")
 
 
@@ -52,7 +54,7 @@ class SessionRoutes:
     async def renew(self, request: web.Request) -> web.Response:
         """``POST /session/refresh``"""
         check_origin(request)
-        refresh_token = request.cookies.get(REFRESH_COOKIE)
+        refresh_token = _refresh_token(request)
         if refresh_token is None:
             detail = "There is no session. Sign in: POST /session."
             raise Problem(UNAUTHORIZED, detail, headers={hdrs.WWW_AUTHENTICATE: "Bearer"})
@@ -62,7 +64,7 @@ class SessionRoutes:
         """``DELETE /session``"""
         check_origin(request)
         headers = handed_on(request)
-        if TOKEN not in request and (refresh_token := request.cookies.get(REFRESH_COOKIE)) is not None:
+        if TOKEN not in request and (refresh_token := _refresh_token(request)) is not None:
             renewed = await self._renewed(headers, refresh_token)
             if renewed.status == HTTPStatus.OK:  # the access token's time was over, the session's is not
                 headers[hdrs.AUTHORIZATION] = f"Bearer {orjson.loads(renewed.body)['access_token']}"
@@ -130,6 +132,12 @@ class SessionRoutes:
                 headers={204: ("Set-Cookie",)},
             ),
         )
+
+
+def _refresh_token(request: web.Request) -> str | None:
+    """What the cookie holds, where it can be a token at all."""
+    found = _TOKEN.fullmatch(request.cookies.get(REFRESH_COOKIE, ""))
+    return None if found is None else found[0]
 
 
 def _begun(request: web.Request, answer: ServiceAnswer) -> web.Response:

@@ -24,7 +24,7 @@ _QUESTION: Final = (
     Parameter(name="sku", description="Adds `inventory_level`, null if unknown.", schema={"type": "string"}),
     Parameter(
         name="order_id",
-        description="Adds `notification_status` and `order_status`, null if unknown.",
+        description="Adds `notification_status` and `order_status`, null if unknown. No token is asked for.",
         schema={"type": "string"},
     ),
 )

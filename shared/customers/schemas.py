@@ -16,6 +16,7 @@ from shared.messages import EmailAddress, Identifier
 SHORTEST_PASSWORD: Final = 10
 LONGEST_PASSWORD: Final = 256
 LONGEST_NAME: Final = 254
+LONGEST_REFRESH_TOKEN: Final = 512
 
 
 def _deliverable(address: str) -> str:
@@ -92,7 +93,7 @@ class CredentialsForm(BaseModel):
 class RefreshBody(Body):
     """The refresh token that was given out last. It holds once."""
 
-    refresh_token: Annotated[str, Field(min_length=1, max_length=512)]
+    refresh_token: Annotated[str, Field(min_length=1, max_length=LONGEST_REFRESH_TOKEN)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

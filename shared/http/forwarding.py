@@ -28,8 +28,9 @@ HANDED_BACK: Final = (
     hdrs.LOCATION,
     hdrs.RETRY_AFTER,
     hdrs.VARY,
-    hdrs.WARNING,
     hdrs.WWW_AUTHENTICATE,
+    "RateLimit",
+    "RateLimit-Policy",
     "X-Cache",
 )
 _WITH_BODY: Final = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH})

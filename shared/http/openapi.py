@@ -164,7 +164,7 @@ def _behind(guard: Guard, route: Route) -> Route:
     """The route with what the guard may answer in its place."""
     headers = {**route.headers, 401: (*route.headers.get(401, ()), "WWW-Authenticate")}
     problems = guard.problems(route.access, route.method)
-    if TOO_MANY_REQUESTS in problems:
+    if TOO_MANY_REQUESTS in (*route.problems, *problems):
         headers[429] = (*route.headers.get(429, ()), "RateLimit", "RateLimit-Policy")
     return replace(route, problems=(*route.problems, *problems), headers=headers)
 

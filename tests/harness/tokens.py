@@ -23,8 +23,6 @@ def a_key(key_id: str) -> OKPKey:
 
 
 KEY: Final = a_key("k1")
-OTHER_KEY: Final = a_key("k1")
-"""Another party's, under the same id."""
 ALICE: Final = Caller(id="alice", email="alice@example.com", role=Role.CUSTOMER)
 BOB: Final = Caller(id="bob", email="bob@example.com", role=Role.CUSTOMER)
 OPERATOR: Final = Caller(id="olga", email="olga@example.com", role=Role.OPERATOR)
@@ -56,9 +54,9 @@ def token(caller: Caller, *, key: OKPKey = KEY, age_seconds: float = 0.0) -> str
     return sign(key, caller, now=time.time() - age_seconds, lifetime_seconds=LIFETIME_SECONDS)
 
 
-def bearer(caller: Caller) -> dict[str, str]:
+def bearer(caller: Caller, *, key: OKPKey = KEY) -> dict[str, str]:
     """The header that carries it."""
-    return {"Authorization": f"Bearer {token(caller)}"}
+    return {"Authorization": f"Bearer {token(caller, key=key)}"}
 
 
 def claims(caller: Caller = ADMIN, **other: Any) -> dict[str, Any]:
@@ -77,26 +75,27 @@ def signed(said: Mapping[str, Any], key: OKPKey = KEY, **header: Any) -> str:
     )
 
 
-def forged() -> Mapping[str, str]:
+def forged(key: OKPKey = KEY) -> Mapping[str, str]:
     """Tokens that would make an admin of who sends them, were they believed, by what is wrong with them."""
-    public = orjson.dumps(KEY.as_dict(private=False))
-    raw = base64.urlsafe_b64decode(str(KEY.as_dict(private=False)["x"]) + "=")
-    head, body, signature = token(ADMIN).split(".")
-    customer = token(ALICE).split(".")
-    hs256 = {"alg": "HS256", "typ": TOKEN_TYPE, "kid": KEY.kid}
+    public = key.as_dict(private=False)
+    raw = base64.urlsafe_b64decode(str(public["x"]) + "=")
+    head, body, signature = token(ADMIN, key=key).split(".")
+    customer = token(ALICE, key=key).split(".")
+    hs256 = {"alg": "HS256", "typ": TOKEN_TYPE, "kid": key.kid}
+    secrets = {"the public key": raw, "the JWK": orjson.dumps(public)}
     return {
-        "expired": token(ADMIN, age_seconds=LIFETIME_SECONDS + 60),
-        "other key": token(ADMIN, key=OTHER_KEY),
+        "expired": token(ADMIN, key=key, age_seconds=LIFETIME_SECONDS + 60),
+        "other key of the same id": token(ADMIN, key=a_key(str(key.kid))),
         "unknown key": token(ADMIN, key=a_key("k2")),
         "forged claims": ".".join((customer[0], body, customer[2])),
         "no signature": f"{head}.{body}.",
         "broken signature": f"{head}.{body}.{signature[:-6]}AAAAAA",
-        "alg none": f"{_part({'alg': 'none', 'typ': TOKEN_TYPE, 'kid': KEY.kid})}.{body}.",
-        "HS256 with the public key": jwt.encode(
-            hs256, claims(), OctKey.import_key(raw), algorithms=["HS256"]
-        ),
-        "HS256 with the JWK": jwt.encode(hs256, claims(), OctKey.import_key(public), algorithms=["HS256"]),
-        "wrong type": signed(claims(), typ="JWT"),
+        "alg none": f"{_part({'alg': 'none', 'typ': TOKEN_TYPE, 'kid': key.kid})}.{body}.",
+        **{
+            f"HS256 with {name}": jwt.encode(hs256, claims(), OctKey.import_key(it), algorithms=["HS256"])
+            for name, it in secrets.items()
+        },
+        "wrong type": signed(claims(), key, typ="JWT"),
         "not a token": "open sesame",
     }
 

@@ -1,24 +1,34 @@
 """Who may call which route: every route, with every kind of token, in both modes."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, cast
 
 import pytest
 from aiohttp import ClientSession, web
+from joserfc.jwk import OKPKey
 from prometheus_client import CollectorRegistry
 
+from accounts.model import OPERATOR_ID
+from accounts.operator_routes import OperatorRoutes
 from api_gateway.routes import INFO
 from api_gateway.session_routes import REFRESH_COOKIE
-from shared.http.auth import Access, AuthMode, actor_of, caller_of
+from shared.customers.routes import customer_table
+from shared.http import keys as keys_of_accounts
+from shared.http.auth import Access, AuthMode, Caller, Role, actor_of, caller_of
+from shared.http.keys import JWKS_PATH
 from shared.http.metrics import HttpMetrics
 from shared.http.openapi import described, document
 from shared.http.routes import Route, application
 from shared.http.server import serve
+from shared.products.routes import product_table
+from tests.harness.catalogue import Backstage, catalogue
+from tests.harness.customers import accounts_at
 from tests.harness.endpoints import an_endpoint
 from tests.harness.http_gateway import memory_table, problem_of
-from tests.harness.tokens import ADMIN, ALICE, BOB, OPERATOR, a_guard, bearer, forged
+from tests.harness.tokens import ADMIN, ALICE, BOB, KEY, OPERATOR, a_guard, bearer, forged
 
 IN: Final = "in"
 CALLERS: Final = {"customer": ALICE, "other customer": BOB, "operator": OPERATOR, "admin": ADMIN}
@@ -46,6 +56,16 @@ FOR_ADMINS: Final = {"listUsers", "getUser", "changeUser", "removeUser"}
 FOR_ITSELF: Final = {"getOwnUser", "changeOwnUser", "removeOwnUser", "signOut"}
 
 
+async def unasked(_: web.Request) -> web.Response:
+    """The handler of a route that is looked at alone."""
+    raise NotImplementedError
+
+
+async def publish(_: web.Request) -> web.Response:
+    """The keys, as accounts has them."""
+    return web.json_response({"keys": [KEY.as_dict(private=False)]})
+
+
 def a_route(access: Access, **further: Any) -> Route:
     """A route that says who called it."""
 
@@ -53,28 +73,28 @@ def a_route(access: Access, **further: Any) -> Route:
         caller = caller_of(request)
         return web.json_response({"id": caller.id, "role": caller.role, "by": actor_of(request)})
 
+    declared = {"path": f"/made-up/{access}", "handler": who, **further}
     return Route(
-        path=f"/made-up/{access}",
-        handler=who,
         access=access,
         name=access,
         tag="reference",
         summary="Made up",
         meaning="Who called.",
         answer={"type": "object"},
-        **further,
+        **declared,
     )
 
 
 def all_routes() -> Sequence[Route]:
     """Those of the gateway, and one for each kind of access."""
-    return (*described(INFO, memory_table(), a_guard()), *map(a_route, Access))
+    return described(INFO, (*memory_table(), *map(a_route, Access)), a_guard())
 
 
 @asynccontextmanager
 async def door(mode: AuthMode) -> AsyncIterator[ClientSession]:
     """A client of a port that serves them all."""
-    app = application(all_routes(), a_guard(mode))
+    guard = a_guard(mode)
+    app = application(described(INFO, (*memory_table(), *map(a_route, Access)), guard), guard)
     async with (
         serve(app, an_endpoint(), HttpMetrics(CollectorRegistry())) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,
@@ -95,25 +115,68 @@ async def ask(session: ClientSession, route: Route, headers: dict[str, str]) -> 
         return IN
 
 
-@pytest.mark.parametrize("mode", AuthMode)
-async def test_each_route_lets_in_whom_it_says(mode: AuthMode) -> None:
-    """Each cell of the matrix: no token, each kind of bad one, and each role."""
-    wrong, asked = [], 0
-    async with door(mode) as session:
-        for route in all_routes():
-            access = route.access
-            cells: dict[str, tuple[dict[str, str], int | str]] = {
-                name: ({"Authorization": f"Bearer {bad}"}, 401) for name, bad in forged().items()
-            }
-            for name, caller in CALLERS.items():
-                cells[name] = bearer(caller), IN if name in LETS_IN[access] else 403
-            cells["none"] = {}, IN if access in WITHOUT_A_TOKEN[mode] else 401
-            for name, (headers, right) in cells.items():
-                asked += 1
-                if (found := await ask(session, route, headers)) != right:
-                    wrong.append((route.method, route.path, name, found, right))
+async def check_matrix(
+    session: ClientSession,
+    routes: Sequence[Route],
+    mode: AuthMode,
+    *,
+    key: OKPKey = KEY,
+    callers: Mapping[str, Caller] = CALLERS,
+) -> None:
+    """Each cell: no token, each kind of bad one, and each role; of every route that is served."""
+    async with session.get("/openapi.json") as answer:
+        described_there = (await answer.json())["paths"]
+    served = {(path, method.upper()) for path, methods in described_there.items() for method in methods}
+    assert {(route.path, route.method) for route in routes} == served
+    wrong = []
+    for route in routes:
+        cells: dict[str, tuple[dict[str, str], int | str]] = {
+            name: ({"Authorization": f"Bearer {bad}"}, 401) for name, bad in forged(key).items()
+        }
+        for name, caller in callers.items():
+            cells[name] = bearer(caller, key=key), IN if name in LETS_IN[route.access] else 403
+        cells["none"] = {}, IN if route.access in WITHOUT_A_TOKEN[mode] else 401
+        for name, (headers, right) in cells.items():
+            if (found := await ask(session, route, headers)) != right:
+                wrong.append((route.method, route.path, name, found, right))
     assert wrong == []
-    assert asked == len(all_routes()) * (len(forged()) + len(CALLERS) + 1)
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+async def test_each_route_of_the_gateway_lets_in_whom_it_says(mode: AuthMode) -> None:
+    """And each kind of access, whether a route has it or not."""
+    async with door(mode) as session:
+        await check_matrix(session, all_routes(), mode)
+
+
+async def test_each_route_of_accounts_lets_in_whom_it_says(tmp_path: Path) -> None:
+    """On its own port, where the operator's routes are besides, a token is always needed."""
+    made_up = cast(Any, None)
+    operators = OperatorRoutes(None, made_up, made_up, bodies=made_up, token_seconds=0.0)
+    table = (*customer_table(lambda _: unasked), *operators.table())
+    async with accounts_at(f"sqlite:///{tmp_path}/accounts.db") as accounts:
+        await check_matrix(
+            accounts.session,
+            described(INFO, table),
+            AuthMode.REQUIRED,
+            key=accounts.keys.signing,
+            callers={**CALLERS, "admin": Caller(id=OPERATOR_ID, role=Role.ADMIN)},
+        )
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+async def test_each_route_of_the_catalogue_lets_in_whom_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: AuthMode
+) -> None:
+    """On its own port, by the keys that accounts publishes."""
+    monkeypatch.setattr(keys_of_accounts, "LEAST_PAUSE_SECONDS", 0.0)
+    keys = a_route(Access.PUBLIC, path=JWKS_PATH, handler=publish)
+    backstage = Backstage(f"sqlite:///{tmp_path}/catalogue.db")
+    async with (
+        serve(application([keys]), an_endpoint(), HttpMetrics(CollectorRegistry())) as accounts,
+        catalogue(backstage, auth=mode, accounts_url=f"http://127.0.0.1:{accounts}") as served,
+    ):
+        await check_matrix(served.session, described(INFO, product_table(lambda _: unasked)), mode)
 
 
 def test_what_is_open_and_to_whom_is_written_down() -> None:

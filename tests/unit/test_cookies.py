@@ -155,6 +155,21 @@ async def test_a_session_that_is_over_is_signed_out_of(served: Gateway, status: 
     assert [asked[1] for asked in served.accounts.asked] == ["/tokens/refresh"]
 
 
+@pytest.mark.parametrize(
+    "held",
+    [b"\xff\xfe", b"", b"x" * 600, b'"\\001"', "ü".encode()],
+    ids=["bytes", "none", "long", "sign", "word"],
+)
+async def test_a_cookie_that_can_be_no_token_is_none(served: Gateway, held: bytes) -> None:
+    """Accounts is not even asked."""
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nOrigin: http://127.0.0.1:{served.port}\r\n"
+    cookies = f"Connection: close\r\nCookie: {REFRESH_COOKIE}="
+    for request, status in (("POST /session/refresh", b" 401 "), ("DELETE /session", b" 204 ")):
+        answer = await served.raw(f"{request} {head}{cookies}".encode() + held + b"\r\n\r\n")
+        assert status in answer.partition(b"\r\n")[0]
+    assert served.accounts.asked == []
+
+
 async def test_nobody_is_told_to_be_signed_out_who_is_not(served: Gateway) -> None:
     """The database of accounts may be away: the cookies stay, to try again with."""
     away = ServiceAnswer(status=503, headers={"Content-Type": "application/json"}, body=b"{}")

@@ -1,6 +1,7 @@
 """Dead letters over HTTP: who may ask, what can be asked, and what the answers say."""
 
 import io
+import itertools
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -340,9 +341,30 @@ async def test_an_operator_is_let_in_beside_the_token(world: Afterlife) -> None:
                 assert answer.status == status
             async with session.get("/dead", headers={"Cookie": f"{COOKIE}={token(caller)}"}) as answer:
                 assert answer.status == status
-        for kind in ("expired", "alg none", "other key"):
+        for kind in ("expired", "alg none", "other key of the same id"):
             async with session.get("/dead", headers={"Cookie": f"{COOKIE}={forged()[kind]}"}) as answer:
                 assert answer.status == 401
+
+
+async def test_dead_letters_are_all_that_takes_a_token(world: Afterlife) -> None:
+    """Each of their routes, from whomever; the figures are open to who reaches the port."""
+    refused = {"none": "", **forged(), "customer": token(ALICE)}
+    let_in = {"operator": token(OPERATOR), "admin": token(ADMIN)}
+    wrong = []
+    async with serving(world, token=TOKEN, bound_to="0.0.0.0") as session:  # noqa: S104
+        own = str(session._base_url).rstrip("/")
+        paths = (await (await session.get("/openapi.json")).json())["paths"]
+        for path, methods in paths.items():
+            for method, (name, sent) in itertools.product(methods, (refused | let_in).items()):
+                headers = {"Origin": own, "Cookie": f"{COOKIE}={sent}"}
+                async with session.request(method, path.format(id="none"), headers=headers) as answer:
+                    is_refused = answer.status in {401, 403}
+                if is_refused != (name in refused and path.startswith("/dead")):
+                    wrong.append((method, path, name, answer.status))
+    assert wrong == []
+    assert {path for path in paths if path.startswith("/dead")} == {
+        *("/dead", "/dead/{id}", "/dead/redrive", "/dead/drop")
+    }
 
 
 async def test_a_cookie_acts_for_pages_of_the_dashboard_alone(world: Afterlife) -> None:

@@ -174,6 +174,7 @@ async def test_an_answer_comes_back_as_it_is(behind: Behind, session: ClientSess
             "Content-Type": "application/problem+json",
             "ETag": '"8"',
             "X-Cache": "hit",
+            "RateLimit": '"passwords";r=0;t=60',
             "Server": "secret/1.0",
             "Set-Cookie": "a=b",
         },
@@ -182,6 +183,7 @@ async def test_an_answer_comes_back_as_it_is(behind: Behind, session: ClientSess
         assert (answer.status, await answer.read()) == (412, b'{"odd": 1}')
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert (answer.headers["ETag"], answer.headers["X-Cache"]) == ('"8"', "hit")
+        assert answer.headers["RateLimit"] == '"passwords";r=0;t=60'
         assert answer.headers["Server"] == "order-pipeline"
         assert "Set-Cookie" not in answer.headers
 
