@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 from dataclasses import replace
 from typing import Final
 
@@ -50,7 +49,6 @@ async def run(
     common: CommonSettings, own: GatewaySettings, infrastructure: Infrastructure, stop: asyncio.Event
 ) -> None:
     """Takes orders until ``stop`` is set, then finishes the requests that were begun."""
-    random_ = random.Random()
     health, registry = Health(), new_registry()
     publisher = infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
     async with (
@@ -75,7 +73,7 @@ async def run(
             refuses_unknown_products=own.unknown_products is UnknownProductsRule.REFUSE,
         )
         outbox = RedisOutbox(redis, timeout_seconds=own.store_timeout_seconds)
-        removals = OutboxRemovals(outbox, random_)
+        removals = OutboxRemovals(outbox)
         breaker = Breaker(known_down=lambda: publisher.unready_reason() is not None)
         intake = OrderIntake(
             store=store,
@@ -113,7 +111,7 @@ async def run(
         )
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
-        remembering = _remember_topology(redis, own, publisher, random_)
+        remembering = _remember_topology(redis, own, publisher)
         loops = (
             watch.run(),
             budget.run(),
@@ -168,9 +166,7 @@ async def _may_open(
     return False
 
 
-async def _remember_topology(
-    redis: Redis, own: GatewaySettings, publisher: SupervisedPublisher, random_: random.Random
-) -> None:
+async def _remember_topology(redis: Redis, own: GatewaySettings, publisher: SupervisedPublisher) -> None:
     """Notes in the store that the queues stand, for a gateway that starts while no broker is up."""
 
     async def note() -> None:
@@ -178,7 +174,7 @@ async def _remember_topology(
             await redis.set(keyspace.TOPOLOGY_DECLARED, "1")
 
     await publisher.wait_ready()
-    await waiting_out(note, random_)
+    await waiting_out(note)
 
 
 async def _topology_is_known(redis: Redis, own: GatewaySettings) -> bool:

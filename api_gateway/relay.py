@@ -5,7 +5,6 @@ request that wrote them; should one be published twice all the same, its decisio
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,9 +32,8 @@ class OutboxRemovals:
     What it has not dropped when the process dies is published once more, which changes nothing.
     """
 
-    def __init__(self, outbox: Outbox, random_: random.Random) -> None:
+    def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._random = random_
         self._confirmed: list[str] = []
         self._some = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -61,7 +59,7 @@ class OutboxRemovals:
                 del self._confirmed[: len(batch)]
 
     async def _remove(self, batch: Sequence[str]) -> None:
-        await waiting_out(lambda: self._outbox.remove(batch), self._random)
+        await waiting_out(lambda: self._outbox.remove(batch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Builds the catalogue from its adapters."""
 
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,7 +89,7 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
                 freshness.run,
                 projection.prices.run,
                 projection.invalidations.run,
-                partial(projection.run, random.Random()),
+                projection.run,
                 keys.run,
             ),
             checks={"redis": ground.watch.unready_reason},

@@ -6,7 +6,6 @@ twice. What the prices are compared with, at the start and then every minute, is
 """
 
 import asyncio
-import random
 from collections.abc import Sequence
 from typing import Final
 
@@ -51,10 +50,10 @@ class Projection:
                 raise result
         return results[0] is None
 
-    async def run(self, random_: random.Random) -> None:
+    async def run(self) -> None:
         """Compares all prices with the catalogue, again and again until cancelled."""
         while True:
-            await waiting_out(self.compare, random_)
+            await waiting_out(self.compare)
             await asyncio.sleep(COMPARED_EVERY_SECONDS)
 
     async def compare(self) -> None:

@@ -4,7 +4,6 @@ Events beyond it wait in a retry tier, which costs them no attempt, and those th
 one letter.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -31,13 +30,11 @@ class LetterCollector:
         sender: Sender,
         quota: LetterQuota,
         dispatcher: Dispatcher,
-        random_: random.Random,
     ) -> None:
         self._store = store
         self._sender = sender
         self._quota = quota
         self._dispatcher = dispatcher
-        self._random = random_
 
     async def send(self, claimed: ClaimedEvent, claim: Claimed, batch: NotificationBatch) -> None:
         """Sends a letter about one event, or about all that wait for one to the same address."""
@@ -48,7 +45,7 @@ class LetterCollector:
             return
         letter_id = f"{notification.id}.collected" if is_collected else notification.id
         wait_seconds = await waiting_out(
-            lambda: self._quota.take(address, letter_id, is_collected=is_collected), self._random
+            lambda: self._quota.take(address, letter_id, is_collected=is_collected)
         )
         if wait_seconds:
             batch.outcomes[claimed.attempt.owner] = await self._put_off(claimed, address, wait_seconds)
@@ -68,12 +65,12 @@ class LetterCollector:
         address = address_of(attempts[0].notification)
         if address is not None:
             ids = [attempt.notification.id for attempt in attempts]
-            await waiting_out(lambda: self._quota.forget(address, ids), self._random)
+            await waiting_out(lambda: self._quota.forget(address, ids))
 
     async def _put_off(self, claimed: ClaimedEvent, address: str, wait_seconds: float) -> Retry:
         events = {claimed.attempt.notification.id: claimed.incoming.event}
-        await waiting_out(lambda: self._quota.collect(address, events), self._random)
-        await waiting_out(lambda: self._store.hold_back([claimed.attempt]), self._random)
+        await waiting_out(lambda: self._quota.collect(address, events))
+        await waiting_out(lambda: self._store.hold_back([claimed.attempt]))
         return Retry(
             reason=COLLECTED,
             error="too many letters to one address",
@@ -84,7 +81,7 @@ class LetterCollector:
         self, address: str, leader: Attempt, unconfirmed: int, batch: NotificationBatch
     ) -> Sequence[Attempt]:
         """The other events that wait for a letter to the address, claimed. Some may be of this batch."""
-        listed = await waiting_out(lambda: self._quota.collected(address), self._random)
+        listed = await waiting_out(lambda: self._quota.collected(address))
         own = {
             each.attempt.notification.id: each
             for each in batch.waiting.values()
@@ -96,7 +93,7 @@ class LetterCollector:
         known = {leader.notification.id, *own}
         attempts = [each.attempt for each in taken]
         attempts += attempts_at([event for event in listed if event.id not in known], self._sender)
-        claims = await waiting_out(lambda: self._store.claim(attempts), self._random) if attempts else ()
+        claims = await waiting_out(lambda: self._store.claim(attempts)) if attempts else ()
         joined = {
             attempt.owner: attempt
             for attempt, claim in zip(attempts, claims, strict=True)

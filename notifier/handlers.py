@@ -11,7 +11,6 @@ answer was lost, and others would wait for that lease to end.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,14 +45,12 @@ class NotificationHandler:
         unconfirmed: UnconfirmedLetters,
         lease_seconds: float,
         answer_seconds: float,
-        random_: random.Random,
         quota: LetterQuota | None = None,
         sends_at_once: int = 1,
     ) -> None:
         self._store = store
         self._sender = sender
         self._lease_seconds = lease_seconds
-        self._random = random_
         self._sends_at_once = sends_at_once
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
@@ -61,13 +58,10 @@ class NotificationHandler:
             unconfirmed=unconfirmed,
             lease_seconds=lease_seconds,
             answer_seconds=answer_seconds,
-            random_=random_,
         )
         self._collector: LetterCollector | None = None
         if quota is not None:
-            self._collector = LetterCollector(
-                store=store, sender=sender, quota=quota, dispatcher=dispatcher, random_=random_
-            )
+            self._collector = LetterCollector(store=store, sender=sender, quota=quota, dispatcher=dispatcher)
 
     async def __call__(self, messages: Sequence[Incoming]) -> Sequence[Outcome]:
         """One outcome each. What was sent before is not sent again.
@@ -76,7 +70,7 @@ class NotificationHandler:
         and the rest is given back: another notifier that gets it then need not wait for a lease.
         """
         attempts = attempts_at([incoming.event for incoming in messages], self._sender)
-        claims = await waiting_out(lambda: self._store.claim(attempts), self._random)
+        claims = await waiting_out(lambda: self._store.claim(attempts))
         batch = NotificationBatch(asyncio.get_running_loop().create_future())
         for attempt, claim, incoming in zip(attempts, claims, messages, strict=True):
             batch.add(ClaimedEvent(attempt, claim, incoming))
@@ -84,7 +78,7 @@ class NotificationHandler:
         if batch.trouble is not None:
             unsent, text = batch.unsent, str(batch.trouble)
             if unsent:
-                await waiting_out(lambda: self._store.give_back(unsent, text), self._random)
+                await waiting_out(lambda: self._store.give_back(unsent, text))
             raise batch.trouble
         return [batch.outcomes[attempt.owner] for attempt in attempts]
 
@@ -123,7 +117,7 @@ class NotificationHandler:
         ]
         if not late:
             return turn
-        claims = await waiting_out(lambda: self._store.claim(late), self._random)
+        claims = await waiting_out(lambda: self._store.claim(late))
         fresh = {attempt.owner: claim for attempt, claim in zip(late, claims, strict=True)}
         return [replace(each, claim=fresh.get(each.attempt.owner, each.claim)) for each in turn]
 

@@ -1,6 +1,5 @@
 """Builds the notifier from its adapters."""
 
-import random
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,7 +22,7 @@ from shared.service.worker import UseCases, Worker, consumer
 
 def use_cases(worker: Worker[NotifierSettings]) -> UseCases:
     """Notifies each customer of each event."""
-    own, random_ = worker.own, random.Random()
+    own = worker.own
     connections = _connections(own) if own.sender == "smtp" else None
     store = RedisNotificationStore(
         worker.redis,
@@ -32,14 +31,13 @@ def use_cases(worker: Worker[NotifierSettings]) -> UseCases:
         confirm_seconds=own.confirm_timeout_seconds,
         retention_seconds=worker.common.order_retention_seconds,
     )
-    unconfirmed = UnconfirmedLetters(store, limit=own.unconfirmed_at_once, random_=random_)
+    unconfirmed = UnconfirmedLetters(store, limit=own.unconfirmed_at_once)
     handler = NotificationHandler(
         store=store,
         sender=LogSender() if connections is None else _mail_sender(own, connections),
         unconfirmed=unconfirmed,
         lease_seconds=own.lease_seconds,
         answer_seconds=own.send_timeout_seconds,
-        random_=random_,
         quota=None
         if connections is None
         else RedisLetterQuota(

@@ -7,7 +7,6 @@ every line has the event's id, a group goes out and is marked in one round trip 
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Sequence
 from typing import Final
 
@@ -54,14 +53,12 @@ class Dispatcher:
         unconfirmed: UnconfirmedLetters,
         lease_seconds: float,
         answer_seconds: float,
-        random_: random.Random,
     ) -> None:
         self._store = store
         self._sender = sender
         self._unconfirmed = unconfirmed
         self._lease_seconds = lease_seconds
         self._answer_seconds = answer_seconds
-        self._random = random_
 
     async def send_group(self, attempts: Sequence[Attempt], batch: NotificationBatch) -> None:
         """Sends each of them, then marks all that went out in one round trip.
@@ -111,7 +108,7 @@ class Dispatcher:
                 return Retry(reason="send_failed", error=error)
             case Exhausted():
                 log.warning("sent, unconfirmed", event_id=attempt.notification.id)
-                await waiting_out(lambda: self._store.settle_unconfirmed(attempt), self._random)
+                await waiting_out(lambda: self._store.settle_unconfirmed(attempt))
                 return Done()
             case HeldByAnother(seconds=seconds):
                 reason = COLLECTED if claimed.was_collected else "claimed_elsewhere"
@@ -137,8 +134,8 @@ class Dispatcher:
         unconfirmed: int,
         batch: NotificationBatch,
     ) -> Outcome:
-        if unconfirmed == 1 and not await waiting_out(lambda: self._store.begin_last(attempts), self._random):
-            await waiting_out(lambda: self._store.give_back(attempts, LOST_CLAIM), self._random)
+        if unconfirmed == 1 and not await waiting_out(lambda: self._store.begin_last(attempts)):
+            await waiting_out(lambda: self._store.give_back(attempts, LOST_CLAIM))
             return Retry(reason="claimed_elsewhere", delay_seconds=self._lease_seconds)
         renewal = LeaseRenewal(self._store, attempts, self._lease_seconds / 3)
         try:
@@ -153,7 +150,7 @@ class Dispatcher:
     async def _mark(self, attempts: Sequence[Attempt]) -> None:
         if attempts:
             failpoint("between_send_and_mark")
-            await waiting_out(lambda: self._store.mark_sent(attempts), self._random)
+            await waiting_out(lambda: self._store.mark_sent(attempts))
 
     async def _send(
         self, notification: Notification, attempts: Sequence[Attempt], letters: int, batch: NotificationBatch
@@ -199,10 +196,10 @@ class Dispatcher:
     ) -> Outcome:
         """Records that the letter is unconfirmed and leaves it to its answer; its events come back later."""
         message_id = handed.message_id
-        await waiting_out(lambda: self._store.mark_unconfirmed(attempts, letters, message_id), self._random)
+        await waiting_out(lambda: self._store.mark_unconfirmed(attempts, letters, message_id))
         await self._unconfirmed.follow(attempts, handed, batch.given_up)
         return Retry(reason="unconfirmed", error="no answer yet", delay_seconds=ASK_AGAIN_SECONDS)
 
     async def _released(self, attempts: Sequence[Attempt], outcome: Retry | Dead) -> Retry | Dead:
-        await waiting_out(lambda: self._store.release(attempts, outcome.error), self._random)
+        await waiting_out(lambda: self._store.release(attempts, outcome.error))
         return outcome

@@ -1,7 +1,6 @@
 """Letters that the receiving side has and has not answered: that may take minutes (RFC 5321, 4.5.3.2.6)."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 
 from notifier.ports import Attempt, HandedOver, NotificationStore, OutcomeUnknown
@@ -15,10 +14,9 @@ log = get_logger(__name__)
 class UnconfirmedLetters:
     """Follows at most ``limit`` letters to their answers, each on a connection of its own."""
 
-    def __init__(self, store: NotificationStore, *, limit: int, random_: random.Random) -> None:
+    def __init__(self, store: NotificationStore, *, limit: int) -> None:
         self._store = store
         self._limit = limit
-        self._random = random_
         self._awaited: set[asyncio.Task[None]] = set()
 
     async def follow(
@@ -57,8 +55,6 @@ class UnconfirmedLetters:
             return
         except (PermanentError, RetryableError, SenderUnavailable) as error:
             text, is_final = str(error), isinstance(error, PermanentError)
-            await waiting_out(
-                lambda: self._store.refuse_late(attempts, text, is_final=is_final), self._random
-            )
+            await waiting_out(lambda: self._store.refuse_late(attempts, text, is_final=is_final))
             return
-        await waiting_out(lambda: self._store.mark_sent(attempts), self._random)
+        await waiting_out(lambda: self._store.mark_sent(attempts))

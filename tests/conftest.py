@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.messaging.waiting import JITTER
 from tests.harness.clusters import Cluster, ClusterKind
 from tests.harness.running import Pipeline
 from tests.harness.workers import worker_number
@@ -15,6 +16,12 @@ LOGS_VARIABLE = "TEST_LOGS"
 """Names a folder in which the logs of the services, and of native brokers, are kept."""
 
 pytest_plugins = ["tests.availability", "tests.sharing"]
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance picks next to no time: nothing waits for a backoff, or in a retry tier."""
+    monkeypatch.setattr(JITTER, "uniform", lambda _, longest: min(longest, 0.001))
 
 
 @pytest.fixture(scope="session")

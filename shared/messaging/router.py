@@ -11,7 +11,6 @@ nacks nor counts attempts: it keeps its deliveries, takes no more, and tries aga
 
 import asyncio
 import contextlib
-import random
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,20 +103,17 @@ class Router:
         subscriber: Subscriber,
         failures: FailureListener | None,
         metrics: RouterMetrics,
-        random_: random.Random,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._consuming = consuming
         self._subscriber = subscriber
         self._metrics = metrics
-        self._random = random_
         self._subscription: Subscription | None = None
         self._lost = ""
         self._settlement = Settlement(
             consuming.consumption,
             publisher=publisher,
             failures=failures,
-            random_=random_,
             clock=clock,
             events_per_message=consuming.events_per_message,
         )
@@ -221,7 +217,7 @@ class Router:
         """Runs the handler once. A fault is the fate of an event that runs alone, and of no other."""
         batch = [work.incoming for work in works if work.incoming is not None]
         try:
-            outcomes = await waiting_out(lambda: handler(batch), self._random)
+            outcomes = await waiting_out(lambda: handler(batch))
         except Exception as error:  # whatever a handler raises is judged here, event by event
             if len(works) > 1:
                 log.warning("batch failed, running its events alone", size=len(works), error=repr(error))

@@ -1,7 +1,6 @@
 """Carrying out outcomes: events out, retries into their tier, dead letters into their queue."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -19,7 +18,7 @@ from shared.messaging.ports import (
     Publisher,
 )
 from shared.messaging.retry import REASON, Bury, Dead, History, Retry, Wait, decide
-from shared.messaging.waiting import waiting_out
+from shared.messaging.waiting import JITTER, waiting_out
 from shared.pipeline import ROUTES, Consumption
 
 OF_THE_BROKER: Final = ("x-last-death-reason", "x-first-death-reason")
@@ -50,14 +49,12 @@ class Settlement:
         *,
         publisher: Publisher,
         failures: FailureListener | None,
-        random_: random.Random,
         clock: Callable[[], float],
         events_per_message: int,
     ) -> None:
         self._consumption = consumption
         self._publisher = publisher
         self._failures = failures
-        self._random = random_
         self._clock = clock
         self._events_per_message = events_per_message
 
@@ -82,7 +79,7 @@ class Settlement:
         """Moves one event of a delivery, whose own bytes are ``body``, to where it waits or ends, and waits
         for the confirm."""
         now = round(self._clock() * 1_000_000)
-        fate = decide(outcome, History.read(delivery.headers), now, self._random)
+        fate = decide(outcome, History.read(delivery.headers), now, JITTER)
         if event is not None and self._failures is not None:
             await self._tell(self._failures, event, fate)
         if isinstance(fate, Wait):
@@ -99,9 +96,9 @@ class Settlement:
         """What the listener cannot note, such as on a broken record, must not keep the message here."""
         try:
             if isinstance(fate, Wait):
-                await waiting_out(lambda: failures.waits(event, fate), self._random)
+                await waiting_out(lambda: failures.waits(event, fate))
             else:
-                await waiting_out(lambda: failures.buried(event, fate), self._random)
+                await waiting_out(lambda: failures.buried(event, fate))
         except Exception:  # it would come again with every redelivery, and stop the neighbours each time
             log.exception("failure not noted", event_id=event.id, order_id=event.subject)
 
@@ -109,7 +106,7 @@ class Settlement:
         await asyncio.gather(*map(self._publish, messages))
 
     async def _publish(self, message: OutgoingMessage) -> None:
-        await waiting_out(lambda: self._publisher.publish(message), self._random)
+        await waiting_out(lambda: self._publisher.publish(message))
 
 
 def message_of(event: Event[EventData]) -> OutgoingMessage:

@@ -13,11 +13,14 @@ LONGEST_BACKOFF_SECONDS: Final = 2.0
 SAY_EVERY: Final = 30
 """About twice a minute for each that waits; a whole batch may."""
 
+JITTER: Final = random.Random()
+"""Spreads pauses, so that what waits for one thing does not ask for it at one time."""
+
 Result = TypeVar("Result")
 log = get_logger(__name__)
 
 
-async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.Random) -> Result:
+async def waiting_out(action: Callable[[], Awaitable[Result]]) -> Result:
     """Runs ``action`` until no dependency of it is away, with full-jitter backoff in between.
 
     It has no deadline of its own: a drain or a closing service cancels it. Other errors pass through.
@@ -27,7 +30,7 @@ async def waiting_out(action: Callable[[], Awaitable[Result]], random_: random.R
         try:
             return await action()
         except DependencyUnavailable as error:
-            pause = backoff_seconds(attempt, random_)
+            pause = backoff_seconds(attempt)
             if attempt % SAY_EVERY == 0:
                 log.warning("waiting for a dependency", reason=str(error), pause_seconds=round(pause, 3))
             attempt += 1
@@ -51,10 +54,9 @@ async def repeating(job: Callable[[], Awaitable[object]], pause_seconds: float, 
 
 def backoff_seconds(
     attempt: int,
-    random_: random.Random,
     *,
     first: float = FIRST_BACKOFF_SECONDS,
     longest: float = LONGEST_BACKOFF_SECONDS,
 ) -> float:
     """How long to pause after failure number ``attempt``, from 0: full jitter, doubling to ``longest``."""
-    return random_.uniform(first / 2, min(longest, first * 2 ** min(attempt, 16)))
+    return JITTER.uniform(first / 2, min(longest, first * 2 ** min(attempt, 16)))

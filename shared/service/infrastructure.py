@@ -4,7 +4,6 @@ A service's ``main`` is handed an Infrastructure and builds everything else itse
 single-process run use the same builders as production.
 """
 
-import random
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -74,9 +73,8 @@ class Infrastructure(Protocol):
 class ClusterInfrastructure:
     """The RabbitMQ cluster and the Redis that the settings name."""
 
-    def __init__(self, common: CommonSettings, random_: random.Random) -> None:
+    def __init__(self, common: CommonSettings) -> None:
         self._common = common
-        self._random = random_
 
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
         return open_redis(
@@ -100,19 +98,14 @@ class ClusterInfrastructure:
             self._common.rabbitmq_urls,
             name=service,
             timeout_seconds=timeout_seconds,
-            random_=self._random,
             times=LinkTimes(),
         )
 
     def subscriber(self, service: str) -> SupervisedSubscriber:
-        return RabbitSubscriber(
-            self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
-        )
+        return RabbitSubscriber(self._common.rabbitmq_urls, name=service, times=LinkTimes())
 
     def dead_letters(self, service: str) -> SupervisedDeadLetterBox:
-        return RabbitDeadLetterBox(
-            self._common.rabbitmq_urls, name=service, random_=self._random, times=LinkTimes()
-        )
+        return RabbitDeadLetterBox(self._common.rabbitmq_urls, name=service, times=LinkTimes())
 
     def management(self, *, timeout_seconds: float) -> Management:
         return ManagementClient(

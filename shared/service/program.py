@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,7 +29,7 @@ class Program(Generic[Own]):
     def main(self) -> None:
         """Reads the settings and runs the service as this process, on the cluster that they name."""
         common, own = load(CommonSettings), load(self.settings)
-        infrastructure = ClusterInfrastructure(common, random.Random())
+        infrastructure = ClusterInfrastructure(common)
         run_service(self.name, common, lambda stop: self.run(common, own, infrastructure, stop))
 
 

@@ -5,7 +5,6 @@ stop the router finishes what has arrived, within the drain deadline.
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
@@ -112,7 +111,6 @@ async def _consume(
             subscriber=subscriber,
             failures=use_cases.failures,
             metrics=PrometheusRouterMetrics(registry, consumption.queue),
-            random_=random.Random(),
         )
         health.add("redis", watch.unready_reason)
         health.add("rabbitmq", publisher.unready_reason)

@@ -1,7 +1,6 @@
 """The adapters that each contract suite is run against."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[BrokerUnderTes
     pipeline: Pipeline = request.getfixturevalue("running_pipeline")
     await asyncio.to_thread(pipeline.stop_all)
     await asyncio.to_thread(pipeline.cluster.start)
-    infrastructure = ClusterInfrastructure(settings_of(pipeline.cluster), random.Random(1))
+    infrastructure = ClusterInfrastructure(settings_of(pipeline.cluster))
     publisher = infrastructure.publisher("contract", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("contract")
     box = infrastructure.dead_letters("contract")

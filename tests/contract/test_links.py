@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import random
 
 import aio_pika
 import pytest
@@ -29,7 +28,7 @@ END_SECONDS = 5.0
 
 async def test_a_supervisor_cancelled_at_any_moment_ends(running_pipeline: Pipeline) -> None:
     """No library on the way swallows the cancellation: measured, one in a few did."""
-    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster), random.Random(1))
+    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster))
     for moment in range(MOMENTS):
         publisher = infrastructure.publisher("cancelled", timeout_seconds=2.0)
         supervising = asyncio.create_task(publisher.run())
@@ -44,7 +43,7 @@ async def test_a_consumer_that_is_renewed_while_idle_gets_everything_once(
 ) -> None:
     """Each of its lives is known to the queue for certain; one that was forgotten would never learn of it."""
     monkeypatch.setattr(rabbitmq, "IDLE_SECONDS", (0.2, 0.3))
-    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster), random.Random(1))
+    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster))
     publisher = infrastructure.publisher("idle", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("idle")
     queue = NOTIFIER.dead_queue
@@ -72,7 +71,7 @@ async def test_a_drain_at_any_moment_of_a_renewal_leaves_nothing_behind(
 ) -> None:
     """Measured: the next consumer, still being opened, took a whole prefetch along, and all came again."""
     monkeypatch.setattr(rabbitmq, "IDLE_SECONDS", (0.0, 0.0))
-    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster), random.Random(1))
+    infrastructure = ClusterInfrastructure(settings_of(running_pipeline.cluster))
     publisher = infrastructure.publisher("drained", timeout_seconds=5.0)
     subscriber = infrastructure.subscriber("drained")
     supervising = [asyncio.create_task(each.run()) for each in (publisher, subscriber)]

@@ -18,7 +18,7 @@ from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.service.lifecycle import running
 from tests.harness.examples import TRACE, an_order
-from tests.harness.gateway import a_placement, age, order_store, outbox_of, relay_lease, seeded
+from tests.harness.gateway import a_placement, age, order_store, outbox_of, relay_lease
 from tests.harness.routing import InterruptiblePublisher, event_of, messages_in
 from tests.harness.waiting import wait_until
 
@@ -161,7 +161,7 @@ async def test_a_running_relay_outlives_keys_of_another_type(redis: Any, outbox:
     await redis.rename("outbox", "kept")
     await redis.set("outbox", "of the wrong type")
     await redis.rpush("outbox:lease", "of the wrong type")
-    removals = OutboxRemovals(outbox, seeded())
+    removals = OutboxRemovals(outbox)
     removals.add("b")
     with structlog.testing.capture_logs() as lines:
         async with running(a_relay(redis, InterruptiblePublisher(MemoryBroker())).run(), removals.run()):

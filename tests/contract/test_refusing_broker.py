@@ -1,7 +1,6 @@
 """A broker that takes the connection and refuses the work is backed off from, and its own words are told."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -106,7 +105,7 @@ async def test_refusals_are_told_in_the_brokers_words_and_backed_off_from(
     administration: Administration, urls: list[str], connections: list[float]
 ) -> None:
     """No right to the vhost, none to declare, other arguments: 640 MB of log a day, once."""
-    subscriber = RabbitSubscriber(urls, name="refused", random_=random.Random(1), times=LinkTimes())
+    subscriber = RabbitSubscriber(urls, name="refused", times=LinkTimes())
     async with running(subscriber.run()):
         await refused_with(subscriber, f"access to vhost '{VHOST}' refused")
         await administration.grant(configure="^$")
@@ -133,9 +132,7 @@ async def test_a_publisher_without_rights_says_so_until_it_has_them(
 ) -> None:
     """The topology stands, and publishing is refused all the same."""
     await administration.grant()
-    publisher = RabbitPublisher(
-        urls, name="refused", timeout_seconds=2.0, random_=random.Random(1), times=LinkTimes()
-    )
+    publisher = RabbitPublisher(urls, name="refused", timeout_seconds=2.0, times=LinkTimes())
     message = OutgoingMessage(exchange="", routing_key=NOTIFIER.dead_queue, body=b"{}")
     async with running(publisher.run()):
         await publisher.wait_ready()

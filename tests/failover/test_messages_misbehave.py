@@ -27,7 +27,7 @@ SEED = 20_261
 
 async def publish(pipeline: Pipeline, messages: list[OutgoingMessage]) -> None:
     """Publishes each, with its confirm."""
-    infrastructure = ClusterInfrastructure(settings_of(pipeline.cluster), random.Random(SEED))
+    infrastructure = ClusterInfrastructure(settings_of(pipeline.cluster))
     publisher = infrastructure.publisher("misbehaving", timeout_seconds=10.0)
     async with running(publisher.run()):
         await publisher.wait_ready()

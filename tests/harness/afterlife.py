@@ -2,7 +2,6 @@
 scripts over the in-memory broker, and a place to crash between any two steps."""
 
 import asyncio
-import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -36,7 +35,7 @@ from shared.redis.lease import Lease
 from shared.service.lifecycle import running
 from tests.harness.examples import TRACE, placed
 from tests.harness.notifying import notification_handler, notification_store
-from tests.harness.routing import CountingMetrics, Instant
+from tests.harness.routing import CountingMetrics
 from tests.harness.stores import store_in_process
 from tests.harness.waiting import wait_until
 
@@ -174,8 +173,7 @@ class Afterlife:
     async def work(self) -> None:
         """Processor and notifier work until nothing is left for them."""
         stop = asyncio.Event()
-        random_ = Instant()
-        async with running(*(router.run(stop) for router in self._routers(random_))):
+        async with running(*(router.run(stop) for router in self._routers())):
             await wait_until(self.is_idle, what="all messages dealt with")
 
     def is_idle(self) -> bool:
@@ -187,33 +185,30 @@ class Afterlife:
         ]
         return not any(self.broker.depth(name) + self.broker.unacked(name) for name in names)
 
-    def _routers(self, random_: random.Random) -> list[Router]:
+    def _routers(self) -> list[Router]:
         decisions = RedisDecisionStore(
             self.redis, timeout_seconds=SECONDS, oldest_recreated_seconds=A_CENTURY
         )
         notifications = notification_store(
             self.redis, lease_seconds=LEASE_SECONDS, retention_seconds=A_CENTURY
         )
-        telling = notification_handler(
-            notifications, self.customers, lease_seconds=LEASE_SECONDS, random_=random_
-        )
+        telling = notification_handler(notifications, self.customers, lease_seconds=LEASE_SECONDS)
         deciding = Consuming(
             consumption=ORDER_PROCESSOR, handlers={OrderPlaced: OrderPlacedHandler(decisions)}
         )
         notifying = Consuming(consumption=NOTIFIER, handlers={OrderCreated: telling, OrderRejected: telling})
         return [
-            self._router(deciding, decisions, random_),
-            self._router(notifying, notifications, random_),
+            self._router(deciding, decisions),
+            self._router(notifying, notifications),
         ]
 
-    def _router(self, consuming: Consuming, failures: FailureListener, random_: random.Random) -> Router:
+    def _router(self, consuming: Consuming, failures: FailureListener) -> Router:
         return Router(
             consuming,
             publisher=self.broker,
             subscriber=self.broker,
             failures=failures,
             metrics=CountingMetrics(),
-            random_=random_,
         )
 
     # --- what an operator does --------------------------------------------------------------------------

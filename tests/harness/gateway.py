@@ -1,6 +1,5 @@
 """The gateway's use cases over a store and a broker, as tests need them."""
 
-import random
 from typing import Any
 
 from shared import keyspace
@@ -66,8 +65,3 @@ def a_placement(
 async def age(redis: Any, order_id: str, seconds: float) -> None:
     """Makes an outbox entry older than it is."""
     await redis.zincrby(keyspace.OUTBOX, -round(seconds * 1_000_000), order_id)
-
-
-def seeded() -> random.Random:
-    """Chance that is the same every time."""
-    return random.Random(1)

@@ -1,13 +1,11 @@
 """The notifier's handler over its real store and scripts."""
 
-import random
 from typing import Any
 
 from notifier.handlers import NotificationHandler
 from notifier.ports import LetterQuota, NotificationStore, Sender
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
-from tests.harness.routing import Instant
 
 LEASE_SECONDS = 15.0
 CONFIRM_SECONDS = 60.0
@@ -40,17 +38,14 @@ def notification_handler(
     answer_seconds: float = 5.0,
     quota: LetterQuota | None = None,
     sends_at_once: int = 1,
-    random_: random.Random | None = None,
 ) -> NotificationHandler:
-    """A handler that retries at once, and follows unconfirmed letters for as long as the test lasts."""
-    dice = random_ or Instant()
+    """A handler that follows unconfirmed letters for as long as the test lasts."""
     return NotificationHandler(
         store=store,
         sender=sender,
-        unconfirmed=unconfirmed or UnconfirmedLetters(store, limit=20, random_=dice),
+        unconfirmed=unconfirmed or UnconfirmedLetters(store, limit=20),
         lease_seconds=lease_seconds,
         answer_seconds=answer_seconds,
-        random_=dice,
         quota=quota,
         sends_at_once=sends_at_once,
     )

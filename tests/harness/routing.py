@@ -1,7 +1,6 @@
 """A router over the in-memory broker, with everything around it under the test's control."""
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -21,14 +20,6 @@ from tests.harness.waiting import wait_until
 
 ROUTER_SECONDS = 20.0
 """How long a router under test may take to stop before the test fails."""
-
-
-class Instant(random.Random):
-    """Chance that always picks next to no time: nothing in a test waits for a backoff or a tier."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """A millisecond, or less where that is too much."""
-        return min(b, 0.001)
 
 
 @dataclass(slots=True)
@@ -155,7 +146,6 @@ async def routing(
         subscriber=subscriber or broker,
         failures=listener or failures,
         metrics=metrics,
-        random_=Instant(),
         clock=lambda: AT / 1_000_000,
     )
     task = asyncio.create_task(router.run(stop))

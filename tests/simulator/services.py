@@ -102,7 +102,7 @@ class Gateway:
         )
         breaker = Breaker(known_down=to_broker.is_known_down, clock=around.time.monotonic)
         self._requests = 0
-        self._removals = OutboxRemovals(outbox, random_)
+        self._removals = OutboxRemovals(outbox)
         self._intake = OrderIntake(
             store=store,
             publisher=publisher,
@@ -171,7 +171,6 @@ class Worker:
             subscriber=SimulatedSubscriber(around.broker, process),
             failures=failures,
             metrics=CountingMetrics(),
-            random_=random_,
             clock=around.time.time,
         )
 
@@ -227,10 +226,9 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
             SimulatedMail(around.customers, process, around.weather, around.trace),
             otherwise=SimulatedLog(around.customers, process, around.weather, around.trace),
         ),
-        unconfirmed=UnconfirmedLetters(store, limit=UNCONFIRMED_AT_ONCE, random_=random_),
+        unconfirmed=UnconfirmedLetters(store, limit=UNCONFIRMED_AT_ONCE),
         lease_seconds=LEASE_SECONDS,
         answer_seconds=ANSWER_SECONDS,
-        random_=random_,
         quota=RedisLetterQuota(
             around.store.client(),
             per_hour=around.plan.letters_per_hour,

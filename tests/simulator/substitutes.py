@@ -26,6 +26,7 @@ import shared.messaging.router
 import shared.orders.redis.store
 import shared.orders.redis.sweep
 import shared.redis.lease
+from shared.messaging.waiting import JITTER
 from tests.harness.examples import AT
 from tests.simulator.loop import SimulatedLoop
 from tests.simulator.processes import current
@@ -86,6 +87,7 @@ class SeededSecrets:
 def substituted(loop: SimulatedLoop, random_: random.Random, trace: Trace) -> Iterator[VirtualTime]:
     """Puts the substitutes in place for the block; log lines go into the trace."""
     virtual, seeded, logging = VirtualTime(loop), SeededSecrets(random_), structlog.get_config()
+    JITTER.seed(random_.getrandbits(64))
     for module in _TIMED:
         _put(module, "time", virtual)
     for module in _SECRETIVE:

@@ -1,7 +1,6 @@
 """A link to a broker keeps trying, whatever the other end does to its connections."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -48,7 +47,6 @@ async def test_a_peer_that_hangs_up_is_no_broker_and_no_crash(answer: bytes, rea
             [f"amqp://guest:guest@127.0.0.1:{port}/"],
             name="test",
             on_open=_nothing,
-            random_=random.Random(1),
             times=LinkTimes(connect=1.0),
         )
         async with running(link.run()):

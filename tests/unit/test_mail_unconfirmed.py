@@ -22,7 +22,7 @@ from shared.service.lifecycle import running
 from tests.harness.examples import an_order, created
 from tests.harness.mailing import mailing_to
 from tests.harness.notifying import notification_handler, notification_store
-from tests.harness.routing import Instant, Routing, routing
+from tests.harness.routing import Routing, routing
 from tests.harness.smtp_sink import Fault, SmtpSink, smtp_sink
 from tests.harness.stores import store_in_process
 from tests.harness.waiting import wait_until
@@ -62,7 +62,7 @@ async def notifying(
     """One life of a notifier."""
     store = notification_store(redis, lease_seconds=0.6, confirm_seconds=confirm_seconds)
     mail = mailing_to(sink, confirm_seconds=confirm_seconds)
-    unconfirmed = UnconfirmedLetters(store, limit=limit, random_=Instant())
+    unconfirmed = UnconfirmedLetters(store, limit=limit)
     handler = notification_handler(
         store,
         AddressedSender(mail.sender, otherwise=LogSender()),

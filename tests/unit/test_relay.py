@@ -14,7 +14,7 @@ from shared.orders.redis.store import RedisOutbox
 from shared.service.lifecycle import running
 from tests.harness.examples import an_order
 from tests.harness.gateway import STORE_SECONDS, a_placement, age, order_store, outbox_of, relay_lease
-from tests.harness.routing import Instant, InterruptiblePublisher
+from tests.harness.routing import InterruptiblePublisher
 from tests.harness.stores import store_in_process
 from tests.harness.waiting import wait_until
 
@@ -61,7 +61,7 @@ async def filled(redis: Any, count: int) -> list[str]:
 
 async def test_confirmed_orders_are_dropped_together(redis: Any, outbox: CountingOutbox) -> None:
     """One command for many orders, a thousand at most."""
-    removals = OutboxRemovals(outbox, Instant())
+    removals = OutboxRemovals(outbox)
     for order_id in await filled(redis, REMOVAL_BATCH + 5):
         removals.add(order_id)
     await removals.flush()
@@ -71,7 +71,7 @@ async def test_confirmed_orders_are_dropped_together(redis: Any, outbox: Countin
 
 async def test_they_are_dropped_in_the_background(redis: Any, outbox: CountingOutbox) -> None:
     """Nobody who places an order waits for it."""
-    removals = OutboxRemovals(outbox, Instant())
+    removals = OutboxRemovals(outbox)
     first, second = await filled(redis, 2)
     async with running(removals.run()):
         removals.add(first)
@@ -85,7 +85,7 @@ async def test_while_the_store_is_away_they_are_kept(
     redis: Any, server: FakeServer, outbox: CountingOutbox
 ) -> None:
     """What was confirmed meanwhile is dropped afterwards, all of it."""
-    removals = OutboxRemovals(outbox, Instant())
+    removals = OutboxRemovals(outbox)
     first, *others = await filled(redis, 5)
     server.connected = False
     async with running(removals.run()):
@@ -100,7 +100,7 @@ async def test_while_the_store_is_away_they_are_kept(
 
 async def test_two_flushes_at_once_drop_everything_once(redis: Any, outbox: CountingOutbox) -> None:
     """The last flush of a draining gateway may meet the one in the background."""
-    removals = OutboxRemovals(outbox, Instant())
+    removals = OutboxRemovals(outbox)
     for order_id in await filled(redis, 2 * REMOVAL_BATCH):
         removals.add(order_id)
     await asyncio.gather(removals.flush(), removals.flush())

@@ -1,7 +1,5 @@
 """Waiting for a dependency that is away, without filling a disk with it."""
 
-import random
-
 import pytest
 import structlog
 
@@ -22,5 +20,5 @@ async def test_an_outage_is_waited_out_and_said_now_and_then(monkeypatch: pytest
         return "done"
 
     with structlog.testing.capture_logs() as lines:
-        assert await waiting_out(action, random.Random(1)) == "done"
+        assert await waiting_out(action) == "done"
     assert [line["reason"] for line in lines] == ["away"] * 3

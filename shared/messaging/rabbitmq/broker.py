@@ -6,7 +6,6 @@ not keep the consumers from their acks.
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from shared.messaging.rabbitmq.prefetch import Prefetch
 from shared.messaging.rabbitmq.publishing import ConfirmedPublishing
 from shared.messaging.rabbitmq.renewal import RenewedSubscription
 from shared.messaging.rabbitmq.topology import declare_topology
+from shared.messaging.waiting import JITTER
 
 CALL_SECONDS: Final = 10.0
 """Deadline of a declaration, a consume or a cancel: the slowest is a declare just after a leader died."""
@@ -48,10 +48,9 @@ class RabbitPublisher:
         *,
         name: str,
         timeout_seconds: float,
-        random_: random.Random,
         times: LinkTimes,
     ) -> None:
-        self._link = Link(urls, name=f"{name} publish", on_open=self._on_open, random_=random_, times=times)
+        self._link = Link(urls, name=f"{name} publish", on_open=self._on_open, times=times)
         self._timeout_seconds = timeout_seconds
         self._publishing: ConfirmedPublishing | None = None
 
@@ -106,11 +105,8 @@ class RabbitPublisher:
 class RabbitSubscriber:
     """Consumes over one supervised connection, each subscription on a channel of its own."""
 
-    def __init__(self, urls: Sequence[str], *, name: str, random_: random.Random, times: LinkTimes) -> None:
-        self._random = random_
-        self._link = Link(
-            urls, name=f"{name} consume", on_open=_nothing_to_set_up, random_=random_, times=times
-        )
+    def __init__(self, urls: Sequence[str], *, name: str, times: LinkTimes) -> None:
+        self._link = Link(urls, name=f"{name} consume", on_open=_nothing_to_set_up, times=times)
 
     def unready_reason(self) -> str | None:
         """Why nothing can be consumed, or None."""
@@ -127,7 +123,7 @@ class RabbitSubscriber:
         subscription = RenewedSubscription(
             await self._open(queue, fitting), lambda: self._open(queue, fitting)
         )
-        renewing = asyncio.create_task(subscription.renew(self._random.uniform(*IDLE_SECONDS)))
+        renewing = asyncio.create_task(subscription.renew(JITTER.uniform(*IDLE_SECONDS)))
         try:
             yield subscription
         finally:

@@ -7,7 +7,6 @@ that misbehaved once is closed and replaced rather than trusted again.
 
 import asyncio
 import contextlib
-import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -107,14 +106,12 @@ class Link:
         *,
         name: str,
         on_open: Callable[[AbstractConnection], Awaitable[None]],
-        random_: random.Random,
         times: LinkTimes,
     ) -> None:
         self._made = self._proven = False
         self._urls = [URL(url) for url in urls]
         self._name = name
         self._on_open = on_open
-        self._random = random_
         self._times = times
         self._turn = 0
         self._up = asyncio.Event()
@@ -176,7 +173,7 @@ class Link:
             if first_of_round == 0:
                 if (rounds - 1) % SAY_EVERY == 0:
                     log.warning("no broker can be used", link=self._name, reason=self._reason)
-                await asyncio.sleep(backoff_seconds(rounds, self._random, longest=longest))
+                await asyncio.sleep(backoff_seconds(rounds, longest=longest))
 
     @asynccontextmanager
     async def _open(self, url: URL) -> AsyncIterator[None]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -23,8 +22,8 @@ ASK_AGAIN_SECONDS = 0.02
 class RabbitDeadLetterBox:
     """See the port."""
 
-    def __init__(self, urls: Sequence[str], *, name: str, random_: random.Random, times: LinkTimes) -> None:
-        self._link = Link(urls, name=f"{name} dead letters", on_open=_declare, random_=random_, times=times)
+    def __init__(self, urls: Sequence[str], *, name: str, times: LinkTimes) -> None:
+        self._link = Link(urls, name=f"{name} dead letters", on_open=_declare, times=times)
 
     def unready_reason(self) -> str | None:
         """Why nothing can be looked at, or None."""
