@@ -55,12 +55,13 @@ class Fault:
     """What the sink does at a stage instead of going on: answer so, or hang, or hang up. Or it goes on late.
 
     With ``recipient`` it concerns that one alone, with ``times`` only so many. A letter is ``kept`` if it was
-    taken though nobody said so.
+    taken though nobody said so. It goes on late after a delay, or once ``until`` is set.
     """
 
     at: Stage
     answer: str = ""
     delay_seconds: float = 0.0
+    until: asyncio.Event | None = None
     hang: bool = False
     hang_up: bool = False
     recipient: str | None = None
@@ -149,6 +150,8 @@ class SmtpSink:
                     self._take(conversation)
                 if fault.delay_seconds:
                     await asyncio.sleep(fault.delay_seconds)
+                if fault.until is not None:
+                    await fault.until.wait()
                     if fault.kept:
                         return fault.answer or TAKEN
                     if fault.answer:

@@ -101,10 +101,10 @@ async def record(redis: Any, order_id: str = "bob") -> tuple[str | None, str | N
 
 async def test_a_late_answer_settles_the_one_letter(redis: Any, sink: SmtpSink) -> None:
     """It is recorded as unconfirmed, its event is acked and parked until then, and other letters go on."""
-    broker = MemoryBroker()
+    broker, is_answered = MemoryBroker(), asyncio.Event()
     await announce(broker, BOB, "bob")
     await announce(broker, ANN, "ann1", "ann2")
-    with sink.fault(Fault(at="DATA", kept=True, delay_seconds=5 * ANSWER, recipient=BOB)):
+    with sink.fault(Fault(at="DATA", kept=True, until=is_answered, recipient=BOB)):
         async with notifying(broker, redis, sink, confirm_seconds=30.0):
             await wait_until(lambda: parked(broker) == 1 and not broker.unacked(NOTIFIER.queue))
             assert await record(redis) == ("sending", "1")
@@ -112,6 +112,7 @@ async def test_a_late_answer_settles_the_one_letter(redis: Any, sink: SmtpSink) 
             assert noted[0] == "<bob/order.created.v1@shop.example>"
             assert int(noted[1]) > 0
             assert set(sink.told) == {EVENT, "ann1:order.created.v1", "ann2:order.created.v1"}
+            is_answered.set()
             await wait_until(lambda: is_still(broker), what="the answer to be found")
     assert await record(redis) == ("sent", None)
     assert sink.told[EVENT] == 1
