@@ -98,10 +98,14 @@ class Consumption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRoute:
-    """Where an event is published. One that is not ``mandatory`` is confirmed although no queue takes it."""
+    """Where an event is published, and by which services, which have the right to.
+
+    One that is not ``mandatory`` is confirmed although no queue takes it.
+    """
 
     exchange: str
     routing_key: str
+    publishers: tuple[str, ...]
     mandatory: bool = True
 
 
@@ -136,19 +140,31 @@ BINDINGS: Final = tuple(
     for each in CONSUMPTIONS
 )
 
+DEAD_LETTER_DESK: Final = "dashboard"
+"""The service that looks into every dead-letter queue, sends letters back, and announces what it drops."""
+
 ROUTES: Final[Mapping[str, EventRoute]] = {
-    "order.placed.v1": EventRoute(exchange=ORDERS_EXCHANGE.name, routing_key="order.placed"),
-    "order.created.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key="order.created"),
-    "order.rejected.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key="order.rejected"),
+    "order.placed.v1": EventRoute(
+        exchange=ORDERS_EXCHANGE.name, routing_key="order.placed", publishers=("api_gateway",)
+    ),
+    **{
+        f"{key}.v1": EventRoute(
+            exchange=EVENTS_EXCHANGE.name, routing_key=key, publishers=("order_processor", DEAD_LETTER_DESK)
+        )
+        for key in ("order.created", "order.rejected")
+    },
 }
 """By the type of the event of an order."""
 
 SHOP_ROUTES: Final[Mapping[str, EventRoute]] = {
-    f"{key}.v1": EventRoute(exchange=SHOP_EXCHANGE.name, routing_key=key, mandatory=False)
-    for key in (
-        *("product.created", "product.updated", "product.deleted"),
-        *("user.created", "user.updated", "user.deleted", "user.login"),
+    f"{key}.v1": EventRoute(
+        exchange=SHOP_EXCHANGE.name, routing_key=key, publishers=(publisher,), mandatory=False
     )
+    for publisher, keys in (
+        ("catalogue", ("product.created", "product.updated", "product.deleted")),
+        ("accounts", ("user.created", "user.updated", "user.deleted", "user.login")),
+    )
+    for key in keys
 }
 """By the type of the event of a product or of a customer."""
 

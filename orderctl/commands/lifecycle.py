@@ -16,7 +16,7 @@ from orderctl.operator_secret import settle_operator_secret
 from orderctl.system import Mode, SystemStatus
 from orderctl.terminal import out, readable_errors, say, shown
 
-DEFAULT_PASSWORDS = ("guest", "pipeline")
+DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
 EXAMPLE_ORDER = '{"id":"order123","sku":"mag-safe-phone-case","qty":2}'
 
 
@@ -87,7 +87,7 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
 
 
 def _without_credentials(url: str) -> str:
-    """The address, and who may enter; a password that somebody chose is not shown."""
+    """The address, and who may enter; a password that is one is not shown."""
     parts = urlsplit(url)
-    known = parts.password if parts.password in DEFAULT_PASSWORDS else "the password that you chose"
+    known = parts.password if parts.password == DEFAULT_PASSWORD else "its password: orderctl status --json"
     return f"{parts.scheme}://{parts.hostname}:{parts.port}/  ({parts.username}, {known})"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.native import packages, postgres, processes, queues, rabbitmq, stores
+from orderctl.native import broker_users, packages, postgres, processes, queues, rabbitmq, stores
 from orderctl.native.formation import Formation
 from orderctl.native.layout import Layout
 from orderctl.native.ports import (
@@ -35,6 +35,7 @@ from shared.messaging.rabbitmq.management import (
     running_together,
     short_name,
 )
+from shared.messaging.rabbitmq.rights import MONITOR, OPERATOR
 from shared.services import CACHE
 
 PARTS = (*NODE_NAMES, *STORES)
@@ -71,20 +72,28 @@ class NativeCluster:
 
     # --- addresses ---------------------------------------------------------------------------------------
 
-    def amqp_url(self, node: str) -> str:
-        return f"amqp://{rabbitmq.USER}:{rabbitmq.PASSWORD}@{LOOPBACK}:{self.ports[f'{node}.amqp']}/"
+    def amqp_url(self, node: str, user: str = OPERATOR) -> str:
+        return f"{broker_users.url(self.layout, 'amqp', self.ports[f'{node}.amqp'], user)}/"
 
-    def management_url(self, node: str) -> str:
-        return f"http://{rabbitmq.USER}:{rabbitmq.PASSWORD}@{LOOPBACK}:{self.ports[f'{node}.management']}"
+    def management_url(self, node: str, user: str = OPERATOR) -> str:
+        return broker_users.url(self.layout, "http", self.ports[f"{node}.management"], user)
+
+    def broker_urls(self, user: str) -> list[str]:
+        return [self.amqp_url(node, user) for node in NODE_NAMES]
+
+    @property
+    def monitoring_urls(self) -> list[str]:
+        """The management URLs for one who may look only."""
+        return [self.management_url(node, MONITOR) for node in NODE_NAMES]
 
     @property
     def rabbitmq_urls(self) -> list[str]:
-        """The AMQP URLs of all three nodes, in their order, whether they run or not."""
-        return [self.amqp_url(node) for node in NODE_NAMES]
+        """The operator's AMQP URLs of all three nodes, in their order, whether they run or not."""
+        return self.broker_urls(OPERATOR)
 
     @property
     def rabbitmq_management_urls(self) -> list[str]:
-        """The management URLs of all three nodes, credentials included."""
+        """The operator's management URLs of all three nodes."""
         return [self.management_url(node) for node in NODE_NAMES]
 
     @property
@@ -135,11 +144,13 @@ class NativeCluster:
     # --- the whole cluster -------------------------------------------------------------------------------
 
     def start(self, timeout_seconds: float = FORM_SECONDS) -> None:
-        """Start whatever is missing, and return when stores answer and all three nodes run in one cluster.
+        """Start whatever is missing, and return when stores answer and all three nodes run in one cluster,
+        which knows the services and the map.
 
         Raises PartFailedError, with the log of the part, when that does not come about in time.
         """
         self.form([name for name in PARTS if self.node_pid(name) is None], timeout_seconds)
+        self._settle_users()
         queues.mend(self, self._progress)
         self.grow_queues()
 
@@ -153,7 +164,23 @@ class NativeCluster:
             self._wait_stores(missing, timeout_seconds)
             self._give_head_start(NODE_NAMES[0])
             self._start_processes(missing)
+        unknown = [node for node in NODE_NAMES if node not in missing and not self.seen_by(node)]
+        broker_users.let_operator_in(self.layout, map(self.management_url, unknown))
         Formation(self, self._progress).wait(timeout_seconds)
+
+    def _settle_users(self) -> None:
+        faults: list[str] = []
+
+        def settled() -> bool:
+            try:
+                broker_users.settle(self.layout, self.management_url(NODE_NAMES[0]))
+            except ManagementUnavailable as error:
+                faults.append(str(error))
+                return False
+            return True
+
+        if not self._until(settled, LISTED_SECONDS):
+            raise self.failure(NODE_NAMES[0], f"it did not take the services' users: {faults[-1]}")
 
     def stop(self) -> None:
         """Stop all parts gracefully and side by side, our epmd last; harmless when nothing runs."""
@@ -292,6 +319,7 @@ class NativeCluster:
         self.layout.create()
         with self.layout.spawning():
             rabbitmq.write_cookie(self.layout)
+            broker_users.ensure(self.layout)
             self._adopt_unrecorded(names)
             absent = [name for name in names if self.node_pid(name) is None]
             if any(name in NODE_NAMES for name in absent):

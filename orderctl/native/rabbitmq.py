@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from orderctl.native import packages, processes
+from orderctl.native import broker_users, packages, processes
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, Ports
 from orderctl.native.processes import ProcessRecord
 from orderctl.programs import output_of
 
-USER = PASSWORD = "guest"  # noqa: S105 - RabbitMQ's own default, which it accepts from loopback only
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
 
 _LOG_READ_BYTES = 1024 * 1024
@@ -41,7 +40,7 @@ cluster_partition_handling = pause_minority
 net_ticktime = 15
 mnesia_table_loading_retry_timeout = 30000
 mnesia_table_loading_retry_limit = 1000
-loopback_users.guest = true
+load_definitions = {definitions}
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.relative = 0.2
 raft.wal_max_size_bytes = 67108864
@@ -67,8 +66,10 @@ def configure(layout: Layout, node: str, ports: Ports, more: Mapping[str, str]) 
         f"cluster_formation.classic_config.nodes.{number} = {erlang_name(peer)}"
         for number, peer in enumerate(NODE_NAMES, 1)
     )
+    broker_users.write_operator(layout, folder / "operator.json")
     text = _CONFIGURATION.format(
         host=LOOPBACK,
+        definitions=folder / "operator.json",
         log=layout.log(node),
         peers="\n".join(peers),
         more="\n".join(f"{name} = {value}" for name, value in more.items()),

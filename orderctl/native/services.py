@@ -48,16 +48,15 @@ class Surroundings(Protocol):
     ports: Ports
 
     @property
-    def rabbitmq_urls(self) -> list[str]: ...
-
-    @property
-    def rabbitmq_management_urls(self) -> list[str]: ...
+    def monitoring_urls(self) -> list[str]: ...
 
     @property
     def redis_url(self) -> str: ...
 
     @property
     def cache_url(self) -> str: ...
+
+    def broker_urls(self, user: str) -> list[str]: ...
 
     def database_url(self, service: str) -> str: ...
 
@@ -142,8 +141,8 @@ class NativeServices:
         """The settings that native mode decides: where everything is, and how logs look in a file."""
         ports = {variable: str(self._cluster.ports[port]) for variable, port in spec_of(name).ports.items()}
         return {
-            "RABBITMQ_URLS": ",".join(self._cluster.rabbitmq_urls),
-            "RABBITMQ_MANAGEMENT_URLS": ",".join(self._cluster.rabbitmq_management_urls),
+            "RABBITMQ_URLS": ",".join(self._cluster.broker_urls(name)),
+            "RABBITMQ_MANAGEMENT_URLS": ",".join(self._cluster.monitoring_urls),
             "REDIS_URL": self._cluster.redis_url,
             "CACHE_URL": self._cluster.cache_url,
             "LOG_FORMAT": "json",

@@ -1,17 +1,20 @@
 """A broker that takes the connection and refuses the work is backed off from, and its own words are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import aiormq
 import pytest
+from aiormq.abc import AbstractChannel
 from yarl import URL
 
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.rabbitmq.broker import RabbitPublisher, RabbitSubscriber
 from shared.messaging.rabbitmq.connection import Link, LinkTimes
-from shared.messaging.rabbitmq.management import ask_management
+from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
+from shared.messaging.rabbitmq.rights import MONITOR
 from shared.pipeline import NOTIFIER
 from shared.service.lifecycle import running
 from tests.harness.running import Pipeline
@@ -156,3 +159,69 @@ async def test_a_publisher_without_rights_says_so_until_it_has_them(
             return True
 
         await wait_until(published, timeout_seconds=LONGEST_HEALING_SECONDS, what="a confirm")
+
+
+async def refused(url: str, act: Callable[[AbstractChannel], Awaitable[object]]) -> str:
+    """What the broker says to somebody's attempt."""
+    connection = await aiormq.connect(url)
+    try:
+        channel = await connection.channel()
+        with pytest.raises(aiormq.exceptions.ChannelAccessRefused) as refusal:
+            await act(channel)
+    finally:
+        await connection.close()
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "exchange"),
+    [
+        ("notifier", "orders.direct"),
+        ("order_processor", "orders.direct"),
+        ("accounts", "orders.topic"),
+        ("api_gateway", ""),
+        ("catalogue", ""),
+        (MONITOR, ""),
+    ],
+)
+async def test_a_services_user_publishes_where_it_should_only(
+    running_pipeline: Pipeline, user: str, exchange: str
+) -> None:
+    """What it should do, every other test shows; this is what whoever takes its password cannot."""
+    (url, *_) = running_pipeline.cluster.broker_urls(user)
+    said = await refused(url, lambda channel: channel.basic_publish(b"", exchange=exchange))
+    assert "ACCESS_REFUSED" in said
+
+
+@pytest.mark.parametrize(
+    ("user", "queue"),
+    [
+        ("api_gateway", "orders.queue"),
+        ("notifier", "orders.queue"),
+        ("notifier", "notifier.dead"),
+        ("accounts", "notifier.queue"),
+        ("dashboard", "orders.queue"),
+        (MONITOR, "orders.dead"),
+    ],
+)
+async def test_a_services_user_reads_its_own_queues_only(
+    running_pipeline: Pipeline, user: str, queue: str
+) -> None:
+    """Not even one message of others, for consuming and getting need the same right."""
+    (url, *_) = running_pipeline.cluster.broker_urls(user)
+    assert "ACCESS_REFUSED" in await refused(url, lambda channel: channel.basic_get(queue))
+
+
+async def test_strangers_are_not_let_in(running_pipeline: Pipeline) -> None:
+    """Neither guest, nor a service's user at the management interface."""
+    cluster = running_pipeline.cluster
+    for user, password in (
+        ("guest", "guest"),
+        ("notifier", URL(cluster.broker_urls("notifier")[0]).password),
+    ):
+        url = URL(cluster.rabbitmq_management_urls[0]).with_user(user).with_password(password)
+        with pytest.raises(ManagementUnavailable, match="refused our user or password"):
+            await asyncio.to_thread(ask_management, str(url), "/api/overview", 10.0)
+    url = URL(cluster.rabbitmq_urls[0]).with_user("guest").with_password("guest")
+    with pytest.raises(aiormq.exceptions.AMQPError):
+        await aiormq.connect(url)

@@ -42,6 +42,12 @@ class Cluster(Protocol):
     @property
     def cache_url(self) -> str: ...
 
+    @property
+    def monitoring_urls(self) -> list[str]: ...
+
+    def broker_urls(self, user: str) -> list[str]:
+        """Where one service finds the nodes, log-in included."""
+
     def database_url(self, service: str) -> str:
         """Where a service has its database, log-in included."""
 

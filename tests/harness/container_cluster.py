@@ -30,6 +30,7 @@ from orderctl.native.formation import LEFT_OUT_SECONDS, left_out
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, POSTGRES, REDIS, STORES, Ports, ports_from
 from shared.messaging.rabbitmq.management import running_together, takes_clients
+from shared.messaging.rabbitmq.rights import MONITOR, USERS, admit
 from shared.services import CACHE
 from tests.harness.clusters import NODES, PARTS, RABBITMQ_CONF, free_port_base
 from tests.harness.stores import RedisServer, free_port
@@ -89,6 +90,15 @@ class ContainerCluster:
     def cache_url(self) -> str:
         """See ``Cluster``."""
         return stores.redis_url(self.ports[CACHE])
+
+    @property
+    def monitoring_urls(self) -> list[str]:
+        """See ``Cluster``."""
+        return [url.replace(USER, MONITOR, 1) for url in self.rabbitmq_management_urls]
+
+    def broker_urls(self, user: str) -> list[str]:
+        """See ``Cluster``."""
+        return [url.replace(USER, user, 1) for url in self.rabbitmq_urls]
 
     def database_url(self, service: str) -> str:
         """See ``Cluster``."""
@@ -167,6 +177,7 @@ class ContainerCluster:
                 raise self._failure(slowest, f"not in the cluster after {START_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)
             views = self._views()
+        admit(self.rabbitmq_management_urls[0], dict.fromkeys(USERS, PASSWORD))
 
     def _views(self) -> dict[str, frozenset[str]]:
         return {node: self.seen_by(node) for node in NODES}

@@ -9,6 +9,7 @@ from orderctl.native import processes, redis
 from orderctl.native.cluster import PARTS, NativeCluster
 from orderctl.native.ports import NODE_NAMES
 from shared.messaging.rabbitmq.management import ask_management, list_queues, quorum_queues, short_name
+from shared.messaging.rabbitmq.rights import OPERATOR, USERS
 from tests.harness.running import Pipeline
 
 pytestmark = [pytest.mark.broker, pytest.mark.native]
@@ -104,6 +105,21 @@ def test_a_queue_with_one_member_is_grown_to_three(whole: NativeCluster) -> None
     assert members_of(whole, "early.bird") == {"rabbitmq1"}
     assert whole.grow_queues() == ["early.bird"]
     assert members_of(whole, "early.bird") == set(NODE_NAMES)
+
+
+def test_brokers_that_know_guest_alone_let_the_others_in(whole: NativeCluster) -> None:
+    """A data folder of before there were users is brought up as it runs; guest is nobody afterwards."""
+    url = whole.management_url("rabbitmq1")
+    everything = dict.fromkeys(("configure", "write", "read"), ".*")
+    ask_management(url, "/api/users/guest", 10.0, "PUT", {"password": "guest", "tags": "administrator"})
+    ask_management(url, "/api/permissions/%2F/guest", 10.0, "PUT", everything)
+    for user in (*USERS, OPERATOR):
+        ask_management(url, f"/api/users/{user}", 10.0, "DELETE")
+    whole.start()
+    known = ask_management(url, "/api/users?columns=name", 10.0)
+    names = {user["name"] for user in known}
+    assert names >= {OPERATOR, *USERS}
+    assert "guest" not in names
 
 
 def test_redis_keeps_what_it_acknowledged(whole: NativeCluster) -> None:

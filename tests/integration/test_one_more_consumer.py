@@ -4,6 +4,7 @@ The tree under test is a copy with the fraud check of ``tests/examples`` in it, 
 """
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from yarl import URL
 
 from orderctl.native import processes
 from shared.pipeline import RETRY_TIERS_SECONDS
@@ -28,9 +30,16 @@ from tests.harness.waiting import wait_until
 
 NAME = "fraud_check"
 QUEUES = [f"{NAME}.{end}" for end in ("queue", "dead", *(f"retry.{tier}" for tier in RETRY_TIERS_SECONDS))]
+PASSWORD = "of-the-tests"
+ADMIT = """
+import json, sys
+from shared.messaging.rabbitmq.rights import admit
+admit(sys.argv[1], json.loads(sys.argv[2]))
+"""
 DERIVED = [
     f"tests/unit/test_{name}.py"
     for name in (
+        "broker_rights",
         "dashboard_attention",
         "dashboard_metrics",
         "dashboard_page",
@@ -53,8 +62,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def fraud_pipeline(pipeline: Pipeline) -> AsyncIterator[Pipeline]:
-    """The running system of the tests; nothing of the consumer is left in it afterwards."""
+async def fraud_pipeline(pipeline: Pipeline, tree: Path) -> AsyncIterator[Pipeline]:
+    """The running system of the tests, with the users that the map of that tree gives it; none of the
+    consumer's queues is left in it afterwards."""
+    urls = pipeline.cluster.broker_urls("dashboard")
+    passwords = {NAME: PASSWORD, "dashboard": URL(urls[0]).password}
+    url = pipeline.cluster.rabbitmq_management_urls[0]
+    words = (sys.executable, "-c", ADMIT, url, json.dumps(passwords))
+    assert await (await asyncio.create_subprocess_exec(*words, cwd=tree)).wait() == 0
     yield pipeline
     for queue in QUEUES:
         await delete_queue(pipeline, queue)
@@ -64,7 +79,10 @@ async def fraud_pipeline(pipeline: Pipeline) -> AsyncIterator[Pipeline]:
 async def service(tree: Path, pipeline: Pipeline, name: str, **settings: str) -> AsyncIterator[GatewayClient]:
     """One service of that tree on the cluster, and a client of its operations port; ready in the block."""
     port = str(free_port())
-    known = pipeline.services.settings("api_gateway")
+    known = pipeline.services.settings("dashboard")
+    if name == NAME:
+        own = (URL(url).with_user(NAME).with_password(PASSWORD) for url in known["RABBITMQ_URLS"].split(","))
+        known["RABBITMQ_URLS"] = ",".join(map(str, own))
     ports = {"FRAUD_CHECK_OPS_PORT": port, "DASHBOARD_PORT": port, "DASHBOARD_SERVICE_URLS": ""}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", name, cwd=tree, env={**os.environ, **known, **ports, **settings}

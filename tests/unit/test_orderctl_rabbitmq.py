@@ -1,5 +1,6 @@
 """What a node's log and configuration say, without a node."""
 
+import json
 import os
 import stat
 import sys
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from orderctl.native import packages, processes, rabbitmq
+from orderctl.native import broker_users, packages, processes, rabbitmq
 from orderctl.native.layout import Layout
 from orderctl.native.ports import Ports
+from shared.messaging.rabbitmq.rights import OPERATOR, USERS
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_the_cookie_is_secret_and_stays(layout: Layout) -> None:
 def test_a_node_listens_on_loopback_only_and_on_ports_of_ours(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody outside this machine reaches the default password, and nobody's settings reach the node."""
+    """Nobody outside this machine reaches it, and nobody's settings reach the node."""
     monkeypatch.setenv("RABBITMQ_NODENAME", "another@elsewhere")
     monkeypatch.setattr(packages, "rabbitmq_program", Path)
     ports = Ports(layout)
@@ -93,3 +95,23 @@ def test_a_node_listens_on_loopback_only_and_on_ports_of_ours(
     assert environment["RABBITMQ_NODENAME"] == "rabbitmq2@localhost"
     assert environment["ERL_EPMD_ADDRESS"] == "127.0.0.1"
     assert environment["ERL_EPMD_PORT"] != "4369"
+
+
+def test_passwords_lie_in_one_file_that_nobody_else_may_read(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each user, made once. A node is told of the operator by a hash, and no user is its default."""
+    monkeypatch.setattr(packages, "rabbitmq_program", Path)
+    broker_users.ensure(layout)
+    made = json.loads(layout.secrets.read_text(encoding="ascii"))
+    assert made.keys() == {f"rabbitmq.{user}" for user in (OPERATOR, *USERS)}
+    assert len(set(made.values())) == len(made)
+    broker_users.ensure(layout)
+    rabbitmq.configure(layout, "rabbitmq1", Ports(layout), {})
+    assert json.loads(layout.secrets.read_text(encoding="ascii")) == made
+    told = layout.part("rabbitmq1") / "operator.json"
+    assert f"load_definitions = {told}" in (told.parent / "rabbitmq.conf").read_text(encoding="utf-8")
+    assert [user["name"] for user in json.loads(told.read_text(encoding="ascii"))["users"]] == [OPERATOR]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (told, layout.secrets)} == {0o600}
+    files = [path for path in layout.data_dir.rglob("*") if path.is_file() and path != layout.secrets]
+    assert not [path for path in files for password in made.values() if password in path.read_text()]

@@ -100,13 +100,15 @@ def ask_management(
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
     credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    header = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+    headers = {"Content-Type": "application/json"}
+    if parts.username:
+        headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
     try:
         connection.request(
             method,
             parts.path.rstrip("/") + path,
             body=None if body is None else json.dumps(body),
-            headers=header if parts.username else {},
+            headers=headers,
         )
         answer = connection.getresponse()
         said = answer.read()
