@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from orderctl.docker.broker_users import PASSWORD_VARIABLES
 from orderctl.docker.images import source_digest
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
+from orderctl.native import broker_users
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import NODE_NAMES, STORES, Ports
-from orderctl.native.secrets import operator_setting
+from orderctl.native.secrets import Secrets, operator_setting
 from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.programs import output_of
 
@@ -33,6 +35,11 @@ PORT_VARIABLES: Mapping[str, str] = {
     **PORTS_BY_SETTING,
 }
 """Each variable through which compose is told a port, with the name of that port."""
+SECRETS: Mapping[str, str] = {
+    "ERLANG_COOKIE": "rabbitmq.cookie",
+    **{variable: broker_users.secret(user) for user, variable in PASSWORD_VARIABLES.items()},
+}
+"""Each variable through which compose is told a secret, with its name in the data folder."""
 
 
 def ports_of_part(part: str) -> tuple[str, ...]:
@@ -65,6 +72,7 @@ class Compose:
             **source,
             TOKEN_VARIABLE: self.token() or "",
             **operator_setting(self._layout),
+            **self.secrets(),
             "COMPOSE_PROGRESS": "plain",
             "COMPOSE_ANSI": "auto" if sys.stdout.isatty() else "never",
         }
@@ -101,6 +109,21 @@ class Compose:
             return []
         ports = described["services"][service].get("ports", ())
         return [port.get("host_ip") or ANY_ADDRESS for port in ports]
+
+    # --- secrets -----------------------------------------------------------------------------------------
+
+    def secrets(self) -> dict[str, str]:
+        """What was made, or chosen by the operator, when the folder's system was brought up; the rest has
+        the defaults of compose."""
+        made = Secrets(self._layout)
+        return {variable: secret for variable, name in SECRETS.items() if (secret := made.get(name))}
+
+    def ensure_secrets(self) -> None:
+        """Note what the operator chose, and make the others once."""
+        chosen = operator_settings()
+        made = Secrets(self._layout)
+        made.keep({name: chosen[variable] for variable, name in SECRETS.items() if chosen.get(variable)})
+        made.ensure(SECRETS.values())
 
     # --- the token ---------------------------------------------------------------------------------------
 

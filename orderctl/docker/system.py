@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from orderctl.docker import provision
+from orderctl.docker.broker_users import PASSWORD_VARIABLES
 from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
 from orderctl.environment import operator_settings
@@ -23,14 +24,14 @@ from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
 from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
+from shared.messaging.rabbitmq.rights import OPERATOR
 from shared.services import SERVICES
 
 BROKER_USER = DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
 UP_SECONDS = 240
 POLL_SECONDS = 0.5
 LOG_LINES = 2_000
-PASSWORD_VARIABLE = "RABBITMQ_PASSWORD"  # noqa: S105 - the name of a variable
-POSTGRES_PASSWORD_VARIABLE = "POSTGRES_PASSWORD"  # noqa: S105 - the same
+POSTGRES_PASSWORD_VARIABLE = "POSTGRES_PASSWORD"  # noqa: S105 - the name of a variable
 
 
 class DockerSystem(System):
@@ -55,6 +56,7 @@ class DockerSystem(System):
         with self.layout.locked():
             provision.ensure_engine()
             self.compose.ensure_token()
+            self.compose.ensure_secrets()
             provision.ensure_images(self.compose, progress, self.layout.log("build"))
             self._claim_ports(progress)
             self._up(progress)
@@ -254,7 +256,8 @@ class DockerSystem(System):
         return self.service_status(name, _pid(container), answer)
 
     def _node_status(self, node: str, container: Container | None) -> BrokerStatus:
-        password = operator_settings().get(PASSWORD_VARIABLE) or DEFAULT_PASSWORD
+        known = {**operator_settings(), **self.compose.secrets()}
+        password = known.get(PASSWORD_VARIABLES[OPERATOR]) or DEFAULT_PASSWORD
         credentials = f"{BROKER_USER}:{password}"
         amqp, management = self.ports[f"{node}.amqp"], self.ports[f"{node}.management"]
         management_url = f"http://{credentials}@{LOOPBACK}:{management}"

@@ -24,12 +24,12 @@ GUEST: Final = "guest"
 
 def ensure(layout: Layout) -> None:
     """Makes the passwords that are missing."""
-    Secrets(layout).ensure(map(_secret, (OPERATOR, *USERS)))
+    Secrets(layout).ensure(map(secret, (OPERATOR, *USERS)))
 
 
 def url(layout: Layout, scheme: str, port: int, user: str = OPERATOR) -> str:
     """Where a user finds a node, password included if it was made already."""
-    password = Secrets(layout).get(_secret(user))
+    password = Secrets(layout).get(secret(user))
     credentials = f"{user}:{password}" if password else user
     return f"{scheme}://{credentials}@{LOOPBACK}:{port}"
 
@@ -61,8 +61,9 @@ def settle(layout: Layout, management_url: str) -> None:
 
 def _passwords(layout: Layout, users: Iterable[str]) -> dict[str, str]:
     secrets = Secrets(layout)
-    return {user: secrets.get(_secret(user)) or "" for user in users}
+    return {user: secrets.get(secret(user)) or "" for user in users}
 
 
-def _secret(user: str) -> str:
+def secret(user: str) -> str:
+    """The name of its password among the folder's."""
     return f"rabbitmq.{user}"

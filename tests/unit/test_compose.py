@@ -9,8 +9,10 @@ import psutil
 import pytest
 import yaml
 
+from orderctl.docker.broker_users import PASSWORD_VARIABLES
 from orderctl.native import packages, postgres, redis
 from orderctl.native.layout import Layout
+from shared.messaging.rabbitmq.rights import MONITOR, OPERATOR, USERS
 from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE
 from shared.services import CACHE, SERVICES as REGISTRY
 from shared.settings import CommonSettings
@@ -22,6 +24,7 @@ SERVICES: Mapping[str, Mapping[str, Any]] = yaml.safe_load((ROOT / "docker-compo
 ]
 WORKERS = tuple(each.service for each in CONSUMPTIONS)
 BROKERS = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
+ONCE = "broker_users"
 DRAIN_SECONDS = 20
 LOG_MEGABYTES = 60
 FOR_COMPOSE_ALONE = {"READY_PORT"}
@@ -35,7 +38,7 @@ def test_every_container_has_what_it_needs_and_no_more(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
     assert service["init"] is True
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == ("no" if name == ONCE else "unless-stopped")
     assert service["mem_limit"]
     assert service["pids_limit"]
     assert not service.get("privileged")
@@ -62,9 +65,11 @@ def test_a_service_is_given_settings_that_it_reads(name: str) -> None:
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_service_waits_for_the_cluster_and_may_drain(name: str) -> None:
-    """It begins when what it needs is healthy, and has longer to end than it needs."""
+    """It begins when what it needs is healthy and lets it in, and has longer to end than it needs."""
     service = SERVICES[name]
-    assert {how["condition"] for how in service["depends_on"].values()} == {"service_healthy"}
+    needed = dict(service["depends_on"])
+    assert needed.pop(ONCE) == {"condition": "service_completed_successfully"}
+    assert {how["condition"] for how in needed.values()} == {"service_healthy"}
     assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
 
 
@@ -78,6 +83,21 @@ def test_each_broker_is_the_node_that_the_others_look_for(name: str) -> None:
     assert f"= {node}\n" in configuration
     assert configuration.count("classic_config.nodes.") == QUORUM_SIZE
     assert f"{name}:/var/lib/rabbitmq" in service["volumes"]
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_a_broker_user_is_made_with_the_password_that_its_service_is_told(name: str) -> None:
+    """And with no other's: the operator's is told to those that make the users alone."""
+    password = SERVICES[ONCE]["environment"][PASSWORD_VARIABLES[name]]
+    assert re.fullmatch(rf"\$\{{{PASSWORD_VARIABLES[name]}:-\w+\}}", password)
+    service, setting = (
+        ("dashboard", "RABBITMQ_MANAGEMENT_URLS") if name == MONITOR else (name, "RABBITMQ_URLS")
+    )
+    told = SERVICES[service]["environment"]
+    hosts = re.findall(rf"://{name}:{re.escape(password)}@(\w+):", told[setting])
+    assert tuple(hosts) == BROKERS
+    assert len(hosts) == len(told[setting].split(","))
+    assert not any(PASSWORD_VARIABLES[OPERATOR] in str(value) for value in told.values())
 
 
 def test_the_store_keeps_what_it_acknowledges() -> None:

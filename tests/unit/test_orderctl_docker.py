@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from orderctl.docker import containers, engine, provision
-from orderctl.docker.compose import FILES, PORT_VARIABLES, Compose, ports_of_part
+from orderctl.docker.compose import FILES, PORT_VARIABLES, SECRETS, Compose, ports_of_part
 from orderctl.docker.images import pinned_images, source_digest
 from orderctl.docker.system import DockerSystem
 from orderctl.native.layout import Layout, project_root
@@ -92,6 +92,24 @@ def test_a_token_is_made_once_unless_one_was_chosen(layout: Layout, monkeypatch:
     compose.ensure_token()
     assert compose.environment()["DASHBOARD_TOKEN"] == made
     assert (layout.data_dir / "dashboard-token").stat().st_mode & 0o077 == 0
+
+
+def test_passwords_are_made_once_unless_they_were_chosen(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then a folder's project has those of compose; all of them lie in one file of its owner's."""
+    for variable in SECRETS:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NOTIFIER_BROKER_PASSWORD", "chosen")
+    compose = compose_of(layout)
+    assert compose.secrets() == {}
+    compose.ensure_secrets()
+    made = compose.secrets()
+    assert (made.keys(), made["NOTIFIER_BROKER_PASSWORD"]) == (SECRETS.keys(), "chosen")
+    assert len(set(made.values())) == len(SECRETS)
+    compose.ensure_secrets()
+    assert made.items() <= compose.environment().items()
+    assert layout.secrets.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(

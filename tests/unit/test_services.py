@@ -83,8 +83,8 @@ def test_compose_runs_it_on_its_ports(service: Service) -> None:
 
 @EVERY_SERVICE
 def test_compose_starts_first_what_it_needs(service: Service) -> None:
-    """A need is a part, or the three nodes of the cluster."""
-    nodes = [name for name in compose() if re.fullmatch(rf"{BROKER}\d", name)]
+    """A need is a part, or the three nodes of the cluster and what lets services in there."""
+    nodes = [name for name in compose() if re.fullmatch(rf"{BROKER}\d|broker_users", name)]
     needed = {part for need in service.needs for part in (nodes if need == BROKER else [need])}
     assert set(compose()[service.name]["depends_on"]) == needed
 
