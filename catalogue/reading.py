@@ -140,8 +140,8 @@ class CachedReader:
             _drop(beside)
 
     async def _read(self, entry: Entry, load: Load) -> Reading:
-        look = NOTHING_KNOWN
-        if not self._freshness.must_bypass(entry.sku):
+        look, is_asked = NOTHING_KNOWN, not self._freshness.must_bypass(entry.sku)
+        if is_asked:
             look = await self._look(entry, may_read=self._freshness.is_known())
             if self._freshness.is_known():
                 look = await self._other_reader(entry, look)
@@ -151,7 +151,7 @@ class CachedReader:
             body = await self._load(load)
         except DatabaseUnavailable:
             await self._fill(entry, look, "")
-            if look is NOTHING_KNOWN:
+            if not is_asked:
                 look = await self._look(entry, may_read=False)
             if look.body is None:
                 raise

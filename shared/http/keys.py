@@ -19,6 +19,7 @@ LEAST_PAUSE_SECONDS: Final = 1.0
 RENEWED_AFTER_SECONDS: Final = 60.0
 """A key that accounts has given up is good for so long at most."""
 ASKED_AGAIN_AFTER_SECONDS: Final = 5.0
+"""While it is away. Without any keys no token can be judged, and it is asked as often as may be."""
 MOST_KEYS: Final = 32
 
 log = get_logger(__name__)
@@ -66,10 +67,15 @@ class RemoteKeys:
         try:
             while True:
                 await self._refreshed()
-                await asyncio.sleep(ASKED_AGAIN_AFTER_SECONDS if self._fault else RENEWED_AFTER_SECONDS)
+                await asyncio.sleep(self._pause_seconds())
         finally:
             if self._asking is not None:
                 self._asking.cancel()
+
+    def _pause_seconds(self) -> float:
+        if self._fault is None:
+            return RENEWED_AFTER_SECONDS
+        return ASKED_AGAIN_AFTER_SECONDS if self._keys else LEAST_PAUSE_SECONDS
 
     async def _refreshed(self) -> None:
         if self._asking is None or self._asking.done():

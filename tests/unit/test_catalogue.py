@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
+from catalogue.cache import RedisCache
 from catalogue.store import ProductStore
 from orderctl.embedded.infrastructure import VolatileRedis
 from shared import keyspace
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, StoreUnavailable
 from shared.service.carrying import Carrier
 from tests.harness.catalogue import CASE, Backstage, Catalogue, catalogue, without_hurry
 from tests.harness.http_gateway import problem_of
@@ -309,6 +310,28 @@ async def test_without_the_database_the_cache_answers(
             503,
             "/problems/database-unavailable",
         )
+
+
+async def test_a_cache_that_did_not_answer_is_not_asked_again(
+    served: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has waited for it already, and for the database."""
+    looks = 0
+
+    async def is_away(*_: object) -> None:
+        raise DatabaseUnavailable("the database is away")
+
+    async def is_silent(*_: object, **__: object) -> None:
+        nonlocal looks
+        looks += 1
+        raise StoreUnavailable("the cache is silent")
+
+    await served.create()
+    await wait_until(partial(_is_read_from_cache, served), what="an answer in the cache")
+    monkeypatch.setattr(ProductStore, "get", is_away)
+    monkeypatch.setattr(RedisCache, "look", is_silent)
+    assert (await served.send("GET", "/products/phone-case")).status == 503
+    assert looks == 1
 
 
 async def test_without_the_primary_stock_is_absent_and_a_price_waits(served: Catalogue) -> None:

@@ -11,6 +11,7 @@ from shared.errors import ServiceUnavailable
 from shared.http import keys as keys_module, tokens
 from shared.http.keys import RemoteKeys
 from shared.http.tokens import InvalidToken, TokenVerifier
+from shared.service.lifecycle import running
 from tests.harness.tokens import (
     ALICE,
     KEY,
@@ -22,6 +23,7 @@ from tests.harness.tokens import (
     signed,
     token,
 )
+from tests.harness.waiting import wait_until
 
 
 class CountedKeys(MemoryKeys):
@@ -169,6 +171,17 @@ async def test_before_accounts_was_ever_reached_no_token_can_be_judged() -> None
     accounts.is_away = True
     with pytest.raises(ServiceUnavailable, match="accounts"):
         await TokenVerifier(RemoteKeys(accounts)).verify(token(ALICE))
+
+
+async def test_accounts_is_asked_as_often_as_may_be_until_there_are_keys(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that starts before it would otherwise refuse every token for longer than it has to."""
+    monkeypatch.setattr(keys_module, "ASKED_AGAIN_AFTER_SECONDS", 1_000.0)
+    accounts = MemoryAccounts(KEY)
+    accounts.is_away = True
+    async with running(RemoteKeys(accounts).run()):
+        await wait_until(lambda: accounts.asked > 2, what="asking again")
 
 
 async def test_a_new_key_is_found_at_once(quick: None) -> None:
