@@ -86,13 +86,18 @@ class CachedReader:
 
     async def read(self, entry: Entry, load: Load, stock: BeginStock | None = None) -> Reading:
         """The answer, with the stock of the moment. Raises DatabaseUnavailable where there is none at all."""
-        task = self._under_way.get(entry.key)
-        if task is None and (hit := await self._hit(entry, stock)) is not None:
-            self._figures.count(entry, hit.state)
-            return hit
+        is_silent = False
+        if entry.key not in self._under_way:
+            try:
+                if (hit := await self._hit(entry, stock)) is not None:
+                    self._figures.count(entry, hit.state)
+                    return hit
+            except StoreUnavailable:
+                is_silent = True
         task = self._under_way.get(entry.key)
         if task is None:
-            task = self._under_way[entry.key] = asyncio.create_task(self._read_both(entry, load, stock))
+            reading_both = self._read_both(entry, load, stock, is_silent)
+            task = self._under_way[entry.key] = asyncio.create_task(reading_both)
             task.add_done_callback(lambda done: self._end(entry.key, done))
         reading = await asyncio.shield(task)
         self._figures.count(entry, reading.state)
@@ -109,14 +114,17 @@ class CachedReader:
             task.exception()  # every caller may have gone
 
     async def _hit(self, entry: Entry, stock: BeginStock | None) -> Reading | None:
-        """What the cache has and holds, without a task of its own: what nearly every reading is."""
+        """What the cache has and holds, without a task of its own: what nearly every reading is.
+
+        Raises StoreUnavailable, after which this reading does not ask the cache again.
+        """
         freshness = self._freshness
-        if freshness.must_bypass(entry.sku) or not freshness.is_known():
+        if self._cache_reason() or freshness.must_bypass(entry.sku) or not freshness.is_known():
             return None
         version = freshness.version()
         beside = None if stock is None else stock()
         try:
-            look = await self._look(entry, may_read=False)
+            look = await self._cache.look(entry, may_read=False)
             if not look.holds or look.body is None or not freshness.is_known():
                 return None
             return Reading(
@@ -126,22 +134,26 @@ class CachedReader:
             if beside is not None:
                 _drop(beside)
 
-    async def _read_both(self, entry: Entry, load: Load, stock: BeginStock | None) -> Reading:
+    async def _read_both(
+        self, entry: Entry, load: Load, stock: BeginStock | None, is_silent: bool
+    ) -> Reading:
         """One is waited for while the other is."""
         if stock is None:
-            return await self._read(entry, load)
+            return await self._read(entry, load, is_silent)
         version = self._freshness.version()
         beside = stock()
         try:
-            reading = await self._read(entry, load)
+            reading = await self._read(entry, load, is_silent)
             is_cached = reading.state in {CacheState.HIT, CacheState.MISS}
             return replace(reading, stock=await _told(beside), version=version if is_cached else None)
         finally:
             _drop(beside)
 
-    async def _read(self, entry: Entry, load: Load) -> Reading:
-        look, is_asked = NOTHING_KNOWN, not self._freshness.must_bypass(entry.sku)
-        if is_asked:
+    async def _read(self, entry: Entry, load: Load, is_asked: bool) -> Reading:
+        """``is_asked`` is whether the cache was, and did not answer."""
+        look = NOTHING_KNOWN
+        if not is_asked and not self._freshness.must_bypass(entry.sku):
+            is_asked = True
             look = await self._look(entry, may_read=self._freshness.is_known())
             if self._freshness.is_known():
                 look = await self._other_reader(entry, look)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
 from shared.services import SERVICES
+from tests.harness.absence import SHOP_PARTS, Absence, away
 from tests.harness.brokers import delay, frozen_part, leader_of, partitioned, rabbitmqctl
 from tests.harness.clusters import NODES
 from tests.harness.crash_points import CRASHES
@@ -110,6 +111,28 @@ async def service_stopped(pipeline: Pipeline, random_: random.Random) -> str:
     return service
 
 
+async def shop_killed(pipeline: Pipeline, random_: random.Random) -> str:
+    """Accounts, the catalogue, PostgreSQL or the cache dies and is started again."""
+    return await _without(pipeline, random_, Absence.KILLED)
+
+
+async def shop_frozen(pipeline: Pipeline, random_: random.Random) -> str:
+    """One of them stands still."""
+    return await _without(pipeline, random_, Absence.FROZEN)
+
+
+async def shop_refusing(pipeline: Pipeline, random_: random.Random) -> str:
+    """One of them takes no writes any more, or is let into its database no more."""
+    return await _without(pipeline, random_, Absence.REFUSING)
+
+
+async def _without(pipeline: Pipeline, random_: random.Random, how: Absence) -> str:
+    part, seconds = random_.choice(SHOP_PARTS), random_.uniform(0.5, 4)
+    async with away(pipeline, part, how):
+        await delay(seconds)
+    return f"{part} for {seconds:.1f} s"
+
+
 DECK: Mapping[Fault, int] = {
     leader_killed: 12,
     leader_frozen: 3,
@@ -121,8 +144,11 @@ DECK: Mapping[Fault, int] = {
     service_killed: 8,
     service_crashed: 16,
     service_stopped: 4,
+    shop_killed: 6,
+    shop_frozen: 4,
+    shop_refusing: 4,
 }
-"""How often each fault comes in a whole deck of 60, which takes more than 50 processes' lives."""
+"""How often each fault comes in a whole deck of 74, which takes more than 50 processes' lives."""
 
 FAULTS: Mapping[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in DECK}
 

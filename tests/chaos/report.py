@@ -52,7 +52,10 @@ class Overload:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """A stage: ``orders`` were placed, of which ``removed`` had been swept when the others were judged."""
+    """A stage: ``orders`` were placed, of which ``removed`` had been swept when the others were judged.
+
+    ``shop`` says what happened around them.
+    """
 
     seed: str
     channel: str
@@ -63,6 +66,7 @@ class Report:
     extra_notifications: int = 0
     notifier_deaths: int = 0
     overload: Overload | None = None
+    shop: str = ""
     faults: dict[str, list[str]] = field(default_factory=dict)
     verdict: dict[str, int] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -118,6 +122,7 @@ def markdown(seed: int, stages: Sequence[Report], left: int) -> str:
         f"Told more than once, at the customers' end ({' and '.join(channels)}): {letters}.",
         f"Notifiers killed: {sum(stage.notifier_deaths for stage in stages)}.",
         *(stage.overload.line() for stage in stages if stage.overload),
+        *(stage.shop for stage in stages if stage.shop),
         "",
         *(_stages(stages) if len(stages) > 1 else ()),
         f"| kind | times | {' | '.join(_OF_KIND)} |",

@@ -19,10 +19,11 @@ from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OrderStatus
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import Overload, Report, Seen
+from tests.chaos.shop import Shop, charged_wrongly
 from tests.chaos.stages import Stage
 from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
-from tests.harness.evidence import FollowedLog, store_of, wait_until_settled
+from tests.harness.evidence import FollowedLog, store_of, total_in, wait_until_settled
 from tests.harness.native_cluster import native_cluster
 from tests.harness.running import Pipeline
 from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
@@ -40,11 +41,13 @@ KNOWN_SECONDS: Final = 180.0
 SWEPT_MEANWHILE_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 3_600.0
 SKUS: Final = 5
+PRICED: Final = 2
+"""Of them: these are products, and bought with a token."""
 BURST: Final = 2_000
 MOST_AT_ONCE: Final = 500
 """Orders whose client still asks; while a service is away the load waits rather than ask for all of them."""
 CUSTOMER: Final = "customer@shop.example"
-DEATHS: Final = ("leader killed", "redis killed", "service killed", "service crashed")
+DEATHS: Final = ("leader killed", "redis killed", "service killed", "service crashed", "shop killed")
 
 
 class Run:
@@ -59,6 +62,7 @@ class Run:
         self.random = random.Random(stage.seed)
         self.report = Report(seed=stage.seed, channel=stage.channel)
         self.prefix = f"chaos{stage.seed}x{time.time_ns()}-"
+        self.shop = Shop(client, [f"{self.prefix}{n}" for n in range(PRICED)], self.random)
         self.placed_at: dict[str, float] = {}
         self.decided_at: list[float] = []
         self.most_undecided = 0
@@ -70,7 +74,8 @@ class Run:
         turns, due, number = asyncio.Semaphore(MOST_AT_ONCE), loop.time(), 0
 
         async def place(order: Mapping[str, Any]) -> None:
-            await self.client.place_until_known(order, timeout_seconds=KNOWN_SECONDS)
+            headers = self.shop.headers_for(order["sku"])
+            await self.client.place_until_known(order, timeout_seconds=KNOWN_SECONDS, headers=headers)
             turns.release()
 
         async with asyncio.TaskGroup() as group:
@@ -171,16 +176,22 @@ class Run:
         kept_since = time.monotonic() - self.stage.retention_seconds + SWEPT_MEANWHILE_SECONDS
         outcome = await verify(
             self.pipeline.cluster.redis_url,
-            Promises(acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since}),
+            Promises(
+                acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since},
+                costs=books.costs,
+            ),
             retention_seconds=self.stage.retention_seconds,
         )
-        self.notifier_log.read()
-        told = self.sink.told if self.stage.channel == "smtp" else self.notifier_log.told
+        told, totals = self._told()
         verdict = outcome.verdict
         report.orders, report.removed = len(self.placed_at), outcome.snapshot.stock.archived_orders
         report.faults |= verdict.faults() | told_wrongly(
             books.acknowledged, told, {*verdict.dead, *verdict.undelivered}
         )
+        report.faults |= charged_wrongly(books.costs, totals, self.shop.amounts)
+        async with store_of(self.pipeline) as redis:
+            report.faults |= await self.shop.faults(redis)
+        report.shop = self.shop.story(books.costs)
         if not len(books.acknowledged) <= verdict.orders + report.removed <= len(books.attempted):
             report.faults["miscounted"] = [
                 f"{len(books.acknowledged)} acknowledged, {verdict.orders} kept, {report.removed} swept"
@@ -193,6 +204,13 @@ class Run:
         report.verdict = {**counts, "dead": len(verdict.dead), "swept meanwhile": report.removed}
         report.seconds = asyncio.get_running_loop().time() - self._began
         return report
+
+    def _told(self) -> tuple[Mapping[str, int], Mapping[str, str]]:
+        """How often customers were told of each event, and the total that was named."""
+        if self.stage.channel == "smtp":
+            return self.sink.told, {each.event_id: total_in(each.text) for each in self.sink.letters}
+        self.notifier_log.read()
+        return self.notifier_log.told, self.notifier_log.totals
 
 
 def told_wrongly(
@@ -236,12 +254,14 @@ async def run(stage: Stage) -> Report:
         client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
         chaos = Run(pipeline, client, sink, stage)
         stack.callback(chaos.notifier_log.close)
+        await chaos.shop.open()
         orders = max(stage.orders // 2, round(len(stage.faults) * stage.rate * SKUS))
         for number in range(SKUS):
             await client.set_stock(f"{chaos.prefix}{number}", orders // SKUS)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(chaos.sample(stop))
+            group.create_task(chaos.shop.run(stop))
             loading = group.create_task(chaos.load(stop))
             try:
                 for number, name in enumerate(stage.faults):

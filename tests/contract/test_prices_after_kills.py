@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,18 +19,21 @@ from catalogue.prices import RedisPriceBoard
 from catalogue.projection import Projection
 from catalogue.store import ProductStore
 from shared import keyspace
+from shared.errors import DatabaseUnavailable
 from shared.messaging.ports import OutgoingMessage
 from shared.service.carrying import Carrier, publishing
 from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
 from shared.sql.outbox import EVENTS, OutboxRow, SqlOutbox
 from tests.harness.catalogue import CASE, ListeningBroker
+from tests.harness.databases import PostgresServer
 from tests.harness.examples import TRACE
 from tests.harness.stores import store_in_process
 
 SKUS = [f"p{number}" for number in range(6)]
 UPDATES = 200
 COMPARED_EVERY = 10
+DATABASE_KILLED_EVERY = 80
 Result = TypeVar("Result")
 
 
@@ -120,6 +125,8 @@ class World:
     broker: ListeningBroker
     promised: list[str] = field(default_factory=list)
     """The ids of all events that a write has promised."""
+    perhaps: list[str] = field(default_factory=list)
+    """Those of writes of which nobody knows whether they were done."""
 
     def replica(self, fate: Fate) -> tuple[ProductStore, Sequence[Carrier], Projection]:
         """A process that has just begun."""
@@ -132,6 +139,15 @@ class World:
         projection = Projection(store, board, MortalCache(self.cache, fate))
         events = Carrier(outbox, EVENTS, publishing(MortalPublisher(self.broker, fate)))
         return store, (projection.prices, projection.invalidations, events), projection
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, database_url: str) -> PostgresServer | None:
+    """Who can be killed beside the replicas."""
+    if not database_url.startswith("postgresql"):
+        return None
+    found: PostgresServer = request.getfixturevalue("postgres")
+    return found
 
 
 @pytest.fixture
@@ -163,6 +179,31 @@ async def update(store: ProductStore, random_: random.Random) -> None:
         pass
 
 
+async def database_killed(server: PostgresServer, world: World, random_: random.Random) -> None:
+    """In the middle of two writers' work; it runs again afterwards."""
+    has_written = asyncio.Event()
+
+    async def write() -> None:
+        store, *_ = world.replica(Fate(random_, 0.0))
+        assert isinstance(store.outbox, MortalOutbox)
+        promised = store.outbox.promised = []
+        try:
+            while True:
+                await update(store, random_)
+                world.promised += promised
+                promised.clear()
+                has_written.set()
+        except DatabaseUnavailable:
+            world.perhaps += promised
+
+    async with asyncio.TaskGroup() as writers:
+        for _ in range(2):
+            writers.create_task(write())
+        await has_written.wait()
+        os.kill(server.record.pid, signal.SIGKILL)
+        await asyncio.to_thread(server.start)
+
+
 async def prices(world: World) -> dict[str, dict[str, str]]:
     """What orders see."""
     shown = {sku: await world.redis.hgetall(keyspace.product(sku)) for sku in SKUS}
@@ -184,8 +225,10 @@ async def expected(store: ProductStore) -> dict[str, dict[str, str]]:
     }
 
 
-async def test_prices_agree_after_updates_with_kills_in_between(world: World) -> None:
-    """Two replicas write and carry at one time, and die around anything that either does."""
+async def test_prices_agree_after_updates_with_kills_in_between(
+    world: World, server: PostgresServer | None
+) -> None:
+    """Two replicas write and carry at one time, and die around anything that either does; PostgreSQL too."""
     random_ = random.Random(1)
     fate = Fate(random_, 0.15)
     replicas = [world.replica(fate) for _ in range(2)]
@@ -205,26 +248,28 @@ async def test_prices_agree_after_updates_with_kills_in_between(world: World) ->
         assert all(isinstance(each, Killed) for each in faults), faults
         if faults:
             replicas[number] = world.replica(fate)
+        if server is not None and turn % DATABASE_KILLED_EVERY == 0:
+            await database_killed(server, world, random_)
         if turn % COMPARED_EVERY == 0:
             store, carriers, _ = world.replica(Fate(random_, 0.0))
             for carrier in carriers:
                 await carrier.round()
             assert await prices(world) == await expected(store)
             assert await store.outbox.size() == 0
-    _events_tell_it_in_order(world.broker.published, world.promised)
+    _events_tell_it_in_order(world)
 
 
-def _events_tell_it_in_order(published: Sequence[OutgoingMessage], promised: Collection[str]) -> None:
+def _events_tell_it_in_order(world: World) -> None:
     """Everything that was promised; of each product in order, if repetitions are left out."""
-    events = [json.loads(message.body) for message in published]
+    events = [json.loads(message.body) for message in world.broker.published]
     first = {event["id"]: event for event in reversed(events)}
     by_sku: dict[str, list[int]] = {}
     for event_id in dict.fromkeys(event["id"] for event in events):
         event = first[event_id]
         by_sku.setdefault(event["subject"], []).append(event["data"]["version"])
     assert all(versions == sorted(set(versions)) for versions in by_sku.values())
-    assert first.keys() == set(promised)
-    assert len(promised) > UPDATES / 3
+    assert set(world.promised) <= first.keys() <= {*world.promised, *world.perhaps}
+    assert len(world.promised) > UPDATES / 3
 
 
 async def test_prices_that_were_lost_or_changed_by_hand_are_put_right(world: World) -> None:

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import time
 
 import aiohttp
 import pytest
 
-from shared import keyspace
 from tests.harness.brokers import frozen_part
 from tests.harness.client import gateway_client
 from tests.harness.evidence import store_of
@@ -80,50 +78,3 @@ async def test_redis_full_under_load(pipeline: Pipeline) -> None:
             await redis.config_set("maxmemory", "0")
         verdict = await run.finish()
     assert verdict.faults() == {}
-
-
-async def test_cache_and_database_killed(pipeline: Pipeline) -> None:
-    """Products are read past the one and without the other, orders are priced, and all of it heals."""
-    sku = f"away{time.time_ns()}"
-    path = f"/products/{sku}"
-    async with (
-        gateway_client(pipeline.services.url("catalogue") or "") as catalogue,
-        gateway_client(pipeline.gateway_url) as gateway,
-        store_of(pipeline) as redis,
-    ):
-
-        async def is_read(state: str, amount: int) -> bool:
-            answer = await catalogue.request("GET", path)
-            assert answer.seconds < REFUSAL_SECONDS
-            return (answer.headers.get("X-Cache"), answer.body.get("unit_amount")) == (state, amount)
-
-        async def reprice(amount: int) -> int:
-            answer = await catalogue.request("PATCH", path, json={"unit_amount": amount})
-            assert answer.seconds < REFUSAL_SECONDS
-            return answer.status
-
-        async def is_repriced(amount: int) -> bool:
-            return await reprice(amount) == 200
-
-        product = {"sku": sku, "name": "Case", "unit_amount": 1, "currency": "EUR"}
-        assert (await catalogue.request("POST", "/products", json=product)).status == 201
-        await wait_until(lambda: is_read("hit", 1), what="the cache to answer")
-
-        await asyncio.to_thread(pipeline.cluster.kill, "cache")
-        await wait_until(lambda: is_read("bypass", 1), what="reading past the cache")
-        assert await reprice(2) == 200
-        await asyncio.to_thread(pipeline.cluster.start_part, "cache")
-        await wait_until(lambda: is_read("hit", 2), what="the cache to answer again")
-
-        await asyncio.to_thread(pipeline.cluster.kill, "postgres")
-        await wait_until(lambda: is_read("stale", 2), what="the cache to answer for the database")
-        assert await reprice(3) == 503
-        order = await gateway.place_until_known({"id": f"{sku}-order", "sku": sku, "qty": 3})
-        assert (order.status, order.body["amount_total"]) == (202, 6)
-        await asyncio.to_thread(pipeline.cluster.start_part, "postgres")
-        await wait_until(lambda: is_repriced(4), what="the database to take writes")
-
-        async def is_shown() -> bool:
-            return bool(await redis.hget(keyspace.product(sku), "unit_amount") == "4")
-
-        await wait_until(is_shown, what="the price")

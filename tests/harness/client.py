@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -62,12 +63,20 @@ class GatewayClient:
         self._note(order["id"], answer)
         return answer
 
-    async def place_until_known(self, order: Mapping[str, Any], timeout_seconds: float = 60.0) -> Answer:
-        """Asks again with the same id until the gateway answers 202 or 409, as a careful client does."""
+    async def place_until_known(
+        self,
+        order: Mapping[str, Any],
+        timeout_seconds: float = 60.0,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
+        """Asks again with the same id until the gateway answers 202 or 409, as a careful client does.
+
+        Each time under what ``headers`` are at that moment.
+        """
         async with asyncio.timeout(timeout_seconds):
             while True:
                 try:
-                    answer = await self.place(order)
+                    answer = await self.place(order, **headers)
                 except (aiohttp.ClientError, TimeoutError):
                     await asyncio.sleep(RETRY_SECONDS)
                     continue

@@ -96,8 +96,13 @@ def totals_in_log(log: Path, prefix: str) -> Mapping[str, Collection[str]]:
         for line in lines:
             if f'"notification_id":"{prefix}' in line.replace('": "', '":"'):
                 told = json.loads(line)
-                totals[told["notification_id"]].add(told["text"].partition("\n  Total: ")[2])
+                totals[told["notification_id"]].add(total_in(told["text"]))
     return totals
+
+
+def total_in(text: str) -> str:
+    """What a customer is told that an order costs; '' for nothing."""
+    return text.partition("\n  Total: ")[2].partition("\n")[0]
 
 
 def notifications_in_log(log: Path) -> Counter[str]:
@@ -115,6 +120,7 @@ class FollowedLog:
         self._lines: TextIO | None = None
         self._begun = ""
         self.told: Counter[str] = Counter()
+        self.totals: dict[str, str] = {}
 
     def read(self) -> None:
         """Counts what was written since the last time, in what was rotated away too."""
@@ -141,7 +147,9 @@ class FollowedLog:
             line = self._begun + piece
             self._begun = "" if line.endswith("\n") else line
             if not self._begun and '"notification_id"' in line:
-                self.told[json.loads(line)["notification_id"]] += 1
+                told = json.loads(line)
+                self.told[told["notification_id"]] += 1
+                self.totals[told["notification_id"]] = total_in(told["text"])
 
 
 def _state(fields: dict[str, str]) -> OrderState | None:

@@ -43,6 +43,13 @@ class Letter:
         return email.message_from_bytes(self.content, EmailMessage, policy=SMTPUTF8)
 
     @property
+    def text(self) -> str:
+        """What its reader sees, without pictures."""
+        body = self.message.get_body(("plain",))
+        assert body is not None, "a letter without text"
+        return str(body.get_content())
+
+    @property
     def event_id(self) -> str:
         """The event that the ``Message-ID`` was derived from."""
         found = _MESSAGE_ID.search(self.content)

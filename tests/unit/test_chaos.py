@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.prices import Cost
 from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.run import told_wrongly
+from tests.chaos.shop import charged_wrongly
 from tests.chaos.stages import STAGE_ORDERS, Plan, Record
 
 PLAN = Plan(seed=7, faults=301, rate=400.0, channel="log", orders=10 * STAGE_ORDERS - 5)
@@ -102,3 +104,16 @@ def test_letters_tell_of_every_order_also_of_those_that_were_swept() -> None:
     }
     assert told_wrongly("ab", told, ()) == {}
     assert told_wrongly("abcde", told, "e") == {"told both outcomes": ["c"], "told nothing": ["d"]}
+
+
+def test_letters_name_what_the_client_was_promised() -> None:
+    """And that was a price of the product at some time; what has no price promises nothing."""
+    costs = {name: Cost(currency="EUR", amount_total=1999) for name in "abc"} | {"d": Cost()}
+    letters = {
+        "a:order.created.v1": "19.99 EUR",
+        "b:order.rejected.v1": "17.99 EUR",
+        "c:order.created.v1": "",
+        "d:order.created.v1": "",
+    }
+    assert charged_wrongly(costs, letters, {1999, 1799}) == {"charged another sum": ["b", "c"]}
+    assert charged_wrongly({"a": costs["a"]}, letters, {1799}) == {"promised no price of its product": ["a"]}

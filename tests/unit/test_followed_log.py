@@ -1,5 +1,6 @@
 """A log that grows and is rotated meanwhile is counted to its last line."""
 
+import json
 from pathlib import Path
 
 from tests.harness.evidence import FollowedLog
@@ -7,7 +8,8 @@ from tests.harness.evidence import FollowedLog
 
 def told(event: str) -> str:
     """A line as the notifier writes it."""
-    return f'{{"event": "notification", "notification_id": "{event}"}}\n'
+    text = f"Order {event} is created.\n\n  1 x case\n  Total: 19.99 EUR"
+    return json.dumps({"event": "notification", "notification_id": event, "text": text}) + "\n"
 
 
 def test_lines_are_counted_across_a_rotation(tmp_path: Path) -> None:
@@ -25,3 +27,4 @@ def test_lines_are_counted_across_a_rotation(tmp_path: Path) -> None:
     followed.read()
     followed.close()
     assert followed.told == {"a": 2, "b": 1, "c": 1}
+    assert followed.totals == dict.fromkeys("abc", "19.99 EUR")
