@@ -155,10 +155,10 @@ class SmtpSink:
                 self._happened[fault] += 1
                 if fault.kept and conversation.envelope is not None:
                     self._take(conversation)
-                if fault.delay_seconds:
+                if fault.delay_seconds or fault.until is not None:
                     await asyncio.sleep(fault.delay_seconds)
-                if fault.until is not None:
-                    await fault.until.wait()
+                    if fault.until is not None:
+                        await fault.until.wait()
                     if fault.kept:
                         return fault.answer or TAKEN
                     if fault.answer:
