@@ -1,10 +1,9 @@
 """What clients ask of accounts, and what they are answered."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -37,9 +36,7 @@ from shared.http.routes import Handler
 from shared.http.validation import IDENTIFIER_RULE, REQUIRED, read_fields
 from shared.ids import time_ordered_id
 from shared.logs import get_logger
-from shared.messages import IDENTIFIER_PATTERN
-
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
+from shared.messages import is_identifier
 
 log = get_logger(__name__)
 
@@ -232,7 +229,7 @@ def _own_id(request: web.Request) -> str:
 def _named_id(request: web.Request) -> str:
     """The id in the path. Raises Problem where no user can have it."""
     user_id = request.match_info["id"]
-    if not _IDENTIFIER.fullmatch(user_id):
+    if not is_identifier(user_id):
         raise _unknown()
     return user_id
 
@@ -261,14 +258,14 @@ def _unknown() -> Problem:
 
 
 def _username(value: str) -> str:
-    if not _IDENTIFIER.fullmatch(value):
+    if not is_identifier(value):
         raise ValueError(IDENTIFIER_RULE)
     return value
 
 
 def _place(cursor: str) -> str:
     place = cursor_place(cursor)
-    if len(place) != len(time_ordered_id()) or not _IDENTIFIER.fullmatch(place):
+    if len(place) != len(time_ordered_id()) or not is_identifier(place):
         raise ValueError(NO_CURSOR)
     return place
 

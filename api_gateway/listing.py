@@ -6,11 +6,10 @@ from functools import partial
 from typing import Final
 
 from shared.http.listing import NO_CURSOR, ListParameter, cursor_place
-from shared.messages import IDENTIFIER_PATTERN
+from shared.messages import is_identifier
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Cursor
 
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 _PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
 
 
@@ -34,7 +33,7 @@ def _order_cursor(cursor: str) -> Cursor:
 
 
 def _customer(value: str) -> str:
-    if not _IDENTIFIER.fullmatch(value):
+    if not is_identifier(value):
         raise ValueError("must be the id of a customer")
     return value
 

@@ -42,7 +42,7 @@ from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
 from shared.ids import time_ordered_id
 from shared.logs import get_logger
-from shared.messages import IDENTIFIER_PATTERN, Order
+from shared.messages import Order, is_identifier
 from shared.orders.placement import (
     Accepted,
     BrokenProduct,
@@ -67,7 +67,6 @@ BROKEN_PRICE: Final = (
     "the product; else it takes an operator, who removes the key or gives it a unit_amount and a currency."
 )
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}")
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 log = get_logger(__name__)
 
@@ -131,7 +130,7 @@ class OrderRoutes:
         """``GET /orders/{id}``"""
         order_id = request.match_info["id"]
         with self._gate:
-            record = await self._orders.get(order_id) if _IDENTIFIER.fullmatch(order_id) else None
+            record = await self._orders.get(order_id) if is_identifier(order_id) else None
         if record is None or not may_see(caller_of(request), record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
         return json_response(as_json(order_view(record, await self._orders.notification(order_id))))

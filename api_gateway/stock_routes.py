@@ -1,9 +1,7 @@
 """The routes about stock, for operators."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from aiohttp import web
 
@@ -24,17 +22,15 @@ from shared.http.answers import json_response
 from shared.http.auth import actor_of
 from shared.http.bodies import JsonBodies
 from shared.http.limits import HeavyWork
-from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
+from shared.http.listing import AFTER_SKU, LIMIT, cursor_text, read_parameters
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.http.validation import IDENTIFIER_RULE
 from shared.logs import get_logger
-from shared.messages import IDENTIFIER_PATTERN
+from shared.messages import is_identifier
 from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 from shared.products.schemas import ProductStockView
 
 log = get_logger(__name__)
-
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 
 class StockRoutes:
@@ -47,7 +43,7 @@ class StockRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /inventory``"""
-        asked = read_parameters(request, limit=LIMIT, cursor=_CURSOR)
+        asked = read_parameters(request, limit=LIMIT, cursor=AFTER_SKU)
         async with self._lists.turn(actor_of(request)):
             page = await self._stock.list(asked["cursor"], asked["limit"])
             return json_response(
@@ -68,7 +64,7 @@ class StockRoutes:
     async def set(self, request: web.Request) -> web.Response:
         """``PUT /inventory/{sku}``"""
         sku = request.match_info["sku"]
-        if not _IDENTIFIER.fullmatch(sku):
+        if not is_identifier(sku):
             raise invalid(INVALID_FIELDS, [FieldError(field="sku", message=IDENTIFIER_RULE)])
         wanted = read_stock(await self._bodies.read(request))
         with _changing("set", sku, request):
@@ -129,20 +125,10 @@ def _changing(action: str, sku: str, request: web.Request) -> Iterator[None]:
 
 def _known_form(request: web.Request) -> str:
     sku = request.match_info["sku"]
-    if not _IDENTIFIER.fullmatch(sku):
+    if not is_identifier(sku):
         raise _unknown()
-    return sku
-
-
-def _sku_of_cursor(cursor: str) -> str:
-    sku = cursor_place(cursor)
-    if not _IDENTIFIER.fullmatch(sku):
-        raise ValueError(NO_CURSOR)
     return sku
 
 
 def _unknown() -> Problem:
     return Problem(NOT_FOUND, "There is no such SKU.")
-
-
-_CURSOR: Final = ListParameter(parse=_sku_of_cursor, default="")

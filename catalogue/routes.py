@@ -1,7 +1,6 @@
 """What the routes about products do."""
 
 import hashlib
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -25,13 +24,13 @@ from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
-from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
+from shared.http.listing import AFTER_SKU, LIMIT, ListParameter, cursor_text, read_parameters
 from shared.http.negotiation import JSON
 from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
 from shared.http.routes import Handler
 from shared.http.validation import WHOLE_BODY, read_fields
 from shared.logs import get_logger
-from shared.messages import IDENTIFIER_PATTERN
+from shared.messages import is_identifier
 from shared.products.answers import NO_STOCK, VERSION, X_CACHE, with_stock
 from shared.products.problems import PRODUCT_CHANGED, PRODUCT_EXISTS
 from shared.products.routes import MAX_QUERY_LENGTH
@@ -41,7 +40,6 @@ LONGEST_PAGE: Final = 1_000_000
 """In bytes of what a page shows, so that the whole answer stays within 1 MiB."""
 NOTHING: Final = "0"
 """What the cache has of a SKU that has no product; of others it has the version, a blank, and the JSON."""
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 log = get_logger(__name__)
 
@@ -90,7 +88,7 @@ class CatalogueRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /products`` and ``GET /products/search``"""
-        asked = read_parameters(request, category=_CATEGORY, q=_QUERY, limit=LIMIT, cursor=_CURSOR)
+        asked = read_parameters(request, category=_CATEGORY, q=_QUERY, limit=LIMIT, cursor=AFTER_SKU)
         query, limit, after = asked["q"], asked["limit"], asked["cursor"]
         words = None if query is None else words_asked(query)
         wanted = Filter(category=asked["category"], words=words)
@@ -209,20 +207,13 @@ def _page(products: Sequence[Product], limit: int) -> str:
 
 def _known_form(request: web.Request) -> str:
     sku = request.match_info["sku"]
-    if not _IDENTIFIER.fullmatch(sku):
+    if not is_identifier(sku):
         raise _unknown()
     return sku
 
 
 def _unknown(headers: Mapping[str, str] | None = None) -> Problem:
     return Problem(NOT_FOUND, "There is no such product.", headers=headers)
-
-
-def _sku_of_cursor(cursor: str) -> str:
-    sku = cursor_place(cursor)
-    if not _IDENTIFIER.fullmatch(sku):
-        raise ValueError(NO_CURSOR)
-    return sku
 
 
 def _text(longest: int) -> ListParameter:
@@ -238,4 +229,3 @@ def _text(longest: int) -> ListParameter:
 
 _CATEGORY: Final = _text(MAX_CATEGORY_LENGTH)
 _QUERY: Final = _text(MAX_QUERY_LENGTH)
-_CURSOR: Final = ListParameter(parse=_sku_of_cursor, default="")

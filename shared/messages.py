@@ -25,6 +25,7 @@ MAX_EVENTS: Final = 1_000
 IDENTIFIER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Form of an order id and of a SKU. pydantic's engine matches ``$`` at the very end only."""
 
+_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 _WHITE_SPACE: Final = b" \t\r\n"
 _STRING_OR_MARK: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,6 +35,11 @@ Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QTY)]
 EmailAddress = Annotated[
     str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]{1,64}@[^@\s\x00-\x1f\x7f-\x9f]{1,189}$")
 ]
+
+
+def is_identifier(text: str) -> bool:
+    """Whether an order, a SKU or a user may be called so."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,12 @@ import orjson
 
 from shared.errors import DecodeError
 from shared.messages import (
-    IDENTIFIER_PATTERN,
     Event,
     OrderPlaced,
     content_fingerprint,
     decode,
     event_time,
+    is_identifier,
 )
 from shared.messaging.ports import Delivery
 from shared.messaging.redrive import Past
@@ -31,7 +31,6 @@ SHOWN_BODY_BYTES: Final = 65_536
 PREVIEW_BYTES: Final = 1_024
 UNKNOWN_REASON: Final = "unknown"
 _REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 _CONSUMER_OF: Final = {consumption.dead_queue: consumption for consumption in CONSUMPTIONS}
 DEAD_QUEUES: Final = tuple(_CONSUMER_OF)
 
@@ -172,7 +171,7 @@ def _hints(body: bytes) -> tuple[str | None, str | None]:
     if not isinstance(raw, dict):
         return None, None
     type_, subject = raw.get("type"), raw.get("subject")
-    is_order_id = isinstance(subject, str) and _IDENTIFIER.fullmatch(subject)
+    is_order_id = isinstance(subject, str) and is_identifier(subject)
     return (type_[:128] if isinstance(type_, str) else None), (subject if is_order_id else None)
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from shared.http.problems import INVALID_PARAMETER, FieldError, invalid, printable
 from shared.http.routes import Parameter
+from shared.messages import is_identifier
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -85,4 +86,13 @@ def _limit(value: str) -> int:
     return limit
 
 
+def _identifier(cursor: str) -> str:
+    place = cursor_place(cursor)
+    if not is_identifier(place):
+        raise ValueError(NO_CURSOR)
+    return place
+
+
 LIMIT: Final = ListParameter(parse=_limit, default=DEFAULT_LIMIT)
+AFTER_SKU: Final = ListParameter(parse=_identifier, default="")
+"""The cursor of lists that are sorted by SKU; '' stands for the first page."""

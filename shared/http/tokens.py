@@ -3,7 +3,6 @@
 Verifying one takes 130 us, so that those which were are kept until they expire: a look into a dictionary.
 """
 
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from joserfc.jwk import OKPKey
 
 from shared.errors import PipelineError
 from shared.http.auth import Caller, Role
-from shared.messages import IDENTIFIER_PATTERN
+from shared.messages import is_identifier
 
 ALGORITHM: Final = "Ed25519"
 """The only one. What a token's own header asks for is compared with it and never obeyed."""
@@ -24,7 +23,6 @@ LONGEST_TOKEN: Final = 2_048
 MOST_REMEMBERED: Final = 10_000
 
 _ROLES: Final = tuple(Role)
-_IDENTIFIER: Final = re.compile(IDENTIFIER_PATTERN)
 
 
 class InvalidToken(PipelineError):
@@ -117,7 +115,7 @@ def _claims(token: str, key: OKPKey) -> Mapping[str, Any]:
 def _read(claims: Mapping[str, Any], now: float) -> tuple[float, Caller]:
     """When it expires, and whose it is."""
     expires, subject, email = claims.get("exp"), claims.get("sub"), claims.get("email")
-    if not isinstance(expires, int) or not isinstance(subject, str) or not _IDENTIFIER.fullmatch(subject):
+    if not isinstance(expires, int) or not isinstance(subject, str) or not is_identifier(subject):
         raise InvalidToken("does not say whose it is, or until when")
     if expires <= now:
         raise InvalidToken("expired")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from shared import keyspace
-from shared.messages import IDENTIFIER_PATTERN
+from shared.messages import is_identifier
 from shared.redis.client import Redis, broken_is_absent, store_deadline
 
 KEYS_PER_STEP: Final = 1_000
@@ -24,7 +24,6 @@ PAUSE_PER_WALK: Final = 10
 """A walk is followed by a pause of so many times its length."""
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,13}|[1-9][0-9]{14}")
 """What the scripts take for one: as Redis writes it, and at most 15 characters, which Lua counts exactly."""
-_SKU: Final = re.compile(IDENTIFIER_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +130,7 @@ class _KeyWalk:
         self._place, keys = await self._redis.scan(
             self._place, match=keyspace.INVENTORY_PATTERN, count=KEYS_PER_STEP
         )
-        skus = [sku for key in cast(list[str], keys) if _SKU.fullmatch(sku := keyspace.sku_of(key))]
+        skus = [sku for key in cast(list[str], keys) if is_identifier(sku := keyspace.sku_of(key))]
         places = await self._redis.zmscore(keyspace.SKU_INDEX, skus) if skus else []
         return [sku for sku, place in zip(skus, places, strict=True) if place is None]
 
