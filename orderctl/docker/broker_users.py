@@ -9,12 +9,9 @@ import time
 from typing import Final
 
 from shared.messaging.rabbitmq.management import ManagementUnavailable
-from shared.messaging.rabbitmq.rights import OPERATOR, USERS, admit
+from shared.messaging.rabbitmq.rights import USERS, admit
 
-PASSWORD_VARIABLES: Final = {
-    OPERATOR: "RABBITMQ_PASSWORD",
-    **{user: f"{user.upper()}_BROKER_PASSWORD" for user in USERS},
-}
+PASSWORD_VARIABLES: Final = {user: f"{user.upper()}_BROKER_PASSWORD" for user in USERS}
 PATIENCE_SECONDS: Final = 60.0
 
 

@@ -39,7 +39,8 @@ SECRETS: Mapping[str, str] = {
     "ERLANG_COOKIE": "rabbitmq.cookie",
     **{variable: broker_users.secret(user) for user, variable in PASSWORD_VARIABLES.items()},
 }
-"""Each variable through which compose is told a secret, with its name in the data folder."""
+"""Each variable through which compose is told a secret, with its name in the data folder. The operators' are
+not among them: they count when a volume is made, which may be older than the folder."""
 
 
 def ports_of_part(part: str) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from orderctl.docker import provision
-from orderctl.docker.broker_users import PASSWORD_VARIABLES
 from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
 from orderctl.environment import operator_settings
@@ -24,14 +23,14 @@ from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
 from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
-from shared.messaging.rabbitmq.rights import OPERATOR
 from shared.services import SERVICES
 
 BROKER_USER = DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
 UP_SECONDS = 240
 POLL_SECONDS = 0.5
 LOG_LINES = 2_000
-POSTGRES_PASSWORD_VARIABLE = "POSTGRES_PASSWORD"  # noqa: S105 - the name of a variable
+PASSWORD_VARIABLE = "RABBITMQ_PASSWORD"  # noqa: S105 - the name of a variable
+POSTGRES_PASSWORD_VARIABLE = "POSTGRES_PASSWORD"  # noqa: S105 - the same
 
 
 class DockerSystem(System):
@@ -256,8 +255,7 @@ class DockerSystem(System):
         return self.service_status(name, _pid(container), answer)
 
     def _node_status(self, node: str, container: Container | None) -> BrokerStatus:
-        known = {**operator_settings(), **self.compose.secrets()}
-        password = known.get(PASSWORD_VARIABLES[OPERATOR]) or DEFAULT_PASSWORD
+        password = operator_settings().get(PASSWORD_VARIABLE) or DEFAULT_PASSWORD
         credentials = f"{BROKER_USER}:{password}"
         amqp, management = self.ports[f"{node}.amqp"], self.ports[f"{node}.management"]
         management_url = f"http://{credentials}@{LOOPBACK}:{management}"
