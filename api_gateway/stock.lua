@@ -2,11 +2,13 @@
 -- So available + reserved - supplied stays 0 per SKU, unless an operator edits the stock by hand.
 --
 -- KEYS  1 inventory:{sku}  2 stock.skus  3 stock.supplied  4 stock.index  5 stock.reserved  6 orders.archive
+--       7 stock.changed
 -- ARGV  1 sku  2 set, adjust or remove  3 pieces  4 the most that may be available  5 the most SKUs there may be
 -- Returns {'done', available before, available now}, {'unknown'}, {'negative'}, {'too_much'}, {'too_many'},
 --         {'held', pieces that orders hold}, {'broken', key}.
 
 local stock, skus, supplied, index, reserved, archive = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local changed = KEYS[7]
 local sku, action, pieces = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 -- What INCRBY takes and Lua counts exactly; it refuses '007' and '-0'.
@@ -22,7 +24,7 @@ local before = not is_broken and tonumber(available or 0) or 0
 
 if kind == 'none' and action ~= 'set' then return {'unknown'} end
 for key, wanted in pairs({[skus] = 'set', [supplied] = 'hash', [index] = 'zset', [reserved] = 'hash',
-                          [archive] = 'hash'}) do
+                          [archive] = 'hash', [changed] = 'set'}) do
   local found = redis.call('TYPE', key)['ok']
   if found ~= 'none' and found ~= wanted then return {'broken', key} end
 end
@@ -59,4 +61,5 @@ if tonumber(booked) + after - before == 0 then
 else
   redis.call('HINCRBY', supplied, sku, string.format('%.0f', after - before))
 end
+redis.call('SADD', changed, sku)
 return {'done', string.format('%.0f', before), string.format('%.0f', after)}

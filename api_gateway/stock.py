@@ -45,6 +45,7 @@ class RedisStockStore(StockReader):
             keyspace.SKU_INDEX,
             keyspace.RESERVED,
             keyspace.ARCHIVE,
+            keyspace.STOCK_CHANGED,
         ]
         arguments: list[str | int] = [sku, action, pieces, MOST_AVAILABLE, self._most_skus]
         async with store_deadline(self._timeout_seconds):

@@ -14,7 +14,9 @@ from catalogue.projection import Projection
 from catalogue.reading import CachedReader, ReadFigures
 from catalogue.routes import CatalogueRoutes
 from catalogue.settings import CatalogueSettings
+from catalogue.stock_outbox import StockOutbox
 from catalogue.store import ProductStore
+from shared import keyspace
 from shared.http.bodies import JsonBodies
 from shared.http.client import open_client
 from shared.http.guard import Guard
@@ -24,10 +26,13 @@ from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.tokens import TokenVerifier
 from shared.products.routes import TAG, product_table
+from shared.redis.lease import Lease
 from shared.redis.levels import StockLevels
 from shared.redis.watch import StoreWatch
 from shared.service.api import Api, Ground, api
+from shared.service.carrying import Carrier, publishing
 from shared.service.program import Program
+from shared.sql.outbox import EVENTS
 
 CACHE_CONNECTIONS: Final = 16
 LISTS_AT_ONCE: Final = 2
@@ -78,6 +83,13 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
             lists=HeavyWork(at_once=LISTS_AT_ONCE),
             gate=Gate(limits.max_concurrent_requests),
         )
+        stock = Carrier(
+            StockOutbox(redis, timeout_seconds=own.store_timeout_seconds),
+            EVENTS,
+            publishing(ground.publisher, ground.common.events_per_message),
+            Lease(redis, keyspace.outbox_lease("stock"), timeout_seconds=own.store_timeout_seconds),
+            rows_per_turn=ground.common.events_per_message,
+        )
         keys = RemoteKeys(accounts)
         guard = Guard(own.auth_mode, TokenVerifier(keys))
         yield Api(
@@ -90,6 +102,7 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
                 projection.prices.run,
                 projection.invalidations.run,
                 projection.run,
+                stock.run,
                 keys.run,
             ),
             checks={"redis": ground.watch.unready_reason},

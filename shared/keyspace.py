@@ -17,6 +17,8 @@ key                          type     writers                                 li
 ``inventory:{sku}``          string   decide.lua, stock scripts, the operator  for ever
 ``stock.skus``               set      decide.lua, stock scripts              for ever
 ``stock.index``              zset     stock.lua                               for ever
+``stock.changed``            set      decide.lua, stock.lua, stock_taken.lua  until it is taken to be told
+``stock.telling``            hash     catalogue's stock scripts               until it was told
 ``stock.reserved``           hash     decide.lua                              for ever
 ``stock.supplied``           hash     stock scripts                           for ever
 ``orders.processed.count``   string   decide.lua                              for ever
@@ -31,6 +33,7 @@ key                          type     writers                                 li
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
 ``accounts:lease``           string   accounts                                lease
+``stock:lease``              string   catalogue                               lease
 ``pipeline:topology``        string   gateway                                 for ever
 ``store:watch``              string   every service, to see that it can write  a minute
 ===========================  =======  ======================================  =========================
@@ -68,6 +71,10 @@ DEAD_LETTERS_LEASE: Final = "dead:lease"
 SKUS: Final = "stock.skus"
 SKU_INDEX: Final = "stock.index"
 """Every SKU that came in through the API, sorted; those that were set by hand are not in it."""
+STOCK_CHANGED: Final = "stock.changed"
+"""SKUs whose stock has changed since it was taken to be told."""
+STOCK_TELLING: Final = "stock.telling"
+"""What is being told of SKUs: when it was taken, in microseconds, and the stock at that instant."""
 RESERVED: Final = "stock.reserved"
 SUPPLIED: Final = "stock.supplied"
 NOTIFICATION_COUNTS: Final = "notifications.counts"
@@ -133,9 +140,9 @@ def orders_of(customer: str) -> str:
     return f"orders:customer:{customer}"
 
 
-def outbox_lease(service: str) -> str:
-    """The replica of a service that holds it publishes what stands in the outbox of its database."""
-    return f"{service}:lease"
+def outbox_lease(of: str) -> str:
+    """The replica that holds it publishes what stands in the outbox of a service's database, or of stock."""
+    return f"{of}:lease"
 
 
 def decision(order_id: str) -> str:

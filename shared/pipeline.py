@@ -161,7 +161,7 @@ SHOP_ROUTES: Final[Mapping[str, EventRoute]] = {
         exchange=SHOP_EXCHANGE.name, routing_key=key, publishers=(publisher,), mandatory=False
     )
     for publisher, keys in (
-        ("catalogue", ("product.created", "product.updated", "product.deleted")),
+        ("catalogue", ("product.created", "product.updated", "product.deleted", "product.stock_updated")),
         ("accounts", ("user.created", "user.updated", "user.deleted", "user.login")),
     )
     for key in keys

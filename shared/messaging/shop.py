@@ -1,7 +1,7 @@
 """Events of the shop: what became of a product or a customer, told to the queues that are bound, if any are.
 
-They are CloudEvents like those of orders, one to a message, and kept in the outbox of the service that
-writes them as the text that will be sent: the same event has the same bytes however often it is published.
+They are CloudEvents like those of orders, and kept in an outbox of the service that tells them, as the text
+that will be sent or what it follows from: the same event has the same bytes however often it is published.
 """
 
 from collections.abc import Mapping

@@ -34,7 +34,7 @@ _loaded: set[str] = set()
 WORDS_OF_COMMANDS: Final = {
     "TIME": 1,
     **dict.fromkeys(
-        ("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PTTL", "SMEMBERS", "TYPE", "ZCARD"),
+        ("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PTTL", "SCARD", "SMEMBERS", "TYPE", "ZCARD"),
         2,
     ),
     **dict.fromkeys(
@@ -48,7 +48,7 @@ WORDS_OF_COMMANDS: Final = {
 READS: Final = frozenset(
     (
         *("EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "PTTL", "SISMEMBER", "SMEMBERS"),
-        *("TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"),
+        *("SCARD", "TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"),
     )
 )
 """The commands among them that write nothing."""

@@ -26,7 +26,7 @@ from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.redis.watch import StoreWatch
 from shared.service.carrying import Carrier, publishing
-from shared.service.infrastructure import Infrastructure
+from shared.service.infrastructure import Infrastructure, SupervisedPublisher
 from shared.service.lifecycle import running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
@@ -79,6 +79,7 @@ class Ground(Generic[Own]):
     infrastructure: Infrastructure
     registry: CollectorRegistry
     database: Database
+    publisher: SupervisedPublisher
     redis: Redis
     watch: StoreWatch
 
@@ -121,6 +122,7 @@ async def _answer(
             infrastructure=infrastructure,
             registry=registry,
             database=database,
+            publisher=publisher,
             redis=redis,
             watch=watch,
         )

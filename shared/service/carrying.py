@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
+from shared.messaging.batching import together
 from shared.messaging.ports import Publisher
 from shared.messaging.shop import shop_message
 from shared.messaging.waiting import repeating
 from shared.redis.lease import Lease
-from shared.sql.outbox import OutboxRow, SqlOutbox
+from shared.sql.outbox import OutboxRow
 
 ROWS_AT_ONCE: Final = 100
 PAUSE_SECONDS: Final = 0.25
@@ -18,14 +19,33 @@ Carry = Callable[[Sequence[OutboxRow]], Awaitable[None]]
 """Brings rows, in their order, to where they go. It may do so again; it raises DependencyUnavailable."""
 
 
-class Carrier:
-    """Carries one kind of rows. With a lease, one replica at a time does."""
+class CarriedOutbox(Protocol):
+    """Where rows wait. Methods raise DependencyUnavailable."""
 
-    def __init__(self, outbox: SqlOutbox, kind: str, carry: Carry, lease: Lease | None = None) -> None:
+    async def oldest(self, kind: str, limit: int) -> Sequence[OutboxRow]:
+        """What is to be carried next."""
+
+    async def remove(self, rows: Sequence[OutboxRow]) -> None:
+        """These were carried."""
+
+
+class Carrier:
+    """Carries one kind of rows. With a lease one replica does, ``rows_per_turn`` before it is renewed."""
+
+    def __init__(
+        self,
+        outbox: CarriedOutbox,
+        kind: str,
+        carry: Carry,
+        lease: Lease | None = None,
+        *,
+        rows_per_turn: int = 1,
+    ) -> None:
         self._outbox = outbox
         self._kind = kind
         self._carry = carry
         self._lease = lease
+        self._rows_per_turn = rows_per_turn
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
@@ -45,26 +65,31 @@ class Carrier:
                 if self._lease is None:
                     await self._carry(rows)
                 else:
-                    rows = await self._carry_singly(rows, self._lease)
-                await self._outbox.remove([row.number for row in rows])
+                    rows = await self._carry_by_turns(rows, self._lease)
+                await self._outbox.remove(rows)
+                if len(rows) < ROWS_AT_ONCE:
+                    return
 
-    async def _carry_singly(self, rows: Sequence[OutboxRow], lease: Lease) -> Sequence[OutboxRow]:
+    async def _carry_by_turns(self, rows: Sequence[OutboxRow], lease: Lease) -> Sequence[OutboxRow]:
         """Carries these, as long as the lease is this process' own, and says which it has.
 
-        It is renewed before each, since a slow broker may take a batch's for longer than it holds.
+        It is renewed before each turn, since a slow broker may take a batch's for longer than it holds.
         """
-        for carried, row in enumerate(rows):
+        for carried in range(0, len(rows), self._rows_per_turn):
             if not await lease.hold(LEASE_SECONDS):
                 return rows[:carried]
-            await self._carry([row])
+            await self._carry(rows[carried : carried + self._rows_per_turn])
         return rows
 
 
-def publishing(publisher: Publisher) -> Carry:
-    """Publishes events of the shop, each with its confirm before the next, so that their order is kept."""
+def publishing(publisher: Publisher, events_per_message: int = 1) -> Carry:
+    """Publishes events of the shop, each with its confirm before the next, so that their order is kept.
+
+    Several go as one message where rows are of one type, and their order is of no importance.
+    """
 
     async def publish(rows: Sequence[OutboxRow]) -> None:
-        for row in rows:
-            await publisher.publish(shop_message(row.body))
+        for message in together([shop_message(row.body) for row in rows], events_per_message):
+            await publisher.publish(message)
 
     return publish

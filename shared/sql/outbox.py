@@ -5,7 +5,7 @@ transaction at a time, so that their numbers tell their order. A carrier of a ro
 removed: carrying it again must be harmless.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,8 +64,9 @@ class SqlOutbox:
 
         return await self._database.transaction(read)
 
-    async def remove(self, numbers: Collection[int]) -> None:
+    async def remove(self, rows: Sequence[OutboxRow]) -> None:
         """These were carried."""
+        numbers = [row.number for row in rows]
 
         async def write(connection: AsyncConnection) -> None:
             await connection.execute(delete(self._rows).where(self._rows.c.number.in_(numbers)))

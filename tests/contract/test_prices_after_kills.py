@@ -21,6 +21,7 @@ from catalogue.store import ProductStore
 from shared import keyspace
 from shared.errors import DatabaseUnavailable
 from shared.messaging.ports import OutgoingMessage
+from shared.service import carrying
 from shared.service.carrying import Carrier, publishing
 from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
@@ -70,10 +71,10 @@ class MortalOutbox(SqlOutbox):
             self.promised.append(json.loads(body)["id"])
 
     async def oldest(self, kind: str, limit: int) -> Sequence[OutboxRow]:
-        return await self.fate.around(lambda: SqlOutbox.oldest(self, kind, self.fate.random_.randint(1, 5)))
+        return await self.fate.around(lambda: SqlOutbox.oldest(self, kind, limit))
 
-    async def remove(self, numbers: Collection[int]) -> None:
-        await self.fate.around(lambda: SqlOutbox.remove(self, numbers))
+    async def remove(self, rows: Sequence[OutboxRow]) -> None:
+        await self.fate.around(lambda: SqlOutbox.remove(self, rows))
 
 
 @dataclass(slots=True)
@@ -151,8 +152,9 @@ def server(request: pytest.FixtureRequest, database_url: str) -> PostgresServer 
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    """An empty one."""
+async def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """An empty one, in which a few rows are carried at a time."""
+    monkeypatch.setattr(carrying, "ROWS_AT_ONCE", 3)
     folder = migrations_of("catalogue")
     async with (
         open_database(database_url, folder, timeout_seconds=30.0) as database,

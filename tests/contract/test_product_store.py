@@ -107,7 +107,7 @@ async def test_a_write_promises_a_price_an_invalidation_and_an_event(store: Prod
     for kind in (PRICE, CACHED, EVENTS):
         rows = await store.outbox.oldest(kind, 10)
         assert [row.subject for row in rows] == ["phone-case", "other"]
-        await store.outbox.remove([rows[0].number])
+        await store.outbox.remove(rows[:1])
         assert [row.subject for row in await store.outbox.oldest(kind, 10)] == ["other"]
     assert await store.outbox.size() == 3
 
@@ -120,7 +120,7 @@ async def test_the_last_version_comes_with_what_the_cache_has_yet_to_forget(stor
     assert await store.written(10, timeout_seconds=30.0) == (other.version, {"phone-case", "other"})
     assert len((await store.written(1, timeout_seconds=30.0))[1]) == 1
     rows = await store.outbox.oldest(CACHED, 10)
-    await store.outbox.remove([rows[0].number])
+    await store.outbox.remove([rows[0]])
     assert await store.written(10, timeout_seconds=30.0) == (other.version, {"other"})
 
 

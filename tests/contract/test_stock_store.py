@@ -127,7 +127,11 @@ async def test_a_value_of_another_type_is_replaced_by_setting(stock: RedisStockS
 
 
 @pytest.mark.parametrize(
-    "key", [keyspace.SKUS, keyspace.SUPPLIED, keyspace.SKU_INDEX, keyspace.RESERVED, keyspace.ARCHIVE]
+    "key",
+    [
+        *(keyspace.SKUS, keyspace.SUPPLIED, keyspace.SKU_INDEX),
+        *(keyspace.RESERVED, keyspace.ARCHIVE, keyspace.STOCK_CHANGED),
+    ],
 )
 async def test_broken_books_stop_a_change_before_its_first_write(
     stock: RedisStockStore, redis: Redis, key: str
@@ -246,13 +250,13 @@ async def test_there_are_as_many_skus_as_there_may_be(redis: Redis) -> None:
     assert await stock.set("c", 1) == 1
 
 
-async def test_a_sku_that_nothing_holds_is_removed_without_a_trace(
+async def test_a_sku_that_nothing_holds_is_removed_with_all_that_names_it(
     stock: RedisStockStore, redis: Redis
 ) -> None:
     """Its books are gone with it; a second time it is unknown."""
     await stock.set(SKU, 7)
     await stock.remove(SKU)
-    assert await redis.keys() == []
+    assert await redis.keys() == [keyspace.STOCK_CHANGED]
     assert await listed(stock) == {}
     with pytest.raises(UnknownSku):
         await stock.remove(SKU)
@@ -279,7 +283,7 @@ async def test_what_is_no_integer_can_be_removed(stock: RedisStockStore, redis: 
     await stock.remove(SKU)
     await redis.rpush(INVENTORY, "a")
     await stock.remove(SKU)
-    assert await redis.keys() == []
+    assert await redis.keys() == [keyspace.STOCK_CHANGED]
 
 
 async def test_changes_at_the_same_time_lose_nothing(stock: RedisStockStore) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from shared.redis.lease import Lease
 from shared.service.carrying import LEASE_SECONDS, Carrier
-from shared.sql.outbox import EVENTS, OutboxRow, SqlOutbox
+from shared.sql.outbox import EVENTS, OutboxRow
 
 
 class MemoryOutbox:
@@ -17,8 +17,8 @@ class MemoryOutbox:
     async def oldest(self, _: str, limit: int) -> Sequence[OutboxRow]:
         return self.rows[:limit]
 
-    async def remove(self, numbers: Sequence[int]) -> None:
-        self.rows = [row for row in self.rows if row.number not in numbers]
+    async def remove(self, rows: Sequence[OutboxRow]) -> None:
+        self.rows = [row for row in self.rows if row not in rows]
 
 
 class TakenAfter:
@@ -41,7 +41,7 @@ def carrier(outbox: MemoryOutbox, lease: Any, carried: list[int]) -> Carrier:
     async def carry(rows: Sequence[OutboxRow]) -> None:
         carried.extend(row.number for row in rows)
 
-    return Carrier(cast(SqlOutbox, outbox), EVENTS, carry, cast(Lease, lease))
+    return Carrier(outbox, EVENTS, carry, cast(Lease, lease))
 
 
 async def test_the_lease_is_renewed_before_each_event() -> None:

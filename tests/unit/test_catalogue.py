@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
+from api_gateway.stock import RedisStockStore
 from catalogue.cache import RedisCache
 from catalogue.store import ProductStore
 from orderctl.embedded.infrastructure import VolatileRedis
@@ -219,6 +220,23 @@ async def test_events_tell_what_became_of_a_product(served: Catalogue) -> None:
     ]
     assert (events[1]["data"]["unit_amount"], events[1]["correlationid"]) == (1799, "c7")
     assert events[2]["data"] == {"sku": "phone-case", "version": 3}
+
+
+async def test_a_change_of_stock_is_told(served: Catalogue) -> None:
+    """Of a SKU that need not be a product, once a broker is there."""
+    backstage = served.backstage
+    backstage.broker.go_down()
+    stock = RedisStockStore(backstage.primary(), timeout_seconds=30.0, most_skus=10)
+    await stock.set("phone-case", 7)
+    await stock.adjust("phone-case", -2)
+    backstage.broker.come_back()
+    published = backstage.broker.published
+    await wait_until(lambda: bool(published), what="it is told")
+    event = json.loads(published[-1].body)
+    assert (published[-1].routing_key, event["data"]) == (
+        "product.stock_updated",
+        {"sku": "phone-case", "stock": 5},
+    )
 
 
 async def test_a_stampede_reads_the_database_once(

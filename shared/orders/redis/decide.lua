@@ -7,7 +7,7 @@
 --
 -- KEYS  1 order:{id}  2 decision:{id}  3 orders.processed.count  4 stock.reserved  5 stock.skus  6 orders:created
 --       7 orders:rejected  8 orders:accepted  9 orders:retrying  10 orders:dead  11 notifications.untold
---       12 orders:customer:{id}, without a customer order:{id}  13… inventory:{sku}
+--       12 orders:customer:{id}, without a customer order:{id}  13 stock.changed  14… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
 --       9 prices and  10 customer ('' without) as the message has them, for a record that is recreated
@@ -16,8 +16,8 @@
 --         or {'broken_stock', key}.
 
 local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
-local own = KEYS[12]
-local order_id, first_item, first_stock = ARGV[1], 11, 13
+local own, changed = KEYS[12], KEYS[13]
+local order_id, first_item, first_stock = ARGV[1], 11, 14
 local items = (#ARGV - first_item + 1) / 2
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
@@ -36,7 +36,7 @@ end
 
 -- Every look stands before the first write, because Redis does not roll a script back.
 local now, outcome, reason, at_fault, number = time_now(), CREATED, ARGV[8], '', nil
-local writes, sums, unlisted = {}, {}, {}
+local writes, sums, unlisted, ordered = {}, {}, {}, {}
 if begun then
   local content
   now, outcome, reason, at_fault, number, content =
@@ -56,6 +56,7 @@ for i = 1, items do
   local qty = tonumber(ARGV[first_item + 2 * (i - 1) + 1])
   local taken = redis.call('HGET', reserved, sku) or '0'
   if not is_integer(taken) then return {'broken_stock', sku} end
+  ordered[i] = sku
   sums[#sums + 1], sums[#sums + 2] = sku, string.format('%.0f', tonumber(taken) + qty)
   if redis.call('SISMEMBER', skus, sku) == 0 then unlisted[#unlisted + 1] = sku end
   if is_new and ARGV[8] == '' then
@@ -79,6 +80,7 @@ if is_new and reason ~= '' then outcome, writes = REJECTED, {} end
 local index = outcome == REJECTED and KEYS[7] or KEYS[6]
 redis.call('ZSCORE', index, order_id)
 redis.call('ZCARD', untold)
+redis.call('SCARD', changed)
 local stands = {}
 for i = 8, is_new and not trouble and 8 or 10 do stands[i] = redis.call('ZSCORE', KEYS[i], order_id) end
 local is_counted = begun and redis.call('HEXISTS', reserved, pending) == 1
@@ -93,6 +95,7 @@ end
 if not decided_at then
   if outcome == CREATED then
     if not is_counted then redis.call('HSET', reserved, pending, number, unpack(sums)) end
+    redis.call('SADD', changed, unpack(ordered))
     if #unlisted > 0 then redis.call('SADD', skus, unpack(unlisted)) end
   end
   local timeline, fields = known[7], {}

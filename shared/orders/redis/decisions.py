@@ -86,6 +86,7 @@ def decision_call(
         *UNSETTLED_INDEXES,
         keyspace.UNTOLD,
         keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
+        keyspace.STOCK_CHANGED,
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
