@@ -14,6 +14,8 @@ KEPT_SECONDS: Final = 86_400.0
 """How long an answer that is fresh no more is kept, for when the database is away."""
 READER_SECONDS: Final = 2.0
 """A reader that has died is waited for no longer."""
+LATE_SHARE: Final = 0.1
+"""Of the time for which an answer is fresh: in the last part it is read anew while it is still given."""
 LISTS: Final = "lists"
 
 
@@ -34,10 +36,13 @@ class RedisCache:
     async def look(self, entry: Entry, *, may_read: bool) -> Look:
         token = secrets.token_hex(8) if may_read else ""
         reader = _milliseconds(READER_SECONDS) if may_read else 0
-        call = ScriptCall(_keys(entry), [token, reader, _milliseconds(2 * KEPT_SECONDS)])
+        late = _milliseconds(LATE_SHARE * self._fresh_seconds(entry))
+        call = ScriptCall(_keys(entry), [token, reader, _milliseconds(2 * KEPT_SECONDS), late])
         match await self._look.run(call):
             case ["hit", body]:
                 return Look(body=body, holds=True)
+            case ["late", body]:
+                return Look(body=body, holds=True, is_late=True)
             case ["read", body, generation]:
                 return Look(body=body or None, token=token, generation=generation)
             case ["wait", body]:
@@ -46,10 +51,13 @@ class RedisCache:
                 raise StoreUnavailable(f"the cache gave an answer that its script does not have: {answer!r}")
 
     async def fill(self, entry: Entry, look: Look, body: str) -> None:
-        fresh = self._list_seconds if entry.sku is None else self._product_seconds
+        fresh = self._fresh_seconds(entry)
         times = [_milliseconds(fresh), _milliseconds(fresh + KEPT_SECONDS)]
         async with store_deadline(self._timeout_seconds):
             await self._fill.run(self._redis, _keys(entry), [look.token or "", look.generation, body, *times])
+
+    def _fresh_seconds(self, entry: Entry) -> float:
+        return self._list_seconds if entry.sku is None else self._product_seconds
 
     async def invalidate(self, skus: Collection[str]) -> None:
         keys = [_generation(None), *map(_generation, skus)]

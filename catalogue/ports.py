@@ -20,11 +20,13 @@ class Entry:
 class Look:
     """What the cache said. ``body`` is what it has, which ``holds`` or is of before.
 
-    With a ``token`` the caller is the one who reads the database, from ``generation`` on.
+    With a ``token`` the caller is the one who reads the database, from ``generation`` on. What ``is_late``
+    holds not much longer.
     """
 
     body: str | None
     holds: bool = False
+    is_late: bool = False
     token: str | None = None
     generation: str = ""
 
@@ -33,7 +35,8 @@ class Cache(Protocol):
     """Answers that were given before. Every method raises StoreUnavailable."""
 
     async def look(self, entry: Entry, *, may_read: bool) -> Look:
-        """What there is. With ``may_read``, one caller at a time is made the reader of what does not hold."""
+        """What there is. With ``may_read``, one caller at a time is made the reader of what does not hold, or
+        not much longer."""
 
     async def fill(self, entry: Entry, look: Look, body: str) -> None:
         """Keeps what the reader has read, unless it was invalidated since it looked; '' makes way."""

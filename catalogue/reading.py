@@ -1,14 +1,14 @@
 """Reading through the cache: an answer that holds, else the database, which one caller reads for all.
 
 The database is away: what the cache has, said to be stale. The cache is away, or may hold what was: the
-database. Both are away: an error that says so.
+database. Both are away: an error that says so. An answer that holds not much longer is read anew beside.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -82,6 +82,7 @@ class CachedReader:
         self._cache_reason = cache_reason
         self._database_reason = database_reason
         self._under_way: dict[str, asyncio.Task[Reading]] = {}
+        self._beforehand: dict[str, asyncio.Task[Reading]] = {}
         self._figures = figures
 
     async def read(self, entry: Entry, load: Load, stock: BeginStock | None = None) -> Reading:
@@ -89,7 +90,7 @@ class CachedReader:
         is_silent = False
         if entry.key not in self._under_way:
             try:
-                if (hit := await self._hit(entry, stock)) is not None:
+                if (hit := await self._hit(entry, load, stock)) is not None:
                     self._figures.count(entry, hit.state)
                     return hit
             except StoreUnavailable:
@@ -97,8 +98,7 @@ class CachedReader:
         task = self._under_way.get(entry.key)
         if task is None:
             reading_both = self._read_both(entry, load, stock, is_silent)
-            task = self._under_way[entry.key] = asyncio.create_task(reading_both)
-            task.add_done_callback(lambda done: self._end(entry.key, done))
+            task = _begun(self._under_way, entry.key, reading_both)
         reading = await asyncio.shield(task)
         self._figures.count(entry, reading.state)
         return reading
@@ -107,13 +107,7 @@ class CachedReader:
         """Callers from now on share no reading that began before: there was a write."""
         self._under_way.clear()
 
-    def _end(self, key: str, task: "asyncio.Task[Reading]") -> None:
-        if self._under_way.get(key) is task:
-            del self._under_way[key]
-        if not task.cancelled():
-            task.exception()  # every caller may have gone
-
-    async def _hit(self, entry: Entry, stock: BeginStock | None) -> Reading | None:
+    async def _hit(self, entry: Entry, load: Load, stock: BeginStock | None) -> Reading | None:
         """What the cache has and holds, without a task of its own: what nearly every reading is.
 
         Raises StoreUnavailable, after which this reading does not ask the cache again.
@@ -127,6 +121,8 @@ class CachedReader:
             look = await self._cache.look(entry, may_read=False)
             if not look.holds or look.body is None or not freshness.is_known():
                 return None
+            if look.is_late and entry.key not in self._beforehand:
+                _begun(self._beforehand, entry.key, self._read(entry, load, False))
             return Reading(
                 look.body, CacheState.HIT, None if beside is None else await _told(beside), version
             )
@@ -200,6 +196,22 @@ class CachedReader:
             await self._cache.fill(entry, look, body)
         except StoreUnavailable:
             return  # the next reader fills it
+
+
+def _begun(
+    tasks: dict[str, asyncio.Task[Reading]], key: str, reading: Coroutine[Any, Any, Reading]
+) -> asyncio.Task[Reading]:
+    """A task that stands among ``tasks`` until its end, or until another has its place."""
+
+    def end(done: asyncio.Task[Reading]) -> None:
+        if tasks.get(key) is done:
+            del tasks[key]
+        if not done.cancelled():
+            done.exception()  # every caller may have gone
+
+    task = tasks[key] = asyncio.create_task(reading)
+    task.add_done_callback(end)
+    return task
 
 
 async def _told(stock: "asyncio.Future[int | None]") -> Stock:

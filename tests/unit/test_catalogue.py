@@ -265,6 +265,50 @@ async def test_a_stampede_reads_the_database_once(
     assert reads == 1
 
 
+async def test_an_answer_near_its_end_is_given_while_one_reader_renews_it(
+    backstage: Backstage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the database, and nobody notices that it is away."""
+    reads, may_go_on, read = 0, asyncio.Event(), ProductStore.get
+
+    async def held(self: ProductStore, sku: str) -> Any:
+        nonlocal reads
+        reads += 1
+        await may_go_on.wait()
+        return await read(self, sku)
+
+    async def is_away(*_: object) -> None:
+        nonlocal reads
+        reads += 1
+        raise DatabaseUnavailable("the database is away")
+
+    async with catalogue(backstage) as first, catalogue(backstage) as second:
+        await first.create()
+        for replica in (first, second):
+            await wait_until(partial(_is_read_from_cache, replica), what="the write is known everywhere")
+        cache: Any = VolatileRedis(server=backstage.cache, decode_responses=True)
+        (key,) = await cache.keys("answer:*")
+        fresh_until = int(await cache.hget(key, "fresh_until"))
+        monkeypatch.setattr("catalogue.cache.LATE_SHARE", 1.0)
+        monkeypatch.setattr(ProductStore, "get", held)
+        for _ in range(20):
+            assert await _is_read_from_cache(first)
+            assert await _is_read_from_cache(second)
+        await wait_until(lambda: reads > 0, what="somebody reads it anew")
+        assert reads == 1
+        may_go_on.set()
+
+        async def is_renewed() -> bool:
+            return int(await cache.hget(key, "fresh_until")) > fresh_until
+
+        await wait_until(is_renewed, what="the answer holds for longer")
+        monkeypatch.setattr(ProductStore, "get", is_away)
+        for _ in range(20):
+            assert await _is_read_from_cache(first)
+        await wait_until(lambda: reads > 1, what="somebody asks for it in vain")
+        assert await _is_read_from_cache(first)
+
+
 async def _is_read_from_cache(replica: Catalogue) -> bool:
     return (await replica.seen("/products/phone-case"))[0] == "hit"
 
