@@ -51,6 +51,10 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "past the cache. `stale`: of before, because the database is away.",
         "schema": {"type": "string", "enum": ["hit", "miss", "stale", "bypass"]},
     },
+    "X-Catalogue-Version": {
+        "description": "From the catalogue itself: the last write that the answer knows of.",
+        "schema": {"type": "string"},
+    },
     "Idempotent-Replayed": {
         "description": "`true` where this is the first answer to the same Idempotency-Key again.",
         "schema": {"type": "string", "const": "true"},

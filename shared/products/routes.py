@@ -117,7 +117,7 @@ def product_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             answer=ProductView,
             parameters=(_IF_NONE_MATCH,),
             problems=(NOT_FOUND,),
-            headers={200: _READ, 304: _READ, 404: ("X-Cache",)},
+            headers={200: (*_READ, "X-Catalogue-Version"), 304: _READ, 404: ("X-Cache",)},
             bodiless={304: "The product is as the client has it."},
         ),
         route(
