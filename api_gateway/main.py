@@ -30,6 +30,7 @@ from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
 from shared.redis.levels import StockLevels
+from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher
 from shared.service.lifecycle import drained, running
@@ -59,7 +60,9 @@ async def run(
         open_client("accounts", own.accounts_url) as accounts,
         open_client("catalogue", own.catalogue_url) as catalogue,
     ):
-        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds, asks_durability=True)
+        watch = StoreWatch(
+            redis, rights=rights_of(NAME), timeout_seconds=own.store_timeout_seconds, asks_durability=True
+        )
         gathering = GatheringPublisher(
             publisher,
             timeout_seconds=own.publish_timeout_seconds,

@@ -28,10 +28,12 @@ from shared.http.tokens import TokenVerifier
 from shared.products.routes import TAG, product_table
 from shared.redis.lease import Lease
 from shared.redis.levels import StockLevels
+from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
 from shared.service.api import Api, Ground, api
 from shared.service.carrying import Carrier, publishing
 from shared.service.program import Program
+from shared.services import CACHE
 from shared.sql.outbox import EVENTS
 
 CACHE_CONNECTIONS: Final = 16
@@ -53,7 +55,9 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
         ) as cache_redis,
         open_client("accounts", own.accounts_url) as accounts,
     ):
-        cache_watch = StoreWatch(cache_redis, timeout_seconds=own.cache_timeout_seconds)
+        cache_watch = StoreWatch(
+            cache_redis, rights=rights_of("catalogue", CACHE), timeout_seconds=own.cache_timeout_seconds
+        )
         cache = RedisCache(
             cache_redis,
             timeout_seconds=own.cache_timeout_seconds,

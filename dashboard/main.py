@@ -29,11 +29,13 @@ from shared.metrics import new_registry
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.erasure import RedisErasedOrders
 from shared.redis.lease import Lease
+from shared.redis.rights import rights_of
 from shared.redis.stock import StockReader
 from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import running
 from shared.service.program import Program
+from shared.services import CACHE
 from shared.settings import CommonSettings
 
 NAME = "dashboard"
@@ -66,7 +68,9 @@ async def run(
             infrastructure.management(timeout_seconds=own.broker_timeout_seconds),
             pause_seconds=own.broker_poll_seconds,
         )
-        cache_watch = StoreWatch(cache, timeout_seconds=own.store_timeout_seconds)
+        cache_watch = StoreWatch(
+            cache, rights=rights_of(NAME, CACHE), timeout_seconds=own.store_timeout_seconds
+        )
         services = ServiceWatch(
             session,
             own.service_urls,
@@ -75,7 +79,7 @@ async def run(
             timeout_seconds=own.service_timeout_seconds,
             pause_seconds=own.broker_poll_seconds,
         )
-        store_watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        store_watch = StoreWatch(redis, rights=rights_of(NAME), timeout_seconds=own.store_timeout_seconds)
         lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
         desk = DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time)
         books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)

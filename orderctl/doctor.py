@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from urllib.parse import urlsplit
 
 from rich.text import Text
 
@@ -239,7 +238,7 @@ def _durability(status: SystemStatus) -> Iterator[Finding]:
     if not status.redis.ready:
         yield _fault("Redis does not answer", "orderctl start redis, or orderctl up")
         return
-    faults = redis.differing(urlsplit(status.redis.url).port or 0, redis.DURABLE)
+    faults = redis.differing(status.redis.url, redis.DURABLE)
     if faults:
         yield _fault(
             f"Redis may lose what it acknowledged: {', '.join(faults)}", "orderctl stop redis; orderctl up"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from orderctl.environment import operator_settings
 from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
@@ -30,6 +31,8 @@ from shared.services import SERVICES
 PARTS: Final = (*NODE_NAMES, *STORES, *SERVICES)
 COMES_BACK_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
+CLI_PASSWORD: Final = "REDISCLI_AUTH"  # noqa: S105 - a name
+"""The variable from which redis-cli has its password, which no list of processes shows."""
 
 
 class Mode(StrEnum):
@@ -264,10 +267,16 @@ class System(ABC):
         """Where a store is, whether it runs or not; with the operator's log-in where one is needed."""
         return stores.url(self.layout, name, self.ports[name])
 
-    def redis_cli(self, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
-        """The command that speaks to Redis as its operator, with its environment; raises NotRunningError."""
-        self.url(REDIS)
-        return ["redis-cli", "-h", LOOPBACK, "-p", str(self.ports[REDIS]), *arguments], os.environ
+    def redis_cli(self, name: str, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+        """The command that speaks to a Redis as operator, with its environment; raises NotRunningError."""
+        login = urlsplit(self.url(name))
+        command = ["redis-cli", "-h", LOOPBACK, "-p", str(self.ports[name])]
+        if not login.password:
+            return [*command, *arguments], os.environ
+        return (
+            [*command, "--user", login.username or "", *arguments],
+            {**os.environ, CLI_PASSWORD: login.password},
+        )
 
     def dashboard_token(self) -> str | None:
         """What the dashboard wants before it shows dead letters; None where it wants nothing of us."""
@@ -275,7 +284,7 @@ class System(ABC):
 
     def store_status(self, name: str, pid: int | None) -> StoreStatus:
         """A store as it is now."""
-        ready = self.owns(name) and stores.ready(name, self.ports[name])
+        ready = self.owns(name) and stores.ready(self.layout, name, self.ports[name])
         return StoreStatus(name=name, url=self.store_url(name), pid=pid, ready=ready)
 
     def service_status(self, name: str, pid: int | None, answer: Readiness) -> ServiceStatus:

@@ -1,4 +1,4 @@
-"""Every Redis key, who writes it, and how long it lives.
+"""Every Redis key, who writes it, and how long it lives. Who may is in ``shared/redis/rights.py``.
 
 ===========================  =======  ======================================  =========================
 key                          type     writers                                 lives

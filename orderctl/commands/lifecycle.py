@@ -72,7 +72,8 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
         for node in status.rabbitmq[:1]
         if node.management_url
     ]
-    rows.append(("Redis", status.redis.url))
+    store = urlsplit(status.redis.url)
+    rows.append(("Redis", f"redis://{store.hostname}:{store.port}/  (orderctl redis)"))
     for name, url in rows:
         out.print(Text(f"  {name:<24}{url}"))
     out.print("\nTry it:\n")

@@ -14,12 +14,13 @@ from orderctl.docker.broker_users import PASSWORD_VARIABLES
 from orderctl.docker.images import source_digest
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
-from orderctl.native import broker_users
+from orderctl.native import broker_users, redis
 from orderctl.native.layout import Layout, project_root
-from orderctl.native.ports import NODE_NAMES, STORES, Ports
+from orderctl.native.ports import NODE_NAMES, REDIS, STORES, Ports
 from orderctl.native.secrets import Secrets, operator_setting
 from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.programs import output_of
+from shared.redis.rights import OPERATOR, users_of
 
 FILES = ("docker-compose.yml", "deploy/docker-compose.orderctl.yml")
 PROJECT = "order-pipeline"
@@ -38,9 +39,14 @@ PORT_VARIABLES: Mapping[str, str] = {
 SECRETS: Mapping[str, str] = {
     "ERLANG_COOKIE": "rabbitmq.cookie",
     **{variable: broker_users.secret(user) for user, variable in PASSWORD_VARIABLES.items()},
+    **{
+        f"{login.upper()}_REDIS_PASSWORD".removeprefix(f"{OPERATOR.upper()}_"): redis.secret(login)
+        for login in users_of(REDIS)
+    },
 }
-"""Each variable through which compose is told a secret, with its name in the data folder. The operators' are
-not among them: they count when a volume is made, which may be older than the folder."""
+"""Each variable through which compose is told a secret, with its name in the data folder. Those of the
+operators of brokers and PostgreSQL are not among them: they count when a volume is made, which may be older
+than the folder."""
 
 
 def ports_of_part(part: str) -> tuple[str, ...]:

@@ -17,12 +17,13 @@ from orderctl.errors import PartFailedError
 from orderctl.exposure import exposure
 from orderctl.native import postgres
 from orderctl.native.layout import project_root
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, REDIS, STORES
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, STORES
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
 from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
+from shared.redis.rights import OPERATOR
 from shared.services import SERVICES
 
 BROKER_USER = DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
@@ -103,12 +104,12 @@ class DockerSystem(System):
     def dashboard_token(self) -> str | None:
         return self.compose.token()
 
-    def redis_cli(self, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
-        """The program in Redis' own container."""
-        self.url(REDIS)
+    def redis_cli(self, name: str, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+        """The program in its own container, where the environment has its password."""
+        self.url(name)
         terminal = () if sys.stdin.isatty() else ("--no-TTY",)
         return self.compose.command(
-            "exec", *terminal, REDIS, "redis-cli", *arguments
+            "exec", *terminal, name, "redis-cli", "--user", OPERATOR, *arguments
         ), self.compose.environment()
 
     # --- logs --------------------------------------------------------------------------------------------

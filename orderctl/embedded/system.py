@@ -10,7 +10,7 @@ from orderctl.embedded import NODE, PROCESS, WARNING
 from orderctl.errors import UnknownPartError
 from orderctl.native import processes
 from orderctl.native.layout import project_root
-from orderctl.native.ports import POSTGRES, REDIS
+from orderctl.native.ports import LOOPBACK, POSTGRES, REDIS
 from orderctl.native.secrets import operator_setting
 from orderctl.native.services import (
     DRAIN_GRACE_SECONDS,
@@ -82,6 +82,10 @@ class EmbeddedSystem(System):
             stores=(self.store_status(REDIS, None), *map(inside, (CACHE, POSTGRES))),
             warning=WARNING,
         )
+
+    def store_url(self, name: str) -> str:
+        """Nobody logs in: what is on this machine's loopback alone lives no longer than a process."""
+        return f"redis://{LOOPBACK}:{self.ports[name]}/0"
 
     def owns(self, port: str) -> bool:
         """One process listens on all of them."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orderctl.errors import PartFailedError, UnknownPartError
-from orderctl.native import broker_users, packages, postgres, processes, queues, rabbitmq, stores
+from orderctl.native import broker_users, packages, postgres, processes, queues, rabbitmq, redis, stores
 from orderctl.native.formation import Formation
 from orderctl.native.layout import Layout
 from orderctl.native.ports import (
@@ -36,7 +36,6 @@ from shared.messaging.rabbitmq.management import (
     short_name,
 )
 from shared.messaging.rabbitmq.rights import MONITOR, OPERATOR
-from shared.services import CACHE
 
 PARTS = (*NODE_NAMES, *STORES)
 SERVER_PROGRAMS = ("beam.smp", "redis-server", postgres.PROGRAM)
@@ -98,12 +97,12 @@ class NativeCluster:
 
     @property
     def redis_url(self) -> str:
-        return stores.redis_url(self.ports[REDIS])
+        """The store, for its operator."""
+        return redis.url(self.layout, self.ports[REDIS])
 
-    @property
-    def cache_url(self) -> str:
-        """The Redis of which anything may be gone at any time."""
-        return stores.redis_url(self.ports[CACHE])
+    def store_url(self, name: str, login: str) -> str:
+        """The store or the cache, with a login of its own for each service."""
+        return redis.url(self.layout, self.ports[name], login)
 
     def database_url(self, service: str) -> str:
         """The service's own database, with its login."""
@@ -267,21 +266,21 @@ class NativeCluster:
         """Wait until a store has loaded its data and answers; raises PartFailedError.
 
         A Redis that was just started is asked whether it took its settings; an operator may change them then.
-        PostgreSQL has a login for each service afterwards, also for one that came with new code.
+        Each service has its login afterwards, also one that came with new code.
         """
         ready = False
 
         def settled() -> bool:
             nonlocal ready
-            ready = self.owns(name) and stores.ready(name, self.ports[name])
+            ready = self.owns(name) and stores.ready(self.layout, name, self.ports[name])
             return ready or self.node_pid(name) is None
 
         self._until(settled, timeout_seconds)
         if not ready:
             ended = self.node_pid(name) is None
             raise self.failure(name, "it ended" if ended else f"no answer after {timeout_seconds:.0f} s")
-        is_due = just_started or name == POSTGRES
-        if is_due and (wrong := stores.settle(self.layout, name, self.ports[name])):
+        stores.grant(self.layout, name, self.ports[name])
+        if just_started and (wrong := stores.fault(self.layout, name, self.ports[name])):
             raise self.failure(name, wrong)
         self._progress(Step(name=name, state=StepState.DONE, detail=f"{LOOPBACK}:{self.ports[name]}"))
 

@@ -20,7 +20,8 @@ from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
 from orderctl.native.secrets import operator_setting
 from shared.health import PROCESS_HEADER
-from shared.services import DATABASE, SERVICES, Service
+from shared.redis.rights import users_of
+from shared.services import CACHE, DATABASE, SERVICES, STORE, Service
 
 DRAIN_GRACE_SECONDS = 30.0
 READY_SECONDS = 45.0
@@ -50,11 +51,7 @@ class Surroundings(Protocol):
     @property
     def monitoring_urls(self) -> list[str]: ...
 
-    @property
-    def redis_url(self) -> str: ...
-
-    @property
-    def cache_url(self) -> str: ...
+    def store_url(self, name: str, login: str) -> str: ...
 
     def broker_urls(self, user: str) -> list[str]: ...
 
@@ -143,8 +140,8 @@ class NativeServices:
         return {
             "RABBITMQ_URLS": ",".join(self._cluster.broker_urls(name)),
             "RABBITMQ_MANAGEMENT_URLS": ",".join(self._cluster.monitoring_urls),
-            "REDIS_URL": self._cluster.redis_url,
-            "CACHE_URL": self._cluster.cache_url,
+            "REDIS_URL": self._cluster.store_url(STORE, name),
+            **({"CACHE_URL": self._cluster.store_url(CACHE, name)} if name in users_of(CACHE) else {}),
             "LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
             **ports,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from orderctl.native import postgres, processes, redis
 from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK, POSTGRES
+from orderctl.native.ports import POSTGRES
 from orderctl.native.processes import ProcessRecord
 
 STOP_SIGNALS: Mapping[str, signal.Signals] = {POSTGRES: signal.SIGINT}
@@ -14,13 +14,8 @@ STOP_SIGNALS: Mapping[str, signal.Signals] = {POSTGRES: signal.SIGINT}
 
 
 def url(layout: Layout, name: str, port: int) -> str:
-    """Where the store is, whether it runs or not; PostgreSQL for its operator."""
-    return postgres.url(layout, port) if name == POSTGRES else redis_url(port)
-
-
-def redis_url(port: int) -> str:
-    """A Redis of this machine."""
-    return f"redis://{LOOPBACK}:{port}/0"
+    """Where the store is for its operator, whether it runs or not."""
+    return postgres.url(layout, port) if name == POSTGRES else redis.url(layout, port)
 
 
 def start(layout: Layout, name: str, port: int) -> ProcessRecord:
@@ -32,18 +27,22 @@ def start(layout: Layout, name: str, port: int) -> ProcessRecord:
     return processes.spawn(layout, name, command, environment=environment, cwd=layout.part(name))
 
 
-def ready(name: str, port: int) -> bool:
+def ready(layout: Layout, name: str, port: int) -> bool:
     """True once it has loaded its data and answers."""
-    return postgres.ready(port) if name == POSTGRES else redis.ready(port)
+    return postgres.ready(port) if name == POSTGRES else redis.ready(redis.url(layout, port))
 
 
-def settle(layout: Layout, name: str, port: int) -> str:
-    """What is left to do for one that answers; says what is wrong with it, if anything.
-
-    Raises PartFailedError.
-    """
+def grant(layout: Layout, name: str, port: int) -> None:
+    """Give each service its login to one that answers; raises PartFailedError."""
     if name == POSTGRES:
         postgres.grant(layout, port)
+    else:
+        redis.grant(layout, port, name)
+
+
+def fault(layout: Layout, name: str, port: int) -> str:
+    """What is wrong with one that was just started, if anything is."""
+    if name == POSTGRES:
         return ""
-    wrong = redis.differing(port, redis.server_settings(port, name))
+    wrong = redis.differing(redis.url(layout, port), redis.server_settings(port, name))
     return f"it has other settings than it was started with: {', '.join(wrong)}" if wrong else ""

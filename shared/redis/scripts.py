@@ -131,9 +131,10 @@ def _is_number(value: str | None) -> bool:
     return value is None or re.fullmatch(r"-?\d{1,18}", value) is not None
 
 
-def commands_of_loaded() -> list[str | int]:
-    """The commands of every script that this process has loaded, each before its number of words."""
-    return [word for name in sorted(_loaded) for word in (name, WORDS_OF_COMMANDS.get(name, 2))]
+def questions_of_loaded(key: str) -> list[tuple[str, Sequence[str]]]:
+    """Each command of every script that this process has loaded, in words, then as it would be run."""
+    words = {name: (name, key, "", "")[: WORDS_OF_COMMANDS.get(name, 2)] for name in sorted(_loaded)}
+    return [(f"run {name}", question) for name, question in words.items()]
 
 
 def calls_of(source: str) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Whether Redis can do a service's work, and whether it keeps what it acknowledged; asked again and again.
 
-Ability is proved by a small write with every right that the scripts of this process need: a replica, a full
+Ability is proved by a small write with every right to commands that the scripts of this process need, and to
+every key that its service needs: a replica, a full
 store, a full disk or a user without rights answers a ping. What the service itself was refused a moment ago
 counts too, for commands that stand in no script.
 
@@ -19,13 +20,16 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.logs import get_logger
 from shared.redis.client import Redis, last_refusal, store_deadline
-from shared.redis.scripts import Script, commands_of_loaded
+from shared.redis.rights import Rights
+from shared.redis.scripts import Script, questions_of_loaded
 
 NEEDED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 FORBIDDEN: Final = {"no-appendfsync-on-rewrite": "yes"}
 UNKNOWN: Final = "weak (not checked yet)"
 DURABLE: Final = "durable"
 KEPT_MILLISECONDS: Final = 60_000
+
+NONE: Final = Rights()
 
 log = get_logger(__name__)
 
@@ -40,12 +44,15 @@ class StoreWatch:
         timeout_seconds: float,
         pause_seconds: float = 1.0,
         asks_durability: bool = False,
+        rights: Rights = NONE,
     ) -> None:
+        """``rights`` to keys are looked for too."""
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
         self._pause_seconds = pause_seconds
         self._asks_durability = asks_durability
         self._able = Script.load("shared.redis", "able")
+        self._rights = rights
         self._reason: str | None = "not reached yet"
         self._verdict = UNKNOWN
 
@@ -86,7 +93,10 @@ class StoreWatch:
             level("store durability", verdict=self._verdict)
 
     async def _prove(self) -> None:
-        arguments = ["watch", KEPT_MILLISECONDS, *commands_of_loaded()]
+        needed = (*questions_of_loaded(keyspace.STORE_WATCH), *self._rights.questions())
+        arguments: list[str | int] = ["watch", KEPT_MILLISECONDS]
+        for right, words in needed:
+            arguments += [len(words), right, *words]
         async with store_deadline(self._timeout_seconds):
             await self._able.run(self._redis, [keyspace.STORE_WATCH], arguments)
 

@@ -24,6 +24,7 @@ from shared.logs import get_logger
 from shared.metrics import new_registry
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
+from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
 from shared.service.carrying import Carrier, publishing
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher
@@ -115,7 +116,7 @@ async def _answer(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
     ):
-        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        watch = StoreWatch(redis, rights=rights_of(name), timeout_seconds=own.store_timeout_seconds)
         ground = Ground(
             common=common,
             own=own,

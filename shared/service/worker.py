@@ -19,6 +19,7 @@ from shared.messaging.settlement import FailureListener
 from shared.metrics import PrometheusRouterMetrics, new_registry
 from shared.pipeline import Consumption
 from shared.redis.client import Redis
+from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
 from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import drained, running
@@ -98,7 +99,9 @@ async def _consume(
         ) as redis,
     ):
         use_cases = build(redis)
-        watch = StoreWatch(redis, timeout_seconds=own.store_timeout_seconds)
+        watch = StoreWatch(
+            redis, rights=rights_of(consumption.service), timeout_seconds=own.store_timeout_seconds
+        )
         router = Router(
             Consuming(
                 consumption=consumption,

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.messaging.memory import MemoryBroker
 from shared.pipeline import queues
 from shared.redis.client import Redis, open_redis
+from shared.redis.rights import OPERATOR, users_of
 from shared.service.infrastructure import (
     ClusterInfrastructure,
     SupervisedDeadLetterBox,
@@ -17,6 +20,7 @@ from shared.service.infrastructure import (
     SupervisedSubscriber,
 )
 from shared.service.lifecycle import running
+from shared.services import STORE
 from tests.harness.brokers import purge
 from tests.harness.clusters import ClusterKind
 from tests.harness.databases import PostgresServer, can_run_postgres, postgres_server
@@ -69,13 +73,19 @@ def redis_server(cluster_kind: ClusterKind) -> Iterator[RedisServer]:
 
 @pytest.fixture(params=["in-process", pytest.param("redis", marks=pytest.mark.broker)])
 async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    """An empty store: the in-process one, then a real Redis."""
+    """An empty store, for its operator: the in-process one, then a real Redis. See ``as_service``."""
     if request.param == "in-process":
         async with store_in_process() as client:
             yield client
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    async with open_redis(server.url, timeout_seconds=STORE_SECONDS, max_connections=20) as client:
+    async with AsyncExitStack() as stack:
+        logins: dict[str, Any] = {}
+        for login in users_of(STORE):
+            opened = open_redis(server.login_url(login), timeout_seconds=STORE_SECONDS, max_connections=20)
+            logins[login] = await stack.enter_async_context(opened)
+        client = logins[OPERATOR]
+        client.logins = logins
         await client.flushall()
         yield client
 

@@ -25,6 +25,7 @@ from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.sweep import Sweep
 from shared.redis.client import Redis, open_redis
 from shared.redis.lease import Lease
+from shared.redis.rights import OPERATOR
 from shared.redis.scripts import READS, Script
 from tests.contract.test_decision_store_failures import buried, waiting
 from tests.harness.decisions import (
@@ -40,7 +41,7 @@ from tests.harness.decisions import (
 from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.shop import Shop
-from tests.harness.stores import RedisServer
+from tests.harness.stores import RedisServer, as_service
 
 Result = TypeVar("Result")
 WRITES: Final = ("DEL", "HDEL", "HSET", "MSET", "SADD", "SET", "ZADD", "ZREM")
@@ -180,7 +181,7 @@ async def test_a_drop_finishes_what_was_decided(redis: Any) -> None:
             answer = await uncut(decide_one(store_recreating(redis, A_CENTURY), event))
         if answer is not None:
             return False
-        (dropped,) = await RedisOrderBooks(redis, timeout_seconds=5.0).drop([event])
+        (dropped,) = await RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0).drop([event])
         assert isinstance(dropped, Created if writes else Rejected)
         reserved = {"cable": "3", "case": "2"} if writes else {}
         assert await redis.hgetall(keyspace.RESERVED) == reserved
@@ -197,7 +198,9 @@ async def test_a_drop_that_was_cut_is_finished(redis: Any) -> None:
     async def cut(writes: int) -> bool:
         event = await prepared(redis, is_recreated=False, has_failed=True)
         with cut_after(writes):
-            answer = await uncut(RedisOrderBooks(redis, timeout_seconds=5.0).drop([event]))
+            answer = await uncut(
+                RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0).drop([event])
+            )
         if answer is not None:
             return False
         decision = await decide_one(store_recreating(redis, A_CENTURY), event)
@@ -300,9 +303,9 @@ async def test_a_revival_that_was_cut_is_finished(redis: Any) -> None:
 
         noted = [Noted(order_id="a", trouble=Trouble.DEAD, mark=mark)]
         with cut_after(writes):
-            await uncut(RedisOrderBooks(redis, timeout_seconds=5.0).revive(noted))
+            await uncut(RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0).revive(noted))
         was_cut = (await record_of(redis, "a")).trouble is Trouble.DEAD
-        await RedisOrderBooks(redis, timeout_seconds=5.0).revive(noted)
+        await RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0).revive(noted)
         assert (await record_of(redis, "a")).trouble is Trouble.RETRYING
         assert await indexes_of(redis, "a") == ["accepted", "retrying"]
         return was_cut
@@ -314,8 +317,10 @@ async def test_a_removal_that_was_cut_is_finished(redis: Any) -> None:
     """By the next round; its sums are archived once."""
 
     def sweep() -> Sweep:
-        lease = Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=5.0)
-        return Sweep(redis, timeout_seconds=5.0, retention_seconds=-60.0, lease=lease)
+        lease = Lease(as_service(redis, "order_processor"), keyspace.SWEEP_LEASE, timeout_seconds=5.0)
+        return Sweep(
+            as_service(redis, "order_processor"), timeout_seconds=5.0, retention_seconds=-60.0, lease=lease
+        )
 
     async def cut(writes: int) -> bool:
         event = await prepared(redis, is_recreated=False, has_failed=False)
@@ -342,12 +347,12 @@ async def test_a_right_that_is_gone_takes_no_piece_twice(redis_server: RedisServ
     async with open_redis(redis_server.url, timeout_seconds=5.0, max_connections=2) as redis:
         event = await prepared(redis, is_recreated=False, has_failed=False)
         store = store_recreating(redis, A_CENTURY)
-        redis_server.ask("ACL", "SETUSER", "default", f"-{right}")
+        redis_server.ask("ACL", "SETUSER", OPERATOR, f"-{right}")
         try:
             await uncut(decide_one(store, event))
             await uncut(store.buried(event, buried()))
         finally:
-            redis_server.ask("ACL", "SETUSER", "default", "+@all")
+            redis_server.ask("ACL", "SETUSER", OPERATOR, "+@all")
         for _ in range(2):
             assert isinstance(await decide_one(store, event), Created)
         assert await _reserved(redis) == {"cable": "3", "case": "2"}

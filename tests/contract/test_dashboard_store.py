@@ -11,6 +11,7 @@ from shared.keyspace import NotificationStatus
 from shared.orders.model import OrderStatus, Trouble
 from shared.redis.client import Redis, open_redis
 from shared.redis.stock import StockReader
+from tests.harness.stores import as_service
 
 
 @pytest.fixture
@@ -21,8 +22,8 @@ def reader(redis: Redis) -> RedisStoreReader:
 
 def reader_of(redis: Redis, timeout_seconds: float = 5.0) -> RedisStoreReader:
     """A reader of that store."""
-    stock = StockReader(redis, timeout_seconds=timeout_seconds)
-    return RedisStoreReader(redis, stock, timeout_seconds=timeout_seconds)
+    stock = StockReader(as_service(redis, "dashboard"), timeout_seconds=timeout_seconds)
+    return RedisStoreReader(as_service(redis, "dashboard"), stock, timeout_seconds=timeout_seconds)
 
 
 async def test_an_empty_store_has_zeros(reader: RedisStoreReader) -> None:

@@ -19,6 +19,7 @@ from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.decisions import everything
 from tests.harness.examples import AT, TRACE, an_order, placed
+from tests.harness.stores import as_service
 
 ORDER = an_order("order1", cable=2)
 
@@ -26,7 +27,7 @@ ORDER = an_order("order1", cable=2)
 @pytest.fixture
 def books(redis: Redis) -> RedisOrderBooks:
     """The adapter under test."""
-    return RedisOrderBooks(redis, timeout_seconds=5.0)
+    return RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0)
 
 
 async def recorded(redis: Any, index: OrderStatus | Trouble, order: Order = ORDER, **more: str | int) -> None:
@@ -222,7 +223,8 @@ async def test_one_at_a_time_has_the_turn(redis: Redis, monkeypatch: pytest.Monk
     """Of several dashboards as of several requests; the next one has it as soon as it is free."""
     monkeypatch.setattr("dashboard.dead_letters.store.TURN_SECONDS", 0.3)
     mine, others = (
-        RedisTurns(Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=5.0)) for _ in range(2)
+        RedisTurns(Lease(as_service(redis, "dashboard"), keyspace.DEAD_LETTERS_LEASE, timeout_seconds=5.0))
+        for _ in range(2)
     )
     for turns in (mine, others):
         async with mine.turn():

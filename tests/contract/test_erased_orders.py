@@ -14,6 +14,7 @@ from shared.orders.redis.erasure import RedisErasedOrders, RedisOrderErasure
 from tests.harness.examples import TRACE, an_order, placed
 from tests.harness.gateway import a_placement
 from tests.harness.shop import SECONDS, Shop
+from tests.harness.stores import as_service
 
 EMAIL = "ann@example.com"
 
@@ -34,7 +35,7 @@ async def shop(redis: Any) -> Shop:
 
 def erasing(redis: Any) -> RedisOrderErasure:
     """What accounts asks until nothing is left."""
-    return RedisOrderErasure(redis, timeout_seconds=SECONDS, retention_seconds=60)
+    return RedisOrderErasure(as_service(redis, "accounts"), timeout_seconds=SECONDS, retention_seconds=60)
 
 
 async def event_about(shop: Shop, order_id: str) -> Event[EventData]:
@@ -118,7 +119,7 @@ async def test_erased_orders_are_listed_until_their_letters_are_gone(
     redis: Any, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With their content, since another order may have had the id; and no more of them than can be listed."""
-    erased = RedisErasedOrders(redis, timeout_seconds=SECONDS)
+    erased = RedisErasedOrders(as_service(redis, "dashboard"), timeout_seconds=SECONDS)
     await erasing(redis).erase("ann")
     content = f"told:{content_fingerprint(an_order('told', cable=2, email=EMAIL))}"
     ages = await erased.ages()

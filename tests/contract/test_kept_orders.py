@@ -24,6 +24,7 @@ from tests.harness.decisions import (
 )
 from tests.harness.examples import AT, an_order, placed
 from tests.harness.gateway import order_store
+from tests.harness.stores import as_service
 
 
 async def kept(redis: Any, order: Order, trouble: str) -> None:
@@ -46,8 +47,10 @@ async def kept(redis: Any, order: Order, trouble: str) -> None:
 
 def sweep(redis: Redis) -> Sweep:
     """The job of a processor that starts."""
-    lease = Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=5.0)
-    return Sweep(redis, timeout_seconds=5.0, retention_seconds=A_CENTURY, lease=lease)
+    lease = Lease(as_service(redis, "order_processor"), keyspace.SWEEP_LEASE, timeout_seconds=5.0)
+    return Sweep(
+        as_service(redis, "order_processor"), timeout_seconds=5.0, retention_seconds=A_CENTURY, lease=lease
+    )
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from tests.harness.decisions import A_CENTURY, decide_one, everything, record_of
 from tests.harness.examples import TRACE, an_order, order_of, placed
 from tests.harness.gateway import JSON, a_placement, order_store
 from tests.harness.pricing import price, prices_of
+from tests.harness.stores import as_service
 
 ORDER = an_order("a", cable=2, case=1)
 PRICES = prices_of(4298, 1999, 300)
@@ -282,7 +283,9 @@ async def test_a_decision_announces_the_prices_of_the_record(redis: Any, store: 
 async def test_a_dropped_order_keeps_its_prices(redis: Any, store: RedisOrderStore) -> None:
     """Its rejection is announced like any other."""
     await store.accept(a_placement(ORDER))
-    (decision,) = await RedisOrderBooks(redis, timeout_seconds=5.0).drop([placed(ORDER)])
+    (decision,) = await RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0).drop(
+        [placed(ORDER)]
+    )
     assert not isinstance(decision, Created)
     assert getattr(decision, "prices", None) == PRICES
 

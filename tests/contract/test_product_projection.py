@@ -10,6 +10,7 @@ from catalogue.model import Product
 from catalogue.ports import Entry
 from catalogue.prices import RedisPriceBoard
 from shared import keyspace
+from tests.harness.stores import as_service
 
 PRODUCT = Product(
     sku="case",
@@ -30,7 +31,7 @@ ENTRY, LIST = Entry(key="product:case", sku="case"), Entry(key="list:1", sku=Non
 @pytest.fixture
 def board(redis: Any) -> RedisPriceBoard:
     """Prices in either store."""
-    return RedisPriceBoard(redis, timeout_seconds=5.0)
+    return RedisPriceBoard(as_service(redis, "catalogue"), timeout_seconds=5.0)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ async def services_behind(server: RedisServer) -> AsyncIterator[tuple[Services, 
     server.ask("FLUSHALL")
     server.ask("SET", "inventory:cable", str(STOCK))
     async with (
-        refusing_store(LOOPBACK, server.port) as (store, url),
+        refusing_store(server.url) as (store, url),
         aiohttp.ClientSession() as session,
     ):
         yield Services(url, session), store
@@ -223,7 +223,7 @@ async def test_a_store_that_refuses_one_command(redis_server: RedisServer) -> No
 
 async def test_a_command_that_was_refused_shows_in_readiness_for_a_while(redis_server: RedisServer) -> None:
     """The watch's own write is none of it: what the service met speaks too."""
-    async with refusing_store(LOOPBACK, redis_server.port) as (store, url):
+    async with refusing_store(redis_server.url) as (store, url):
         store.refuse("DENIED by the proxy", "ZRANGE")
         async with open_redis(url, timeout_seconds=5.0, max_connections=2) as redis:
             watch = StoreWatch(redis, timeout_seconds=5.0)

@@ -38,7 +38,7 @@ USER, PASSWORD = "service", "of-the-tests"
 async def user_of(server: RedisServer, *rights: str) -> AsyncIterator[Redis]:
     """A client that logs in as a user who has all rights, then ``rights``."""
     server.ask("ACL", "SETUSER", USER, "reset", "on", f">{PASSWORD}", "~*", "&*", "+@all", *rights)
-    url = server.url.replace("redis://", f"redis://{USER}:{PASSWORD}@")
+    url = f"redis://{USER}:{PASSWORD}@{server.url.partition('@')[2]}"
     async with open_redis(url, timeout_seconds=5.0, max_connections=4) as client:
         yield client
     server.ask("ACL", "DELUSER", USER)

@@ -19,6 +19,7 @@ from shared.service.carrying import Carrier, publishing
 from shared.sql.outbox import EVENTS, OutboxRow
 from tests.harness.decisions import A_CENTURY, decide_one, store_recreating
 from tests.harness.examples import an_order, placed
+from tests.harness.stores import as_service
 
 SECONDS = 5.0
 
@@ -26,13 +27,13 @@ SECONDS = 5.0
 @pytest.fixture
 def stock(redis: Redis) -> RedisStockStore:
     """Stock as operators change it."""
-    return RedisStockStore(redis, timeout_seconds=SECONDS, most_skus=5_000)
+    return RedisStockStore(as_service(redis, "api_gateway"), timeout_seconds=SECONDS, most_skus=5_000)
 
 
 @pytest.fixture
 def outbox(redis: Redis) -> StockOutbox:
     """What is to be told, as one replica sees it."""
-    return StockOutbox(redis, timeout_seconds=SECONDS)
+    return StockOutbox(as_service(redis, "catalogue"), timeout_seconds=SECONDS)
 
 
 def events_in(rows: Sequence[OutboxRow]) -> dict[str, int | None]:
@@ -156,7 +157,7 @@ async def test_the_last_stock_is_told_whatever_dies(
         sku = fate.choice(["cable", "case", "mug"])
         changes[sku] += 1
         await stock.set(sku, fate.randint(0, 3))
-        replica = StockOutbox(redis, timeout_seconds=SECONDS)
+        replica = StockOutbox(as_service(redis, "catalogue"), timeout_seconds=SECONDS)
         try:
             await Carrier(replica, EVENTS, publishing(listener, fate.choice([1, 64]))).round()
         except BrokerUnavailable:

@@ -18,7 +18,7 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.redis.client import Redis, open_redis
 from shared.redis.stock import StockReader
-from tests.harness.stores import RedisServer
+from tests.harness.stores import RedisServer, as_service
 
 SKU = "mag-safe-phone-case"
 INVENTORY = keyspace.inventory(SKU)
@@ -27,7 +27,7 @@ INVENTORY = keyspace.inventory(SKU)
 @pytest.fixture
 def stock(redis: Redis) -> RedisStockStore:
     """The adapter under test."""
-    return RedisStockStore(redis, timeout_seconds=5.0, most_skus=5_000)
+    return RedisStockStore(as_service(redis, "api_gateway"), timeout_seconds=5.0, most_skus=5_000)
 
 
 async def supplied(redis: Redis, sku: str = SKU) -> int:
@@ -208,8 +208,8 @@ async def test_a_large_store_is_walked_through_part_by_part(
     """No look reads more than its share of the keys; what was set by hand is found in the end."""
     monkeypatch.setattr(shared.redis.stock, "KEYS_PER_STEP", 20)
     monkeypatch.setattr(shared.redis.stock, "PAUSE_PER_WALK", 0)
-    stock = RedisStockStore(redis, timeout_seconds=5.0, most_skus=9)
-    reader = StockReader(redis, timeout_seconds=5.0, steps_per_walk=1)
+    stock = RedisStockStore(as_service(redis, "api_gateway"), timeout_seconds=5.0, most_skus=9)
+    reader = StockReader(as_service(redis, "api_gateway"), timeout_seconds=5.0, steps_per_walk=1)
     await redis.mset({f"order:{number}": "x" for number in range(300)})
     await stock.set("b", 2)
     await redis.set(keyspace.inventory("a"), 1)
@@ -227,7 +227,7 @@ async def test_looking_takes_a_tenth_of_the_time_at_most(
 ) -> None:
     """Sixty-four lists at once walk through the keys once; all of them have what came through the API."""
     monkeypatch.setattr(shared.redis.stock, "PAUSE_PER_WALK", 1_000_000)
-    stock = RedisStockStore(redis, timeout_seconds=5.0, most_skus=9)
+    stock = RedisStockStore(as_service(redis, "api_gateway"), timeout_seconds=5.0, most_skus=9)
     await redis.set(keyspace.inventory("a"), 1)
     await stock.list("", 9)
     await stock.set("b", 2)
@@ -238,7 +238,7 @@ async def test_looking_takes_a_tenth_of_the_time_at_most(
 
 async def test_there_are_as_many_skus_as_there_may_be(redis: Redis) -> None:
     """One more is refused before anything is written; those that are there can be set all the same."""
-    stock = RedisStockStore(redis, timeout_seconds=5.0, most_skus=2)
+    stock = RedisStockStore(as_service(redis, "api_gateway"), timeout_seconds=5.0, most_skus=2)
     await stock.set("a", 1)
     await stock.set("b", 1)
     before = await everything(redis)

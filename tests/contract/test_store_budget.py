@@ -11,6 +11,7 @@ from shared.orders.placement import Accepted, Duplicate, OutboxFull
 from shared.redis.client import Redis
 from tests.harness.examples import an_order
 from tests.harness.gateway import a_placement, order_store
+from tests.harness.stores import as_service
 
 MEGABYTE = 1_000_000
 SMALL = an_order("small")
@@ -104,7 +105,7 @@ async def test_a_store_that_does_not_tell_changes_nothing(redis: Redis) -> None:
     """What was known last holds; a store that never tells has room."""
     budget = await budget_of(86 * MEGABYTE)
     budget._redis.answer = ConnectionResetError()  # type: ignore[attr-defined]  # the fake's
-    await StoreBudget(redis, timeout_seconds=5.0).look()
+    await StoreBudget(as_service(redis, "api_gateway"), timeout_seconds=5.0).look()
     assert not budget.has_room("new", LARGE)
 
 

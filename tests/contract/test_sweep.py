@@ -15,6 +15,7 @@ from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import AT, an_order, placed
 from tests.harness.gateway import a_placement, order_store
+from tests.harness.stores import as_service
 
 RETENTION = 600.0
 A_CENTURY = 100 * 365 * 86_400.0
@@ -22,18 +23,25 @@ A_CENTURY = 100 * 365 * 86_400.0
 
 def lease_of(redis: Redis) -> Lease:
     """One more processor's claim to sweep."""
-    return Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=5.0)
+    return Lease(as_service(redis, "order_processor"), keyspace.SWEEP_LEASE, timeout_seconds=5.0)
 
 
 def sweep_of(redis: Redis, lease: Lease | None = None) -> Sweep:
     """A sweep that keeps orders for ten minutes."""
-    return Sweep(redis, timeout_seconds=5.0, retention_seconds=RETENTION, lease=lease or lease_of(redis))
+    return Sweep(
+        as_service(redis, "order_processor"),
+        timeout_seconds=5.0,
+        retention_seconds=RETENTION,
+        lease=lease or lease_of(redis),
+    )
 
 
 async def decided(redis: Any, *orders: Order, old: bool = True) -> None:
     """Accepts and decides orders, tells their customers, and makes them older than the retention."""
     gateway = order_store(redis, outbox_limit=10_000)
-    deciding = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY)
+    deciding = RedisDecisionStore(
+        as_service(redis, "order_processor"), timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY
+    )
     for order in orders:
         await gateway.accept(a_placement(order, key=f"key-{order.id}"))
         (decision,) = await deciding.decide([placed(order)])
@@ -110,7 +118,9 @@ async def test_undecided_and_dead_orders_are_kept_for_ever(redis: Any) -> None:
     for order_id in "ab":
         await order_store(redis).accept(a_placement(an_order(order_id)))
         await aged(redis, order_id, "accepted")
-    store = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY)
+    store = RedisDecisionStore(
+        as_service(redis, "order_processor"), timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY
+    )
     await store.buried(placed(an_order("b")), Bury(history=History(attempts=1, reason="broken_stock")))
     assert await sweep_of(redis).sweep_once() == 0
     assert await redis.exists("order:a", "order:b") == 2
@@ -172,7 +182,9 @@ async def test_a_message_of_a_swept_order_is_not_decided_again(redis: Any) -> No
     await redis.set("inventory:cable", 10)
     await decided(redis, an_order("a", cable=4))
     await sweep_of(redis).sweep_once()
-    store = RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=RETENTION / 2)
+    store = RedisDecisionStore(
+        as_service(redis, "order_processor"), timeout_seconds=5.0, oldest_recreated_seconds=RETENTION / 2
+    )
     (decision,) = await store.decide([placed(an_order("a", cable=4), at=AT)])
     assert isinstance(decision, Undecidable)
     assert decision.reason == "order_unknown"

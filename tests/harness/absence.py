@@ -9,6 +9,7 @@ from typing import Any, Final
 import asyncpg  # type: ignore[import-untyped]  # no types of its own
 from redis.asyncio import Redis
 
+from shared.redis.rights import OPERATOR
 from shared.services import CACHE, DATABASE, SERVICES
 from tests.harness.brokers import frozen, frozen_part
 from tests.harness.running import Pipeline
@@ -51,7 +52,7 @@ async def _killed(pipeline: Pipeline, part: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _full_cache(pipeline: Pipeline) -> AsyncIterator[None]:
     """It takes no writes, and so runs no script that might write."""
-    async with Redis.from_url(pipeline.cluster.cache_url, decode_responses=True) as client:
+    async with Redis.from_url(pipeline.cluster.store_url(CACHE, OPERATOR), decode_responses=True) as client:
         redis: Any = client
         before = await redis.config_get("maxmemory", "maxmemory-policy")
         await redis.config_set("maxmemory", "1", "maxmemory-policy", "noeviction")

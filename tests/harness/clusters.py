@@ -39,8 +39,8 @@ class Cluster(Protocol):
     @property
     def redis_url(self) -> str: ...
 
-    @property
-    def cache_url(self) -> str: ...
+    def store_url(self, name: str, login: str) -> str:
+        """Where a login finds ``redis`` or ``cache``."""
 
     @property
     def monitoring_urls(self) -> list[str]: ...

@@ -8,6 +8,7 @@ cluster, or by the next run if that process died before it could.
 """
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,12 +26,14 @@ from testcontainers.core.network import Network
 
 from orderctl.docker.images import image
 from orderctl.errors import PartFailedError
-from orderctl.native import postgres, processes, stores
+from orderctl.native import postgres, processes, redis, stores
 from orderctl.native.formation import LEFT_OUT_SECONDS, left_out
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, POSTGRES, REDIS, STORES, Ports, ports_from
+from orderctl.native.secrets import Secrets
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.messaging.rabbitmq.rights import MONITOR, USERS, admit
+from shared.redis.rights import users_of
 from shared.services import CACHE
 from tests.harness.clusters import NODES, PARTS, RABBITMQ_CONF, free_port_base
 from tests.harness.stores import RedisServer, free_port
@@ -55,6 +58,7 @@ class ContainerCluster:
     def __init__(self, folder: Path) -> None:
         self.layout = Layout(folder.resolve())
         self.layout.create()
+        keep_passwords(self.layout)
         self.ports = Ports(self.layout, ports_from(free_port_base(FIRST_PORT_BASE)))
         labels = {OWNER_LABEL: _owner()}
         self._clients = Network(docker_network_kw={"labels": labels})
@@ -84,12 +88,11 @@ class ContainerCluster:
     @property
     def redis_url(self) -> str:
         """See ``Cluster``."""
-        return stores.redis_url(self.ports[REDIS])
+        return redis.url(self.layout, self.ports[REDIS])
 
-    @property
-    def cache_url(self) -> str:
+    def store_url(self, name: str, login: str) -> str:
         """See ``Cluster``."""
-        return stores.redis_url(self.ports[CACHE])
+        return redis.url(self.layout, self.ports[name], login)
 
     @property
     def monitoring_urls(self) -> list[str]:
@@ -135,7 +138,7 @@ class ContainerCluster:
             self._parts[node] = self._broker(node)
         for name in (REDIS, CACHE):
             self._parts[name] = redis_container(
-                self.layout.part(name), self.ports[name], f"{name}.conf", network=self._clients
+                self.layout.part(name), self.ports[name], name, network=self._clients
             )
         self._parts[POSTGRES] = self._postgres()
         for name, container in self._parts.items():
@@ -210,8 +213,11 @@ class ContainerCluster:
 
     def wait_store(self, name: str) -> None:
         """See ``Cluster``."""
-        if not processes.wait_until(lambda: stores.ready(name, self.ports[name]), START_SECONDS, 0.1):
+        if not processes.wait_until(lambda: self._answers(name), START_SECONDS, 0.1):
             raise self._failure(name, f"no answer after {START_SECONDS:.0f} s")
+
+    def _answers(self, name: str) -> bool:
+        return stores.ready(self.layout, name, self.ports[name])
 
     def freeze(self, name: str) -> None:
         """See ``Cluster``."""
@@ -323,18 +329,25 @@ class ContainerCluster:
 
 
 def redis_container(
-    data: Path, port: int, configuration: str = "redis.conf", *, network: Network | None = None
+    data: Path, port: int, name: str = REDIS, *, network: Network | None = None
 ) -> DockerContainer:
     """The store or the cache as it is deployed, with its data in a folder of the host, not started yet."""
     data.mkdir(parents=True, exist_ok=True)
     container = DockerContainer(image("REDIS_IMAGE"), network=network)
     container.with_kwargs(labels={OWNER_LABEL: _owner()})
-    container.with_command(["redis-server", f"/etc/redis/{configuration}"])
-    deployed = project_root() / "deploy" / "redis" / configuration
-    container.with_volume_mapping(deployed, f"/etc/redis/{configuration}")
+    deployed = project_root() / "deploy" / "redis"
+    variables = re.findall(r">\$(\w+)", (deployed / f"{name}.acl").read_text(encoding="ascii"))
+    container.with_command(["sh", "/etc/redis/start", name])
+    container.with_envs(**dict.fromkeys(variables, PASSWORD))
+    container.with_volume_mapping(deployed, "/etc/redis")
     container.with_volume_mapping(data, "/data", "rw")
     publish(container, 6379, port)
     return container
+
+
+def keep_passwords(layout: Layout) -> None:
+    """Every login has the same one here, as by default in compose."""
+    Secrets(layout).keep({redis.secret(login): PASSWORD for login in users_of(REDIS)})
 
 
 def pause(container: Any) -> None:
@@ -374,13 +387,21 @@ def container_cluster() -> Iterator[ContainerCluster]:
 def container_redis_server() -> Iterator[RedisServer]:
     """A Redis alone, removed after the block."""
     with tempfile.TemporaryDirectory(prefix="orders-redis-", ignore_cleanup_errors=True) as folder:
-        port = free_port()
-        container = redis_container(Path(folder), port)
+        port, layout = free_port(), Layout(Path(folder))
+        layout.create()
+        keep_passwords(layout)
+        container = redis_container(layout.part(REDIS), port)
         try:
             container.start()
-            assert processes.wait_until(lambda: stores.ready(REDIS, port), START_SECONDS), "Redis is not up"
+            is_up = processes.wait_until(lambda: stores.ready(layout, REDIS, port), START_SECONDS)
+            assert is_up, "Redis is not up"
             running: Any = container.get_wrapped_container()
-            yield RedisServer(port=port, freeze=partial(pause, running), thaw=running.unpause)
+            yield RedisServer(
+                port=port,
+                login_url=partial(redis.url, layout, port),
+                freeze=partial(pause, running),
+                thaw=running.unpause,
+            )
         finally:
             container.stop()
 

@@ -41,12 +41,12 @@ class PostgresServer:
     def start(self) -> None:
         """Returns once everybody who has a login may use it."""
         stores.start(self.layout, POSTGRES, self.port)
-        assert processes.wait_until(lambda: stores.ready(POSTGRES, self.port), START_SECONDS)
+        assert processes.wait_until(lambda: stores.ready(self.layout, POSTGRES, self.port), START_SECONDS)
         self.settle()
 
     def settle(self) -> None:
         """Makes the logins of the services that have a database now."""
-        assert stores.settle(self.layout, POSTGRES, self.port) == ""
+        stores.grant(self.layout, POSTGRES, self.port)
 
     def stop(self) -> None:
         """Gracefully, whoever is connected."""

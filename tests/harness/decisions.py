@@ -10,13 +10,16 @@ from shared.orders.records import OrderRecord, read_record
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.redis.client import Redis
 from tests.harness.examples import AT, TRACE, placed
+from tests.harness.stores import as_service
 
 A_CENTURY = 100 * 365 * 86_400.0
 
 
 def store_recreating(redis: Redis, seconds: float) -> RedisDecisionStore:
     """A store that recreates orders whose message is younger than that."""
-    return RedisDecisionStore(redis, timeout_seconds=5.0, oldest_recreated_seconds=seconds)
+    return RedisDecisionStore(
+        as_service(redis, "order_processor"), timeout_seconds=5.0, oldest_recreated_seconds=seconds
+    )
 
 
 async def stocked(redis: Any, **available: int | str) -> None:

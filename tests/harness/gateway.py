@@ -10,6 +10,7 @@ from shared.prices import Cost
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order
+from tests.harness.stores import as_service
 
 STORE_SECONDS = 5.0
 JSON, TEXT = "application/json", "text/plain"
@@ -20,7 +21,7 @@ def order_store(
 ) -> RedisOrderStore:
     """A store with the contract's claim TTL."""
     return RedisOrderStore(
-        redis,
+        as_service(redis, "api_gateway"),
         timeout_seconds=STORE_SECONDS,
         claim_ttl_seconds=86_400,
         outbox_limit=outbox_limit,
@@ -30,12 +31,12 @@ def order_store(
 
 def outbox_of(redis: Redis) -> RedisOutbox:
     """The outbox of that store."""
-    return RedisOutbox(redis, timeout_seconds=STORE_SECONDS)
+    return RedisOutbox(as_service(redis, "api_gateway"), timeout_seconds=STORE_SECONDS)
 
 
 def relay_lease(redis: Redis) -> Lease:
     """One more gateway's claim to relay."""
-    return Lease(redis, keyspace.OUTBOX_LEASE, timeout_seconds=STORE_SECONDS)
+    return Lease(as_service(redis, "api_gateway"), keyspace.OUTBOX_LEASE, timeout_seconds=STORE_SECONDS)
 
 
 def a_placement(

@@ -6,6 +6,7 @@ from notifier.handlers import NotificationHandler
 from notifier.ports import LetterQuota, NotificationStore, Sender
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
+from tests.harness.stores import as_service
 
 LEASE_SECONDS = 15.0
 CONFIRM_SECONDS = 60.0
@@ -21,7 +22,7 @@ def notification_store(
 ) -> RedisNotificationStore:
     """The real records and scripts."""
     return RedisNotificationStore(
-        redis,
+        as_service(redis, "notifier"),
         timeout_seconds=5.0,
         lease_seconds=lease_seconds,
         confirm_seconds=confirm_seconds,

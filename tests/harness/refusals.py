@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 LINE_END = b"\r\n"
 AGGREGATES = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
@@ -69,12 +70,14 @@ async def _one(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def refusing_store(host: str, port: int) -> AsyncIterator[tuple[RefusingStore, str]]:
+async def refusing_store(url: str) -> AsyncIterator[tuple[RefusingStore, str]]:
     """The store behind a port of its own, and its URL."""
-    store = RefusingStore(host, port)
+    near = urlsplit(url)
+    host = near.hostname or ""
+    store = RefusingStore(host, near.port or 0)
     server = await asyncio.start_server(store.accept, host, 0)
     try:
-        yield store, f"redis://{host}:{server.sockets[0].getsockname()[1]}/0"
+        yield store, url.replace(f":{near.port}/", f":{server.sockets[0].getsockname()[1]}/")
     finally:
         server.close()
         await store.close()

@@ -21,6 +21,7 @@ from shared.redis.lease import Lease
 from tests.harness.examples import TRACE, an_order, placed
 from tests.harness.gateway import a_placement
 from tests.harness.notifying import notification_store
+from tests.harness.stores import as_service
 
 SECONDS = 5.0
 RETENTION_SECONDS = 3_600.0
@@ -33,11 +34,18 @@ class Shop:
     def __init__(self, redis: Redis, *, retention_seconds: float = RETENTION_SECONDS) -> None:
         self.redis: Any = redis
         self.orders = RedisOrderStore(
-            redis, timeout_seconds=SECONDS, claim_ttl_seconds=60, outbox_limit=10_000
+            as_service(redis, "api_gateway"),
+            timeout_seconds=SECONDS,
+            claim_ttl_seconds=60,
+            outbox_limit=10_000,
         )
-        self.decisions = RedisDecisionStore(redis, timeout_seconds=SECONDS, oldest_recreated_seconds=1e9)
+        self.decisions = RedisDecisionStore(
+            as_service(redis, "order_processor"), timeout_seconds=SECONDS, oldest_recreated_seconds=1e9
+        )
         self.notifications = notification_store(redis, retention_seconds=retention_seconds)
-        self.lease = Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
+        self.lease = Lease(
+            as_service(redis, "order_processor"), keyspace.SWEEP_LEASE, timeout_seconds=SECONDS
+        )
 
     async def accept(self, *orders: Order) -> None:
         """The gateway's part, with the message confirmed."""
@@ -64,8 +72,15 @@ class Shop:
 
     def sweep(self, retention_seconds: float) -> Sweep:
         """Removes old orders."""
-        lease = Lease(self.redis, keyspace.SWEEP_LEASE, timeout_seconds=SECONDS)
-        return Sweep(self.redis, timeout_seconds=SECONDS, retention_seconds=retention_seconds, lease=lease)
+        lease = Lease(
+            as_service(self.redis, "order_processor"), keyspace.SWEEP_LEASE, timeout_seconds=SECONDS
+        )
+        return Sweep(
+            as_service(self.redis, "order_processor"),
+            timeout_seconds=SECONDS,
+            retention_seconds=retention_seconds,
+            lease=lease,
+        )
 
     async def verify(
         self,

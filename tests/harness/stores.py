@@ -1,6 +1,5 @@
 """Stores to run the real scripts against: one in this process, and a Redis of the tests' own."""
 
-import os
 import signal
 import socket
 import tempfile
@@ -9,15 +8,16 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fakeredis import FakeAsyncRedis, FakeServer
 
-from orderctl.native import processes, redis as native_redis
+from orderctl.native import processes, redis as native_redis, stores
 from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK
+from orderctl.native.ports import LOOPBACK, REDIS
 from shared.redis.client import Redis
+from shared.redis.rights import OPERATOR
 
-PART = "redis"
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 
@@ -32,18 +32,25 @@ async def store_in_process(server: FakeServer | None = None) -> AsyncIterator[Re
         await client.aclose()
 
 
+def as_service(redis: Any, service: str) -> Redis:
+    """The same store under the service's own login, where it has logins."""
+    client: Redis = getattr(redis, "logins", {}).get(service, redis)
+    return client
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisServer:
     """A Redis that only this test run knows."""
 
     port: int
+    login_url: Callable[[str], str]
     freeze: Callable[[], object]
     thaw: Callable[[], object]
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
-        return f"redis://{LOOPBACK}:{self.port}/0"
+        """Where its operator finds it."""
+        return self.login_url(OPERATOR)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -56,7 +63,7 @@ class RedisServer:
 
     def ask(self, *command: str) -> str:
         """The raw answer to one command, past every client under test."""
-        return native_redis.ask(self.port, *command)
+        return native_redis.ask(self.url, *command)
 
 
 @contextmanager
@@ -66,12 +73,14 @@ def native_redis_server() -> Iterator[RedisServer]:
         layout = Layout(Path(folder))
         layout.create()
         port = free_port()
-        command = native_redis.configure(layout, port)
-        record = processes.spawn(layout, PART, command, environment=os.environ, cwd=Path(folder))
+        record = stores.start(layout, REDIS, port)
+        login_url = partial(native_redis.url, layout, port)
         try:
-            assert processes.wait_until(lambda: native_redis.ready(port), START_SECONDS), "Redis is not up"
+            is_up = processes.wait_until(lambda: stores.ready(layout, REDIS, port), START_SECONDS)
+            assert is_up, "Redis is not up"
             yield RedisServer(
                 port=port,
+                login_url=login_url,
                 freeze=partial(processes.send, record, signal.SIGSTOP),
                 thaw=partial(processes.send, record, signal.SIGCONT),
             )

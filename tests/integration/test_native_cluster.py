@@ -124,21 +124,20 @@ def test_brokers_that_know_guest_alone_let_the_others_in(whole: NativeCluster) -
 
 def test_redis_keeps_what_it_acknowledged(whole: NativeCluster) -> None:
     """A key that was set a moment before SIGKILL is there after the start."""
-    port = whole.ports["redis"]
-    assert redis.differing(port, redis.DURABLE) == []
-    assert redis.ask(port, "SET", "kept", "yes").startswith("+OK")
+    assert redis.differing(whole.redis_url, redis.DURABLE) == []
+    assert redis.ask(whole.redis_url, "SET", "kept", "yes").startswith("+OK")
     whole.kill("redis")
     whole.start_part("redis")
     whole.wait_store("redis")
-    assert "yes" in redis.ask(port, "GET", "kept")
+    assert "yes" in redis.ask(whole.redis_url, "GET", "kept")
 
 
 def test_stopping_leaves_no_process_and_loses_no_data(whole: NativeCluster) -> None:
     """Nothing of ours runs after a stop, epmd included, and the next start finds queues and keys."""
     declare_alone(whole, "kept.queue")
-    redis.ask(whole.ports["redis"], "SET", "kept", "still")
+    redis.ask(whole.redis_url, "SET", "kept", "still")
     whole.stop()
     assert processes.owned_by(whole.layout) == []
     whole.start()
     assert "kept.queue" in queue_names(whole)
-    assert "still" in redis.ask(whole.ports["redis"], "GET", "kept")
+    assert "still" in redis.ask(whole.redis_url, "GET", "kept")

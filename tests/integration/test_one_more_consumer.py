@@ -18,8 +18,9 @@ from urllib.request import urlopen
 import pytest
 from yarl import URL
 
-from orderctl.native import processes
+from orderctl.native import processes, redis
 from shared.pipeline import RETRY_TIERS_SECONDS
+from shared.redis.rights import rules_of
 from tests.harness.brokers import delete_queue
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.overlay import tree_with_fraud_check
@@ -73,6 +74,15 @@ async def fraud_pipeline(pipeline: Pipeline, tree: Path) -> AsyncIterator[Pipeli
     yield pipeline
     for queue in QUEUES:
         await delete_queue(pipeline, queue)
+    redis.ask(pipeline.cluster.redis_url, "ACL", "DELUSER", NAME)
+
+
+def new_login(pipeline: Pipeline) -> str:
+    """The store for the consumer, whose login is made with the rights that ``orderctl up`` would give it."""
+    operator = pipeline.cluster.redis_url
+    made = redis.ask(operator, "ACL", "SETUSER", NAME, "reset", "on", f">{NAME}", *rules_of(NAME))
+    assert made.startswith("+OK")
+    return f"redis://{NAME}:{NAME}@{operator.partition('@')[2]}"
 
 
 @asynccontextmanager
@@ -83,6 +93,7 @@ async def service(tree: Path, pipeline: Pipeline, name: str, **settings: str) ->
     if name == NAME:
         own = (URL(url).with_user(NAME).with_password(PASSWORD) for url in known["RABBITMQ_URLS"].split(","))
         known["RABBITMQ_URLS"] = ",".join(map(str, own))
+        known["REDIS_URL"] = new_login(pipeline)
     ports = {"FRAUD_CHECK_OPS_PORT": port, "DASHBOARD_PORT": port, "DASHBOARD_SERVICE_URLS": ""}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", name, cwd=tree, env={**os.environ, **known, **ports, **settings}

@@ -14,7 +14,8 @@ from orderctl.native import packages, postgres, redis
 from orderctl.native.layout import Layout
 from shared.messaging.rabbitmq.rights import MONITOR, USERS
 from shared.pipeline import CONSUMPTIONS, QUORUM_SIZE
-from shared.services import CACHE, SERVICES as REGISTRY
+from shared.redis.rights import DEFAULT_USER, OPERATOR, users_of
+from shared.services import CACHE, SERVICES as REGISTRY, STORE
 from shared.settings import CommonSettings
 from tests.harness.settings import settings_of, variables
 
@@ -124,6 +125,28 @@ def test_every_login_to_postgres_is_made_with_the_password_that_its_service_is_t
             f"postgresql://{service}:{password}@postgres:5432/{service}"
         )
         assert re.fullmatch(rf"\$\{{{service.upper()}_DATABASE_PASSWORD:-\w+\}}", password)
+
+
+@pytest.mark.parametrize("store", [STORE, CACHE])
+def test_redis_has_the_users_of_the_table_with_the_passwords_of_the_environment(store: str) -> None:
+    """Line by line what native mode gives its own, and nobody else."""
+    wanted = [f"user {' '.join(DEFAULT_USER)}"]
+    for login, rules in users_of(store).items():
+        variable = "REDISCLI_AUTH" if login == OPERATOR else f"{login.upper()}_REDIS_PASSWORD"
+        assert SERVICES[store]["environment"][variable]
+        wanted.append(f"user {login} on >${variable} {' '.join(rules)}")
+    assert (ROOT / "deploy" / "redis" / f"{store}.acl").read_text().splitlines() == wanted
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_service_is_told_its_own_login_to_redis_and_to_the_cache_where_it_has_one(name: str) -> None:
+    """With the password that Redis is told; a consumer more brings its line, and its variable."""
+    password = SERVICES[STORE]["environment"][f"{name.upper()}_REDIS_PASSWORD"]
+    assert password == f"${{{name.upper()}_REDIS_PASSWORD:-pipeline}}"
+    told = SERVICES[name]["environment"]
+    assert told["REDIS_URL"] == f"redis://{name}:{password}@redis:6379/0"
+    has_cache = name in users_of(CACHE)
+    assert told.get("CACHE_URL") == (f"redis://{name}:{password}@cache:6379/0" if has_cache else None)
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from orderctl.native import postgres
+from orderctl.native import postgres, redis
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout
 from orderctl.native.secrets import Secrets
 from orderctl.native.services import NativeServices
 from orderctl.native.system import NativeSystem
-from shared.services import DATABASE, SERVICES
+from shared.redis.rights import users_of
+from shared.services import CACHE, DATABASE, SERVICES, STORE
 
 
 @pytest.fixture
@@ -52,7 +53,23 @@ def test_a_service_is_told_its_own_database_alone(layout: Layout, archivist: str
     password = Secrets(layout).get(f"postgres.{archivist}")
     told = services.settings(archivist)["DATABASE_URL"]
     assert told == f"postgresql://{archivist}:{password}@127.0.0.1:{cluster.ports['postgres']}/{archivist}"
-    assert services.settings(archivist)["CACHE_URL"] == f"redis://127.0.0.1:{cluster.ports['cache']}/0"
+
+
+def test_a_service_is_told_its_own_login_to_redis_alone(layout: Layout) -> None:
+    """And of the cache, who has to do with it; the operator's is in ``status --json`` and in no command."""
+    cluster = NativeCluster(layout.data_dir, port_base=23_000)
+    Secrets(layout).ensure(redis.secret(login) for login in users_of(STORE))
+    password = Secrets(layout).get("redis.operator") or ""
+    told = {name: NativeServices(cluster).settings(name) for name in SERVICES}
+    for name, settings in told.items():
+        own = f"redis://{name}:{Secrets(layout).get(f'redis.{name}')}@127.0.0.1"
+        assert settings["REDIS_URL"] == f"{own}:{cluster.ports[STORE]}/0"
+        if name in {"catalogue", "dashboard"}:
+            assert settings["CACHE_URL"] == f"{own}:{cluster.ports[CACHE]}/0"
+        else:
+            assert "CACHE_URL" not in settings
+        assert password not in str(settings)
+    assert f"operator:{password}@" in NativeSystem(layout.data_dir).status().as_json()["redis"]["url"]
 
 
 def test_scripts_find_every_store(layout: Layout) -> None:

@@ -17,6 +17,7 @@ from orderctl.cli import app
 from orderctl.errors import NotRunningError
 from orderctl.native import processes
 from orderctl.native.layout import Layout
+from orderctl.native.secrets import Secrets
 from orderctl.native.system import NativeSystem
 from tests.harness.clusters import free_port_base
 
@@ -145,7 +146,11 @@ def test_the_address_of_a_part_that_runs_is_given_out(layout: Layout) -> None:
     with started(layout, "redis", listens_on=system.ports["redis"]):
         assert processes.wait_until(lambda: system.owns("redis"), 10.0)
         assert system.url("redis") == system.redis_url
-        command, _ = system.redis_cli(["GET", "a b"])
-        assert command[-4:] == ["-p", str(system.ports["redis"]), "GET", "a b"]
+        where = ["redis-cli", "-h", "127.0.0.1", "-p", str(system.ports["redis"])]
+        assert system.redis_cli("redis", ["GET", "a b"])[0] == [*where, "GET", "a b"]
+        Secrets(layout).ensure(["redis.operator"])
+        command, environment = system.redis_cli("redis", ["GET", "a b"])
+        assert command == [*where, "--user", "operator", "GET", "a b"]
+        assert environment["REDISCLI_AUTH"] == Secrets(layout).get("redis.operator")
         with pytest.raises(NotRunningError):
             system.url("dashboard")
