@@ -32,7 +32,8 @@ class OrderState:
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
     was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up,
     ``unconfirmed`` that a letter went out and its receiver has not said what became of it, ``collected`` that
-    it waits until its address may have another letter.
+    it waits until its address may have another letter. ``contradiction`` is what its notification says that
+    cannot be.
     """
 
     order: Order
@@ -45,6 +46,7 @@ class OrderState:
     undeliverable: bool = False
     unconfirmed: bool = False
     collected: bool = False
+    contradiction: str = ""
     detail: str = ""
     prices: Prices | None = None
 
@@ -287,6 +289,8 @@ class Oracle:
             verdict.blame("unexpected", order_id, f"is {state.status}, its customer was told {wrong[0]}")
         if state.told is not None and sum(told.values()) > 1:
             verdict.blame("duplicated", order_id, f"its customer was told {sum(told.values())} times")
+        if state.contradiction:
+            verdict.blame("unexpected", order_id, state.contradiction)
         if state.outcome is None:
             return
         verdict.told += bool(told.get(state.outcome))

@@ -1,6 +1,7 @@
 """Orders as the oracle wants to see them, in pages: the record, and what its customer was told.
 
-Claims are read before records, in the same round trip: whatever is claimed as told was decided before it.
+Claims are read before records and notifications, in the same round trip: whatever is claimed as told was
+decided before it, and is noted.
 An order that moves to another index between two reads is not mistaken for one that is wrong: what looks wrong
 is looked for in its index once more.
 """
@@ -40,6 +41,7 @@ _FIELDS: Final = (
     "next_attempt_at",
     "prices",
 )
+_NOTED: Final = ("event_id", "status", "last_error", "collected")
 
 
 class RecordReader:
@@ -63,13 +65,12 @@ class RecordReader:
     ) -> list[Sighting]:
         """These orders as they are now. Those that have left ``listed`` and are decided are left out."""
         cutoff = await self._now() - self._retention
-        claims, records = await self._claims_and_records(order_ids)
+        claims, records, notes = await self._read(order_ids)
         status = listed if isinstance(listed, OrderStatus) else None
         found = [
-            _sighting(order_id, fields, claimed, status, cutoff)
-            for order_id, fields, claimed in zip(order_ids, records, claims, strict=True)
+            _with_note(_sighting(order_id, fields, claimed, status, cutoff), note)
+            for order_id, fields, claimed, note in zip(order_ids, records, claims, notes, strict=True)
         ]
-        found = await self._with_undeliverable(found)
         return found if listed is None else await self._still_listed(found, listed)
 
     async def _pages(self, index: OrderStatus | Trouble) -> AsyncIterator[Sequence[str]]:
@@ -107,7 +108,8 @@ class RecordReader:
             seconds, microseconds = await self._redis.time()
         return int(seconds) * 1_000_000 + int(microseconds)
 
-    async def _claims_and_records(self, order_ids: Sequence[str]) -> tuple[list[Claims], list[Any]]:
+    async def _read(self, order_ids: Sequence[str]) -> tuple[list[Claims], list[Any], list[Any]]:
+        """Claims, records, and what is noted of notifications, of which any may be an error."""
         keys = [
             keyspace.notification_claim(f"{order_id}:{event}")
             for order_id in order_ids
@@ -117,30 +119,14 @@ class RecordReader:
             pipeline.mget(keys)
             for order_id in order_ids:
                 pipeline.hmget(keyspace.order(order_id), _FIELDS)
-            values, *records = await pipeline.execute(raise_on_error=False)
+            for order_id in order_ids:
+                pipeline.hmget(keyspace.notifications(order_id), _NOTED)
+            values, *found = await pipeline.execute(raise_on_error=False)
         if isinstance(values, ResponseError):
             raise values
         marks = iter(values)
         claims: list[Claims] = [{outcome: str(next(marks) or "") for outcome in OUTCOMES} for _ in order_ids]
-        return claims, records
-
-    async def _with_undeliverable(self, found: Sequence[Sighting]) -> list[Sighting]:
-        """Says of decided orders whose customer was not told whether telling was given up or put off."""
-        untold = [state for state in found if isinstance(state, OrderState) and is_untold(state)]
-        if not untold:
-            return list(found)
-        async with self._together() as pipeline:
-            for state in untold:
-                pipeline.hmget(
-                    keyspace.notifications(state.order.id), "event_id", "status", "last_error", "collected"
-                )
-            notes = await pipeline.execute(raise_on_error=False)
-        noted = {
-            state.order.id: _with_note(state, note)
-            for state, note in zip(untold, notes, strict=True)
-            if not isinstance(note, ResponseError)
-        }
-        return [noted.get(_id_of(sighting), sighting) for sighting in found]
+        return claims, found[: len(order_ids)], found[len(order_ids) :]
 
     async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus | Trouble) -> list[Sighting]:
         """Keeps what is right, and of the rest what is in its index still."""
@@ -219,10 +205,18 @@ def _text(error: Exception) -> str:
     return f"no field {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _with_note(state: OrderState, note: Sequence[str | None]) -> OrderState:
-    event_id, status, error, collected = note
-    if state.outcome is None or event_id != f"{state.order.id}:{EVENT_TYPES[state.outcome]}":
+def _with_note(state: Sighting, note: Any) -> Sighting:
+    """With what speaks against it in the notification that readers are shown, or why nobody was told."""
+    if not isinstance(state, OrderState) or state.told is None or isinstance(note, Exception):
         return state
+    event_id, status, error, collected = note
+    if state.outcome is None or event_id is None:
+        return state
+    if event_id != f"{state.order.id}:{EVENT_TYPES[state.outcome]}":
+        return replace(state, contradiction=f"is {state.status}, its notification is about {event_id}")
+    if state.told.get(state.outcome):
+        said = f"its customer was told, its notification says {status}"
+        return state if status == NotificationStatus.SENT else replace(state, contradiction=said)
     if status == NotificationStatus.FAILED:
         return replace(state, undeliverable=True, detail=f"notification dead-lettered: {error or ''}")
     return replace(state, collected=collected is not None)

@@ -238,6 +238,16 @@ TAMPERED: list[tuple[str, Tampering, dict[str, list[str]]]] = [
         lambda redis: redis.set("notif:o1:order.rejected.v1", "sent"),
         {"unexpected": ["o1"], "duplicated": ["o1"]},
     ),
+    (
+        "a notification about the opposite",
+        lambda redis: redis.hset("notifications:o1", "event_id", "o1:order.rejected.v1"),
+        {"unexpected": ["o1"]},
+    ),
+    (
+        "a notification that failed of a customer who was told",
+        lambda redis: redis.hset("notifications:o1", "status", "failed"),
+        {"unexpected": ["o1"]},
+    ),
     ("a record of another type", lambda redis: _replaced(redis, "order:o4", "text"), {"unexpected": ["o4"]}),
     ("an order without its items", lambda redis: redis.hdel("order:o4", "order"), {"unexpected": ["o4"]}),
     (
