@@ -78,18 +78,18 @@ class Freshness:
         says so, or the outbox.
         """
         self._writing[sku] += 1
-        outcome: dict[str, float] | None = self._unconfirmed
+        is_refused = is_confirmed = False
         try:
             yield
-            if await confirmed():
-                outcome = self._confirmed
+            is_confirmed = await confirmed()
+            if is_confirmed:
                 self._pending = self._pending - {sku}
         except WriteRefused:
-            outcome = None
+            is_refused = True
             raise
         finally:
             self._writing[sku] -= 1
             if not self._writing[sku]:
                 del self._writing[sku]
-            if outcome is not None:
-                outcome[sku] = self._clock()
+            if not is_refused:  # a look may have put other books in the place of those that there were
+                (self._confirmed if is_confirmed else self._unconfirmed)[sku] = self._clock()

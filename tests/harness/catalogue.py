@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from fakeredis import FakeServer
 
-from catalogue import cache, freshness, projection, reading
+from catalogue import cache, freshness, main, projection, reading
 from catalogue.main import PROGRAM
 from catalogue.settings import CatalogueSettings
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure, VolatileRedis
@@ -118,6 +118,7 @@ class Catalogue:
 def without_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives everything the time that a loaded machine takes; a test that is about time does without."""
     monkeypatch.setattr(freshness, "KNOWN_FOR_SECONDS", 30.0)
+    monkeypatch.setattr(main, "PAUSE_SECONDS", 15.0)  # half of what a question about writes may take
     monkeypatch.setattr(projection, "FOLLOWED_FOR_SECONDS", 30.0)
     monkeypatch.setattr(reading, "LONGEST_WAIT_SECONDS", 30.0)
     monkeypatch.setattr(cache, "READER_SECONDS", 30.0)

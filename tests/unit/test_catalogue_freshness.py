@@ -125,6 +125,16 @@ async def test_a_write_that_is_not_confirmed_stays_known(
     assert not freshness.must_bypass("case")
 
 
+async def test_a_write_during_which_the_outbox_was_asked_stays_known(
+    freshness: Freshness, clock: Clock
+) -> None:
+    """That answer is of before the write, and says nothing of it."""
+    async with freshness.writing("case", unconfirmed):
+        await freshness.look()
+        clock.now += 0.1
+    assert freshness.must_bypass("case")
+
+
 async def test_an_answer_from_before_a_confirmation_does_not_undo_it(
     freshness: Freshness, outbox: Outbox, clock: Clock
 ) -> None:
