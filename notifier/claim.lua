@@ -2,7 +2,7 @@
 -- What has failed stays failed until it is sent: a claim whose caller has given up may arrive after the message
 -- was dead-lettered, and would never be concluded.
 -- A letter whose answer is unknown keeps others away until its time is over; then one more may go, and no third.
--- Of an order whose customer was erased nobody is told any more: it counts as sent, and its message goes.
+-- A customer who was erased is told of no order any more: it counts as sent, and its message goes.
 -- A refusal that came after the event had been parked is handed to the next claim, in place of a lease.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from orderctl.checklist import Checklist
 from orderctl.commands.options import DataDir
+from orderctl.docker import DEFAULT_PASSWORD
 from orderctl.errors import OrderctlError
 from orderctl.exposure import ADVICE
 from orderctl.modes import current_system, forget, system_to_bring_up
@@ -16,7 +17,6 @@ from orderctl.operator_secret import settle_operator_secret
 from orderctl.system import Mode, SystemStatus
 from orderctl.terminal import out, readable_errors, say, shown
 
-DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
 EXAMPLE_ORDER = '{"id":"order123","sku":"mag-safe-phone-case","qty":2}'
 
 

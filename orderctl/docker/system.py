@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
-from orderctl.docker import provision
+from orderctl.docker import DEFAULT_PASSWORD, provision
 from orderctl.docker.compose import PORT_VARIABLES, Compose, ports_of_part
 from orderctl.docker.containers import Container, containers_of, docker, kill_inside, write_log
 from orderctl.environment import operator_settings
@@ -26,7 +26,7 @@ from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.redis.rights import OPERATOR
 from shared.services import SERVICES
 
-BROKER_USER = DEFAULT_PASSWORD = "pipeline"  # noqa: S105 - compose's own, on loopback
+BROKER_USER = "pipeline"
 UP_SECONDS = 240
 POLL_SECONDS = 0.5
 LOG_LINES = 2_000

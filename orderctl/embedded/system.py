@@ -84,7 +84,7 @@ class EmbeddedSystem(System):
         )
 
     def store_url(self, name: str) -> str:
-        """Nobody logs in: what is on this machine's loopback alone lives no longer than a process."""
+        """Without a login: what is on this machine's loopback alone lives no longer than a process."""
         return f"redis://{LOOPBACK}:{self.ports[name]}/0"
 
     def owns(self, port: str) -> bool:

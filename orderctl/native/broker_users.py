@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK
-from orderctl.native.secrets import Secrets
+from orderctl.native.secrets import Secrets, write_private
 from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
 from shared.messaging.rabbitmq.rights import DEFINITIONS_PATH, OPERATOR, USERS, admit, definitions
 
@@ -36,8 +36,7 @@ def url(layout: Layout, scheme: str, port: int, user: str = OPERATOR) -> str:
 
 def write_operator(layout: Layout, path: Path) -> None:
     """What a node imports when it starts."""
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(definitions(_passwords(layout, [OPERATOR]))), encoding="ascii")
+    write_private(path, json.dumps(definitions(_passwords(layout, [OPERATOR]))))
 
 
 def let_operator_in(layout: Layout, management_urls: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from orderctl.errors import PartFailedError
 from orderctl.native import packages
 from orderctl.native.layout import Layout
 from orderctl.native.ports import LOOPBACK, REDIS
-from orderctl.native.secrets import Secrets
+from orderctl.native.secrets import Secrets, write_private
 from shared.redis.rights import DEFAULT_USER, OPERATOR, users_of
 from shared.services import CACHE
 
@@ -75,10 +75,8 @@ def configure(layout: Layout, port: int, name: str = REDIS) -> list[str]:
     """Make the server's folder and its users; the answer is the command that starts it, in that folder."""
     folder = layout.part(name)
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{USERS}.new"
-    draft.touch(mode=0o600)
-    draft.write_text("".join(f"user {' '.join(words)}\n" for words in _users(layout, name)), encoding="ascii")
-    draft.replace(folder / USERS)
+    users = (f"user {' '.join(words)}\n" for words in _users(layout, name))
+    write_private(folder / USERS, "".join(users))
     words = (word for each, value in server_settings(port, name).items() for word in (f"--{each}", value))
     return [str(packages.redis_server()), *words]
 

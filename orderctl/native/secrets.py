@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from orderctl.native.layout import Layout
 
@@ -39,14 +40,7 @@ class Secrets:
                 self._write({**known, **chosen})
 
     def _write(self, known: Mapping[str, str]) -> None:
-        path = self.layout.secrets
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(known, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_private(self.layout.secrets, json.dumps(known, indent=1, sort_keys=True))
 
     def _read(self) -> dict[str, str]:
         try:
@@ -54,6 +48,18 @@ class Secrets:
         except FileNotFoundError:
             return {}
         return found
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file of ASCII text that its owner alone may read, whole or as it was, and on disk afterwards."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
 
 
 def operator_setting(layout: Layout) -> dict[str, str]:

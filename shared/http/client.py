@@ -20,8 +20,8 @@ from shared.breaker import Breaker
 from shared.errors import ServiceUnavailable
 
 DEADLINE_SECONDS: Final = 1.9
-"""In total: waiting for a connection, every attempt, the pauses between them, and reading the answer. Whoever
-asked is told within 2 s."""
+"""In total: waiting for a connection, every attempt, the pauses between them, and reading the answer, so
+that clients of the gateway are told within 2 s."""
 CONNECTIONS: Final = 64
 KEEP_ALIVE_SECONDS: Final = 30.0
 """Shorter than our services keep a silent connection, so that none is reused just as it is closed."""

@@ -21,8 +21,8 @@ USUAL: Final = (
 )
 EVERYTHING: Final = ("~*", "&*", "+@all")
 DEFAULT_USER: Final = ("default", "off", *EVERYTHING)
-"""Nobody can be it. Redis 7.0 is, while it reads its file: without rights it would pass over all transactions
-there, and what scripts write are transactions."""
+"""No client can log in as it. Redis 7.0 is it while it reads its file: without rights it would pass over all
+transactions there, and what scripts write are transactions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,8 @@
 """Whether Redis can do a service's work, and whether it keeps what it acknowledged; asked again and again.
 
 Ability is proved by a small write with every right to commands that the scripts of this process need, and to
-every key that its service needs: a replica, a full
-store, a full disk or a user without rights answers a ping. What the service itself was refused a moment ago
-counts too, for commands that stand in no script.
+every key that its service needs: a replica, a full store, a full disk or a user without rights answers a
+ping. What the service itself was refused a moment ago counts too, for commands that stand in no script.
 
 Durability is asked for where orders are accepted while no broker is up. Measured: with ``appendfsync
 everysec`` thousands of acknowledged writes were lost while fsync stalled. ``appendfsync always`` is reported
@@ -28,7 +27,6 @@ FORBIDDEN: Final = {"no-appendfsync-on-rewrite": "yes"}
 UNKNOWN: Final = "weak (not checked yet)"
 DURABLE: Final = "durable"
 KEPT_MILLISECONDS: Final = 60_000
-
 NONE: Final = Rights()
 
 log = get_logger(__name__)

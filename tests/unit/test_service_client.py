@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from inspect import signature
 
 import pytest
 from aiohttp import web
@@ -52,6 +53,13 @@ async def test_an_answer_is_handed_on_as_it_is() -> None:
         answer = await asked.send("PATCH", "/products/a%2Fb?x=%20", headers={"If-Match": '"6"'}, body=b"{}")
     assert (answer.status, answer.body, answer.headers["ETag"]) == (412, b"\x00odd", '"7"')
     assert seen == [("PATCH", "/products/a%2Fb?x=%20", b"{}", '"6"')]
+
+
+async def test_clients_of_the_gateway_are_told_within_two_seconds() -> None:
+    """What is asked of a service without a deadline of its own leaves time for the answer that says so."""
+    own = signature(ServiceClient).parameters["deadline_seconds"].default
+    assert own == client.DEADLINE_SECONDS
+    assert own <= 1.95
 
 
 async def test_a_frozen_service_costs_the_deadline() -> None:
