@@ -15,6 +15,7 @@ from shared.messaging.rabbitmq.broker import RabbitPublisher, RabbitSubscriber
 from shared.messaging.rabbitmq.connection import Link, LinkTimes
 from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
 from shared.messaging.rabbitmq.rights import MONITOR
+from shared.messaging.waiting import JITTER
 from shared.pipeline import NOTIFIER
 from shared.service.lifecycle import running
 from tests.harness.running import Pipeline
@@ -105,9 +106,10 @@ async def refused_with(subscriber: RabbitSubscriber, words: str) -> None:
 
 
 async def test_refusals_are_told_in_the_brokers_words_and_backed_off_from(
-    administration: Administration, urls: list[str], connections: list[float]
+    administration: Administration, urls: list[str], connections: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No right to the vhost, none to declare, other arguments: 640 MB of log a day, once."""
+    monkeypatch.setattr(JITTER, "uniform", lambda _, longest: longest)
     subscriber = RabbitSubscriber(urls, name="refused", times=LinkTimes())
     async with running(subscriber.run()):
         await refused_with(subscriber, f"access to vhost '{VHOST}' refused")
