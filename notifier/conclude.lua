@@ -5,13 +5,15 @@
 -- A claim that is given back remembers an earlier letter whose answer is unknown: only one more may ever go.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts  4 notifications.untold
+--       5 order:{order id}  6 orders:log
 -- ARGV  1 owner  2 event id  3 status: sent, failed, sending (the letter was refused and the claim is given back),
 --       untried (no letter went, and the attempt does not count), or sent:unconfirmed (two letters, no answer)
 --       4 error  5 retention, seconds  6 'later' or 'for good' where the refusal came late, 'collected'
---       where the bound on letters to its address holds it back, else empty
+--       where the bound on letters to its address holds it back, else empty  7 order id  8 who tells
 -- Returns 1 if it was recorded, 0 if others know better.
 
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
+local order, log = KEYS[5], KEYS[6]
 local status = ARGV[3]
 local held = redis.call('GET', claim)
 local letters, holder = string.match(held or '', '^unconfirmed:(%d):%d+:(.*)$')
@@ -24,10 +26,12 @@ elseif not ours and status ~= 'sent' and status ~= 'failed' then
   return 0
 end
 
-local known = redis.call('HMGET', record, 'event_id', 'status', 'unconfirmed', 'refused', 'last_error')
+local known = redis.call('HMGET', record, 'event_id', 'status', 'unconfirmed', 'refused', 'last_error', 'channel')
 redis.call('HLEN', counts)
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%06d', clock[2])
+redis.call('XLEN', log)
+local is_kept = redis.call('TYPE', order)['ok'] == 'hash'
+local timeline = is_kept and redis.call('HGET', order, 'timeline') or nil
+local now = time_now()
 local left = 0
 if letters then left = status == 'untried' and 1 or tonumber(letters) - 1 end
 if status == 'untried' then
@@ -40,6 +44,17 @@ local is_sent = status == 'sent' or status == 'sent:unconfirmed'
 -- These two are first, since a full store lets nothing else be first.
 if is_sent or status == 'failed' then redis.call('ZREM', KEYS[4], ARGV[2]) end
 if ours and not is_sent then redis.call('DEL', claim) end
+local step = is_sent and 'notified' or status == 'failed' and 'notification_failed'
+if step and timeline then
+  local what = string.match(ARGV[2], ':(.*)$') .. (known[1] == ARGV[2] and known[6] and ' ' .. known[6] or '')
+  if status == 'sent:unconfirmed' then what = what .. ' unconfirmed' end
+  local last = string.match(timeline, '[^\n]*$')
+  if not string.find(last, '\t' .. step .. '\t' .. what .. '\t', 1, true) then
+    timeline = with_step(timeline, now, step, what, '', ARGV[8])
+    redis.call('HSET', order, 'timeline', timeline)
+  end
+  enter(log, ARGV[7], timeline, steps_in(timeline) - 1)
+end
 if is_put_off then redis.call('ZADD', KEYS[4], string.format('%.0f', now + 3600000000), ARGV[2]) end
 if is_sent then
   redis.call('SET', claim, status, 'EX', ARGV[5])

@@ -22,6 +22,8 @@ from shared.errors import PermanentError
 from shared.keyspace import NotificationStatus
 from shared.messages import Event
 from shared.messaging.retry import Bury, Wait
+from shared.orders.redis.scripts import load
+from shared.pipeline import NOTIFIER
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 
@@ -54,7 +56,7 @@ class RedisNotificationStore:
         self._confirm_seconds = confirm_seconds
         self._retention_seconds = math.ceil(retention_seconds)
         self._claim = Script.load("notifier", "claim")
-        self._conclude = Script.load("notifier", "conclude")
+        self._conclude = load("conclude", "notifier")
         self._unconfirmed = Script.load("notifier", "unconfirmed")
 
     async def claim(self, attempts: Sequence[Attempt]) -> Sequence[Claim]:
@@ -130,7 +132,8 @@ class RedisNotificationStore:
         self, event_id: str, order_id: str, owner: str, status: str, error: str, refused: str = ""
     ) -> ScriptCall:
         arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds, refused]
-        return ScriptCall([*_keys(event_id, order_id), keyspace.UNTOLD], arguments)
+        keys = [*_keys(event_id, order_id), keyspace.UNTOLD, keyspace.order(order_id), keyspace.LOG]
+        return ScriptCall(keys, [*arguments, order_id, NOTIFIER.service])
 
     async def _run(self, calls: Sequence[ScriptCall]) -> None:
         await self._answers(self._conclude, calls)

@@ -29,6 +29,7 @@ key                          type     writers                                 li
 ``letters:{hash}``           zset     letters.lua                             an hour after the last letter
 ``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
+``orders:log``               stream   shared/orders/redis, conclude.lua       until its readers have passed
 ``sweep:lease``              string   order_processor                         lease
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
@@ -61,6 +62,8 @@ class NotificationStatus(StrEnum):
 OUTBOX: Final = "outbox"
 OUTBOX_LEASE: Final = "outbox:lease"
 PROCESSED_COUNT: Final = "orders.processed.count"
+LOG: Final = "orders:log"
+"""Every step of every order, in the order in which they happened."""
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
 ERASED: Final = "orders.erased"

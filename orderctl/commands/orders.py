@@ -138,11 +138,12 @@ def _show(order: Mapping[str, Any]) -> None:
         say(f"email  {order['email']}")
     for told in order.get("notifications", ()):
         say(f"told   {_notification(told)}")
-    table = listing("at", "step", "reason", "attempts")
+    table = listing("at", "step", "reason", "attempts", "by")
     for step in order.get("timeline", ()):
         attempts = step.get("attempts")
         table.add_row(
-            step["at"], step["step"], step.get("reason") or "", "" if attempts is None else str(attempts)
+            *(step["at"], step["step"], step.get("reason") or ""),
+            *("" if attempts is None else str(attempts), step.get("by") or ""),
         )
     out.print(table)
 

@@ -12,6 +12,7 @@ from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.redis.decisions import decision_call
 from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
+from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script
 
@@ -68,7 +69,8 @@ class SnapshotReader:
             ids = [key.removeprefix(prefix) for key in keys[start : start + FINISHED_AT_ONCE]]
             async with store_deadline(self._timeout_seconds):
                 records = await fetch_records(self._redis, ids)
-                calls = [decision_call(record.placed) for record in records if record is not None]
+                by = ORDER_PROCESSOR.service  # whose death it was
+                calls = [decision_call(record.placed, by) for record in records if record is not None]
                 await self._decide.run_many(self._redis, calls)
 
     async def decided(self) -> int:

@@ -1,6 +1,7 @@
 """The record of an order, as the scripts write it.
 
-A timeline is one line per step: microseconds since the epoch, step, reason and attempts, split by tabs.
+A timeline is one line per step: microseconds since the epoch, step, reason, attempts and by whom,
+split by tabs; an older version did not say by whom.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,13 @@ _TROUBLES: Final = frozenset(trouble.value for trouble in Trouble)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineStep:
-    """One thing that happened to an order."""
+    """One thing that happened to an order; ``by`` is a customer's id or a service, where that is known."""
 
     step: str
     at: datetime
     reason: str | None
     attempts: int | None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +120,13 @@ def _record(fields: Mapping[str, str]) -> OrderRecord:
 
 
 def _step(line: str) -> TimelineStep:
-    at, step, reason, attempts = line.split("\t")
+    at, step, reason, attempts, *by = line.split("\t")
     return TimelineStep(
-        step=step, at=event_time(int(at)), reason=reason or None, attempts=int(attempts) if attempts else None
+        step=step,
+        at=event_time(int(at)),
+        reason=reason or None,
+        attempts=int(attempts) if attempts else None,
+        by=(by[0] or None) if by else None,
     )
 
 

@@ -34,7 +34,7 @@ _loaded: set[str] = set()
 WORDS_OF_COMMANDS: Final = {
     "TIME": 1,
     **dict.fromkeys(
-        ("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PTTL", "SCARD", "SMEMBERS", "TYPE", "ZCARD"),
+        ("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PTTL", "SCARD", "SMEMBERS", "TYPE", "XLEN", "ZCARD"),
         2,
     ),
     **dict.fromkeys(
@@ -43,12 +43,13 @@ WORDS_OF_COMMANDS: Final = {
     ),
     **dict.fromkeys(("ZREM", "ZSCORE"), 3),
     **dict.fromkeys(("HINCRBY", "HSET", "ZADD", "ZRANGE", "ZREMRANGEBYSCORE"), 4),
+    "XADD": 5,
 }
 """How many words a command has at least, with its name. Redis 8 refuses a question about one with fewer."""
 READS: Final = frozenset(
     (
         *("EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "PTTL", "SISMEMBER", "SMEMBERS"),
-        *("SCARD", "TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"),
+        *("SCARD", "TIME", "TYPE", "XLEN", "ZCARD", "ZRANGE", "ZSCORE"),
     )
 )
 """The commands among them that write nothing."""
@@ -175,5 +176,5 @@ def _guard(needs: Sequence[tuple[str, str]]) -> str:
 
 def _question(command: str, key: str) -> str:
     """The words of a command in Lua, as few as it may have."""
-    words = [f"'{command}'", f"{key} or KEYS[1] or ''", "''", "''"]
+    words = [f"'{command}'", f"{key} or KEYS[1] or ''", "''", "''", "''"]
     return ", ".join(words[: WORDS_OF_COMMANDS.get(command, 2)])

@@ -39,9 +39,11 @@ async def accepted(redis: Any, order: Order, at: int = AT) -> Event[OrderPlaced]
             "fingerprint": content_fingerprint(order),
             "accepted_at": at,
             "correlation_id": TRACE.correlation_id,
-            "timeline": f"{at}\taccepted\t\t",
+            "timeline": f"{at}\taccepted\t\t\t",
         },
     )
+    step = {"o": order.id, "n": 1, "t": "accepted", "at": at, "reason": "", "by": ""}
+    await redis.xadd(keyspace.LOG, step)
     await redis.zadd(keyspace.orders_in(OrderStatus.ACCEPTED), {order.id: at})
     return placed(order, at=at)
 
@@ -67,12 +69,36 @@ async def indexes_of(redis: Any, order_id: str) -> list[str]:
 
 
 async def everything(redis: Any) -> dict[str, object]:
-    """All keys with their values, to see that nothing was written."""
+    """All keys with their values, to see that nothing was written; a step that came twice is one step."""
+
+    async def steps(key: str) -> list[tuple[str, ...]]:
+        return list(dict.fromkeys(tuple(entry.values()) for _, entry in await redis.xrange(key)))
+
     readers: dict[str, Any] = {
         "string": redis.get,
         "hash": redis.hgetall,
         "set": redis.smembers,
         "list": lambda key: redis.lrange(key, 0, -1),
+        "stream": steps,
         "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
     }
     return {key: await readers[await redis.type(key)](key) for key in sorted(await redis.keys("*"))}
+
+
+async def is_logged(redis: Any) -> bool:
+    """Whether the log has every step of every timeline, and no other; one may have come twice."""
+    timelines = {
+        key.removeprefix(keyspace.order("")): await redis.hget(key, "timeline") or ""
+        for key in await redis.keys(keyspace.order("*"))
+    }
+    told = {
+        (order_id, number, *line.split("\t")[:3], (line.split("\t")[4:] or [""])[0])
+        for order_id, timeline in timelines.items()
+        for number, line in enumerate(timeline.splitlines(), 1)
+    }
+    entries = [entry for _, entry in await redis.xrange(keyspace.LOG)]
+    assert {tuple(entry) for entry in entries} <= {("o", "n", "t", "at", "reason", "by")}
+    return told == {
+        (entry["o"], int(entry["n"]), entry["at"], entry["t"], entry["reason"], entry["by"])
+        for entry in entries
+    }

@@ -5,7 +5,7 @@
 --
 -- KEYS  1 idemp:{id}  2 order:{id}  3 orders:accepted  4 outbox  5 idempkey:{customer}:{key}, without a key order:{id}
 --       6 orders:customer:{id}, without a customer order:{id}
---       7 idempkey:{key}, as an older version named 5; with a customer order:{id}  8… product:{sku}
+--       7 idempkey:{key}, as an older version named 5; with a customer order:{id}  8 orders:log  9… product:{sku}
 -- ARGV  1 token of this request  2 claim TTL, seconds  3 outbox bound  4 order id  5 order, JSON
 --       6 content fingerprint  7 correlation id  8 traceparent  9 fingerprint for the key
 --       10 media type of the answer  11 Idempotency-Key ('' without)  12 what stands before the id in a record's key
@@ -18,8 +18,8 @@
 --         since the epoch, prices as text: shared/prices.py.
 
 local claim, record, accepted, outbox, key, own = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local older = KEYS[7]
-local token, order_id, customer, first_product, first_qty = ARGV[1], ARGV[4], ARGV[17], 8, 18
+local older, log = KEYS[7], KEYS[8]
+local token, order_id, customer, first_product, first_qty = ARGV[1], ARGV[4], ARGV[17], 9, 18
 if ARGV[11] == '' then key = nil end
 if customer == '' then own = nil end
 if own or not key then older = nil end
@@ -65,6 +65,7 @@ end
 redis.call('ZSCORE', accepted, order_id)
 if own then redis.call('ZSCORE', own, order_id) end
 local waiting = redis.call('ZCARD', outbox)
+redis.call('XLEN', log)
 
 local known, replayed = key and redis.call('HMGET', key, 'order_id', 'fingerprint', 'media_type') or {}, nil
 local prices = ''
@@ -106,9 +107,11 @@ local now = replayed or began or time_now()
 if replayed then
   if own then redis.call('ZADD', own, replayed, known[1]) end
   redis.call('ZADD', outbox, replayed, known[1])
+  enter(log, known[1], with_step('', replayed, ACCEPTED, '', '', customer), 0)
   redis.call('ZADD', accepted, replayed, known[1])
   return {'replay', known[1], known[3], '1', prices}
 end
+local timeline = with_step('', now, ACCEPTED, '', '', customer)
 local is_same = not began or (existing[2] == ARGV[6] and fingerprint == asked)
 if not began then
   local more = own and {'customer', customer} or {}
@@ -117,7 +120,7 @@ if not began then
   redis.call('HSET', record,
     'id', order_id, 'status', ACCEPTED, 'order', ARGV[5], 'fingerprint', ARGV[6], 'accepted_at', now,
     'correlation_id', ARGV[7], 'traceparent', ARGV[8], 'idempotency_key', ARGV[11],
-    'timeline', now .. '\t' .. ACCEPTED .. '\t\t', unpack(more))
+    'timeline', timeline, unpack(more))
 end
 if key and is_same then
   redis.call('HSET', key, 'order_id', order_id, 'fingerprint', ARGV[9], 'media_type', ARGV[10])
@@ -125,6 +128,7 @@ end
 if own then redis.call('ZADD', own, now, order_id) end
 redis.call('ZADD', outbox, now, order_id)
 redis.call('SET', claim, token, 'EX', ARGV[2])
+enter(log, order_id, timeline, 0)
 redis.call('ZADD', accepted, now, order_id)
 if not is_same then return {'duplicate', ACCEPTED, fingerprint, owner} end
 return {'new', now, prices}

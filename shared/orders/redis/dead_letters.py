@@ -1,7 +1,7 @@
 """The orders behind dead letters."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -15,6 +15,9 @@ from shared.orders.redis.decisions import UNSETTLED_INDEXES, decision_call, deci
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
+
+DESK: Final = "dead_letters"
+"""Who does what is done to dead letters, in the words of timelines."""
 
 log = get_logger(__name__)
 
@@ -32,8 +35,11 @@ class RedisOrderBooks:
     async def note(self, steps: Sequence[LetterStep]) -> Sequence[Noted]:
         calls = [
             ScriptCall(
-                [keyspace.order(step.order_id)],
-                [step.step, step.reason, step.attempts, int(step.unless_decided), step.fingerprint],
+                [keyspace.order(step.order_id), keyspace.LOG],
+                [
+                    *(step.step, step.reason, step.attempts, int(step.unless_decided), step.fingerprint),
+                    *(step.order_id, DESK),
+                ],
             )
             for step in steps
         ]
@@ -51,7 +57,7 @@ class RedisOrderBooks:
                 log.error("redrive not noted", error=str(answer))
 
     async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
-        calls = [decision_call(event, reason=DROPPED) for event in placed]
+        calls = [decision_call(event, DESK, reason=DROPPED) for event in placed]
         answers = await self._run(self._decide, calls)
         return [decision_of(event, answer) for event, answer in zip(placed, answers, strict=True)]
 

@@ -7,17 +7,17 @@
 --
 -- KEYS  1 order:{id}  2 decision:{id}  3 orders.processed.count  4 stock.reserved  5 stock.skus  6 orders:created
 --       7 orders:rejected  8 orders:accepted  9 orders:retrying  10 orders:dead  11 notifications.untold
---       12 orders:customer:{id}, without a customer order:{id}  13 stock.changed  14… inventory:{sku}
+--       12 orders:customer:{id}, without a customer order:{id}  13 stock.changed  14 orders:log  15… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
 --       9 prices and  10 customer ('' without) as the message has them, for a record that is recreated
---       11… sku, qty for each item
+--       11 who decides  12… sku, qty for each item
 -- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {'order_unknown'}, {'other_content'}
 --         or {'broken_stock', key}.
 
 local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
-local own, changed = KEYS[12], KEYS[13]
-local order_id, first_item, first_stock = ARGV[1], 11, 14
+local own, changed, log = KEYS[12], KEYS[13], KEYS[14]
+local order_id, first_item, first_stock = ARGV[1], 12, 15
 local items = (#ARGV - first_item + 1) / 2
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
@@ -81,6 +81,7 @@ local index = outcome == REJECTED and KEYS[7] or KEYS[6]
 redis.call('ZSCORE', index, order_id)
 redis.call('ZCARD', untold)
 redis.call('SCARD', changed)
+redis.call('XLEN', log)
 local stands = {}
 for i = 8, is_new and not trouble and 8 or 10 do stands[i] = redis.call('ZSCORE', KEYS[i], order_id) end
 local is_counted = begun and redis.call('HEXISTS', reserved, pending) == 1
@@ -92,24 +93,28 @@ if is_new then
   writes[#writes + 1], writes[#writes + 2] = pending, decision
   redis.call('MSET', unpack(writes))
 end
+local timeline, first = known[7] or '', 0
 if not decided_at then
+  first = steps_in(timeline)
   if outcome == CREATED then
     if not is_counted then redis.call('HSET', reserved, pending, number, unpack(sums)) end
     redis.call('SADD', changed, unpack(ordered))
     if #unlisted > 0 then redis.call('SADD', skus, unpack(unlisted)) end
   end
-  local timeline, fields = known[7], {}
+  local fields = {}
   if not status then
     fields = {'id', order_id, 'order', ARGV[4], 'fingerprint', ARGV[5], 'accepted_at', accepted_at,
       'correlation_id', ARGV[6], 'traceparent', ARGV[7], 'idempotency_key', ''}
     if prices ~= '' then fields[#fields + 1], fields[#fields + 2] = 'prices', prices end
     if ARGV[10] ~= '' then fields[#fields + 1], fields[#fields + 2] = 'customer', ARGV[10] end
-    timeline = accepted_at .. '\taccepted\t\t\n' .. now .. '\trecreated\trecord_missing\t'
+    timeline = with_step('', accepted_at, ACCEPTED, '', '', ARGV[10])
+    timeline = with_step(timeline, now, 'recreated', 'record_missing', '', ARGV[11])
   end
-  timeline = (timeline or '') .. '\n' .. now .. '\t' .. outcome .. '\t' .. reason .. '\t'
+  timeline = with_step(timeline, now, outcome, reason, '', ARGV[11])
   redis.call('HSET', record, 'status', outcome, 'decided_at', now, 'reason', reason, 'sku_at_fault', at_fault,
     'sequence', number, 'timeline', timeline, unpack(fields))
 end
+if is_new or begun then enter(log, order_id, timeline, first) end
 if outcome == CREATED and not (decided_at and not begun) then redis.call('HDEL', reserved, pending) end
 if trouble then redis.call('HDEL', record, 'trouble', 'next_attempt_at', 'attempts', 'noted') end
 for i = 8, 10 do

@@ -20,6 +20,7 @@ from shared.orders.decisions import OTHER_CONTENT, Created, Decision, Rejected, 
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.redis.reading import readable_prices
 from shared.orders.redis.scripts import load
+from shared.pipeline import ORDER_PROCESSOR
 from shared.prices import prices_text
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import ScriptCall
@@ -44,7 +45,10 @@ class RedisDecisionStore:
         self._delay = load("delay")
 
     async def decide(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
-        calls = [decision_call(event, oldest_recreated=self._oldest_recreated) for event in placed]
+        calls = [
+            decision_call(event, ORDER_PROCESSOR.service, oldest_recreated=self._oldest_recreated)
+            for event in placed
+        ]
         async with store_deadline(self._timeout_seconds):
             answers = await self._decide.run_many(self._redis, calls)
         return [decision_of(event, answer) for event, answer in zip(placed, answers, strict=True)]
@@ -65,15 +69,17 @@ class RedisDecisionStore:
             delay,
             history.last_failed_at,
             content_fingerprint(event.data.order),
+            ORDER_PROCESSOR.service,
         ]
+        keys = [keyspace.order(event.subject), *UNSETTLED_INDEXES, keyspace.LOG]
         async with store_deadline(self._timeout_seconds):
-            await self._delay.run(self._redis, [keyspace.order(event.subject), *UNSETTLED_INDEXES], arguments)
+            await self._delay.run(self._redis, keys, arguments)
 
 
 def decision_call(
-    event: Event[OrderPlaced], *, oldest_recreated: int = ANY_AGE, reason: str = ""
+    event: Event[OrderPlaced], by: str, *, oldest_recreated: int = ANY_AGE, reason: str = ""
 ) -> ScriptCall:
-    """One run of ``decide.lua``; with a reason the order is rejected, unless it is decided."""
+    """One run of ``decide.lua`` by a service; with a reason the order is rejected, unless it is decided."""
     order, customer = event.data.order, event.data.customer
     keys = [
         keyspace.order(order.id),
@@ -87,6 +93,7 @@ def decision_call(
         keyspace.UNTOLD,
         keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
         keyspace.STOCK_CHANGED,
+        keyspace.LOG,
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
@@ -100,6 +107,7 @@ def decision_call(
         reason,
         prices_text(event.data.prices),
         customer or "",
+        by,
     ]
     for item in order.items:
         arguments += [item.sku, item.qty]

@@ -3,14 +3,15 @@
 -- once, and what is dead stays dead until it is decided or sent back, see revive.lua. A note that was cut before it
 -- reached the indexes is finished by its repetition.
 --
--- KEYS  1 order:{id}  2 orders:accepted  3 orders:retrying  4 orders:dead
+-- KEYS  1 order:{id}  2 orders:accepted  3 orders:retrying  4 orders:dead  5 orders:log
 -- ARGV  1 order id  2 trouble  3 reason  4 attempts  5 seconds until the next one ('' if dead)
 --       6 when it failed, microseconds by whichever clock: the same for a note that is repeated
---       7 content fingerprint
+--       7 content fingerprint  8 who says so
 -- Returns 1 if it was recorded, now or before, 0 if the order is decided, dead already, has no record or is another
 -- one that was accepted under the same id.
 
-local record, order_id, trouble = KEYS[1], ARGV[1], ARGV[2]
+local record, log = KEYS[1], KEYS[5]
+local order_id, trouble = ARGV[1], ARGV[2]
 local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted', 'fingerprint', 'decided_at',
   'trouble')
 if known[5] and known[5] ~= ARGV[7] then return 0 end
@@ -19,7 +20,10 @@ local before = trouble_of(known[1], known[7])
 if before == DEAD and trouble == RETRYING then return 0 end
 local noted, note = known[4] or '', trouble .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. '\n'
 for i = 2, 4 do redis.call('ZSCORE', KEYS[i], order_id) end
+redis.call('XLEN', log)
 
+local timeline = known[3] or ''
+local first = steps_in(timeline) - 1
 if string.find(noted, note, 1, true) then
   trouble = before
 else
@@ -27,10 +31,12 @@ else
   if ARGV[5] ~= '' then
     next_attempt_at = string.format('%.0f', tonumber(now) + tonumber(ARGV[5]) * 1000000)
   end
+  first = steps_in(timeline)
+  timeline = with_step(timeline, now, trouble, ARGV[3], ARGV[4], ARGV[8])
   redis.call('HSET', record, 'status', ACCEPTED, 'trouble', trouble, 'reason', ARGV[3], 'attempts', ARGV[4],
-    'noted', noted .. note, 'next_attempt_at', next_attempt_at,
-    'timeline', (known[3] or '') .. '\n' .. now .. '\t' .. trouble .. '\t' .. ARGV[3] .. '\t' .. ARGV[4])
+    'noted', noted .. note, 'next_attempt_at', next_attempt_at, 'timeline', timeline)
 end
+enter(log, order_id, timeline, first)
 redis.call('ZADD', trouble == DEAD and KEYS[4] or KEYS[3], known[2], order_id)
 redis.call('ZREM', trouble == DEAD and KEYS[3] or KEYS[4], order_id)
 redis.call('ZADD', KEYS[2], known[2], order_id)

@@ -16,3 +16,28 @@ local function trouble_of(status, trouble)
   if status == RETRYING or status == DEAD then return status end
   return trouble
 end
+
+-- A timeline has a line for each step of its order, which is numbered by it.
+local function with_step(timeline, at, step, reason, attempts, by)
+  local line = at .. '\t' .. step .. '\t' .. reason .. '\t' .. attempts .. '\t' .. by
+  return timeline == '' and line or timeline .. '\n' .. line
+end
+
+local function steps_in(timeline)
+  local _, breaks = string.gsub(timeline, '\n', '')
+  return timeline == '' and 0 or breaks + 1
+end
+
+-- Puts the steps behind the first ones of a timeline into the log of all steps, once the record has them. Where a
+-- script was cut they may come twice: their numbers tell.
+local function enter(log, order_id, timeline, first)
+  local number = 0
+  for line in string.gmatch(timeline, '[^\n]+') do
+    number = number + 1
+    if number > first then
+      local at, step, reason, by = string.match(line, '^(%d+)\t([^\t]*)\t([^\t]*)\t[^\t]*\t?(.*)$')
+      redis.call('XADD', log, '*', 'o', order_id, 'n', number, 't', step or '', 'at', at or '', 'reason', reason or '',
+        'by', by or '')
+    end
+  end
+end

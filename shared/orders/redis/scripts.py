@@ -1,4 +1,4 @@
-"""The scripts of this folder. Before each stand the names of statuses and events, so that none spells one."""
+"""The scripts that write orders. Before each stand names of statuses and events, so that none spells one."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,6 +19,6 @@ NAMES: Final = (
 )
 
 
-def load(name: str) -> Script:
+def load(name: str, package: str = PACKAGE) -> Script:
     """The script ``{name}.lua`` behind the names and functions that all of them share."""
-    return Script.load(PACKAGE, name, head=NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8"))
+    return Script.load(package, name, head=NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8"))

@@ -311,6 +311,7 @@ def acceptance_call(
         keyspace.order(order.id) if key is None else keyspace.idempotency_key(key, customer),
         keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
         keyspace.order(order.id) if key is None or customer else keyspace.older_idempotency_key(key),
+        keyspace.LOG,
         *(keyspace.product(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
