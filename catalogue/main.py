@@ -91,7 +91,7 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
             StockOutbox(redis, timeout_seconds=own.store_timeout_seconds),
             EVENTS,
             publishing(ground.publisher, ground.common.events_per_message),
-            Lease(redis, keyspace.outbox_lease("stock"), timeout_seconds=own.store_timeout_seconds),
+            Lease(redis, keyspace.service_lease("stock"), timeout_seconds=own.store_timeout_seconds),
             rows_per_turn=ground.common.events_per_message,
         )
         keys = RemoteKeys(accounts)

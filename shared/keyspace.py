@@ -30,11 +30,13 @@ key                          type     writers                                 li
 ``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
 ``orders:log``               stream   shared/orders/redis, conclude.lua       until its readers have passed
+``ledger:position``          string   ledger                                  for ever
 ``sweep:lease``              string   order_processor                         lease
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
 ``accounts:lease``           string   accounts                                lease
 ``stock:lease``              string   catalogue                               lease
+``ledger:lease``             string   ledger                                  lease
 ``pipeline:topology``        string   gateway                                 for ever
 ``store:watch``              string   every service, to see that it can write  a minute
 ===========================  =======  ======================================  =========================
@@ -64,6 +66,8 @@ OUTBOX_LEASE: Final = "outbox:lease"
 PROCESSED_COUNT: Final = "orders.processed.count"
 LOG: Final = "orders:log"
 """Every step of every order, in the order in which they happened."""
+LEDGER_POSITION: Final = "ledger:position"
+"""The entry of the log up to which the ledger has written; without one, no ledger ever has."""
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
 ERASED: Final = "orders.erased"
@@ -143,8 +147,8 @@ def orders_of(customer: str) -> str:
     return f"orders:customer:{customer}"
 
 
-def outbox_lease(of: str) -> str:
-    """The replica that holds it publishes what stands in the outbox of a service's database, or of stock."""
+def service_lease(of: str) -> str:
+    """The replica of a service, or for stock, that holds it does what one at a time may: it empties the outbox, for one."""
     return f"{of}:lease"
 
 

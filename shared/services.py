@@ -81,6 +81,13 @@ SERVICES: Final[Mapping[str, Service]] = {
             operations_port=9104,
             needs=frozenset({BROKER, STORE, DATABASE, CACHE}),
         ),
+        Service(
+            name="ledger",
+            prefix="LEDGER",
+            client_port=8103,
+            operations_port=9105,
+            needs=frozenset({STORE, DATABASE}),
+        ),
         Service(name="dashboard", prefix="DASHBOARD", client_port=8081, operations_port=8081),
     )
 }

@@ -73,13 +73,13 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "accounts": Rights(
             writes=(
                 *("order:*", "orders:customer:*", "notifications:*", "notif:*"),
-                *(keyspace.UNTOLD, keyspace.ERASED, keyspace.outbox_lease("accounts")),
+                *(keyspace.UNTOLD, keyspace.ERASED, keyspace.service_lease("accounts")),
             )
         ),
         "catalogue": Rights(
             writes=(
                 *("product:*", keyspace.INVENTORY_PATTERN, keyspace.STOCK_CHANGED, keyspace.STOCK_TELLING),
-                *(keyspace.outbox_lease("catalogue"), keyspace.outbox_lease("stock")),
+                *(keyspace.service_lease("catalogue"), keyspace.outbox_lease("stock")),
             )
         ),
         "dashboard": Rights(

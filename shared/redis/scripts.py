@@ -134,7 +134,7 @@ def _is_number(value: str | None) -> bool:
 
 def questions_of_loaded(key: str) -> list[tuple[str, Sequence[str]]]:
     """Each command of every script that this process has loaded, in words, then as it would be run."""
-    words = {name: (name, key, "", "")[: WORDS_OF_COMMANDS.get(name, 2)] for name in sorted(_loaded)}
+    words = {name: (name, key, "", "", "")[: WORDS_OF_COMMANDS.get(name, 2)] for name in sorted(_loaded)}
     return [(f"run {name}", question) for name, question in words.items()]
 
 

@@ -1,7 +1,8 @@
 """A service that answers HTTP from a database of its own: the same life for every one of them.
 
 The operations port opens first and closes last; database, store and brokers are supervised beside the port
-for clients. What happens is told by an outbox in the database, which one replica at a time empties.
+for clients. What happens is told by an outbox in the database, where the service has one, which one replica
+at a time empties; brokers are for that alone.
 """
 
 import asyncio
@@ -58,14 +59,14 @@ Own = TypeVar("Own", bound=ApiSettings)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """What a service answers, what it tells of that, and what it does beside it.
+    """What a service answers, what it tells of that (None: nothing), and what it does beside it.
 
     Readiness depends on ``checks``, with the database and the port; ``notes`` are shown without that.
     """
 
     app: web.Application
     limits: HttpLimits
-    outbox: SqlOutbox
+    outbox: SqlOutbox | None = None
     jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     notes: Mapping[str, Check] = field(default_factory=dict)
@@ -108,7 +109,6 @@ async def _answer(
 ) -> None:
     """Answers until ``stop`` is set, then finishes the requests that were begun."""
     health, registry = Health(), new_registry()
-    publisher = infrastructure.publisher(name, timeout_seconds=own.publish_timeout_seconds)
     async with (
         serve_operations(health, registry, own),
         infrastructure.database(name, timeout_seconds=own.database_timeout_seconds) as database,
@@ -128,18 +128,21 @@ async def _answer(
             watch=watch,
         )
         async with build(ground) as built:
-            lease = Lease(redis, keyspace.outbox_lease(name), timeout_seconds=own.store_timeout_seconds)
-            events = Carrier(built.outbox, EVENTS, publishing(publisher), lease)
-            listening = asyncio.Event()
+            listening, notes, supervised = asyncio.Event(), dict(built.notes), [database.run(), watch.run()]
+            if built.outbox is not None:
+                publisher = infrastructure.publisher(name, timeout_seconds=own.publish_timeout_seconds)
+                lease = Lease(redis, keyspace.service_lease(name), timeout_seconds=own.store_timeout_seconds)
+                events = Carrier(built.outbox, EVENTS, publishing(publisher), lease)
+                notes["rabbitmq"] = publisher.unready_reason
+                supervised += [publisher.run(), events.run()]
             checks = {"postgres": database.unready_reason, **built.checks}
             checks["listener"] = lambda: None if listening.is_set() else "not open yet"
             for what, check in checks.items():
                 health.add(what, check)
-            for what, note in {**built.notes, "rabbitmq": publisher.unready_reason}.items():
+            for what, note in notes.items():
                 health.add_note(what, partial(_noted, note))
             health.drain_on(stop)
             endpoint = own.endpoint(built.limits, drain_seconds=own.drain_seconds)
-            supervised = (database.run(), watch.run(), publisher.run(), events.run())
             async with (
                 running(*supervised, *(job() for job in built.jobs)),
                 serve(built.app, endpoint, HttpMetrics(registry)) as port,

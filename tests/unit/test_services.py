@@ -38,6 +38,7 @@ def test_the_ports_of_the_contract() -> None:
         ("notifier", "NOTIFIER", None, 9102),
         ("accounts", "ACCOUNTS", 8101, 9103),
         ("catalogue", "CATALOGUE", 8102, 9104),
+        ("ledger", "LEDGER", 8103, 9105),
         ("dashboard", "DASHBOARD", 8081, 8081),
     }
 

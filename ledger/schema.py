@@ -1,0 +1,53 @@
+"""The tables of the ledger as code writes to them; ``migrations`` makes them.
+
+Times are microseconds since the epoch. They name nobody: a customer is an id here, and so is who did a step.
+"""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, Table, Text
+
+METADATA: Final = MetaData()
+ORDERS: Final = Table(
+    "orders",
+    METADATA,
+    Column("id", Text(collation="C").with_variant(Text(), "sqlite"), primary_key=True),
+    Column("customer", Text),
+    Column("status", Text, nullable=False),
+    Column("trouble", Text),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
+    Column("reason", Text),
+    Column("currency", Text),
+    Column("amount_total", BigInteger),
+)
+LINES: Final = Table(
+    "order_lines",
+    METADATA,
+    Column("order_id", ORDERS.c.id.type, ForeignKey("orders.id"), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("sku", Text, nullable=False),
+    Column("qty", Integer, nullable=False),
+    Column("unit_amount", BigInteger),
+    Column("name", Text),
+)
+EVENTS: Final = Table(
+    "order_events",
+    METADATA,
+    Column("order_id", ORDERS.c.id.type, primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+)
+POSITION: Final = Table(
+    "position",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("log_id", Text, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+)
+"""One row: the entry of the log that was read last, and how many the log had been given by then. What is no
+entry's id says why everything is to be read from the records.
+"""

@@ -1,0 +1,212 @@
+"""Orders and their steps in SQL. What a batch of steps says and how far the log was read are one transaction.
+
+An order is written whole, from its record, or has steps added. Rows are written many at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Delete, Table, bindparam, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.schema import EVENTS, LINES, ORDERS, POSITION
+from shared.messages import epoch_microseconds
+from shared.orders.records import OrderRecord
+from shared.orders.redis.log import LogEntry, LogPosition
+from shared.sql.database import Database
+
+BATCH_SECONDS: Final = 15.0
+REBUILD: Final = "rebuild"
+"""In the place of a position: the operator wants everything read anew."""
+_INSERTS: Final[dict[str, Callable[[Table], Any]]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+_HERE: Final = POSITION.c.id == 1
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Orders to be written whole, steps to be added to others, and which of these are decisions."""
+
+    records: Sequence[OrderRecord] = ()
+    steps: Sequence[LogEntry] = ()
+    decisions: Sequence[LogEntry] = ()
+
+
+class LedgerStore:
+    """The ledger's database. Methods raise DatabaseUnavailable; after that a write's outcome is unknown."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def position(self) -> LogPosition:
+        """How far the log was read."""
+
+        async def read(connection: AsyncConnection) -> LogPosition:
+            query = select(POSITION.c.log_id, POSITION.c.entries).where(_HERE)
+            row = (await connection.execute(query)).one()
+            return LogPosition(log_id=row.log_id, entries=row.entries)
+
+        return await self._database.transaction(read)
+
+    async def write(self, batch: Batch, *, since: LogPosition, until: LogPosition) -> bool:
+        """Writes what was read from ``since`` to ``until``; steps that are there already stay as they are.
+
+        False, and nothing is written, where another has gone on from ``since``.
+        """
+
+        async def transaction(connection: AsyncConnection) -> bool:
+            moved = update(POSITION).where(_HERE, POSITION.c.log_id == since.log_id)
+            result = await connection.execute(moved.values(log_id=until.log_id, entries=until.entries))
+            if result.rowcount != 1:
+                return False
+            await _replace(connection, batch.records)
+            await _add(connection, EVENTS, [_step_row(step) for step in batch.steps], skip_known=True)
+            if batch.decisions:
+                await connection.execute(_DECIDED, [_decision_row(step) for step in batch.decisions])
+            return True
+
+        return await self._database.transaction(transaction, timeout_seconds=BATCH_SECONDS)
+
+    async def forget_position(self) -> None:
+        """Has the follower read everything anew."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(update(POSITION).where(_HERE).values(log_id=REBUILD, entries=0))
+
+        await self._database.transaction(write)
+
+    async def counts(self) -> tuple[int, int]:
+        """How many orders and steps there are."""
+
+        async def count(connection: AsyncConnection) -> tuple[int, int]:
+            orders = await connection.execute(select(func.count()).select_from(ORDERS))
+            steps = await connection.execute(select(func.count()).select_from(EVENTS))
+            return int(orders.scalar_one()), int(steps.scalar_one())
+
+        return await self._database.transaction(count, timeout_seconds=BATCH_SECONDS)
+
+    async def written(self, order_ids: Sequence[str]) -> tuple[Sequence[Row], Sequence[Row], Sequence[Row]]:
+        """The rows of these orders: their own, their lines in their order, and their steps in theirs."""
+
+        async def read(connection: AsyncConnection) -> tuple[Sequence[Row], Sequence[Row], Sequence[Row]]:
+            async def rows(query: Any) -> Sequence[Row]:
+                return [dict(row._mapping) for row in await connection.execute(query)]
+
+            lines = select(LINES).where(LINES.c.order_id.in_(order_ids)).order_by(LINES.c.line)
+            steps = select(EVENTS).where(EVENTS.c.order_id.in_(order_ids)).order_by(EVENTS.c.n)
+            return (
+                await rows(select(ORDERS).where(ORDERS.c.id.in_(order_ids))),
+                await rows(lines),
+                await rows(steps),
+            )
+
+        return await self._database.transaction(read, timeout_seconds=BATCH_SECONDS)
+
+
+def order_row(record: OrderRecord) -> Row:
+    """The row of an order, as its record has it."""
+    prices = record.prices
+    return {
+        "id": record.order.id,
+        "customer": record.customer,
+        "status": record.status.value,
+        "trouble": record.trouble.value if record.trouble else None,
+        "accepted_at": record.accepted_at_microseconds,
+        "decided_at": epoch_microseconds(record.decided_at) if record.decided_at else None,
+        "reason": writable(record.reason) if record.reason else None,
+        "currency": prices.currency if prices else None,
+        "amount_total": prices.amount_total if prices else None,
+    }
+
+
+def line_rows(record: OrderRecord) -> list[Row]:
+    """The rows of its lines."""
+    prices = record.prices.lines if record.prices else [None] * len(record.order.items)
+    return [
+        {
+            "order_id": record.order.id,
+            "line": line,
+            "sku": item.sku,
+            "qty": item.qty,
+            "unit_amount": price.unit_amount if price else None,
+            "name": writable(price.name) if price else None,
+        }
+        for line, (item, price) in enumerate(zip(record.order.items, prices, strict=True), start=1)
+    ]
+
+
+def step_rows(record: OrderRecord) -> list[Row]:
+    """The rows of its steps: a line of the timeline each."""
+    return [
+        {
+            "order_id": record.order.id,
+            "n": n,
+            "type": step.step,
+            "at": epoch_microseconds(step.at),
+            "reason": writable(step.reason or ""),
+            "by": step.by or "",
+        }
+        for n, step in enumerate(record.timeline, start=1)
+    ]
+
+
+def writable(text: str) -> str:
+    """Without what PostgreSQL takes in no text; the texts of errors may hold anything."""
+    return text.replace("\0", "")
+
+
+def _step_row(step: LogEntry) -> Row:
+    return {
+        "order_id": step.order_id,
+        "n": step.n,
+        "type": step.type,
+        "at": step.at,
+        "reason": writable(step.reason),
+        "by": step.by,
+    }
+
+
+_DECIDED: Final = (
+    update(ORDERS)
+    .where(ORDERS.c.id == bindparam("order"))
+    .values(status=bindparam("outcome"), trouble=None, decided_at=bindparam("at"), reason=bindparam("why"))
+)
+
+
+def _decision_row(step: LogEntry) -> Row:
+    return {"order": step.order_id, "outcome": step.type, "at": step.at, "why": writable(step.reason) or None}
+
+
+async def _replace(connection: AsyncConnection, records: Sequence[OrderRecord]) -> None:
+    """What had the same id in a store that was lost goes, and so do steps that the store has forgotten."""
+    if not records:
+        return
+    gone = [{"gone": record.order.id} for record in records]
+    await connection.execute(_without(EVENTS), gone)
+    await connection.execute(_without(LINES), gone)
+    upsert = _INSERTS[connection.dialect.name](ORDERS)
+    columns = {column.name: upsert.excluded[column.name] for column in ORDERS.c if not column.primary_key}
+    upsert = upsert.on_conflict_do_update(index_elements=["id"], set_=columns)
+    await connection.execute(upsert, [order_row(record) for record in records])
+    await _add(connection, LINES, [row for record in records for row in line_rows(record)])
+    await _add(connection, EVENTS, [row for record in records for row in step_rows(record)])
+
+
+def _without(table: Table) -> Delete:
+    return delete(table).where(table.c.order_id == bindparam("gone"))
+
+
+async def _add(
+    connection: AsyncConnection, table: Table, rows: Sequence[Row], *, skip_known: bool = False
+) -> None:
+    if not rows:
+        return
+    statement = _INSERTS[connection.dialect.name](table)
+    if skip_known:
+        statement = statement.on_conflict_do_nothing()
+    await connection.execute(statement, rows)

@@ -1,0 +1,148 @@
+"""Reading ``orders:log``, the steps of all orders in the order in which they happened, without missing one.
+
+A reader says which entry it read last, and that entry must still be there: after a trim past it, after a
+flush, and where an older copy of the store was restored, it is not. Then the records have to be read instead.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from shared import keyspace
+from shared.logs import get_logger
+from shared.redis.client import Redis, store_deadline
+
+START: Final = "0-0"
+"""Stands before the first entry."""
+_ID: Final = re.compile(r"\d+-\d+")
+_NO_LOG: Final = "no such key"
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """Step number ``n`` of one order, from 1; ``at`` in microseconds since the epoch."""
+
+    id: str
+    order_id: str
+    n: int
+    type: str
+    at: int
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPosition:
+    """The entry that was read last, and how many the log had been given up to it."""
+
+    log_id: str
+    entries: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is a place in the log; what else stands there says why it is not."""
+        return _ID.fullmatch(self.log_id) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """Entries in their order, and where they end; ``read`` counts those too that make no sense."""
+
+    entries: Sequence[LogEntry]
+    end: LogPosition
+    read: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How far a reader is behind the end of the log: entries, and the age of the first of them."""
+
+    entries: int
+    seconds: float
+
+
+class OrderLog:
+    """The log as its readers see it. Every method raises StoreUnavailable."""
+
+    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+
+    async def read(self, after: LogPosition, limit: int) -> LogPage | None:
+        """The next entries. None where the one that was read last is not there any more."""
+        async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.xrange(keyspace.LOG, f"({after.log_id}", "+", count=limit)
+            pipeline.xrange(keyspace.LOG, after.log_id, after.log_id)  # asked last: what follows it is whole
+            found, witness = await pipeline.execute()
+        if not witness and after.log_id != START:
+            return None
+        entries = [entry for log_id, fields in found if (entry := _entry(log_id, fields)) is not None]
+        end = LogPosition(log_id=found[-1][0], entries=after.entries + len(found)) if found else after
+        return LogPage(entries=entries, end=end, read=len(found))
+
+    async def end(self) -> LogPosition:
+        """Where the log ends now."""
+        async with store_deadline(self._timeout_seconds):
+            return _end(await self._info())
+
+    async def confirm(self, position: LogPosition) -> None:
+        """Says how far the ledger has written: what is trimmed and swept is behind that."""
+        async with store_deadline(self._timeout_seconds):
+            await self._redis.set(keyspace.LEDGER_POSITION, position.log_id)
+
+    async def lag(self, position: LogPosition) -> Lag:
+        """How far a reader is behind."""
+        async with store_deadline(self._timeout_seconds):
+            seconds, microseconds = await self._redis.time()
+            unread = await self._redis.xrange(keyspace.LOG, f"({position.log_id}", "+", count=1)
+            end = _end(await self._info())
+        if not unread:
+            return Lag(entries=0, seconds=0.0)
+        age = seconds + microseconds / 1_000_000 - milliseconds_of(unread[0][0]) / 1_000
+        return Lag(entries=max(end.entries - position.entries, 1), seconds=max(age, 0.0))
+
+    async def _info(self) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = await self._redis.xinfo_stream(keyspace.LOG)
+        except ResponseError as error:
+            if _NO_LOG not in str(error):
+                raise
+            return {}
+        return found
+
+
+def milliseconds_of(log_id: str) -> int:
+    """When an entry was written, by the store's clock, since the epoch."""
+    return int(log_id.partition("-")[0])
+
+
+def place_of(log_id: str) -> tuple[int, int]:
+    """By what ids are ordered."""
+    milliseconds, _, number = log_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def _end(info: Mapping[str, Any]) -> LogPosition:
+    last = info.get("last-entry")
+    return LogPosition(log_id=last[0] if last else START, entries=int(info.get("entries-added") or 0))
+
+
+def _entry(log_id: str, fields: Mapping[str, str]) -> LogEntry | None:
+    try:
+        return LogEntry(
+            id=log_id,
+            order_id=fields["o"],
+            n=int(fields["n"]),
+            type=fields["t"],
+            at=int(fields["at"]),
+            reason=fields.get("reason", ""),
+            by=fields.get("by", ""),
+        )
+    except (KeyError, ValueError) as error:
+        log.error("unreadable entry in the log of steps", entry=log_id, error=str(error))
+        return None

@@ -1,0 +1,297 @@
+"""The ledger has every step of every order once, whatever dies, is trimmed, lost or restored meanwhile.
+
+On SQLite and PostgreSQL, over the real scripts in a store in this process.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ledger.follower import Follower, FollowerFigures
+from ledger.store import Batch, LedgerStore, line_rows, order_row, step_rows
+from shared import keyspace
+from shared.errors import StoreUnavailable
+from shared.messages import Order
+from shared.orders.model import OrderStatus
+from shared.orders.redis.log import OrderLog
+from shared.redis.client import Redis
+from shared.redis.lease import Lease
+from shared.sql.database import Database, open_database
+from shared.sql.migrations import migrations_of
+from tests.harness.decisions import decide_one, record_of, store_recreating
+from tests.harness.examples import an_order, placed
+from tests.harness.gateway import a_placement, order_store
+from tests.harness.pricing import price
+from tests.harness.stores import store_in_process
+
+A_CENTURY = 100 * 365 * 86_400.0
+SECONDS = 30.0
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[Redis]:
+    """An empty store."""
+    async with store_in_process() as client:
+        yield client
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A ledger's database, with its tables."""
+    async with open_database(database_url, migrations_of("ledger"), timeout_seconds=SECONDS) as opened:
+        await opened.look()
+        assert opened.unready_reason() is None
+        yield opened
+
+
+class Trial:
+    """A store in which orders happen, and the ledger that follows it."""
+
+    def __init__(self, redis: Redis, database: Database) -> None:
+        self.redis: Any = redis
+        self.store = LedgerStore(database)
+        self.registry = CollectorRegistry()
+        self._figures = FollowerFigures(self.registry)
+        self.follower = self.another()
+
+    def another(self) -> Follower:
+        """A follower that has just been started."""
+        return Follower(
+            self.store,
+            OrderLog(self.redis, timeout_seconds=SECONDS),
+            self.redis,
+            Lease(self.redis, keyspace.service_lease("ledger"), timeout_seconds=SECONDS),
+            self._figures,
+            timeout_seconds=SECONDS,
+        )
+
+    async def accept(self, *orders: Order) -> None:
+        """The gateway takes these."""
+        gateway = order_store(self.redis, outbox_limit=10_000)
+        for order in orders:
+            await gateway.accept(a_placement(order, key=None))
+
+    async def decide(self, *orders: Order) -> None:
+        """The processor decides these."""
+        for order in orders:
+            await decide_one(store_recreating(self.redis, A_CENTURY), placed(order))
+
+    async def trim_to_the_last(self) -> None:
+        """Nothing but its last entry stays in the log."""
+        await self.redis.xtrim(keyspace.LOG, maxlen=1, approximate=False)
+
+    def heals(self, cause: str) -> float:
+        """How often the records were read because of that."""
+        return self.registry.get_sample_value("ledger_heals_total", {"cause": cause}) or 0.0
+
+    async def is_true(self) -> bool:
+        """Whether the ledger says of every order that has a record what the record says, and all of it."""
+        for status in OrderStatus:
+            for order_id in await self.redis.zrange(keyspace.orders_in(status), 0, -1):
+                record = await record_of(self.redis, order_id)
+                orders, lines, steps = await self.store.written([order_id])
+                assert orders == [order_row(record)]
+                assert lines == line_rows(record)
+                assert steps == step_rows(record)
+        return True
+
+
+@pytest.fixture
+def trial(redis: Redis, database: Database) -> Trial:
+    """On an empty store and an empty ledger."""
+    return Trial(redis, database)
+
+
+async def test_what_was_before_the_ledger_is_read_from_the_records(trial: Trial) -> None:
+    """An upgrade finds orders that no log tells of."""
+    orders = [an_order(f"o{n}", cable=1) for n in range(7)]
+    await trial.accept(*orders)
+    await trial.decide(*orders[:3])
+    await trial.redis.delete(keyspace.LOG)
+    await trial.follower.follow()
+    assert await trial.is_true()
+    assert (await trial.store.counts())[0] == 7
+    assert trial.heals("first") == 1
+
+
+async def test_steps_are_followed_as_they_happen(trial: Trial) -> None:
+    """In one batch or in several, with prices, and without a look at the records of orders that are known."""
+    await trial.follower.follow()
+    order, other = an_order("a", cable=2, case=1), an_order("b", cable=1)
+    await price(trial.redis, "cable", 150)
+    await price(trial.redis, "case", 1999)
+    await trial.redis.set("inventory:cable", 10)
+    await trial.redis.set("inventory:case", 10)
+    await trial.accept(order, other)
+    await trial.follower.follow()
+    assert await trial.is_true()
+    await trial.decide(order)
+    await trial.follower.follow()
+    await trial.decide(other)
+    await trial.follower.follow()
+    assert await trial.is_true()
+    ((kept,), lines, steps) = await trial.store.written(["a"])
+    assert (kept["status"], kept["amount_total"], kept["currency"]) == ("created", 2299, "EUR")
+    assert [(line["sku"], line["qty"], line["unit_amount"]) for line in lines] == [
+        ("cable", 2, 150),
+        ("case", 1, 1999),
+    ]
+    assert [(step["n"], step["type"]) for step in steps] == [(1, "accepted"), (2, "created")]
+    assert trial.heals("lost") == 0
+
+
+async def test_a_death_between_commit_and_confirm_changes_nothing(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one goes on from what is written, and confirms it."""
+    await trial.follower.follow()
+    await trial.accept(an_order("a", cable=1))
+
+    async def dies(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OrderLog, "confirm", dies)
+        with pytest.raises(StoreUnavailable):
+            await trial.follower.follow()
+    await trial.decide(an_order("a", cable=1))
+    await trial.another().follow_once()
+    assert await trial.is_true()
+    end = await OrderLog(trial.redis, timeout_seconds=SECONDS).end()
+    assert await trial.redis.get(keyspace.LEDGER_POSITION) == end.log_id
+
+
+async def test_an_entry_that_came_twice_is_one_step(trial: Trial) -> None:
+    """A script that was cut enters its last steps again."""
+    await trial.follower.follow()
+    await trial.accept(an_order("a", cable=1))
+    await trial.follower.follow()
+    await trial.decide(an_order("a", cable=1))
+    for _, entry in await trial.redis.xrange(keyspace.LOG):
+        await trial.redis.xadd(keyspace.LOG, entry)
+    await trial.follower.follow()
+    for _, entry in await trial.redis.xrange(keyspace.LOG):
+        await trial.redis.xadd(keyspace.LOG, entry)
+    await trial.follower.follow()
+    assert await trial.is_true()
+
+
+async def test_a_step_whose_entry_is_missing_comes_from_the_record(trial: Trial) -> None:
+    """The next entry of the order leaves a gap, which tells."""
+    await trial.follower.follow()
+    await trial.accept(an_order("a", cable=1))
+    await trial.follower.follow()
+    await trial.decide(an_order("a", cable=1))
+    ((last, _),) = await trial.redis.xrevrange(keyspace.LOG, count=1)
+    await trial.redis.xdel(keyspace.LOG, last)
+    await trial.follower.follow()
+    timeline = await trial.redis.hget("order:a", "timeline")
+    await trial.redis.hset("order:a", "timeline", f"{timeline}\n7\tnotified\tcreated log\t\tnotifier")
+    entry = {"o": "a", "n": 3, "t": "notified", "at": 7, "reason": "created log", "by": "notifier"}
+    await trial.redis.xadd(keyspace.LOG, entry)
+    await trial.follower.follow()
+    assert await trial.is_true()
+
+
+async def test_a_log_that_was_trimmed_past_the_ledger_is_made_up_for(trial: Trial) -> None:
+    """From the records, and it is counted: the loss is never silent."""
+    await trial.follower.follow()
+    orders = [an_order(f"o{n}", cable=1) for n in range(5)]
+    await trial.accept(orders[0])
+    await trial.follower.follow()
+    await trial.accept(*orders[1:])
+    await trial.decide(*orders)
+    await trial.trim_to_the_last()
+    await trial.follower.follow()
+    assert await trial.is_true()
+    assert (await trial.store.counts()) == (5, 10)
+    assert trial.heals("lost") == 1
+
+
+async def test_a_store_that_was_set_back_is_agreed_with(trial: Trial) -> None:
+    """An older copy has other steps under the same numbers; what it does not know any more stays here."""
+    await trial.follower.follow()
+    first, lost = an_order("first", cable=1), an_order("lost", cable=1)
+    await trial.accept(first)
+    await trial.follower.follow()
+    copy = {key: await trial.redis.dump(key) for key in await trial.redis.keys("*")}
+    await trial.accept(lost)
+    await trial.decide(first)  # rejected: there is no stock
+    await trial.follower.follow()
+    await trial.redis.flushall()
+    for key, value in copy.items():
+        await trial.redis.restore(key, 0, value)
+    await trial.redis.set("inventory:cable", 5)
+    await trial.decide(first)
+    await trial.follower.follow()
+    assert await trial.is_true()
+    ((kept,), _, _) = await trial.store.written(["first"])
+    assert kept["status"] == "created"
+    assert len((await trial.store.written(["lost"]))[0]) == 1
+    assert trial.heals("lost") == 1
+
+
+async def test_a_store_that_was_flushed_begins_anew(trial: Trial) -> None:
+    """Years stay, and an order that takes an id of before is the one that counts."""
+    await trial.follower.follow()
+    await trial.accept(an_order("a", cable=1), an_order("old", cable=1))
+    await trial.decide(an_order("a", cable=1))
+    await trial.follower.follow()
+    await trial.redis.flushall()
+    await trial.follower.follow()
+    await trial.accept(an_order("a", case=2))
+    await trial.follower.follow()
+    assert await trial.is_true()
+    assert (await trial.store.counts())[0] == 2
+    assert trial.heals("lost") == 1
+
+
+async def test_it_can_be_built_anew_while_orders_flow(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens between the pages of the records is in the log."""
+    monkeypatch.setattr("ledger.follower.ORDERS_AT_ONCE", 2)
+    orders = [an_order(f"o{n}", cable=1) for n in range(9)]
+    await trial.accept(*orders[:6])
+    await trial.follower.follow()
+    await trial.store.forget_position()
+    written, pages = trial.store.write, []
+
+    async def write(*arguments: Any, **named: Any) -> bool:
+        pages.append(named)
+        if len(pages) == 3:
+            await trial.accept(*orders[6:])
+            await trial.decide(*orders[:4])
+        return await written(*arguments, **named)
+
+    monkeypatch.setattr(trial.store, "write", write)
+    await trial.follower.follow()
+    assert len(pages) > 3
+    assert await trial.is_true()
+    assert (await trial.store.counts()) == (9, 13)
+    assert trial.heals("rebuild") == 1
+
+
+async def test_a_follower_that_was_overtaken_writes_nothing(trial: Trial) -> None:
+    """What one that stalled past its lease has read is older than what is written."""
+    await trial.follower.follow()
+    await trial.accept(an_order("a", cable=1))
+    since = await trial.store.position()
+    await trial.another().follow_once()
+    counted = await trial.store.counts()
+    page = await OrderLog(trial.redis, timeout_seconds=SECONDS).read(since, 10)
+    assert page is not None
+    assert not await trial.store.write(Batch(steps=page.entries), since=since, until=page.end)
+    assert await trial.store.counts() == counted
+
+
+async def test_it_says_how_far_behind_it_is(trial: Trial) -> None:
+    """In entries and in seconds, for alerts."""
+    await trial.follower.follow()
+    await trial.accept(*(an_order(f"o{n}", cable=1) for n in range(3)))
+    await trial.follower.measure_once()
+    assert trial.registry.get_sample_value("ledger_entries_behind") == 3
+    await trial.follower.follow()
+    await trial.follower.measure_once()
+    assert trial.registry.get_sample_value("ledger_entries_behind") == 0
+    assert trial.registry.get_sample_value("ledger_seconds_behind") == 0
