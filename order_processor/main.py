@@ -8,13 +8,14 @@ from shared import keyspace
 from shared.messages import OrderPlaced
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.sweep import Sweep
+from shared.orders.redis.trimming import LogTrimming
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.lease import Lease
 from shared.service.worker import UseCases, Worker, consumer
 
 
 def use_cases(worker: Worker[ProcessorSettings]) -> UseCases:
-    """Decides orders, and removes the old ones."""
+    """Decides orders, removes the old ones, and keeps the log of their steps in its bounds."""
     common, own, redis = worker.common, worker.own, worker.redis
     store = RedisDecisionStore(
         redis,
@@ -27,7 +28,16 @@ def use_cases(worker: Worker[ProcessorSettings]) -> UseCases:
         retention_seconds=common.order_retention_seconds,
         lease=Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=own.store_timeout_seconds),
     )
-    return UseCases(handlers={OrderPlaced: OrderPlacedHandler(store)}, failures=store, jobs=(sweep.run,))
+    trimming = LogTrimming(
+        redis,
+        worker.registry,
+        timeout_seconds=own.store_timeout_seconds,
+        keep_seconds=common.log_keep,
+        most_entries=common.log_entries,
+    )
+    return UseCases(
+        handlers={OrderPlaced: OrderPlacedHandler(store)}, failures=store, jobs=(sweep.run, trimming.run)
+    )
 
 
 PROGRAM: Final = consumer(ORDER_PROCESSOR, ProcessorSettings, use_cases)

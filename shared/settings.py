@@ -49,6 +49,8 @@ class CommonSettings(BaseSettings):
     cache_url: str = "redis://127.0.0.1:6380/0"
     database_url: str = ""
     order_retention_seconds: Seconds = 30 * 86_400.0
+    log_keep: Seconds = 3_600.0
+    log_entries: Count = 1_000_000
     events_per_message: Annotated[int, Field(ge=1, le=EVENTS_PER_MESSAGE)] = EVENTS_PER_MESSAGE
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None

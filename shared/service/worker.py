@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
+from prometheus_client import CollectorRegistry
 from pydantic import Field
 
 from shared.health import Check, Health
@@ -57,11 +58,12 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker(Generic[Own]):
-    """What a consumer's use cases are built from: both kinds of settings, and the store."""
+    """What a consumer's use cases are built from: both kinds of settings, the store, and its figures."""
 
     common: CommonSettings
     own: Own
     redis: Redis
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
 def consumer(
@@ -72,10 +74,12 @@ def consumer(
     async def run(
         common: CommonSettings, own: Own, infrastructure: Infrastructure, stop: asyncio.Event
     ) -> None:
-        def build(redis: Redis) -> UseCases:
-            return use_cases(Worker(common=common, own=own, redis=redis))
+        registry = new_registry()
 
-        await _consume(consumption, common, own, infrastructure, build, stop)
+        def build(redis: Redis) -> UseCases:
+            return use_cases(Worker(common=common, own=own, redis=redis, registry=registry))
+
+        await _consume(consumption, common, own, infrastructure, build, registry, stop)
 
     return Program(name=consumption.service, settings=settings, run=run)
 
@@ -86,10 +90,11 @@ async def _consume(
     own: WorkerSettings,
     infrastructure: Infrastructure,
     build: Callable[[Redis], UseCases],
+    registry: CollectorRegistry,
     stop: asyncio.Event,
 ) -> None:
     """Consumes until ``stop`` is set, then finishes what has arrived."""
-    health, registry = Health(), new_registry()
+    health = Health()
     publisher = infrastructure.publisher(consumption.service, timeout_seconds=own.publish_timeout_seconds)
     subscriber = infrastructure.subscriber(consumption.service)
     async with (

@@ -223,3 +223,14 @@ async def test_a_sweep_that_has_lost_its_lease_stops_after_its_batch(redis: Any)
     await decided(redis, *(an_order(f"o{number}") for number in range(SWEEP_BATCH + 1)))
     await lease_of(redis).hold(LEASE_SECONDS)
     assert await sweep_of(redis).sweep_once() == SWEEP_BATCH
+
+
+async def test_an_order_stays_until_the_ledger_has_its_last_step(redis: Any) -> None:
+    """The record is what a ledger that was away is healed from."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=1))
+    ((first, _), *_, (last, _)) = await redis.xrange(keyspace.LOG)
+    await redis.set(keyspace.LEDGER_POSITION, first)
+    assert await sweep_of(redis).sweep_once() == 0
+    await redis.set(keyspace.LEDGER_POSITION, last)
+    assert await sweep_of(redis).sweep_once() == 1

@@ -17,6 +17,8 @@ from shared.redis.client import Redis, store_deadline
 
 START: Final = "0-0"
 """Stands before the first entry."""
+CLOCK_MILLISECONDS: Final = 60_000
+"""By how much an entry may be younger than its step: a script may have waited, a clock have been set back."""
 _ID: Final = re.compile(r"\d+-\d+")
 _NO_LOG: Final = "no such key"
 
@@ -95,6 +97,18 @@ class OrderLog:
         async with store_deadline(self._timeout_seconds):
             await self._redis.set(keyspace.LEDGER_POSITION, position.log_id)
 
+    async def confirmed_until(self) -> int | None:
+        """Steps from before that, in microseconds, are in the ledger; None where there never was one."""
+        async with store_deadline(self._timeout_seconds):
+            seconds, microseconds = await self._redis.time()
+            last = await self._redis.xrevrange(keyspace.LOG, count=1)
+            position = await self._redis.get(keyspace.LEDGER_POSITION)
+        if position is None:
+            return None
+        if not last or place_of(position) >= place_of(last[0][0]):
+            return int(seconds) * 1_000_000 + int(microseconds)
+        return (place_of(position)[0] - CLOCK_MILLISECONDS) * 1_000
+
     async def lag(self, position: LogPosition) -> Lag:
         """How far a reader is behind."""
         async with store_deadline(self._timeout_seconds):
@@ -103,7 +117,7 @@ class OrderLog:
             end = _end(await self._info())
         if not unread:
             return Lag(entries=0, seconds=0.0)
-        age = seconds + microseconds / 1_000_000 - milliseconds_of(unread[0][0]) / 1_000
+        age = seconds + microseconds / 1_000_000 - place_of(unread[0][0])[0] / 1_000
         return Lag(entries=max(end.entries - position.entries, 1), seconds=max(age, 0.0))
 
     async def _info(self) -> Mapping[str, Any]:
@@ -116,15 +130,12 @@ class OrderLog:
         return found
 
 
-def milliseconds_of(log_id: str) -> int:
-    """When an entry was written, by the store's clock, since the epoch."""
-    return int(log_id.partition("-")[0])
-
-
 def place_of(log_id: str) -> tuple[int, int]:
-    """By what ids are ordered."""
+    """By what ids are ordered: when the entry was written, in milliseconds, and its number within one."""
+    if _ID.fullmatch(log_id) is None:
+        return 0, 0
     milliseconds, _, number = log_id.partition("-")
-    return int(milliseconds), int(number or 0)
+    return int(milliseconds), int(number)
 
 
 def _end(info: Mapping[str, Any]) -> LogPosition:

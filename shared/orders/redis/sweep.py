@@ -2,7 +2,7 @@
 
 By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
 the sum over the created orders that are kept, plus the archive's. Orders that are undecided or dead are kept,
-and those whose customer is yet to be told.
+those whose customer is yet to be told, and those of which the ledger has not written the last step.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
 from shared.orders.redis.decisions import UNSETTLED_INDEXES
+from shared.orders.redis.log import OrderLog
 from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
@@ -41,6 +42,7 @@ class Sweep:
         self._timeout_seconds = timeout_seconds
         self._retention = round(retention_seconds * 1_000_000)
         self._lease = lease
+        self._log = OrderLog(redis, timeout_seconds=timeout_seconds)
         self._sweep = load("sweep")
         self._migrate = load("migrate")
         self._told = load("told")
@@ -104,18 +106,20 @@ class Sweep:
         async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
         cutoff = seconds * 1_000_000 + microseconds - self._retention
+        written_until = await self._log.confirmed_until()
         removed = 0
         for status in OUTCOMES:
-            removed += await self._sweep_status(status, cutoff)
+            removed += await self._sweep_status(status, cutoff, written_until)
         if removed:
             log.info("removed orders whose retention is over", count=removed)
         return removed
 
-    async def _sweep_status(self, status: OrderStatus, cutoff: int) -> int:
+    async def _sweep_status(self, status: OrderStatus, cutoff: int, written_until: int | None) -> int:
         removed, after = 0, "-inf"
         while places := await self._oldest(status, after, cutoff):
             after = f"({places[-1][1]:.0f}"
-            removed += await self._remove(status, [order_id for order_id, _ in places], cutoff)
+            order_ids = [order_id for order_id, _ in places]
+            removed += await self._remove(status, order_ids, cutoff, written_until)
             if not await self._lease.hold(LEASE_SECONDS):
                 break
         return removed
@@ -133,7 +137,9 @@ class Sweep:
             )
         return places
 
-    async def _remove(self, status: OrderStatus, order_ids: list[str], cutoff: int) -> int:
+    async def _remove(
+        self, status: OrderStatus, order_ids: list[str], cutoff: int, written_until: int | None
+    ) -> int:
         events = [f"{order_id}:{EVENT_TYPES[status]}" for order_id in order_ids]
         async with store_deadline(self._timeout_seconds):
             records = await fetch_records(self._redis, order_ids)
@@ -142,13 +148,22 @@ class Sweep:
             _removal(status, order_id, record)
             for order_id, record, waits in zip(order_ids, records, untold, strict=True)
             if record is None
-            or (record.decided_at and epoch_microseconds(record.decided_at) <= cutoff and waits is None)
+            or (waits is None and _is_over(record, cutoff) and _is_written(record, written_until))
         ]
         if not calls:
             return 0
         async with store_deadline(self._timeout_seconds):
             results = await self._sweep.run_many(self._redis, calls)
         return sum(result for result in results if not isinstance(result, ResponseError))
+
+
+def _is_over(record: OrderRecord, cutoff: int) -> bool:
+    return record.decided_at is not None and epoch_microseconds(record.decided_at) <= cutoff
+
+
+def _is_written(record: OrderRecord, until: int | None) -> bool:
+    """Whether the ledger has its last step; where there never was a ledger, nothing waits for one."""
+    return until is None or all(epoch_microseconds(step.at) < until for step in record.timeline[-1:])
 
 
 def _told(event_id: str) -> ScriptCall:

@@ -1,0 +1,95 @@
+"""Keeps the log of steps in its bounds: behind what the ledger has written, and ahead of that only in need.
+
+Where no ledger ever confirmed anything, one that comes reads the records, so that nothing has to wait for it.
+"""
+
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter
+from redis.exceptions import ResponseError
+
+from shared import keyspace
+from shared.logs import get_logger
+from shared.messaging.waiting import repeating
+from shared.orders.redis.log import place_of
+from shared.redis.client import Redis, store_deadline
+
+MOST_MEMORY: Final = 0.7
+AT_ONCE: Final = 10_000
+"""Entries that one command removes, so that no other waits for long."""
+PAUSE_SECONDS: Final = 10.0
+
+log = get_logger(__name__)
+
+
+class LogTrimming:
+    """Removes entries that are no longer kept. Methods raise StoreUnavailable."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        registry: CollectorRegistry,
+        *,
+        timeout_seconds: float,
+        keep_seconds: float,
+        most_entries: int,
+    ) -> None:
+        self._redis: Any = redis
+        self._ahead = Counter(
+            "orders_log_trimmed_ahead",
+            "Entries removed from the log of steps that the ledger had not written",
+            registry=registry,
+        )
+        self._timeout_seconds = timeout_seconds
+        self._keep_milliseconds = round(keep_seconds * 1_000)
+        self._most_entries = most_entries
+
+    async def run(self) -> None:
+        """Trims again and again, until cancelled. Processors may do so side by side."""
+        await repeating(self.trim_once, PAUSE_SECONDS, what="trimming the log of steps")
+
+    async def trim_once(self) -> int:
+        """Trims; how many entries went that the ledger had not written."""
+        async with store_deadline(self._timeout_seconds):
+            seconds, _ = await self._redis.time()
+            length = await self._redis.xlen(keyspace.LOG)
+            position = await self._redis.get(keyspace.LEDGER_POSITION)
+            last = await self._redis.xrevrange(keyspace.LOG, count=1)
+        if not last:
+            return 0
+        end, oldest = last[0][0], seconds * 1_000 - self._keep_milliseconds
+        behind = end if position is None else min(position, end, key=place_of)
+        excess = length - self._most_entries
+        excess -= await self._remove(min(behind, f"{oldest}-0", key=place_of))
+        excess -= await self._remove(behind, excess)
+        if behind == end or not await self._is_short_of_memory():
+            return 0
+        ahead = await self._remove(min(end, f"{oldest}-0", key=place_of))
+        ahead += await self._remove(end, excess - ahead)
+        if ahead:
+            self._ahead.inc(ahead)
+            log.error("the log of steps was trimmed ahead of the ledger: memory is short", entries=ahead)
+        return ahead
+
+    async def _remove(self, before: str, most: int | None = None) -> int:
+        """Whole nodes of the stream, of a hundred entries, go that lie before it as a whole."""
+        removed = 0
+        while most is None or removed < most:
+            limit = AT_ONCE if most is None else min(AT_ONCE, most - removed)
+            async with store_deadline(self._timeout_seconds):
+                gone = await self._redis.xtrim(keyspace.LOG, minid=before, approximate=True, limit=limit)
+            if not gone:
+                break
+            removed += gone
+        return removed
+
+    async def _is_short_of_memory(self) -> bool:
+        async with store_deadline(self._timeout_seconds):
+            try:
+                memory = await self._redis.info("memory")
+            except ResponseError as error:
+                if "unknown command" not in str(error).lower():  # the store of embedded mode has no bound
+                    raise
+                return False
+        most = int(memory.get("maxmemory") or 0)
+        return most > 0 and int(memory.get("used_memory") or 0) > MOST_MEMORY * most
