@@ -17,7 +17,16 @@ from shared.messages import Order, OrderItem, OrderPlaced, type_name
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble
 from shared.prices import Prices
 
-FAULTS: Final = ("lost", "duplicated", "oversold", "unexpected", "stuck", "unannounced", "mispriced")
+FAULTS: Final = (
+    "lost",
+    "duplicated",
+    "oversold",
+    "unexpected",
+    "stuck",
+    "unannounced",
+    "mispriced",
+    "unrecorded",
+)
 REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "repeated", "changed_by_hand")
 MOST_SUSPECTS: Final = 5
 MOST_NUMBERS_NAMED: Final = 1_000
@@ -120,13 +129,15 @@ class Verdict:
     Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
     answered (``unconfirmed``) or that wait for their hour (``collected``), notifications that a death
     explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``amounts``
-    sums up by currency what the created orders cost, as far as that is known.
+    sums up by currency what the created orders cost, as far as that is known; ``in_sql`` counts the orders
+    that were compared with the ledger, which is the caller's to do.
     """
 
     orders: int = 0
     created: int = 0
     rejected: int = 0
     told: int = 0
+    in_sql: int = 0
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     oversold: list[str] = field(default_factory=list)
@@ -134,6 +145,7 @@ class Verdict:
     stuck: list[str] = field(default_factory=list)
     unannounced: list[str] = field(default_factory=list)
     mispriced: list[str] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
@@ -145,7 +157,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was lost, doubled, oversold, unexpected, stuck, left unannounced or mispriced."""
+        """Whether there is no fault of any kind."""
         return not self.faults()
 
     def faults(self) -> dict[str, list[str]]:

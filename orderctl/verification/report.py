@@ -22,6 +22,7 @@ _TITLES: Final = {
     "stuck": ("stuck", "not decided, and nothing moved for 30 s"),
     "unannounced": ("unannounced", "decided, and the customer was not told"),
     "mispriced": ("mispriced", "its total, its lines and what the client was told do not agree"),
+    "unrecorded": ("unrecorded", "the SQL ledger has not what the record says"),
     "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
     "unconfirmed": ("unconfirmed letters", "went out, and their receiver has not said what became of them"),
@@ -41,6 +42,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         OrderStatus.CREATED.value: verdict.created,
         OrderStatus.REJECTED.value: verdict.rejected,
         "told": verdict.told,
+        "in_sql": verdict.in_sql,
         "decisions": stock.decided,
         "archived": stock.archived_orders,
         "reserved": dict(stock.reserved),
@@ -88,6 +90,8 @@ def _grounds(outcome: Reconciliation) -> Table:
     skus = len({*stock.reserved, *stock.available})
     table.add_row("reserved", f"{sum(stock.reserved.values()):,}", f"pieces of {skus:,} SKUs")
     table.add_row("told", f"{verdict.told:,}", "customers who know how it ended")
+    if verdict.in_sql:
+        table.add_row("in SQL", f"{verdict.in_sql:,}", "orders compared with the ledger's rows, step by step")
     for currency, amount in sorted(verdict.amounts.items()):
         table.add_row("amount", written(amount, currency), "of created orders, as lines times pieces")
     if outcome.promises.acknowledged or outcome.promises.expired:

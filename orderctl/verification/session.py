@@ -5,8 +5,10 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from ledger.store import LedgerStore
 from orderctl.brokers import messages_in
 from orderctl.errors import OrderctlError
+from orderctl.verification.ledger import LedgerAudit
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import RecordReader
 from orderctl.verification.republishing import Republisher
@@ -15,8 +17,10 @@ from orderctl.verification.verification import Patience, Reconciliation, Stage, 
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.pipeline import ORDER_PROCESSOR
-from shared.redis.client import open_redis
+from shared.redis.client import Redis, open_redis
 from shared.redis.lease import Lease
+from shared.sql.database import open_database
+from shared.sql.migrations import migrations_of
 
 STORE_SECONDS: Final = 10.0
 CONNECTIONS: Final = 4
@@ -32,11 +36,12 @@ async def verify(
     *,
     retention_seconds: float,
     management_urls: Sequence[str] = (),
+    ledger_url: str | None = None,
     republish: bool = False,
     patience: Patience | None = None,
     progress: Callable[[Stage], None] = lambda stage: None,
 ) -> Reconciliation:
-    """Reconciles the system behind this store. Raises StoreAwayError."""
+    """Reconciles the system behind this store, with its ledger if that is named. Raises StoreAwayError."""
 
     async def dead_letters() -> int | None:
         return await messages_in(management_urls, ORDER_PROCESSOR.dead_queue) if management_urls else None
@@ -51,6 +56,15 @@ async def verify(
         )
         healer = Republisher(redis, timeout_seconds=STORE_SECONDS, dead_letters=dead_letters)
         try:
-            return await verification.run(promises, healer if republish else None)
+            outcome = await verification.run(promises, healer if republish else None)
+            if ledger_url is not None:
+                await _compare(redis, ledger_url, outcome, patience or Patience())
+            return outcome
         except (StoreUnavailable, RedisError) as error:
             raise StoreAwayError(f"the store cannot be read: {error}", advice="orderctl status") from error
+
+
+async def _compare(redis: Redis, ledger_url: str, outcome: Reconciliation, patience: Patience) -> None:
+    async with open_database(ledger_url, migrations_of("ledger"), timeout_seconds=STORE_SECONDS) as database:
+        audit = LedgerAudit(redis, LedgerStore(database), timeout_seconds=STORE_SECONDS, patience=patience)
+        await audit.run(outcome.verdict)

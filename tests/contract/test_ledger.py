@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.follower import Follower, FollowerFigures
+from ledger.schema import ORDERS
 from ledger.store import Batch, LedgerStore, line_rows, order_row, step_rows
+from orderctl.oracle import Verdict
+from orderctl.verification.ledger import LedgerAudit
+from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.messages import Order
 from shared.orders.model import OrderStatus
-from shared.orders.redis.log import OrderLog
+from shared.orders.redis.log import LogEntry, OrderLog
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from shared.sql.database import Database, open_database
@@ -295,3 +301,65 @@ async def test_it_says_how_far_behind_it_is(trial: Trial) -> None:
     await trial.follower.measure_once()
     assert trial.registry.get_sample_value("ledger_entries_behind") == 0
     assert trial.registry.get_sample_value("ledger_seconds_behind") == 0
+
+
+# --- verify -------------------------------------------------------------------------------------------------
+
+
+async def audited(trial: Trial) -> Verdict:
+    """What ``orderctl verify`` says of the ledger."""
+    verdict = Verdict()
+    patience = Patience(quiet=0.2, most=1.0, pause=0.01)
+    await LedgerAudit(trial.redis, trial.store, timeout_seconds=SECONDS, patience=patience).run(verdict)
+    return verdict
+
+
+async def test_verify_agrees_with_a_ledger_that_follows(trial: Trial) -> None:
+    """Step by step and line by line."""
+    order = an_order("a", cable=1)
+    await price(trial.redis, "cable", 150)
+    await trial.follower.follow()
+    await trial.accept(order, an_order("b", cable=1))
+    await trial.follower.follow()
+    await trial.decide(order)
+    await trial.follower.follow()
+    verdict = await audited(trial)
+    assert (verdict.why, verdict.in_sql) == ({}, 2)
+
+
+async def test_verify_finds_a_follower_that_drops_an_entry(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted bug: one step of one order is passed over, and the position goes on."""
+    order = an_order("a", cable=1)
+    await trial.follower.follow()
+    await trial.accept(order, an_order("b", cable=1))
+    await trial.follower.follow()
+    await trial.decide(order)
+    with monkeypatch.context() as patch:
+        patch.setattr("ledger.store._step_row", step_row_of_nobody)
+        await trial.follower.follow()
+    assert (await audited(trial)).faults() == {"unrecorded": ["a"]}
+
+
+async def test_verify_finds_other_money_and_a_ledger_that_stands_still(
+    trial: Trial, database: Database
+) -> None:
+    """A total that was changed, and a follower that is gone."""
+    await price(trial.redis, "cable", 150)
+    await trial.follower.follow()
+    await trial.accept(an_order("a", cable=1))
+    await trial.follower.follow()
+
+    async def write(connection: AsyncConnection) -> None:
+        await connection.execute(update(ORDERS).values(amount_total=1))
+
+    await database.transaction(write)
+    assert (await audited(trial)).faults() == {"unrecorded": ["a"]}
+    await trial.accept(an_order("b", cable=1))
+    assert "ledger" in (await audited(trial)).faults()["unrecorded"]
+
+
+def step_row_of_nobody(step: LogEntry) -> dict[str, Any]:
+    """A row that belongs to no order of the trial, in the place of a step's."""
+    return {"order_id": "nobody", "n": step.n, "type": step.type, "at": step.at, "reason": "", "by": ""}
