@@ -79,7 +79,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "catalogue": Rights(
             writes=(
                 *("product:*", keyspace.INVENTORY_PATTERN, keyspace.STOCK_CHANGED, keyspace.STOCK_TELLING),
-                *(keyspace.service_lease("catalogue"), keyspace.outbox_lease("stock")),
+                *(keyspace.service_lease("catalogue"), keyspace.service_lease("stock")),
             )
         ),
         "dashboard": Rights(

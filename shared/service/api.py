@@ -109,6 +109,7 @@ async def _answer(
 ) -> None:
     """Answers until ``stop`` is set, then finishes the requests that were begun."""
     health, registry = Health(), new_registry()
+    publisher = infrastructure.publisher(name, timeout_seconds=own.publish_timeout_seconds)
     async with (
         serve_operations(health, registry, own),
         infrastructure.database(name, timeout_seconds=own.database_timeout_seconds) as database,
@@ -130,7 +131,6 @@ async def _answer(
         async with build(ground) as built:
             listening, notes, supervised = asyncio.Event(), dict(built.notes), [database.run(), watch.run()]
             if built.outbox is not None:
-                publisher = infrastructure.publisher(name, timeout_seconds=own.publish_timeout_seconds)
                 lease = Lease(redis, keyspace.service_lease(name), timeout_seconds=own.store_timeout_seconds)
                 events = Carrier(built.outbox, EVENTS, publishing(publisher), lease)
                 notes["rabbitmq"] = publisher.unready_reason
