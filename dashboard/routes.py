@@ -35,6 +35,7 @@ _OBJECTS: Final = (
     "outbox",
     "undecided",
     "untold",
+    "log",
     "queues",
     "dead_letters",
     "further_stores",

@@ -124,7 +124,7 @@ class Follower:
         for order_id, found in _by_order(entries).items():
             known = self._written.get(order_id)
             fresh = [step for n, step in sorted(found.items()) if n > (known or 0)]
-            if known is not None and _follow_on(fresh, known):
+            if known is not None and _follow_on(fresh, known) and not _again(found, known):
                 steps += fresh
                 written[order_id] = known + len(fresh)
             else:
@@ -200,6 +200,11 @@ def _by_order(entries: Iterable[LogEntry]) -> dict[str, dict[int, LogEntry]]:
     for entry in entries:
         found.setdefault(entry.order_id, {}).setdefault(entry.n, entry)
     return found
+
+
+def _again(found: dict[int, LogEntry], known: int) -> bool:
+    """Whether a step that is written came once more: what is no step has changed its record."""
+    return any(n <= known and step.type not in TOLD_BY_ENTRY for n, step in found.items())
 
 
 def _follow_on(steps: Sequence[LogEntry], known: int) -> bool:

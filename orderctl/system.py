@@ -16,7 +16,7 @@ from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
 from orderctl.exposure import HOST, exposure
 from orderctl.native import processes, stores
 from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, REDIS, STORES, Ports
+from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, REDIS, STORES, Ports
 from orderctl.native.services import (
     PORTS_BY_SETTING,
     READY_SECONDS,
@@ -266,6 +266,10 @@ class System(ABC):
     def store_url(self, name: str) -> str:
         """Where a store is, whether it runs or not; with the operator's log-in where one is needed."""
         return stores.url(self.layout, name, self.ports[name])
+
+    def database_url(self, service: str) -> str:
+        """Where the operator finds a service's database. Raises NotRunningError."""
+        return f"{self.url(POSTGRES).rpartition('/')[0]}/{service}"
 
     def redis_cli(self, name: str, arguments: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
         """The command that speaks to a Redis as operator, with its environment; raises NotRunningError."""

@@ -148,7 +148,7 @@ def orders_of(customer: str) -> str:
 
 
 def service_lease(of: str) -> str:
-    """The replica of a service, or for stock, that holds it does what one at a time may: it empties the outbox, for one."""
+    """The replica that holds it does what one at a time may: it empties an outbox, for one."""
     return f"{of}:lease"
 
 

@@ -23,6 +23,8 @@ OLD_OUTBOX_SECONDS: Final = 30.0
 OLD_UNDECIDED_SECONDS: Final = 60.0
 OLD_UNTOLD_SECONDS: Final = 900.0
 """Longer than all of the retry tiers together."""
+OLD_UNWRITTEN_SECONDS: Final = 60.0
+LEDGER: Final = "ledger"
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
 NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
@@ -43,6 +45,7 @@ def attention(state: PipelineState) -> list[str]:
         *queue_faults(state.broker, excused=unready),
         *(_of_store(state.store) if state.store else []),
         *(_old_orders(state.store, state.broker, excused=unready) if state.store else []),
+        *(_unwritten_steps(state.store, excused=unready) if state.store else []),
         *(_dead_orders(state.store, state.broker) if state.store else []),
     ]
 
@@ -201,6 +204,12 @@ def _old_orders(store: StoreState, broker: BrokerState, *, excused: Collection[s
     untold = store.untold_oldest_seconds or 0.0
     if untold > OLD_UNTOLD_SECONDS and NOTIFIER.service not in excused:
         yield f"Customers who have not been told: {store.untold:,}; the oldest has waited {untold:.0f} s"
+
+
+def _unwritten_steps(store: StoreState, *, excused: Collection[str]) -> Iterator[str]:
+    unwritten = store.unwritten_oldest_seconds or 0.0
+    if unwritten > OLD_UNWRITTEN_SECONDS and LEDGER not in excused:
+        yield f"The ledger is behind: the oldest step that it has not written is {unwritten:.0f} s old"
 
 
 def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:

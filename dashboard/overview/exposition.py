@@ -92,6 +92,14 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
             value=store.untold_oldest_seconds or 0.0,
         )
     yield GaugeMetricFamily(
+        "pipeline_log_entries", "Steps of orders that are kept in the log", value=store.log_entries
+    )
+    yield GaugeMetricFamily(
+        "pipeline_log_unwritten_oldest_age_seconds",
+        "Age of the oldest of them that the ledger has not written, 0 where it has all",
+        value=store.unwritten_oldest_seconds or 0.0,
+    )
+    yield GaugeMetricFamily(
         "pipeline_inventory_skus",
         "SKUs that are known, of which the first 1,000 have a series",
         value=store.skus,

@@ -44,6 +44,10 @@ class StoreState:
     untold: int | None
     """Decisions whose customer is yet to be told, without those that were given up."""
     untold_oldest_seconds: float | None
+    log_entries: int
+    """Steps of orders that are kept in the log."""
+    unwritten_oldest_seconds: float | None
+    """The age of the oldest of them that the ledger has not written; None where it has all."""
     server: StoreServer | None
     inventory: Mapping[str, int | None]
     """The first SKUs by name; ``skus`` is how many there are."""

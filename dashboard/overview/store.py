@@ -10,6 +10,7 @@ from shared import keyspace
 from shared.keyspace import NotificationStatus
 from shared.messages import event_time
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.redis.log import OrderLog
 from shared.orders.redis.reading import fetch_notification, fetch_records
 from shared.redis.client import Redis, is_away, outage, store_deadline
 from shared.redis.stock import StockReader
@@ -30,6 +31,7 @@ class RedisStoreReader:
     def __init__(self, redis: Redis, stock: StockReader, *, timeout_seconds: float) -> None:
         self._redis = redis
         self._stock = stock
+        self._log = OrderLog(redis, timeout_seconds=timeout_seconds)
         self._timeout_seconds = timeout_seconds
 
     async def read(self) -> StoreState:
@@ -46,6 +48,7 @@ class RedisStoreReader:
         sizes = dict(zip(_INDEXES, by_status, strict=False))
         waiting = by_status[len(_INDEXES) :]
         now = clock[0] * _MICROSECONDS + clock[1]
+        steps = await self._log.kept()
         return StoreState(
             read_at=event_time(now),
             processed=_integer(processed),
@@ -57,6 +60,8 @@ class RedisStoreReader:
             oldest_seconds=_oldest_seconds(waiting, now),
             untold=_integer(untold),
             untold_oldest_seconds=_age_seconds(oldest_untold, now),
+            log_entries=steps.entries,
+            unwritten_oldest_seconds=steps.unwritten_seconds,
             server=await self._server(),
             inventory=(await self._stock.list("", SKUS_READ)).stock,
             skus=await self._stock.count(),

@@ -8,7 +8,7 @@ import typer
 from orderctl.commands.options import AsJson, DataDir
 from orderctl.errors import OrderctlError
 from orderctl.modes import current_system
-from orderctl.native.ports import POSTGRES, REDIS
+from orderctl.native.ports import REDIS
 from orderctl.system import System
 from orderctl.terminal import print_json, readable_errors, say
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Every order and its steps, in SQL.", no_args_is_help=True)
 
 SECONDS: Final = 10.0
-
-
-def ledger_url(system: System) -> str:
-    """Where the operator finds the ledger's database. Raises NotRunningError."""
-    return system.url(POSTGRES).rpartition("/")[0] + "/ledger"
 
 
 @app.command()
@@ -75,7 +70,7 @@ async def _with_ledger(system: System, use: Any) -> Any:
     from shared.sql.database import open_database
     from shared.sql.migrations import migrations_of
 
-    url = ledger_url(system)
+    url = system.database_url("ledger")
     async with open_database(url, migrations_of("ledger"), timeout_seconds=SECONDS) as database:
         try:
             return await use(LedgerStore(database))

@@ -42,7 +42,6 @@ def verify(
     Status 1 if anything was lost, doubled, oversold or stuck; 2 if the store cannot be read.
     """
     from orderctl.brokers import management_urls
-    from orderctl.commands.ledger import ledger_url
     from orderctl.verification.promises import Promises, read_promises
     from orderctl.verification.report import as_json as report_json, render
     from orderctl.verification.session import StoreAwayError, verify as reconcile
@@ -75,7 +74,7 @@ def verify(
                     promises,
                     retention_seconds=retention_seconds,
                     management_urls=brokers,
-                    ledger_url=ledger_url(system) if store == status.redis.url else None,
+                    ledger_url=system.database_url("ledger") if store == status.redis.url else None,
                     republish=republish,
                     progress=advanced,
                 )

@@ -4,6 +4,7 @@ The services are the same, built by the same `main` from an Infrastructure: here
 is held to the contract suite of the real one, and fakeredis, which runs the same scripts.
 """
 
+from pathlib import Path
 from typing import Final
 
 PROCESS: Final = "embedded"
@@ -11,3 +12,8 @@ NODE: Final = "in-memory"
 WARNING: Final = (
     "embedded mode, for a first look: orders, stock and messages live in one process; nothing survives it"
 )
+
+
+def database_url(folder: Path, service: str) -> str:
+    """That of a service's database in the folder that is its own."""
+    return f"sqlite:///{folder.resolve()}/{service}.db"

@@ -10,6 +10,7 @@ from orderctl.embedded import PROCESS
 from orderctl.embedded.logs import logs_by_service
 from orderctl.embedded.process import run
 from orderctl.native.layout import Layout
+from orderctl.native.ports import POSTGRES
 from shared.service.lifecycle import run_service, running
 from shared.service.program import program_of
 from shared.services import SERVICES
@@ -29,7 +30,7 @@ def main() -> None:
     async def everything(stop: asyncio.Event) -> None:
         with logs_by_service(layout, list(SERVICES)):
             async with running(_trim(layout)):
-                await run(common, settings, stop)
+                await run(common, settings, layout.part(POSTGRES), stop)
 
     run_service(PROCESS, common, everything)
 

@@ -1,13 +1,16 @@
 """The embedded mode's broker and store, in the place of a cluster and of Redis."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import BlockingConnectionPool
 
+from orderctl.embedded import database_url
 from orderctl.embedded.management import MemoryManagement
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.rabbitmq.management import Management
@@ -35,9 +38,13 @@ class VolatileRedis(FakeAsyncRedis):
 
 
 class EmbeddedInfrastructure:
-    """One broker, one store and one cache for all services of this process; see `Infrastructure`."""
+    """One broker, one store and one cache for all services of this process; see `Infrastructure`.
 
-    def __init__(self, broker: MemoryBroker, store: FakeServer) -> None:
+    Databases are files in ``folder``, which is emptied first; without one, they are in a folder of their own.
+    """
+
+    def __init__(self, broker: MemoryBroker, store: FakeServer, folder: Path | None = None) -> None:
+        self._folder = folder
         self._broker = broker
         self._store = store
         self._cache = FakeServer()
@@ -49,7 +56,7 @@ class EmbeddedInfrastructure:
         return self._client(self._cache, timeout_seconds, max_connections)
 
     def database(self, service: str, *, timeout_seconds: float) -> AbstractAsyncContextManager[Database]:
-        return _volatile_database(service, timeout_seconds)
+        return _volatile_database(service, timeout_seconds, self._folder)
 
     def publisher(self, service: str, *, timeout_seconds: float) -> SupervisedPublisher:
         return self._broker
@@ -84,9 +91,19 @@ class EmbeddedInfrastructure:
 
 
 @asynccontextmanager
-async def _volatile_database(service: str, timeout_seconds: float) -> AsyncIterator[Database]:
+async def _volatile_database(
+    service: str, timeout_seconds: float, folder: Path | None
+) -> AsyncIterator[Database]:
     """A file that ends with the process: what SQLite keeps in memory would end with a connection."""
-    with TemporaryDirectory(prefix="order-pipeline-") as folder:
-        url = f"sqlite:///{folder}/{service}.db"
+    with TemporaryDirectory(prefix=f"{service}-") if folder is None else _emptied(folder / service) as place:
+        url = database_url(Path(place), service)
         async with open_database(url, migrations_of(service), timeout_seconds=timeout_seconds) as database:
             yield database
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[str]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    yield str(folder)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -38,14 +39,17 @@ class _Stage:
     queue: str | None
 
 
-async def run(common: CommonSettings, settings: Mapping[str, BaseSettings], stop: asyncio.Event) -> None:
+async def run(
+    common: CommonSettings, settings: Mapping[str, BaseSettings], databases: Path, stop: asyncio.Event
+) -> None:
     """Runs everything until ``stop`` is set, then drains. A service that crashes ends all of them.
 
-    ``settings`` are each service's own, by its name. The store is served where its URL says.
+    ``settings`` are each service's own, by its name. The store is served where its URL says; in the folder
+    ``databases`` each service has one of its own.
     """
     log.warning(WARNING)
     broker, store = MemoryBroker(), FakeServer()
-    infrastructure = EmbeddedInfrastructure(broker, store)
+    infrastructure = EmbeddedInfrastructure(broker, store, databases)
     address = urlsplit(common.redis_url)
     stages = [
         _Stage(

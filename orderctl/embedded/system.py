@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
-from orderctl.embedded import NODE, PROCESS, WARNING
+from orderctl.embedded import NODE, PROCESS, WARNING, database_url
 from orderctl.errors import UnknownPartError
 from orderctl.native import processes
 from orderctl.native.layout import project_root
@@ -86,6 +86,12 @@ class EmbeddedSystem(System):
     def store_url(self, name: str) -> str:
         """Without a login: what is on this machine's loopback alone lives no longer than a process."""
         return f"redis://{LOOPBACK}:{self.ports[name]}/0"
+
+    def database_url(self, service: str) -> str:
+        """A file of the process that runs."""
+        if processes.running(self.layout, PROCESS) is None:
+            raise self.not_running(POSTGRES)
+        return database_url(self.layout.part(POSTGRES) / service, service)
 
     def owns(self, port: str) -> bool:
         """One process listens on all of them."""

@@ -67,9 +67,13 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             writes=(
                 *(*_DECIDED, *_CLAIMS, keyspace.ARCHIVE, keyspace.SWEEP_LEASE),
                 *("notifications:*", "notif:*"),
-            )
+            ),
+            reads=(keyspace.LEDGER_POSITION,),
+            commands=("info",),
         ),
-        "notifier": Rights(writes=("notifications*", "notif:*", "letters:*", "collected:*")),
+        "notifier": Rights(
+            writes=("notifications*", "notif:*", "letters:*", "collected:*", "order:*", keyspace.LOG)
+        ),
         "accounts": Rights(
             writes=(
                 *("order:*", "orders:customer:*", "notifications:*", "notif:*"),
@@ -82,9 +86,10 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
                 *(keyspace.service_lease("catalogue"), keyspace.service_lease("stock")),
             )
         ),
+        "ledger": Rights(reads=_ORDERS),
         "dashboard": Rights(
             writes=(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE),
-            reads=(keyspace.OUTBOX, "notifications*", keyspace.SKU_INDEX),
+            reads=(keyspace.OUTBOX, "notifications*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),
             commands=("info",),
         ),
     },

@@ -19,8 +19,11 @@ from orderctl.verification.ledger import LedgerAudit
 from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.messages import Order
-from shared.orders.model import OrderStatus
+from shared.messages import Order, content_fingerprint
+from shared.messaging.retry import Bury, History
+from shared.orders.model import OrderStatus, Trouble
+from shared.orders.ports import LetterStep
+from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.log import LogEntry, OrderLog
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
@@ -181,6 +184,34 @@ async def test_an_entry_that_came_twice_is_one_step(trial: Trial) -> None:
     for _, entry in await trial.redis.xrange(keyspace.LOG):
         await trial.redis.xadd(keyspace.LOG, entry)
     await trial.follower.follow()
+    assert await trial.is_true()
+
+
+async def test_trouble_that_ended_without_a_step_is_over_in_the_ledger_too(trial: Trial) -> None:
+    """A dead order that was sent back: its last step comes into the log once more, and its record is read."""
+    await trial.follower.follow()
+    order = an_order("a", cable=1)
+    await trial.accept(order)
+    history = History(attempts=3, reason="broken_stock")
+    await store_recreating(trial.redis, A_CENTURY).buried(placed(order), Bury(history=history))
+    books = RedisOrderBooks(trial.redis, timeout_seconds=SECONDS)
+    noted = await books.note(
+        [
+            LetterStep(
+                order_id="a",
+                fingerprint=content_fingerprint(order),
+                step="redriven",
+                reason="broken_stock",
+                attempts=3,
+                unless_decided=True,
+            )
+        ]
+    )
+    await trial.follower.follow()
+    assert [row["trouble"] for row in (await trial.store.written(["a"]))[0]] == [Trouble.DEAD]
+    await books.revive(noted)
+    await trial.follower.follow()
+    assert [row["trouble"] for row in (await trial.store.written(["a"]))[0]] == [Trouble.RETRYING]
     assert await trial.is_true()
 
 

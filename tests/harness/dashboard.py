@@ -53,6 +53,8 @@ STORE = StoreState(
     oldest_seconds={OrderStatus.ACCEPTED: 1.5},
     untold=1,
     untold_oldest_seconds=0.5,
+    log_entries=4_803,
+    unwritten_oldest_seconds=0.25,
     server=StoreServer(
         memory_bytes=8_000_000, memory_limit_bytes=400_000_000, clients=12, commands=70_000, is_writing=True
     ),

@@ -201,6 +201,10 @@ def test_old_figures_of_queues_are_not_judged() -> None:
             replace(STORE, trouble={Trouble.DEAD: 4}),
             "Dead orders whose dead letter is not in sight: 4",
         ),
+        (
+            replace(STORE, unwritten_oldest_seconds=61.0),
+            "The ledger is behind: the oldest step that it has not written is 61 s old",
+        ),
         (replace(STORE, inventory={"cable": -1, "case": 0}), "Stock below zero: cable"),
         (replace(STORE, inventory={"cable": None}), "Stock that is no whole number: cable"),
     ],
@@ -228,6 +232,12 @@ def test_what_a_service_explains_is_not_said_of_its_orders(
     """Orders wait because nothing decides them: one cause, one sentence."""
     sentences = said(store=OLD, services=unready(*names, consumer="not consuming"))
     assert [each.split()[0] for each in sentences[len(names) :]] == waiting
+
+
+def test_a_ledger_that_is_away_is_one_thing() -> None:
+    """That it is behind goes without saying."""
+    store = replace(STORE, unwritten_oldest_seconds=3_600.0)
+    assert len(said(store=store, services=unready("ledger", postgres="refused"))) == 1
 
 
 def test_orders_that_wait_for_a_broker_are_one_thing() -> None:

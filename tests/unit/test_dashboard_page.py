@@ -60,6 +60,7 @@ async def test_what_waits_is_told_in_orders_with_its_age(served: Dashboard) -> N
         ("Decided", "1,601", "created or rejected"),
         ("Untold", "3", "the oldest has waited 1 min 15 s"),
         ("Notified", "1,600", "customers told"),
+        ("Log of steps", "4,803", "the ledger is less than 1 s behind"),
     ]
 
 

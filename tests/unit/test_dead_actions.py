@@ -76,7 +76,7 @@ async def test_a_redriven_order_is_decided_like_any_other(world: Afterlife) -> N
     await world.work()
     record = await world.order("order1")
     assert (record.status, await world.indexes("order1")) == ("created", ["created"])
-    assert await world.steps("order1") == ["accepted", "dead", "redriven", "created"]
+    assert await world.steps("order1") == ["accepted", "dead", "redriven", "created", "notified"]
     assert (await world.available("cable"), await world.decided()) == (8, 1)
     assert world.customers.sent == {"order1:order.created.v1": 1}
     assert (await world.letters()).letters == []
@@ -154,9 +154,9 @@ async def test_a_dropped_order_is_rejected_and_announced_like_any_other(world: A
     record = await world.order("order1")
     assert (tally.done, record.status, record.reason, record.sequence) == (1, "rejected", "dropped", 1)
     assert (record.next_attempt_at, record.sku_at_fault) == (None, None)
-    assert record.decided_at == record.timeline[-1].at
+    assert record.decided_at == record.timeline[-2].at
     assert await world.indexes("order1") == ["rejected"]
-    assert await world.steps("order1") == ["accepted", "dead", "rejected"]
+    assert await world.steps("order1") == ["accepted", "dead", "rejected", "notified"]
     assert (await world.available("cable"), await world.decided()) == (10, 1)
     assert world.customers.sent == {"order1:order.rejected.v1": 1}
     assert (await world.letters()).letters == []
@@ -197,7 +197,7 @@ async def test_an_order_without_a_record_is_dropped_from_its_message(world: Afte
     await world.work()
     record = await world.order("order1")
     assert (record.status, record.reason) == ("rejected", "dropped")
-    assert await world.steps("order1") == ["accepted", "recreated", "rejected"]
+    assert await world.steps("order1") == ["accepted", "recreated", "rejected", "notified"]
     assert world.customers.sent == {"order1:order.rejected.v1": 1}
 
 
@@ -249,7 +249,8 @@ async def test_a_redriven_notification_goes_out_once(world: Afterlife) -> None:
     await world.work()
     assert world.customers.sent == {"order1:order.created.v1": 1}
     assert await world.redis.hget(keyspace.notifications("order1"), "status") == "sent"
-    assert await world.steps("order1") == ["accepted", "created", "notification_redriven"]
+    steps = await world.steps("order1")
+    assert steps == ["accepted", "created", "notification_failed", "notification_redriven", "notified"]
     assert (await world.order("order1")).status == "created"
 
 
@@ -260,7 +261,8 @@ async def test_a_dropped_notification_stays_failed(world: Afterlife) -> None:
     await world.work()
     assert world.customers.sent == {}
     assert await world.redis.hget(keyspace.notifications("order1"), "status") == "failed"
-    assert await world.steps("order1") == ["accepted", "created", "notification_dropped"]
+    steps = await world.steps("order1")
+    assert steps == ["accepted", "created", "notification_failed", "notification_dropped"]
     assert await world.decided() == 1
 
 

@@ -47,7 +47,13 @@ async def test_an_order_is_shown_in_full(served: Gateway) -> None:
         "correlation_id": "c3",
         "notifications": [],
         "timeline": [
-            {"step": "accepted", "at": "2025-01-02T03:04:05.600000Z", "reason": None, "attempts": None}
+            {
+                "step": "accepted",
+                "at": "2025-01-02T03:04:05.600000Z",
+                "reason": None,
+                "attempts": None,
+                "by": None,
+            }
         ],
         "links": {"self": "/orders/o3"},
     }

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
@@ -14,10 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from catalogue.reading import ReadFigures
 from dashboard.overview.exposition import expose
 from dashboard.overview.state import PipelineState
+from ledger.follower import FollowerFigures
 from shared.http.metrics import HttpMetrics
 from shared.metrics import PrometheusRouterMetrics, new_registry
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.redis.trimming import LogTrimming
 from shared.pipeline import CONSUMPTIONS, queues
+from shared.redis.client import Redis
 from tests.harness.dashboard import SERVICES, STORE, whole_brokers
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -64,6 +68,8 @@ def exported() -> set[str]:
     PrometheusRouterMetrics(registry, CONSUMPTIONS[0].queue).batch(1, 0.1)
     HttpMetrics(registry).answered("POST", "/orders", 202, 0.1)
     ReadFigures(registry)
+    FollowerFigures(registry)
+    LogTrimming(cast(Redis, None), registry, timeout_seconds=1.0, keep_seconds=1.0, most_entries=1)
     waiting: dict[OrderStatus | Trouble, float] = {OrderStatus.ACCEPTED: 1.0, Trouble.RETRYING: 1.0}
     state = PipelineState(
         store=replace(STORE, oldest_seconds=waiting),

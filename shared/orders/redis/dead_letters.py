@@ -48,7 +48,9 @@ class RedisOrderBooks:
 
     async def revive(self, noted: Sequence[Noted]) -> None:
         calls = [
-            ScriptCall([keyspace.order(each.order_id), *UNSETTLED_INDEXES], [each.order_id, each.mark])
+            ScriptCall(
+                [keyspace.order(each.order_id), *UNSETTLED_INDEXES, keyspace.LOG], [each.order_id, each.mark]
+            )
             for each in noted
             if each.trouble is Trouble.DEAD
         ]

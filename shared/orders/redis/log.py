@@ -68,6 +68,14 @@ class Lag:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is in the log: entries, and how long ago the first was written that the ledger has not, if any."""
+
+    entries: int
+    unwritten_seconds: float | None
+
+
 class OrderLog:
     """The log as its readers see it. Every method raises StoreUnavailable."""
 
@@ -108,6 +116,15 @@ class OrderLog:
         if not last or place_of(position) >= place_of(last[0][0]):
             return int(seconds) * 1_000_000 + int(microseconds)
         return (place_of(position)[0] - CLOCK_MILLISECONDS) * 1_000
+
+    async def kept(self) -> Kept:
+        """What is in the log now."""
+        async with store_deadline(self._timeout_seconds):
+            position = await self._redis.get(keyspace.LEDGER_POSITION)
+            entries = await self._redis.xlen(keyspace.LOG)
+        known = LogPosition(log_id=position or START)
+        lag = await self.lag(known if known.is_known else LogPosition(log_id=START))
+        return Kept(entries=entries, unwritten_seconds=lag.seconds if lag.entries else None)
 
     async def lag(self, position: LogPosition) -> Lag:
         """How far a reader is behind."""
