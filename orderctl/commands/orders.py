@@ -138,14 +138,18 @@ def _show(order: Mapping[str, Any]) -> None:
         say(f"email  {order['email']}")
     for told in order.get("notifications", ()):
         say(f"told   {_notification(told)}")
-    table = listing("at", "step", "reason", "attempts", "by")
+    table = listing("at", "step", "why and by whom")
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for step in order.get("timeline", ()):
-        attempts = step.get("attempts")
-        table.add_row(
-            *(step["at"], step["step"], step.get("reason") or ""),
-            *("" if attempts is None else str(attempts), step.get("by") or ""),
-        )
+        table.add_row(step["at"], step["step"], _why(step))
     out.print(table)
+
+
+def _why(step: Mapping[str, Any]) -> str:
+    attempts, by = step.get("attempts"), step.get("by")
+    told = [step.get("reason"), attempts and f"attempts {attempts}", by and f"by {by}"]
+    return ", ".join(str(each) for each in told if each)
 
 
 def _status(order: Mapping[str, Any]) -> Text:

@@ -7,36 +7,30 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.follower import Follower, FollowerFigures
 from ledger.schema import ORDERS
-from ledger.store import Batch, LedgerStore, line_rows, order_row, step_rows
+from ledger.store import Batch
 from orderctl.oracle import Verdict
 from orderctl.verification.ledger import LedgerAudit
 from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.messages import Order, content_fingerprint
+from shared.messages import content_fingerprint
 from shared.messaging.retry import Bury, History
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import Trouble
 from shared.orders.ports import LetterStep
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.log import LogEntry, OrderLog
 from shared.redis.client import Redis
-from shared.redis.lease import Lease
 from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
-from tests.harness.decisions import decide_one, record_of, store_recreating
+from tests.harness.decisions import store_recreating
 from tests.harness.examples import an_order, placed
-from tests.harness.gateway import a_placement, order_store
+from tests.harness.ledger import A_CENTURY, SECONDS, Trial
 from tests.harness.pricing import price
 from tests.harness.stores import store_in_process
-
-A_CENTURY = 100 * 365 * 86_400.0
-SECONDS = 30.0
 
 
 @pytest.fixture
@@ -53,58 +47,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await opened.look()
         assert opened.unready_reason() is None
         yield opened
-
-
-class Trial:
-    """A store in which orders happen, and the ledger that follows it."""
-
-    def __init__(self, redis: Redis, database: Database) -> None:
-        self.redis: Any = redis
-        self.store = LedgerStore(database)
-        self.registry = CollectorRegistry()
-        self._figures = FollowerFigures(self.registry)
-        self.follower = self.another()
-
-    def another(self) -> Follower:
-        """A follower that has just been started."""
-        return Follower(
-            self.store,
-            OrderLog(self.redis, timeout_seconds=SECONDS),
-            self.redis,
-            Lease(self.redis, keyspace.service_lease("ledger"), timeout_seconds=SECONDS),
-            self._figures,
-            timeout_seconds=SECONDS,
-        )
-
-    async def accept(self, *orders: Order) -> None:
-        """The gateway takes these."""
-        gateway = order_store(self.redis, outbox_limit=10_000)
-        for order in orders:
-            await gateway.accept(a_placement(order, key=None))
-
-    async def decide(self, *orders: Order) -> None:
-        """The processor decides these."""
-        for order in orders:
-            await decide_one(store_recreating(self.redis, A_CENTURY), placed(order))
-
-    async def trim_to_the_last(self) -> None:
-        """Nothing but its last entry stays in the log."""
-        await self.redis.xtrim(keyspace.LOG, maxlen=1, approximate=False)
-
-    def heals(self, cause: str) -> float:
-        """How often the records were read because of that."""
-        return self.registry.get_sample_value("ledger_heals_total", {"cause": cause}) or 0.0
-
-    async def is_true(self) -> bool:
-        """Whether the ledger says of every order that has a record what the record says, and all of it."""
-        for status in OrderStatus:
-            for order_id in await self.redis.zrange(keyspace.orders_in(status), 0, -1):
-                record = await record_of(self.redis, order_id)
-                orders, lines, steps = await self.store.written([order_id])
-                assert orders == [order_row(record)]
-                assert lines == line_rows(record)
-                assert steps == step_rows(record)
-        return True
 
 
 @pytest.fixture

@@ -137,9 +137,11 @@ async def test_an_order_that_died_is_redriven_to_its_end_once(
     await client.set_stock(sku, 10)
     assert (await act(dashboard, "redrive", ids=[letter["id"]]))["done"] == 1
     order = await wait_for(client, order_id, "created")
-    assert [step["step"] for step in order["timeline"]] == ["accepted", "dead", "redriven", "created"]
     assert await client.stock(sku) == 8
     await wait_until_settled(pipeline)
+    order = await wait_for(client, order_id, "created")
+    steps = [step["step"] for step in order["timeline"]]
+    assert steps == ["accepted", "dead", "redriven", "created", "notified"]
 
     assert (await act(dashboard, "redrive", all=True))["matched"] == 0
     await bury(pipeline, json.dumps(letter["body"]).encode())

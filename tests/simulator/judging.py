@@ -10,7 +10,7 @@ from orderctl.oracle import Evidence, OrderState, Sighting, StockState, Unreadab
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
-from shared.messages import Event, OrderPlaced, decode_all
+from shared.messages import Event, OrderPlaced, decode_all, epoch_microseconds
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
@@ -48,6 +48,7 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
         *_of_answers(scene.ledger),
     ]
     found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
+    found += _of_log(scene, records)
     found += scene.around.customers.faults(scene.around.plan.letters_per_hour)
     return found, verdict
 
@@ -191,6 +192,25 @@ def _of_dead_letters(scene: Scene, records: Records) -> Iterator[str]:
     for queue, body in scene.poisoned:
         if body not in scene.dead_letters[queue] and (queue, body) not in scene.around.dropped:
             yield f"poison {body!r} is not in {queue}"
+
+
+def _of_log(scene: Scene, records: Records) -> Iterator[str]:
+    """The log has every step of every order, in the order in which they happened; some stand there again."""
+    entered: dict[str, list[tuple[str, ...]]] = {}
+    for _, entry in scene.around.store.server.carry_out("XRANGE", keyspace.LOG, "-", "+"):
+        steps = entered.setdefault(entry["o"], [])
+        if int(entry["n"]) == len(steps) + 1:
+            steps.append(tuple(entry[name] for name in ("at", "t", "reason", "by")))
+        elif int(entry["n"]) > len(steps) + 1:
+            yield f"step {entry['n']} of {entry['o']} was entered after step {len(steps)}"
+    for order_id, found in records.items():
+        if isinstance(found, OrderRecord):
+            told = [
+                (str(epoch_microseconds(step.at)), step.step, step.reason or "", step.by or "")
+                for step in found.timeline
+            ]
+            if told != entered.get(order_id):
+                yield f"the log has {entered.get(order_id)} of {order_id}, its record {told}"
 
 
 def _events_in(bodies: Iterable[bytes]) -> Iterator[Event[Any]]:

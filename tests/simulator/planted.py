@@ -419,6 +419,12 @@ BUGS: Final[Mapping[str, Planting]] = {
     "a redrive overwrites what came of it": rewritten(
         ORDERS, "revive", ("if #(known[3] or '') ~= tonumber(ARGV[2]) then return 0 end", "")
     ),
+    "a decision is not entered in the log": rewritten(
+        ORDERS, "decide", ("enter(log, order_id, timeline, first)", "local _ = log")
+    ),
+    "what told a customer is not entered in the log": rewritten(
+        "notifier", "conclude", ("enter(log, ARGV[7], timeline, steps_in(timeline) - 1)", "local _ = log")
+    ),
     "a drop decides again": rewritten(
         ORDERS, "decide", (_LOOKED_UP, "known[1], ARGV[8] == '' and known[2], known[5] or ARGV[2]")
     ),
