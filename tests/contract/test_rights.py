@@ -40,6 +40,7 @@ OTHERS: Final[Mapping[str, str]] = {
     "order_processor": "DEL product:cable",
     "dashboard": "ZREM outbox a",
     "api_gateway": "DEL notifications:a",
+    "ledger": "XTRIM orders:log MAXLEN 0",
 }
 TWO_WRITES: Final = "redis.call('SET', KEYS[1], 'yes') return redis.call('SET', KEYS[2], 'yes')"
 NEW: Final = "fraud_check"
