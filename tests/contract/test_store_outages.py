@@ -148,9 +148,7 @@ def _writers_by_port(redis: Any) -> dict[int, asyncio.StreamWriter]:
     pool = redis.connection_pool
     connections = (*pool._available_connections, *pool._in_use_connections)
     writers = [each._writer for each in connections if each._writer is not None]
-    return {
-        writer.get_extra_info("sockname")[1]: writer for writer in writers if not writer.is_closing()
-    }
+    return {writer.get_extra_info("sockname")[1]: writer for writer in writers if not writer.is_closing()}
 
 
 @asynccontextmanager

@@ -219,7 +219,7 @@ async def test_no_list_waits_longer_than_a_second_for_its_turn(served: Gateway) 
     began = time.monotonic()
     problem = await problem_of(await served.send("GET", "/inventory"))
     assert (problem["type"], problem["status"]) == ("/problems/too-busy", 503)
-    assert LONGEST_WAIT_SECONDS <= time.monotonic() - began < 5
+    assert LONGEST_WAIT_SECONDS <= time.monotonic() - began < 15
     served.orders.gate.set()
     assert {answer.status for answer in await asyncio.gather(*at_work)} == {200}
     assert (await served.send("GET", "/inventory")).status == 200
