@@ -225,8 +225,9 @@ async def test_no_list_waits_longer_than_a_second_for_its_turn(served: Gateway) 
     assert (await served.send("GET", "/inventory")).status == 200
 
 
-async def test_small_bodies_get_between_large_ones(served: Gateway) -> None:
+async def test_small_bodies_get_between_large_ones(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large ones are parsed one by one, each in a turn of the loop of its own."""
+    monkeypatch.setattr("shared.http.limits.LONGEST_WAIT_SECONDS", 30.0)
     large = json.dumps({f"k{number}": 1 for number in range(5_000)})
     bodies = [large] * 12 + ['{"id": "small", "sku": "cable", "qty": 2}']
     answered: list[int] = []
