@@ -89,7 +89,9 @@ async def test_after_some_failures_nobody_waits(monkeypatch: pytest.MonkeyPatch)
 
     async with asking(handler) as found:
         breaker = Breaker(tolerates=client.TOLERATED_FAILURES, clock=lambda: now)
-        asked = ServiceClient("catalogue", found._base_url, found._session, breaker=breaker)
+        asked = ServiceClient(
+            "catalogue", found._base_url, found._session, deadline_seconds=30, breaker=breaker
+        )
         for _ in range(20):
             with pytest.raises(ServiceUnavailable):
                 await asked.send("POST", "/")
