@@ -22,6 +22,7 @@ from shared.customers.schemas import (
     RoleBody,
     TokenView,
     UserList,
+    UserStatistics,
     UserView,
 )
 from shared.http.answers import json_response
@@ -68,6 +69,7 @@ class CustomerRoutes:
         return {
             "registerUser": self.register,
             "listUsers": self.list,
+            "getUserStatistics": self.statistics,
             "getOwnUser": self.show_own,
             "changeOwnUser": self.change_own,
             "removeOwnUser": self.remove_own,
@@ -109,6 +111,10 @@ class CustomerRoutes:
         page = found[: asked["limit"]]
         following = cursor_text(page[-1].id) if len(found) > len(page) else None
         return json_response(UserList(users=[_view(user) for user in page], next_cursor=following))
+
+    async def statistics(self, _: web.Request) -> web.Response:
+        """``GET /users/stats``"""
+        return json_response(UserStatistics(users=await self._users.count()))
 
     async def show_own(self, request: web.Request) -> web.Response:
         """``GET /users/me``"""

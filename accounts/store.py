@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Delete, RowMapping, delete, insert, select, update
+from sqlalchemy import ColumnElement, Delete, RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -107,6 +107,15 @@ class UserStore:
 
         async def read(connection: AsyncConnection) -> Sequence[User]:
             return [user_of(row) for row in (await connection.execute(query)).mappings()]
+
+        return await self._database.transaction(read)
+
+    async def count(self) -> Mapping[str, int]:
+        """How many users of each role there are."""
+        query = select(USERS.c.role, func.count().label("users")).group_by(USERS.c.role)
+
+        async def read(connection: AsyncConnection) -> Mapping[str, int]:
+            return {row.role: row.users for row in await connection.execute(query)}
 
         return await self._database.transaction(read)
 

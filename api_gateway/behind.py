@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from api_gateway.product_reads import ProductReads, StockNow
 from api_gateway.routes import API_V1
 from api_gateway.session_routes import SessionRoutes
+from api_gateway.statistics import statistics_route
 from shared.customers.routes import customer_table
+from shared.history.routes import history_table
 from shared.http.client import AskedService
 from shared.http.forwarding import Forwarding
 from shared.http.limits import HttpLimits
@@ -14,13 +16,21 @@ from shared.products.routes import product_table
 
 
 def routes_behind(
-    accounts: AskedService, catalogue: AskedService, stock: StockNow, limits: HttpLimits
+    accounts: AskedService,
+    catalogue: AskedService,
+    ledger: AskedService,
+    stock: StockNow,
+    limits: HttpLimits,
 ) -> Sequence[Route]:
-    """What accounts and the catalogue answer, and sessions of browsers, which are accounts' too."""
+    """What accounts, catalogue and ledger answer, and what takes all of them: sessions of browsers, which
+    are accounts' too, and statistics.
+    """
     customers = Forwarding(accounts, limits, prefix=API_V1)
     products = ProductReads(Forwarding(catalogue, limits, prefix=API_V1), stock)
     return (
         *customer_table(customers.handler),
         *SessionRoutes(accounts, limits).table(),
         *product_table(products.handler),
+        *history_table(Forwarding(ledger, limits, prefix=API_V1).handler),
+        statistics_route(orders=ledger, products=catalogue, users=accounts),
     )

@@ -59,6 +59,7 @@ async def run(
         ) as redis,
         open_client("accounts", own.accounts_url) as accounts,
         open_client("catalogue", own.catalogue_url) as catalogue,
+        open_client("ledger", own.ledger_url) as ledger,
     ):
         watch = StoreWatch(
             redis, rights=rights_of(NAME), timeout_seconds=own.store_timeout_seconds, asks_durability=True
@@ -109,7 +110,11 @@ async def run(
             limits=limits,
             guard=Guard(own.auth_mode, TokenVerifier(keys), own.rate()),
             behind=routes_behind(
-                accounts, catalogue, StockLevels(redis, timeout_seconds=own.store_timeout_seconds), limits
+                accounts,
+                catalogue,
+                ledger,
+                StockLevels(redis, timeout_seconds=own.store_timeout_seconds),
+                limits,
             ),
         )
         listening = asyncio.Event()

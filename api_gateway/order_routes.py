@@ -6,8 +6,6 @@ from typing import Final
 
 from aiohttp import web
 
-from api_gateway.listing import CUSTOMER, ORDER_CURSOR, STATUS, TROUBLE, order_cursor
-from api_gateway.ownership import may_see, own_address, visible_to
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
     BROKEN_PRODUCT,
@@ -22,23 +20,21 @@ from api_gateway.problems import (
     UNKNOWN_PRODUCTS,
 )
 from api_gateway.schemas import (
-    as_json,
     in_words,
-    order_path,
-    order_summary,
-    order_view,
     price_changed_members,
     receipt_json,
     received,
 )
 from api_gateway.validation import RequestedOrder, read_order, read_sound_order
+from shared.history.listing import order_cursor, orders_asked_for
+from shared.history.ownership import may_see, own_address
+from shared.history.schemas import as_json, order_path, order_summary, order_view
 from shared.http import negotiation
 from shared.http.answers import json_response
 from shared.http.auth import Caller, actor_of, caller_of
 from shared.http.bodies import JsonBodies
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
-from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
 from shared.ids import time_ordered_id
 from shared.logs import get_logger
@@ -137,25 +133,16 @@ class OrderRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
-        asked = read_parameters(
-            request, status=STATUS, trouble=TROUBLE, customer=CUSTOMER, limit=LIMIT, cursor=ORDER_CURSOR
-        )
-        visible = visible_to(caller_of(request), asked["customer"])
-        if visible is None:
+        wanted, limit, after = orders_asked_for(request)
+        if wanted is None:
             return json_response({"orders": [], "next_cursor": None})
         async with self._lists.turn(actor_of(request)):
-            page = await self._orders.list(
-                asked["status"],
-                asked["limit"],
-                asked["cursor"],
-                asked["trouble"],
-                customer=visible.customer,
-                unowned=visible.unowned,
-            )
+            page = await self._orders.list(wanted, limit, after)
+            more = page.next_cursor
             return json_response(
                 {
                     "orders": [as_json(order_summary(record)) for record in page.orders],
-                    "next_cursor": cursor_text(order_cursor(page.next_cursor)) if page.next_cursor else None,
+                    "next_cursor": order_cursor(more.accepted_at, more.order_id) if more else None,
                 }
             )
 

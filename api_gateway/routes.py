@@ -18,9 +18,7 @@ from api_gateway.problems import (
 )
 from api_gateway.schemas import (
     OrderBody,
-    OrderList,
     OrderReceipt,
-    OrderView,
     SingleItemBody,
     StockBody,
     StockChangeBody,
@@ -30,13 +28,13 @@ from api_gateway.schemas import (
 from api_gateway.session_routes import TAG as SESSIONS
 from api_gateway.stock_routes import StockRoutes
 from shared.customers.routes import TAGS as CUSTOMERS
+from shared.history.routes import TAG as ORDERS, TAGS as HISTORY, order_reads
 from shared.http.auth import Access
 from shared.http.listing import PAGE
 from shared.http.openapi import Info
 from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
 from shared.http.routes import Parameter, Route
-from shared.messages import IDENTIFIER_PATTERN
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import OrderStatus
 from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 from shared.products.routes import TAG as PRODUCTS
 
@@ -56,9 +54,10 @@ same answer again. `GET` routes answer `HEAD` too.
 """,
     prefixes=("", API_V1),
     tags={
-        "orders": "Placing and following orders.",
+        ORDERS: "Placing and following orders.",
         "inventory": "What is in stock, for operators.",
         PRODUCTS: "What can be ordered, and what it costs.",
+        **HISTORY,
         **CUSTOMERS,
         SESSIONS: "The same for browsers, with cookies.",
         "reference": "This description.",
@@ -70,23 +69,6 @@ _KEY: Final = Parameter(
     description="Makes a request safe to repeat: the same key with the same content gets the first answer "
     "again, with other content 422. With it, `id` may be left out.",
     schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-)
-_STATUS: Final = Parameter(
-    name="status",
-    description="Only orders of this status.",
-    schema={"type": "string", "enum": [status.value for status in OrderStatus]},
-)
-_TROUBLE: Final = Parameter(
-    name="trouble",
-    description="Only undecided orders in this trouble.",
-    schema={"type": "string", "enum": [trouble.value for trouble in Trouble]},
-)
-
-
-_CUSTOMER: Final = Parameter(
-    name="customer",
-    description="Only orders of the customer with this id, for who may see them.",
-    schema={"type": "string", "pattern": IDENTIFIER_PATTERN},
 )
 
 
@@ -145,32 +127,7 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             headers={202: ("Location", "Idempotent-Replayed"), 409: ("Location",), 422: ("Location",)},
             plain={202: "Order received: order123", 409: "Duplicate order"},
         ),
-        Route(
-            path="/orders",
-            handler=orders.list,
-            access=Access.CUSTOMER,
-            name="listOrders",
-            tag="orders",
-            summary="List orders, newest first",
-            description="Without their timelines. A customer sees the own ones, an operator all, without a "
-            "token those of no customer. Follow `next_cursor` until it is null; a page may be short.",
-            meaning="A page of orders.",
-            answer=OrderList,
-            parameters=(_STATUS, _TROUBLE, _CUSTOMER, *PAGE),
-            problems=(INVALID_PARAMETER, STORE_UNAVAILABLE, TOO_BUSY),
-        ),
-        Route(
-            path="/orders/{id}",
-            handler=orders.show,
-            access=Access.CUSTOMER,
-            name="getOrder",
-            tag="orders",
-            summary="Show an order with its timeline",
-            description="Each step has its time, and its reason and attempts where there are any.",
-            meaning="The order as it stands.",
-            answer=OrderView,
-            problems=(NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY),
-        ),
+        *order_reads({"listOrders": orders.list, "getOrder": orders.show}.__getitem__, (STORE_UNAVAILABLE,)),
     )
 
 

@@ -1,28 +1,39 @@
 """What clients send and what they get, as JSON. ``/openapi.json`` is generated from these same classes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from shared.currencies import written
+from shared.history.routes import RESERVED_IDS
+from shared.history.schemas import Links, order_path
 from shared.http.problems import ProblemView
 from shared.http.validation import Body
-from shared.keyspace import NotificationStatus
 from shared.mailboxes import mailbox
-from shared.messages import MAX_ITEMS, EmailAddress, Identifier, Order, Quantity, event_time
-from shared.orders.model import OrderStatus, Trouble
+from shared.messages import MAX_ITEMS, EmailAddress, Identifier, Order, Quantity
+from shared.orders.model import OrderStatus
 from shared.orders.placement import unpriced_skus
-from shared.orders.records import OrderRecord, TimelineStep
 from shared.prices import AmountTotal, Currency, Prices, members
 
 MAX_STOCK = 10**12
 MOST_NAMED = 5
 
+
+def _not_reserved(order_id: str) -> str:
+    if order_id in RESERVED_IDS:
+        raise ValueError("is the name of another route: choose another id")
+    return order_id
+
+
 OptionalId = Annotated[
-    Identifier | None,
+    Annotated[
+        Identifier,
+        AfterValidator(_not_reserved),
+        Field(json_schema_extra={"not": {"enum": sorted(RESERVED_IDS)}}),
+    ]
+    | None,
     Field(description="The order's id. May be left out only when an Idempotency-Key header is sent."),
 ]
 
@@ -96,13 +107,6 @@ class StockChangeBody(Body):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
-    """Where to go on from here."""
-
-    self: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderReceipt:
     """The order has been taken and will be decided.
 
@@ -115,78 +119,6 @@ class OrderReceipt:
     links: Links
     currency: str | None = None
     amount_total: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemView:
-    """A quantity of one SKU, and what a piece of it cost and was called when the order was accepted.
-
-    Where it had no price then, ``unit_amount`` and ``name`` are absent.
-    """
-
-    sku: str
-    qty: int
-    unit_amount: int | None = None
-    name: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderSummary:
-    """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC.
-
-    ``trouble`` is there only while something keeps the order from being decided, ``customer`` only where it
-    is one's, ``currency`` only where an item has a price, ``amount_total`` only where each has one. Amounts
-    are in the currency's smallest unit.
-    """
-
-    id: str
-    status: OrderStatus
-    items: Sequence[ItemView]
-    email: str | None
-    reason: str | None
-    sku: str | None
-    accepted_at: datetime
-    decided_at: datetime | None
-    next_attempt_at: datetime | None
-    correlation_id: str
-    links: Links
-    trouble: Trouble | None = None
-    customer: str | None = None
-    currency: str | None = None
-    amount_total: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationView:
-    """What the customer was told last, by which channel.
-
-    ``unconfirmed`` says that a letter went out and its receiver has not said what became of it, ``collected``
-    that it waits until its address may have another letter.
-    """
-
-    channel: str
-    status: NotificationStatus
-    unconfirmed: bool
-    collected: bool
-    sending_at: datetime | None
-    sent_at: datetime | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderView(OrderSummary):
-    """An order as it stands, with everything that happened to it. Times are in UTC."""
-
-    notifications: Sequence[NotificationView]
-    timeline: Sequence[TimelineStep]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderList:
-    """Orders, newest first. ``next_cursor`` leads to the next page; null on the last one."""
-
-    orders: Sequence[OrderSummary]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,15 +171,6 @@ class UnknownProductsView(ProblemView):
     skus: Sequence[str]
 
 
-_WHERE_KNOWN: Final = frozenset(("trouble", "customer", "currency", "amount_total"))
-
-
-def as_json(view: OrderSummary) -> dict[str, Any]:
-    """The order, with trouble, customer and prices left out where there are none."""
-    shown = ((field.name, getattr(view, field.name)) for field in fields(view))
-    return {name: value for name, value in shown if value is not None or name not in _WHERE_KNOWN}
-
-
 def receipt_json(order_id: str, prices: Prices | None) -> dict[str, Any]:
     """An :class:`OrderReceipt`, with the prices where they are known."""
     path = order_path(order_id)
@@ -282,75 +205,3 @@ def in_words(order: Order, prices: Prices | None) -> str:
     missing = unpriced_skus(order, prices)
     others = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
     return f"there is no price for {', '.join(missing[:MOST_NAMED])}{others}"
-
-
-def _items(record: OrderRecord) -> Sequence[Any]:
-    """As :class:`ItemView` has them."""
-    if record.prices is None:
-        return record.order.items
-    return [
-        item
-        if line is None
-        else ItemView(sku=item.sku, qty=item.qty, unit_amount=line.unit_amount, name=line.name)
-        for item, line in zip(record.order.items, record.prices.lines, strict=True)
-    ]
-
-
-def order_path(order_id: str) -> str:
-    """Where an order is found."""
-    return f"/orders/{order_id}"
-
-
-def order_summary(record: OrderRecord) -> OrderSummary:
-    """The order as lists show it."""
-    return OrderSummary(**_told(record))
-
-
-def order_view(record: OrderRecord, notification: Mapping[str, str]) -> OrderView:
-    """The order as clients see it by itself."""
-    told = _notifications(notification)
-    return OrderView(**_told(record), notifications=told, timeline=record.timeline)
-
-
-def _notifications(fields: Mapping[str, str]) -> Sequence[NotificationView]:
-    """None where there is none, or what lies there makes no sense, as after a change by hand."""
-    try:
-        return [_notification(fields)] if fields else []
-    except (ValueError, OverflowError):
-        return []
-
-
-def _notification(fields: Mapping[str, str]) -> NotificationView:
-    return NotificationView(
-        channel=fields.get("channel", ""),
-        status=NotificationStatus(fields.get("status", "")),
-        unconfirmed="unconfirmed" in fields,
-        collected="collected" in fields,
-        sending_at=_time(fields.get("sending_at")),
-        sent_at=_time(fields.get("sent_at")),
-        error=fields.get("last_error"),
-    )
-
-
-def _time(microseconds: str | None) -> datetime | None:
-    return None if microseconds is None else event_time(int(microseconds))
-
-
-def _told(record: OrderRecord) -> dict[str, Any]:
-    order = record.order
-    return {
-        "id": order.id,
-        "status": record.status,
-        "trouble": record.trouble,
-        "customer": record.customer,
-        "items": _items(record),
-        "email": order.email,
-        "reason": record.reason,
-        "sku": record.sku_at_fault,
-        "accepted_at": record.accepted_at,
-        "decided_at": record.decided_at,
-        "next_attempt_at": record.next_attempt_at,
-        "correlation_id": record.trace.correlation_id,
-        "links": Links(self=order_path(order.id)),
-        **members(record.prices),
-    }

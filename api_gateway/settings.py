@@ -30,6 +30,7 @@ class GatewaySettings(AuthSettings, OperationsSettings):
     port: Port = 8080
     ops_port: Port = 9100
     catalogue_url: ServiceUrl = "http://127.0.0.1:8102"
+    ledger_url: ServiceUrl = "http://127.0.0.1:8103"
     requests_per_second: Count | None = None
     cors_origins: Origins = ()
     claim_ttl_seconds: Count = 86_400

@@ -110,7 +110,7 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
                 keys.run,
             ),
             checks={"redis": ground.watch.unready_reason},
-            notes={"cache": lambda: cache_watch.unready_reason() or freshness.unready_reason()},
+            notes={"cache": cache_watch.unready_reason},
         )
 
 

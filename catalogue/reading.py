@@ -5,7 +5,8 @@ database. Both are away: an error that says so. An answer that holds not much lo
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -60,9 +61,12 @@ class ReadFigures:
             for state in CacheState
         }
 
+        self.reads: Tally[CacheState] = Tally()
+
     def count(self, entry: Entry, state: CacheState) -> None:
         """An answer was given."""
         self._counts[entry.sku is None, state].inc()
+        self.reads[state] += 1
 
 
 class CachedReader:
@@ -102,6 +106,10 @@ class CachedReader:
         reading = await asyncio.shield(task)
         self._figures.count(entry, reading.state)
         return reading
+
+    def reads(self) -> Mapping[str, int]:
+        """How many answers of this process came from where."""
+        return {state.value: self._figures.reads[state] for state in CacheState}
 
     def forget(self) -> None:
         """Callers from now on share no reading that began before: there was a write."""

@@ -13,7 +13,7 @@ from catalogue.freshness import Freshness
 from catalogue.model import Product, ProductChanged, ProductExists, UnknownProduct
 from catalogue.ports import Entry, Stock
 from catalogue.projection import Projection
-from catalogue.reading import CachedReader
+from catalogue.reading import CachedReader, CacheState
 from catalogue.search import words_asked
 from catalogue.store import Filter, ProductStore
 from shared.context import logging_about
@@ -34,7 +34,7 @@ from shared.messages import is_identifier
 from shared.products.answers import NO_STOCK, VERSION, X_CACHE, with_stock
 from shared.products.problems import PRODUCT_CHANGED, PRODUCT_EXISTS
 from shared.products.routes import MAX_QUERY_LENGTH
-from shared.products.schemas import MAX_CATEGORY_LENGTH, ProductBody, ProductChangeBody
+from shared.products.schemas import MAX_CATEGORY_LENGTH, ProductBody, ProductChangeBody, ProductStatistics
 
 LONGEST_PAGE: Final = 1_000_000
 """In bytes of what a page shows, so that the whole answer stays within 1 MiB."""
@@ -70,6 +70,7 @@ class CatalogueRoutes:
         self._handlers: Mapping[str, Handler] = {
             "listProducts": self.list,
             "searchProducts": self.list,
+            "getProductStatistics": self.statistics,
             "getProduct": self.show,
             "createProduct": self.create,
             "changeProduct": self.change,
@@ -129,6 +130,18 @@ class CatalogueRoutes:
         if reading.version is not None and reading.version == self._freshness.version():
             headers[VERSION] = str(reading.version)
         return WholeResponse(body=with_stock(shown.encode(), reading.stock), headers=headers)
+
+    async def statistics(self, _: web.Request) -> web.Response:
+        """``GET /products/stats``"""
+        reads = self._reader.reads()
+        answers = sum(reads.values())
+        return json_response(
+            ProductStatistics(
+                products=await self._store.count(),
+                reads=reads,
+                cache_hit_rate=round(reads[CacheState.HIT.value] / answers, 4) if answers else None,
+            )
+        )
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /products``"""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Select, insert, select, text, update
+from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalogue.model import CREATED, DELETED, UPDATED, Product, ProductChanged, ProductExists, UnknownProduct
@@ -74,6 +74,15 @@ class ProductStore:
             asked = (sqlite_query if self._database.is_sqlite else postgres_query)(wanted.words)
             query = query.where(text(_FOUND[dialect]).bindparams(asked=asked))
         return await self._rows(query.order_by(PRODUCTS.c.sku).limit(limit))
+
+    async def count(self) -> int:
+        """How many products there are."""
+        query = select(func.count()).where(~PRODUCTS.c.deleted)
+
+        async def read(connection: AsyncConnection) -> int:
+            return int((await connection.execute(query)).scalar_one())
+
+        return await self._database.transaction(read)
 
     async def states(self, after: str, limit: int) -> Sequence[Product]:
         """The same with tombstones and of everything, for who compares it with prices elsewhere."""

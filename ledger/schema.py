@@ -41,6 +41,27 @@ EVENTS: Final = Table(
     Column("reason", Text, nullable=False),
     Column("by", Text, nullable=False),
 )
+DAYS: Final = Table(
+    "days",
+    METADATA,
+    Column("day", Integer, primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("orders", BigInteger, nullable=False),
+)
+"""How many orders that were accepted on a day, counted from the epoch in UTC, stand where."""
+REVENUE: Final = Table(
+    "revenue",
+    METADATA,
+    Column("day", Integer, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+SALES: Final = Table(
+    "sales",
+    METADATA,
+    Column("sku", ORDERS.c.id.type, primary_key=True),
+    Column("qty", BigInteger, nullable=False, index=True),
+)
 POSITION: Final = Table(
     "position",
     METADATA,

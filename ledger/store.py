@@ -3,15 +3,15 @@
 An order is written whole, from its record, or has steps added. Rows are written many at a time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Delete, Table, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.schema import EVENTS, LINES, ORDERS, POSITION
+from ledger.sums import INSERTS, summing
 from shared.messages import epoch_microseconds
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import LogEntry, LogPosition
@@ -20,10 +20,6 @@ from shared.sql.database import Database
 BATCH_SECONDS: Final = 15.0
 REBUILD: Final = "rebuild"
 """In the place of a position: the operator wants everything read anew."""
-_INSERTS: Final[dict[str, Callable[[Table], Any]]] = {
-    "postgresql": postgresql.insert,
-    "sqlite": sqlite.insert,
-}
 _HERE: Final = POSITION.c.id == 1
 Row = dict[str, Any]
 
@@ -64,10 +60,13 @@ class LedgerStore:
             result = await connection.execute(moved.values(log_id=until.log_id, entries=until.entries))
             if result.rowcount != 1:
                 return False
-            await _replace(connection, batch.records)
-            await _add(connection, EVENTS, [_step_row(step) for step in batch.steps], skip_known=True)
-            if batch.decisions:
-                await connection.execute(_DECIDED, [_decision_row(step) for step in batch.decisions])
+            written = {record.order.id for record in batch.records}
+            written |= {step.order_id for step in batch.decisions}
+            async with summing(connection, sorted(written)):
+                await _replace(connection, batch.records)
+                await _add(connection, EVENTS, [_step_row(step) for step in batch.steps], skip_known=True)
+                if batch.decisions:
+                    await connection.execute(_DECIDED, [_decision_row(step) for step in batch.decisions])
             return True
 
         return await self._database.transaction(transaction, timeout_seconds=BATCH_SECONDS)
@@ -189,7 +188,7 @@ async def _replace(connection: AsyncConnection, records: Sequence[OrderRecord]) 
     gone = [{"gone": record.order.id} for record in records]
     await connection.execute(_without(EVENTS), gone)
     await connection.execute(_without(LINES), gone)
-    upsert = _INSERTS[connection.dialect.name](ORDERS)
+    upsert = INSERTS[connection.dialect.name](ORDERS)
     columns = {column.name: upsert.excluded[column.name] for column in ORDERS.c if not column.primary_key}
     upsert = upsert.on_conflict_do_update(index_elements=["id"], set_=columns)
     await connection.execute(upsert, [order_row(record) for record in records])
@@ -206,7 +205,7 @@ async def _add(
 ) -> None:
     if not rows:
         return
-    statement = _INSERTS[connection.dialect.name](table)
+    statement = INSERTS[connection.dialect.name](table)
     if skip_known:
         statement = statement.on_conflict_do_nothing()
     await connection.execute(statement, rows)

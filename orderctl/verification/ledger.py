@@ -24,18 +24,11 @@ MONEY: Final = ("currency", "amount_total")
 
 
 class LedgerAudit:
-    """Compares the ledger with the store, order by order where the id matches. Raises StoreUnavailable."""
+    """Compares the ledger with the store. Raises StoreUnavailable."""
 
     def __init__(
-        self,
-        redis: Redis,
-        ledger: LedgerStore,
-        *,
-        timeout_seconds: float,
-        patience: Patience,
-        matching: str = "*",
+        self, redis: Redis, ledger: LedgerStore, *, timeout_seconds: float, patience: Patience
     ) -> None:
-        self._matching = matching
         self._redis: Any = redis
         self._ledger = ledger
         self._log = OrderLog(redis, timeout_seconds=timeout_seconds)
@@ -64,7 +57,7 @@ class LedgerAudit:
             while True:
                 async with store_deadline(self._timeout_seconds):
                     cursor, places = await self._redis.zscan(
-                        keyspace.orders_in(status), cursor, self._matching, count=ORDERS_AT_ONCE
+                        keyspace.orders_in(status), cursor, count=ORDERS_AT_ONCE
                     )
                 for start in range(0, len(places), ORDERS_AT_ONCE):
                     yield [order_id for order_id, _ in places[start : start + ORDERS_AT_ONCE]]

@@ -14,6 +14,7 @@ from shared.customers.schemas import (
     RoleBody,
     TokenView,
     UserList,
+    UserStatistics,
     UserView,
 )
 from shared.http.auth import Access
@@ -80,6 +81,16 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             answer=UserList,
             parameters=(_USERNAME, *PAGE),
             problems=(INVALID_PARAMETER,),
+        ),
+        route(
+            "getUserStatistics",
+            "customers",
+            Access.OPERATOR,
+            path="/users/stats",
+            summary="How many users there are",
+            description="Takes a token, always.",
+            meaning="The numbers.",
+            answer=UserStatistics,
         ),
         route(
             "getOwnUser",

@@ -123,6 +123,13 @@ class UserList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserStatistics:
+    """How many users there are, by what they may do."""
+
+    users: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenView:
     """An access token, for ``Authorization: Bearer``, and for how many seconds it holds.
 

@@ -161,9 +161,7 @@ class ServiceClient:
 
 
 @asynccontextmanager
-async def open_client(
-    name: str, base_url: str, *, deadline_seconds: float = DEADLINE_SECONDS
-) -> AsyncIterator[ServiceClient]:
+async def open_client(name: str, base_url: str) -> AsyncIterator[ServiceClient]:
     """A client with connections of its own, so that a slow service takes none from another one."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
@@ -172,4 +170,4 @@ async def open_client(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     ) as session:
-        yield ServiceClient(name, base_url, session, deadline_seconds=deadline_seconds)
+        yield ServiceClient(name, base_url, session)

@@ -27,6 +27,34 @@ class OrderPage:
     next_cursor: Cursor | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders a list is about: all that are not ruled out.
+
+    ``unowned`` rules out those of customers; ``since`` and ``until`` bound the time of acceptance in
+    microseconds since the epoch, the former included.
+    """
+
+    status: OrderStatus | None = None
+    trouble: Trouble | None = None
+    customer: str | None = None
+    unowned: bool = False
+    since: int | None = None
+    until: int | None = None
+
+    def admits(self, record: OrderRecord) -> bool:
+        """Whether the list has this order."""
+        at = record.accepted_at_microseconds
+        return (
+            self.status in (None, record.status)
+            and self.trouble in (None, record.trouble)
+            and self.customer in (None, record.customer)
+            and not (self.unowned and record.customer)
+            and (self.since is None or at >= self.since)
+            and (self.until is None or at < self.until)
+        )
+
+
 class OrderStore(Protocol):
     """Accepts orders exactly once and reads them back. Every method raises StoreUnavailable."""
 
@@ -61,19 +89,12 @@ class OrderReader(Protocol):
     async def notification(self, order_id: str) -> Mapping[str, str]:
         """The fields of what is known of the order's latest notification, none where there is none yet."""
 
-    async def list(
-        self,
-        status: OrderStatus | None,
-        limit: int,
-        after: Cursor | None,
-        trouble: Trouble | None = None,
-        *,
-        customer: str | None = None,
-        unowned: bool = False,
-    ) -> OrderPage:
-        """Up to ``limit`` orders of this status and in this trouble after the cursor, newest first.
+    async def get_many(self, order_ids: Sequence[str]) -> Sequence[OrderRecord | None]:
+        """Several records in one round trip, in order."""
 
-        Only those of ``customer`` where there is one, only those that are no customer's with ``unowned``.
+    async def list(self, wanted: OrderFilter, limit: int, after: Cursor | None) -> OrderPage:
+        """Up to ``limit`` of the orders that are wanted after the cursor, newest first.
+
         Fewer where they are long ones, or lie far apart.
         """
 

@@ -26,6 +26,7 @@ from shared.products.schemas import (
     ProductBody,
     ProductChangeBody,
     ProductList,
+    ProductStatistics,
     ProductStockBody,
     ProductStockChangeBody,
     ProductStockView,
@@ -106,6 +107,14 @@ def product_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             summary="Search products",
             description="The same as `GET /products`.",
             **listing,
+        ),
+        route(
+            "getProductStatistics",
+            path="/products/stats",
+            access=Access.OPERATOR,
+            summary="How many products there are, and how often the cache has them",
+            meaning="The numbers.",
+            answer=ProductStatistics,
         ),
         route(
             "getProduct",

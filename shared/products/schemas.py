@@ -1,6 +1,6 @@
 """What is sent and answered about products, as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -117,6 +117,19 @@ class ProductList:
     products: Sequence[ProductView]
     next_cursor: str | None
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductStatistics:
+    """How many products there are, and how often the process that answers had what it was asked for.
+
+    ``reads`` are its answers since its start by where they came from, as in ``X-Cache``; ``cache_hit_rate``
+    is the share of hits, null where there were none yet.
+    """
+
+    products: int
+    reads: Mapping[str, int]
+    cache_hit_rate: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

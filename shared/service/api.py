@@ -14,13 +14,15 @@ from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from pydantic_settings import BaseSettings
 
 from shared import keyspace
 from shared.health import Check, Health
+from shared.http.auth import AuthMode
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
-from shared.http.settings import ClientPortSettings, Networks, OperationsSettings
+from shared.http.settings import AuthSettings, ClientPortSettings, Networks, OperationsSettings
 from shared.logs import get_logger
 from shared.metrics import new_registry
 from shared.redis.client import Redis
@@ -32,7 +34,7 @@ from shared.service.infrastructure import Infrastructure, SupervisedPublisher
 from shared.service.lifecycle import running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
-from shared.settings import CommonSettings, Seconds
+from shared.settings import CommonSettings, Seconds, settings_config
 from shared.sql.database import Database
 from shared.sql.outbox import EVENTS, SqlOutbox
 
@@ -52,6 +54,23 @@ class ApiSettings(ClientPortSettings, OperationsSettings):
     store_timeout_seconds: Seconds = 1.0
     publish_timeout_seconds: Seconds = 2.0
     drain_seconds: Seconds = 20.0
+
+
+class GatewayDoor(BaseSettings):
+    """What the gateway asks of its clients."""
+
+    model_config = settings_config("GATEWAY_")
+
+    auth: AuthMode | None = None
+
+
+class GuardedApiSettings(ApiSettings, AuthSettings):
+    """The same for a service whose own port knows who asks."""
+
+    @property
+    def auth_mode(self) -> AuthMode:
+        """As at the gateway, unless it is told otherwise: who needs a token there could go around it here."""
+        return self.auth or GatewayDoor().auth or AuthMode.OPTIONAL
 
 
 Own = TypeVar("Own", bound=ApiSettings)

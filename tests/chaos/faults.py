@@ -112,7 +112,7 @@ async def service_stopped(pipeline: Pipeline, random_: random.Random) -> str:
 
 
 async def shop_killed(pipeline: Pipeline, random_: random.Random) -> str:
-    """Accounts, the catalogue, the ledger, PostgreSQL or the cache dies and is started again."""
+    """Accounts, the catalogue, PostgreSQL or the cache dies and is started again."""
     return await _without(pipeline, random_, Absence.KILLED)
 
 

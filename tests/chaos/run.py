@@ -181,7 +181,6 @@ class Run:
                 costs=books.costs,
             ),
             retention_seconds=self.stage.retention_seconds,
-            ledger_url=self.pipeline.cluster.database_url("ledger"),
         )
         told, totals = self._told()
         verdict = outcome.verdict

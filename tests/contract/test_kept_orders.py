@@ -8,6 +8,7 @@ from shared import keyspace
 from shared.messages import Order, content_fingerprint, encode_order
 from shared.orders.decisions import Created
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.ports import OrderFilter
 from shared.orders.redis.store import RedisOrderStore
 from shared.orders.redis.sweep import Sweep
 from shared.redis.client import Redis
@@ -73,9 +74,9 @@ async def test_trouble_that_was_a_status_is_migrated_once(
     assert await redis.hget("order:a", "status") == "accepted"
     assert await indexes_of(redis, "a") == ["accepted", trouble.value]
     for found in (
-        await store.list(OrderStatus.ACCEPTED, 10, None),
-        await store.list(None, 10, None, trouble),
-        await store.list(None, 10, None),
+        await store.list(OrderFilter(status=OrderStatus.ACCEPTED), 10, None),
+        await store.list(OrderFilter(trouble=trouble), 10, None),
+        await store.list(OrderFilter(), 10, None),
     ):
         assert [record.trouble for record in found.orders] == [trouble]
 

@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
-from api_gateway.schemas import as_json, order_summary
 from shared import keyspace
 from shared.errors import DecodeError, StoreUnavailable
+from shared.history.schemas import as_json, order_summary
 from shared.messages import encode_order
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import Acceptance, Accepted, Duplicate, KeyReused, OutboxFull, Replayed
-from shared.orders.ports import Cursor, OrderPage
+from shared.orders.ports import Cursor, OrderFilter, OrderPage
 from shared.orders.records import read_record
 from shared.orders.redis.scripts import load
 from shared.orders.redis.store import RedisOrderStore, acceptance_call
@@ -268,7 +268,7 @@ async def test_a_record_that_cannot_be_read_counts_as_absent_and_hides_no_other(
     await is_accepted(store, "bad")
     await redis.hset("order:bad", field, value)
     assert await store.get("bad") is None
-    page = await store.list(None, 10, None)
+    page = await store.list(OrderFilter(), 10, None)
     assert [record.order.id for record in page.orders] == ["good"]
 
 
@@ -315,7 +315,7 @@ async def every_page(store: RedisOrderStore, status: OrderStatus | None, limit: 
     pages: list[list[str]] = []
     cursor: Cursor | None = None
     while True:
-        page: OrderPage = await store.list(status, limit, cursor)
+        page: OrderPage = await store.list(OrderFilter(status=status), limit, cursor)
         pages.append([record.order.id for record in page.orders])
         cursor = page.next_cursor
         if cursor is None:
@@ -362,10 +362,12 @@ async def test_orders_in_one_trouble_can_be_listed_alone(redis: Any, store: Redi
     await listed(redis, ("a", 1, "accepted"), ("b", 2, "accepted"), ("c", 3, "created"))
     await redis.zadd("orders:dead", {"b": 2})
     for status in (None, OrderStatus.ACCEPTED):
-        page = await store.list(status, 10, None, Trouble.DEAD)
+        page = await store.list(OrderFilter(status=status, trouble=Trouble.DEAD), 10, None)
         assert [record.order.id for record in page.orders] == ["b"]
-    assert (await store.list(OrderStatus.CREATED, 10, None, Trouble.DEAD)).orders == []
-    assert (await store.list(None, 10, None, Trouble.RETRYING)).orders == []
+    assert (
+        await store.list(OrderFilter(status=OrderStatus.CREATED, trouble=Trouble.DEAD), 10, None)
+    ).orders == []
+    assert (await store.list(OrderFilter(trouble=Trouble.RETRYING), 10, None)).orders == []
 
 
 async def test_an_order_found_in_two_indexes_is_shown_once(redis: Any, store: RedisOrderStore) -> None:
@@ -390,7 +392,7 @@ async def test_a_page_of_long_orders_is_shorter_and_leaves_none_out(
     seen: list[str] = []
     cursor: Cursor | None = None
     while True:
-        page = await store.list(None, 200, cursor)
+        page = await store.list(OrderFilter(), 200, cursor)
         body = orjson.dumps([as_json(order_summary(each)) for each in page.orders], option=orjson.OPT_UTC_Z)
         assert len(body) <= 1_048_576
         seen += [record.order.id for record in page.orders]
@@ -408,6 +410,6 @@ async def test_an_unreadable_record_at_the_end_of_a_page_hides_no_other(
     for order_id in ("a", "b", "c"):
         await is_accepted(store, order_id)
     await redis.hset("order:b", "order", "{")
-    page = await store.list(None, 2, None)
+    page = await store.list(OrderFilter(), 2, None)
     assert [record.order.id for record in page.orders] == ["c", "a"]
     assert page.next_cursor is None

@@ -8,6 +8,7 @@ import pytest
 from shared.messages import Order, decode, encode, event_time
 from shared.orders.model import OrderStatus
 from shared.orders.placement import Accepted, Duplicate, KeyReused, Replayed
+from shared.orders.ports import OrderFilter
 from shared.orders.records import placed_event
 from shared.orders.redis import store as store_module
 from shared.orders.redis.store import RedisOrderStore
@@ -27,7 +28,7 @@ async def listed(store: RedisOrderStore, limit: int = 3, **wanted: Any) -> list[
     ids: list[str] = []
     cursor, status = None, wanted.pop("status", None)
     while True:
-        page = await store.list(status, limit, cursor, **wanted)
+        page = await store.list(OrderFilter(status=status, **wanted), limit, cursor)
         assert len(page.orders) <= limit
         ids += [record.order.id for record in page.orders]
         cursor = page.next_cursor
@@ -107,7 +108,7 @@ async def test_a_customers_orders_are_filtered_by_status(redis: Any, store: Redi
             await shop.decide(order)
     assert await listed(store, customer="alice", status=OrderStatus.CREATED) == ["o7", "o5", "o3", "o1"]
     assert await listed(store, customer="alice", status=OrderStatus.ACCEPTED) == ["o6", "o4", "o2", "o0"]
-    page = await store.list(OrderStatus.CREATED, 4, None, customer="alice")
+    page = await store.list(OrderFilter(status=OrderStatus.CREATED, customer="alice"), 4, None)
     assert len(page.orders) == 4
 
 
@@ -119,7 +120,7 @@ async def test_a_page_looks_at_a_bounded_number_of_orders(
     await store.accept(a_placement(an_order("first")))
     for number in range(20):
         await store.accept(a_placement(an_order(f"o{number:02}"), customer="alice"))
-    page = await store.list(None, 2, None, unowned=True)
+    page = await store.list(OrderFilter(unowned=True), 2, None)
     assert page.orders == []
     assert page.next_cursor is not None
     assert await listed(store, limit=2, unowned=True) == ["first"]
@@ -136,7 +137,7 @@ async def test_a_cursor_names_no_order_that_was_passed_over(
         await store.accept(a_placement(an_order(f"o{number:02}"), customer=customer))
     shown, named, cursor = [], set(), None
     while True:
-        page = await store.list(None, limit, cursor, unowned=True)
+        page = await store.list(OrderFilter(unowned=True), limit, cursor)
         shown += [record.order.id for record in page.orders]
         cursor = page.next_cursor
         if cursor is None:

@@ -1,4 +1,4 @@
-"""Accounts, catalogue, ledger, PostgreSQL and cache die, freeze and refuse under load: orders go on."""
+"""Accounts, catalogue, PostgreSQL and the cache die, freeze and refuse under load: orders go on without."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ NO_ACCOUNTS = Expected(reads="bypass", signs_in="accounts")
 NO_CATALOGUE = Expected(reads="catalogue", reprices="catalogue")
 NO_DATABASE = Expected(reads="stale", signs_in=DATABASE_AWAY, reprices=DATABASE_AWAY)
 EXPECTED = {
-    ("accounts", "ledger", CACHE): {  # together, which takes less time: none knows the others
+    ("accounts", CACHE): {  # together, which takes less time: neither knows the other
         Absence.KILLED: NO_ACCOUNTS,
         Absence.FROZEN: NO_ACCOUNTS,
         Absence.REFUSING: replace(NO_ACCOUNTS, signs_in=DATABASE_AWAY),

@@ -14,7 +14,7 @@ from shared.services import CACHE, DATABASE, SERVICES
 from tests.harness.brokers import frozen, frozen_part
 from tests.harness.running import Pipeline
 
-SHOP_PARTS: Final = ("accounts", "catalogue", "ledger", DATABASE, CACHE)
+SHOP_PARTS: Final = ("accounts", "catalogue", DATABASE, CACHE)
 _SENT_AWAY: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{0}'"
 
 

@@ -6,25 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from redis.asyncio import Redis
 
-from ledger.store import LedgerStore
 from orderctl.money import PriceEvidence
 from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
-from orderctl.verification.ledger import LedgerAudit
-from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.orders.records import read_record
 from shared.orders.redis.reading import Unfinished, count_unfinished
-from shared.sql.database import open_database
-from shared.sql.migrations import migrations_of
 from tests.harness.client import Books
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
-
-SECONDS: Final = 30.0
 
 
 def store_of(pipeline: Pipeline) -> Any:
@@ -81,7 +74,7 @@ async def verdict_on(
         reserved={sku: int(qty) for sku, qty in reserved.items() if sku.startswith(prefix)},
         supplied={sku: int(qty) for sku, qty in supplied.items() if sku.startswith(prefix)},
     )
-    verdict = judge(
+    return judge(
         Evidence(
             attempted=books.attempted,
             acknowledged=books.acknowledged,
@@ -94,24 +87,6 @@ async def verdict_on(
             ),
         )
     )
-    await _compare_with_ledger(pipeline, prefix, verdict)
-    return verdict
-
-
-async def _compare_with_ledger(pipeline: Pipeline, prefix: str, verdict: Verdict) -> None:
-    url = pipeline.cluster.database_url("ledger")
-    async with (
-        store_of(pipeline) as redis,
-        open_database(url, migrations_of("ledger"), timeout_seconds=SECONDS) as database,
-    ):
-        audit = LedgerAudit(
-            redis,
-            LedgerStore(database),
-            timeout_seconds=SECONDS,
-            patience=Patience(),
-            matching=f"{prefix}*",
-        )
-        await audit.run(verdict)
 
 
 def totals_in_log(log: Path, prefix: str) -> Mapping[str, Collection[str]]:

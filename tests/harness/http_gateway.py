@@ -31,7 +31,7 @@ from shared.orders.placement import (
     Replayed,
     Unpriceable,
 )
-from shared.orders.ports import Cursor, OrderPage
+from shared.orders.ports import Cursor, OrderFilter, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
 from shared.prices import Prices
 from shared.redis.stock import StockPage
@@ -105,24 +105,18 @@ class MemoryOrders:
     async def notification(self, order_id: str) -> Mapping[str, str]:
         return self.notifications.get(order_id, {})
 
-    async def list(
-        self,
-        status: OrderStatus | None,
-        limit: int,
-        after: Cursor | None,
-        trouble: Trouble | None = None,
-        *,
-        customer: str | None = None,
-        unowned: bool = False,
-    ) -> OrderPage:
-        self.queries.append((trouble or status, limit, after))
+    async def get_many(self, order_ids: Sequence[str]) -> Sequence[OrderRecord | None]:
+        return [await self.get(order_id) for order_id in order_ids]
+
+    async def list(self, wanted: OrderFilter, limit: int, after: Cursor | None) -> OrderPage:
+        self.queries.append((wanted.trouble or wanted.status, limit, after))
         if self.gate is not None:
             self.waiting += 1
             await self.gate.wait()
         placements: Sequence[Placement] = [
             placed
             for placed in self.intake.placements[::-1]
-            if customer in (None, placed.customer) and not (unowned and placed.customer)
+            if wanted.customer in (None, placed.customer) and not (wanted.unowned and placed.customer)
         ]
         if after is not None:
             ids = [placed.order.id for placed in placements]
@@ -219,6 +213,7 @@ class Gateway:
     stock: MemoryStock
     budget: MemoryBudget
     accounts: MemoryService
+    ledger: MemoryService
     registry: CollectorRegistry
 
     def metric(self, name: str, **labels: str) -> float:
@@ -262,7 +257,10 @@ def memory_table() -> Sequence[Route]:
         budget=MemoryBudget(),
         limits=HttpLimits(),
     )
-    return (*own, *routes_behind(MemoryService(), MemoryService(), MemoryStock(), HttpLimits()))
+    return (
+        *own,
+        *routes_behind(MemoryService(), MemoryService(), MemoryService(), MemoryStock(), HttpLimits()),
+    )
 
 
 @asynccontextmanager
@@ -278,7 +276,7 @@ async def gateway(
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
     budget = MemoryBudget()
-    accounts = MemoryService()
+    accounts, ledger = MemoryService(), MemoryService()
     endpoint = an_endpoint(limits=limits, trusted_proxies=trusted_proxies, allowed_hosts=allowed_hosts)
     app = build_app(
         intake=intake,
@@ -287,7 +285,7 @@ async def gateway(
         budget=budget,
         limits=limits,
         guard=guard or a_guard(),
-        behind=routes_behind(accounts, MemoryService(), stock, limits),
+        behind=routes_behind(accounts, MemoryService(), ledger, stock, limits),
     )
     async with (
         serve(app, endpoint, HttpMetrics(registry)) as port,
@@ -301,6 +299,7 @@ async def gateway(
             stock=stock,
             budget=budget,
             accounts=accounts,
+            ledger=ledger,
             registry=registry,
         )
 

@@ -172,7 +172,7 @@ async def test_a_frozen_store_is_said_in_time(pipeline: Pipeline, reader: Reader
     async def answers() -> bool:
         return (await reader.get("/readyz"))[0] == 200
 
-    await wait_until(answers, timeout_seconds=SEEN_SECONDS, what="readiness")
+    await wait_until(answers, timeout_seconds=ANSWER_SECONDS)
 
 
 async def test_without_any_management_interface_the_rest_is_shown(

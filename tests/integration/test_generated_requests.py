@@ -154,7 +154,7 @@ def judge(
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value
 )
-@pytest.mark.parametrize("service", ["api_gateway", "accounts", "catalogue", "dashboard"])
+@pytest.mark.parametrize("service", ["api_gateway", "accounts", "catalogue", "ledger", "dashboard"])
 def test_every_operation_answers_each_role_as_its_document_says(
     served: Served, service: str, mode: GenerationMode
 ) -> None:

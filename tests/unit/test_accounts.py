@@ -125,6 +125,7 @@ async def test_only_admins_see_others(accounts: Accounts) -> None:
     token = (await accounts.sign_in("ann"))["access_token"]
     for method, path in [
         ("GET", "/users"),
+        ("GET", "/users/stats"),
         ("GET", f"/users/{ann['id']}"),
         ("PATCH", f"/users/{ann['id']}"),
         ("DELETE", f"/users/{ann['id']}"),
@@ -134,6 +135,14 @@ async def test_only_admins_see_others(accounts: Accounts) -> None:
         assert status == 403, (method, path)
         status, _ = await accounts.ask(method, path)
         assert status == 401, (method, path)
+
+
+async def test_users_are_counted_by_role(accounts: Accounts) -> None:
+    """For statistics; it names nobody."""
+    await accounts.register("ann")
+    await accounts.register("bob")
+    token = await accounts.admin()
+    assert await accounts.ask("GET", "/users/stats", token=token) == (200, {"users": {"customer": 2}})
 
 
 async def test_an_admin_pages_through_users_newest_first(accounts: Accounts) -> None:

@@ -16,6 +16,7 @@ from accounts.operator_routes import OperatorRoutes
 from api_gateway.routes import INFO
 from api_gateway.session_routes import REFRESH_COOKIE
 from shared.customers.routes import customer_table
+from shared.history.routes import history_table, order_reads
 from shared.http import keys as keys_of_accounts
 from shared.http.auth import Access, AuthMode, Caller, Role, actor_of, caller_of
 from shared.http.keys import JWKS_PATH
@@ -24,10 +25,13 @@ from shared.http.openapi import described, document
 from shared.http.routes import Route, application
 from shared.http.server import serve
 from shared.products.routes import product_table
+from shared.sql.database import open_database
+from shared.sql.migrations import migrations_of
 from tests.harness.catalogue import Backstage, catalogue
 from tests.harness.customers import accounts_at
 from tests.harness.endpoints import an_endpoint
 from tests.harness.http_gateway import memory_table, problem_of
+from tests.harness.ledger import served_ledger
 from tests.harness.tokens import ADMIN, ALICE, BOB, KEY, OPERATOR, a_guard, bearer, forged
 
 IN: Final = "in"
@@ -51,6 +55,7 @@ OPEN_TO_ALL: Final = {
 FOR_OPERATORS: Final = {
     *("setInventory", "changeInventory", "removeInventory"),
     *("createProduct", "changeProduct", "deleteProduct", "changeProductStock"),
+    *("getStatistics", "getOrderStatistics", "getProductStatistics", "getUserStatistics"),
 }
 FOR_ADMINS: Final = {"listUsers", "getUser", "changeUser", "removeUser"}
 FOR_ITSELF: Final = {"getOwnUser", "changeOwnUser", "removeOwnUser", "signOut"}
@@ -177,6 +182,17 @@ async def test_each_route_of_the_catalogue_lets_in_whom_it_says(
         catalogue(backstage, auth=mode, accounts_url=f"http://127.0.0.1:{accounts}") as served,
     ):
         await check_matrix(served.session, described(INFO, product_table(lambda _: unasked)), mode)
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+async def test_each_route_of_the_ledger_lets_in_whom_it_says(tmp_path: Path, mode: AuthMode) -> None:
+    """On its own port too."""
+    url, folder = f"sqlite:///{tmp_path}/ledger.db", migrations_of("ledger")
+    table = (*order_reads(lambda _: unasked), *history_table(lambda _: unasked))
+    async with open_database(url, folder, timeout_seconds=30.0) as database:
+        await database.look()
+        async with served_ledger(database, a_guard(mode)) as session:
+            await check_matrix(session, described(INFO, table), mode)
 
 
 def test_what_is_open_and_to_whom_is_written_down() -> None:

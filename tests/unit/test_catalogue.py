@@ -424,16 +424,6 @@ async def test_the_hit_rate_is_counted(served: Catalogue) -> None:
     assert await served.figure('catalogue_reads_total{cache="miss",what="product"}') == 1
 
 
-async def test_readiness_notes_why_nothing_is_read_from_the_cache(
-    served: Catalogue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It answers from the database all the same, and is ready."""
-    monkeypatch.setattr("catalogue.freshness.KNOWN_FOR_SECONDS", 0.0)
-    answer = await served.operations.get("/readyz?verbose")
-    assert answer.status == 200
-    assert "cache: writes of other replicas are not known\n" in await answer.text()
-
-
 async def test_its_own_port_asks_for_tokens_where_the_gateway_does(
     backstage: Backstage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,15 +44,11 @@ async def serving(answer: Answer, host: str = "127.0.0.1", port: int | None = No
         yield server.port
 
 
-async def seen(url: str, timeout_seconds: float = 30.0) -> ServiceState:
+async def seen(url: str) -> ServiceState:
     """What a watch knows of one service after one round."""
     async with aiohttp.ClientSession() as session:
         watch = ServiceWatch(
-            session,
-            {"notifier": url},
-            own=("dashboard", Health()),
-            timeout_seconds=timeout_seconds,
-            pause_seconds=9,
+            session, {"notifier": url}, own=("dashboard", Health()), timeout_seconds=0.3, pause_seconds=9
         )
         await watch.look()
         state, own = watch.states()
@@ -85,7 +81,7 @@ async def test_a_service_is_known_by_its_own_word(
 ) -> None:
     """Its reasons are those of its /readyz, bounded."""
     async with serving(answer) as port:
-        state = await seen(f"http://127.0.0.1:{port}", 0.3 if answer is hangs else 30.0)
+        state = await seen(f"http://127.0.0.1:{port}")
     assert (state.is_ready, state.faults, state.silence) == (ready, faults, None)
 
 

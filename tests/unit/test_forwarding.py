@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 
 from shared.http.auth import Access, AuthMode
-from shared.http.client import DEADLINE_SECONDS, open_client
+from shared.http.client import open_client
 from shared.http.forwarding import Forwarding
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
@@ -63,9 +63,9 @@ def made_up_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
 
 
 @asynccontextmanager
-async def front(url: str, deadline_seconds: float = 30.0) -> AsyncIterator[ClientSession]:
+async def front(url: str) -> AsyncIterator[ClientSession]:
     """A client of a gateway before a service that is at this address."""
-    async with open_client("catalogue", url, deadline_seconds=deadline_seconds) as client:
+    async with open_client("catalogue", url) as client:
         routes = made_up_table(Forwarding(client, HttpLimits(), prefix="/api/v1").handler)
         app = application(routes, a_guard(AuthMode.OPTIONAL), prefixes=("", "/api/v1"))
         async with (
@@ -82,8 +82,8 @@ async def behind() -> Behind:
 
 
 @pytest.fixture
-async def address(behind: Behind) -> AsyncIterator[str]:
-    """Where it is."""
+async def session(behind: Behind) -> AsyncIterator[ClientSession]:
+    """A client of the gateway before it."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", behind.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -91,16 +91,10 @@ async def address(behind: Behind) -> AsyncIterator[str]:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
+        async with front(f"http://{host}:{port}") as client:
+            yield client
     finally:
         await runner.cleanup()
-
-
-@pytest.fixture
-async def session(address: str) -> AsyncIterator[ClientSession]:
-    """A client of the gateway before it."""
-    async with front(address) as client:
-        yield client
 
 
 async def test_a_request_is_handed_on_with_who_asks(behind: Behind, session: ClientSession) -> None:
@@ -239,13 +233,14 @@ async def test_a_service_that_is_away_is_named() -> None:
         assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_a_frozen_service_costs_two_seconds_and_nobody_else(behind: Behind, address: str) -> None:
+async def test_a_frozen_service_costs_two_seconds_and_nobody_else(
+    behind: Behind, session: ClientSession
+) -> None:
     """Other routes are answered meanwhile."""
     behind.pause_seconds = 60
-    async with front(address, DEADLINE_SECONDS) as session:
-        waiting = asyncio.ensure_future(session.get("/things/a"))
-        async with session.post("/tokens", data=b"x", headers={"Content-Type": "text/xml"}) as answer:
-            assert answer.status == 415
-        async with asyncio.timeout(10), await waiting as answer:
-            assert answer.status == 503
-            assert (await problem_of(answer))["service"] == "catalogue"
+    waiting = asyncio.ensure_future(session.get("/things/a"))
+    async with session.post("/tokens", data=b"x", headers={"Content-Type": "text/xml"}) as answer:
+        assert answer.status == 415
+    async with asyncio.timeout(10), await waiting as answer:
+        assert answer.status == 503
+        assert (await problem_of(answer))["service"] == "catalogue"

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from api_gateway.app import LISTS_AT_ONCE
-from api_gateway.listing import order_cursor
 from shared.errors import StoreUnavailable
+from shared.history.listing import order_cursor
 from shared.http.limits import HEAVY_PER_CLIENT, LONGEST_WAIT_SECONDS, HttpLimits
-from shared.http.listing import cursor_text
 from shared.orders.model import OrderStatus
 from shared.orders.ports import Cursor
 from tests.harness.http_gateway import Gateway, gateway, problem_of
@@ -127,7 +126,7 @@ async def test_a_cursor_comes_back_as_it_was_given_out(served: Gateway, order_id
     now = round(datetime(2025, 1, 2, tzinfo=UTC).timestamp() * 1_000_000)
     cursor = Cursor(accepted_at=now, order_id=order_id)
     await served.post(f'{{"id": "{order_id}", "sku": "cable", "qty": 1}}')
-    answer = await served.send("GET", f"/orders?cursor={cursor_text(order_cursor(cursor))}")
+    answer = await served.send("GET", f"/orders?cursor={order_cursor(cursor.accepted_at, cursor.order_id)}")
     assert answer.status == 200
     assert served.orders.queries[-1][2] == cursor
 
@@ -219,15 +218,14 @@ async def test_no_list_waits_longer_than_a_second_for_its_turn(served: Gateway) 
     began = time.monotonic()
     problem = await problem_of(await served.send("GET", "/inventory"))
     assert (problem["type"], problem["status"]) == ("/problems/too-busy", 503)
-    assert LONGEST_WAIT_SECONDS <= time.monotonic() - began < 15
+    assert LONGEST_WAIT_SECONDS <= time.monotonic() - began < 5
     served.orders.gate.set()
     assert {answer.status for answer in await asyncio.gather(*at_work)} == {200}
     assert (await served.send("GET", "/inventory")).status == 200
 
 
-async def test_small_bodies_get_between_large_ones(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_small_bodies_get_between_large_ones(served: Gateway) -> None:
     """Large ones are parsed one by one, each in a turn of the loop of its own."""
-    monkeypatch.setattr("shared.http.limits.LONGEST_WAIT_SECONDS", 30.0)
     large = json.dumps({f"k{number}": 1 for number in range(5_000)})
     bodies = [large] * 12 + ['{"id": "small", "sku": "cable", "qty": 2}']
     answered: list[int] = []

@@ -26,7 +26,7 @@ async def test_an_answer_is_not_kept_once_it_is_given() -> None:
     answers = await asyncio.gather(*(gathering.answer(number) for number in range(3)))
     ends = [weakref.ref(answer) for answer in answers]
     del answers
-    await wait_until(lambda: not any(end() for end in ends), what="their end")
+    await wait_until(lambda: not any(end() for end in ends), timeout_seconds=1.0, what="their end")
 
 
 async def test_an_error_is_not_kept_once_every_caller_was_told() -> None:
@@ -52,6 +52,6 @@ async def test_an_error_is_not_kept_once_every_caller_was_told() -> None:
     try:
         await asyncio.gather(*(asked_in_vain(item) for item in items))
         del items
-        await wait_until(lambda: not any(end() for end in ends), what="their end")
+        await wait_until(lambda: not any(end() for end in ends), timeout_seconds=1.0, what="their end")
     finally:
         gc.enable()

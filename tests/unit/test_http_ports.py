@@ -1,10 +1,10 @@
 """Every port of every service meets hostile and clumsy clients alike."""
 
+import asyncio
 import gc
 import gzip
 import json
 import socket
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -134,10 +134,10 @@ async def test_a_body_that_is_not_wanted_is_neither_inflated_nor_kept(kind: str,
     head = f"{method} /livez HTTP/1.1\r\n{LOCAL}\r\nContent-Encoding: gzip\r\nConnection: close\r\n"
     request = f"{head}Content-Type: application/json\r\nContent-Length: {len(bomb)}\r\n\r\n".encode() + bomb
     async with open_port(kind) as port:
-        began = time.process_time()
+        began = asyncio.get_running_loop().time()
         answer = await port.raw(request)
         assert status_of(answer) in (200, 404, 405, 415)
-        assert time.process_time() - began < 2
+        assert asyncio.get_running_loop().time() - began < 2
 
 
 @every_port
@@ -154,7 +154,7 @@ async def test_what_was_refused_leaves_memory_with_its_connection(kind: str, pat
                 head = f"POST {path} HTTP/1.1\r\n{LOCAL}\r\nConnection: close\r\n"
                 head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 assert status_of(await port.raw(head.encode() + body)) in (404, 413)
-            await wait_until(lambda: connections_in_memory() <= before)
+            await wait_until(lambda: connections_in_memory() <= before, timeout_seconds=5)
         finally:
             gc.enable()
 
@@ -165,8 +165,8 @@ async def test_a_client_that_half_closes_gets_its_answer(kind: str) -> None:
     async with open_port(kind) as port:
         request = f"GET {port.path} HTTP/1.1\r\n{LOCAL}\r\n\r\n".encode()
         for _ in range(5):
-            assert status_of(await port.raw(request, ends=True)) == 200
-        answers = await port.raw(request * 3, ends=True)
+            assert status_of(await port.raw(request, ends=True, timeout_seconds=3)) == 200
+        answers = await port.raw(request * 3, ends=True, timeout_seconds=3)
         assert answers.count(b"HTTP/1.1 200 ") == 3
         await wait_until(lambda: port.metric("http_connections") == 0)
 
@@ -175,10 +175,8 @@ async def test_a_client_that_half_closes_gets_its_answer(kind: str) -> None:
 @pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: localhost\r\n"], ids=repr)
 async def test_a_client_that_ends_before_its_request_does_is_let_go(kind: str, begun: bytes) -> None:
     """At once, without an answer that it could not have asked for."""
-    limits = HttpLimits(first_byte_timeout_seconds=120, head_timeout_seconds=120)
-    async with open_port(kind, limits) as port:
-        assert await port.raw(begun, ends=True) == b""
-        assert port.metric("http_connections_timed_out_total") == 0
+    async with open_port(kind) as port:
+        assert await port.raw(begun, ends=True, timeout_seconds=3) == b""
         await wait_until(lambda: port.metric("http_connections") == 0)
 
 
@@ -186,7 +184,7 @@ async def test_a_client_that_ends_before_its_request_does_is_let_go(kind: str, b
 async def test_a_silent_connection_is_closed_before_keep_alive_would(kind: str) -> None:
     """Nothing was asked, so nothing is answered."""
     async with open_port(kind, HttpLimits(first_byte_timeout_seconds=0.2)) as port:
-        assert await port.raw(b"") == b""
+        assert await port.raw(b"", timeout_seconds=5) == b""
         assert port.metric("http_connections_timed_out_total") == 1
 
 
@@ -202,7 +200,7 @@ async def test_a_head_without_an_end_is_refused_before_it_fills_memory(kind: str
     """Line by line within aiohttp's bounds it could hold a megabyte per connection."""
     async with open_port(kind) as port:
         head = f"GET {port.path} HTTP/1.1\r\n{LOCAL}\r\n" + f"X-Long: {'a' * 8_000}\r\n" * 10
-        answer = await port.raw(head.encode())
+        answer = await port.raw(head.encode(), timeout_seconds=3)
         assert problem_in(answer)["type"] == "/problems/head-too-large"
         assert b"aaa" not in answer
         await wait_until(lambda: port.metric("http_connections") == 0)
@@ -235,8 +233,7 @@ async def test_one_address_cannot_take_all_connections(kind: str) -> None:
 @every_port
 async def test_a_connection_that_has_just_come_makes_no_room(kind: str) -> None:
     """Its request may be on its way, and would end without an answer; the next one is told to come later."""
-    limits = HttpLimits(connections_per_address=2, idle_before_eviction_seconds=60)
-    async with open_port(kind, limits) as port:
+    async with open_port(kind, HttpLimits(connections_per_address=2)) as port:
         with ExitStack() as stack:
             held = [stack.enter_context(silent(port, "127.0.0.2")) for _ in range(2)]
             await wait_until(lambda: port.metric("http_connections") == 2)

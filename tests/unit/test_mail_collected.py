@@ -13,7 +13,7 @@ from notifier import collecting, sending
 from notifier.batches import NotificationBatch
 from notifier.domain import notification_of
 from notifier.ports import Attempt, Claimed
-from notifier.quota import HOUR_SECONDS, RedisLetterQuota
+from notifier.quota import RedisLetterQuota
 from shared import keyspace
 from shared.messages import OrderCreated
 from shared.messaging.memory import MemoryBroker
@@ -52,16 +52,17 @@ async def sink() -> AsyncIterator[SmtpSink]:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits comes back soon."""
     monkeypatch.setattr(collecting, "COLLECT_SECONDS", 0.2)
-    monkeypatch.setattr(collecting, "RETRY_TIERS_SECONDS", (0.2,))
     monkeypatch.setattr(sending, "ASK_AGAIN_SECONDS", 0.1)
 
 
 @asynccontextmanager
-async def notifying(broker: MemoryBroker, redis: Any, sink: SmtpSink) -> AsyncIterator[Routing]:
+async def notifying(
+    broker: MemoryBroker, redis: Any, sink: SmtpSink, *, hour_seconds: float = 3600.0
+) -> AsyncIterator[Routing]:
     """A notifier with that bound."""
     store = notification_store(redis, confirm_seconds=0.3)
     mail = mailing_to(sink, confirm_seconds=0.3)
-    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0)
+    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0, hour_seconds=hour_seconds)
     handler = notification_handler(store, mail.sender, quota=quota, answer_seconds=0.1)
     async with (
         running(mail.connections.run()),
@@ -80,13 +81,6 @@ def told(sink: SmtpSink, order_ids: list[str]) -> Counter[str]:
     """How many letters name each order."""
     texts = [str(letter.message.get_body(("plain",))) for letter in sink.letters]
     return Counter(order_id for order_id in order_ids for text in texts if f"Order {order_id}" in text)
-
-
-async def an_hour_passes(redis: Any) -> None:
-    """Every letter went out an hour earlier than it did."""
-    for key in await redis.keys(keyspace.letters("*")):
-        for letter, at in await redis.zrange(key, 0, -1, withscores=True):
-            await redis.zadd(key, {letter: at - HOUR_SECONDS * 1000})
 
 
 async def all_sent(redis: Any, order_ids: list[str]) -> bool:
@@ -117,24 +111,23 @@ async def test_beyond_the_bound_one_letter_tells_of_many_orders(redis: Any, sink
 async def test_a_full_hour_holds_back_without_losing_anything(redis: Any, sink: SmtpSink) -> None:
     """The record says that it is collected; when the hour is over it is told, by another notifier as well."""
     broker, first, later = MemoryBroker(), [f"a{n}" for n in range(PER_HOUR)], ["b1", "b2", "b3"]
-    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0)
+    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0, hour_seconds=2.0)
     for order_id in first:
         assert await quota.take(ANN, order_id, is_collected=True) == 0
     await announce(broker, ANN.upper(), *later)
-    async with notifying(broker, redis, sink):
+    async with notifying(broker, redis, sink, hour_seconds=2.0):
 
         async def is_held_back() -> bool:
             return bool(await redis.hget(keyspace.notifications("b3"), "collected"))
 
         await wait_until(is_held_back, what="the events to be held back")
         assert sink.letters == []
-    await an_hour_passes(redis)
-    async with notifying(broker, redis, sink):
+    async with notifying(broker, redis, sink, hour_seconds=2.0):
 
         async def told_all() -> bool:
             return await all_sent(redis, later)
 
-        await wait_until(told_all, what="everything to be told")
+        await wait_until(told_all, what="the hour to be over")
     assert told(sink, later) == Counter(later)
     assert broker.depth(NOTIFIER.dead_queue) == 0
 

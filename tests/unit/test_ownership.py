@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api_gateway.ownership import may_see, own_address
+from shared.history.ownership import may_see, own_address
 from shared.http.auth import ANONYMOUS_OPERATOR, NOBODY, AuthMode, Caller, Role
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.tokens import ADMIN, ALICE, BOB, OPERATOR, a_guard, bearer

@@ -218,7 +218,7 @@ async def test_what_another_replica_writes_past_this_gateway_is_seen_through_it(
     async with (
         catalogue(backstage) as replica,
         catalogue(backstage) as other,
-        open_client("catalogue", str(replica.session._base_url), deadline_seconds=30) as service,
+        open_client("catalogue", str(replica.session._base_url)) as service,
         reading(shop, service) as reader,
     ):
         await replica.create()

@@ -28,7 +28,7 @@ async def asking(handler: Handler) -> AsyncIterator[ServiceClient]:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
-        async with open_client("catalogue", f"http://{host}:{port}", deadline_seconds=30) as asked:
+        async with open_client("catalogue", f"http://{host}:{port}") as asked:
             yield asked
     finally:
         await runner.cleanup()
@@ -57,10 +57,9 @@ async def test_an_answer_is_handed_on_as_it_is() -> None:
 
 async def test_clients_of_the_gateway_are_told_within_two_seconds() -> None:
     """What is asked of a service without a deadline of its own leaves time for the answer that says so."""
-    for made in (ServiceClient, open_client):
-        own = signature(made).parameters["deadline_seconds"].default
-        assert own == client.DEADLINE_SECONDS
-        assert own <= 1.95
+    own = signature(ServiceClient).parameters["deadline_seconds"].default
+    assert own == client.DEADLINE_SECONDS
+    assert own <= 1.95
 
 
 async def test_a_frozen_service_costs_the_deadline() -> None:
@@ -89,9 +88,7 @@ async def test_after_some_failures_nobody_waits(monkeypatch: pytest.MonkeyPatch)
 
     async with asking(handler) as found:
         breaker = Breaker(tolerates=client.TOLERATED_FAILURES, clock=lambda: now)
-        asked = ServiceClient(
-            "catalogue", found._base_url, found._session, deadline_seconds=30, breaker=breaker
-        )
+        asked = ServiceClient("catalogue", found._base_url, found._session, breaker=breaker)
         for _ in range(20):
             with pytest.raises(ServiceUnavailable):
                 await asked.send("POST", "/")
@@ -144,7 +141,7 @@ async def test_an_endless_answer_is_cut() -> None:
 
 async def test_a_service_that_is_not_there_is_away() -> None:
     """At once."""
-    async with open_client("accounts", "http://127.0.0.1:9", deadline_seconds=30) as asked:
+    async with open_client("accounts", "http://127.0.0.1:9") as asked:
         with pytest.raises(ServiceUnavailable, match="accounts: it cannot be asked"):
             await asked.send("GET", "/")
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.messages import content_fingerprint, encode_order, request_fingerprint
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import OrderStatus
 from shared.orders.placement import (
     Acceptance,
     Accepted,
@@ -25,7 +25,7 @@ from shared.orders.placement import (
     UnknownProducts,
     unpriced_skus,
 )
-from shared.orders.ports import Cursor, OrderPage
+from shared.orders.ports import Cursor, OrderFilter, OrderPage
 from shared.orders.records import OrderRecord
 from shared.orders.redis.reading import fetch_notification, fetch_records, readable_prices
 from shared.orders.redis.scripts import load
@@ -94,17 +94,20 @@ class RedisOrderStore:
         async with store_deadline(self._timeout_seconds):
             return await fetch_records(self._redis, order_ids)
 
-    async def _newest(self, index: str, limit: int, after: Cursor | None) -> Places:
+    async def _newest(self, index: str, limit: int, after: Cursor | None, wanted: OrderFilter) -> Places:
         """Up to ``limit`` places (time, id) that come after the cursor, newest first."""
-        bound = "+inf" if after is None else str(after.accepted_at)
+        bounds = [] if after is None else [after.accepted_at]
+        bounds += [] if wanted.until is None else [wanted.until - 1]
+        newest = min(bounds) if bounds else "+inf"
+        oldest = "-inf" if wanted.since is None else wanted.since
         places: Places = []
         offset = 0
         while len(places) < limit:
             async with store_deadline(self._timeout_seconds):
                 chunk = await self._redis.zrange(
                     index,
-                    bound,
-                    "-inf",
+                    newest,
+                    oldest,
                     desc=True,
                     byscore=True,
                     offset=offset,
@@ -120,16 +123,7 @@ class RedisOrderStore:
                 break
         return places[:limit]
 
-    async def list(
-        self,
-        status: OrderStatus | None,
-        limit: int,
-        after: Cursor | None,
-        trouble: Trouble | None = None,
-        *,
-        customer: str | None = None,
-        unowned: bool = False,
-    ) -> OrderPage:
+    async def list(self, wanted: OrderFilter, limit: int, after: Cursor | None) -> OrderPage:
         """As the port has it. Every order is in the index of exactly one status; the indexes are merged here.
 
         An order that is decided in between may be found in two of them, and is shown once. Those of a
@@ -138,14 +132,14 @@ class RedisOrderStore:
         """
 
         def is_wanted(record: OrderRecord) -> bool:
-            if customer is None:
-                return not (unowned and record.customer)
-            return status in (None, record.status) and trouble in (None, record.trouble)
+            if wanted.customer is None:
+                return not (wanted.unowned and record.customer)
+            return wanted.status in (None, record.status) and wanted.trouble in (None, record.trouble)
 
-        indexes = [keyspace.orders_of(customer)] if customer else _indexes(status, trouble)
+        indexes = [keyspace.orders_of(wanted.customer)] if wanted.customer else _indexes(wanted)
         page = _Page(limit)
         while True:
-            pages = await asyncio.gather(*(self._newest(each, limit + 1, after) for each in indexes))
+            pages = await asyncio.gather(*(self._newest(each, limit + 1, after, wanted) for each in indexes))
             newest = sorted({place for page in pages for place in page}, reverse=True)
             is_whole = await self._fill(page, newest[:limit], is_wanted)
             if is_whole and len(newest) <= limit:
@@ -200,11 +194,12 @@ def _after(place: Place) -> Cursor:
     return Cursor(accepted_at=place[0], order_id=place[1])
 
 
-def _indexes(status: OrderStatus | None, trouble: Trouble | None) -> Sequence[str]:
+def _indexes(wanted: OrderFilter) -> Sequence[str]:
     """The indexes that have these orders, whosever they are."""
-    if trouble:  # only accepted orders are in one
-        return [keyspace.orders_in(trouble)] if status in (None, OrderStatus.ACCEPTED) else []
-    return [keyspace.orders_in(each) for each in ([status] if status else OrderStatus)]
+    if wanted.trouble:  # only accepted orders are in one
+        is_one = wanted.status in (None, OrderStatus.ACCEPTED)
+        return [keyspace.orders_in(wanted.trouble)] if is_one else []
+    return [keyspace.orders_in(each) for each in ([wanted.status] if wanted.status else OrderStatus)]
 
 
 class RedisOutbox:
