@@ -4,11 +4,11 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from benchmarks import against, broker_costs, contestants, growth, latency, shop
+from benchmarks import against, broker_costs, contestants, following, growth, latency, shop
 from benchmarks.contestants import CONTESTANTS, OURS, Rows
 from benchmarks.ratios import Results
 from benchmarks.report import write_report
@@ -93,7 +93,15 @@ def _costs(machine: Stage, options: argparse.Namespace, results: Results) -> Non
 
 
 def _shop(machine: Stage, options: argparse.Namespace, results: Results) -> None:
-    for number, rows in enumerate(shop.rounds(machine, options.orders, options.rounds), 1):
+    _beside(shop.rounds(machine, options.orders, options.rounds), results)
+
+
+def _ledger(machine: Stage, options: argparse.Namespace, results: Results) -> None:
+    _beside(following.rounds(machine, options.orders, options.rounds), results)
+
+
+def _beside(rounds: Iterable[Rows], results: Results) -> None:
+    for number, rows in enumerate(rounds, 1):
         for row, numbers in rows.items():
             results.rounds.setdefault(row, []).append(numbers)
         _say_rows(f"round {number}", rows)
@@ -136,6 +144,7 @@ _RUN: Final[dict[str, Callable[[Stage, argparse.Namespace, Results], None]]] = {
     "latency": _latency,
     "costs": _costs,
     "shop": _shop,
+    "ledger": _ledger,
     "growth": _growth,
     "recovery": _recovery,
     "against": _against,

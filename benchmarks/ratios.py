@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchmarks.contestants import BARE, FASTSTREAM, MANY_CLIENTS, OURS, OURS_ALONE, OURS_MANY, OURS_OFF
+from benchmarks.following import CAUGHT_UP, FOLLOWED, LAG, STEPS_PER_ORDER, UNFOLLOWED
 from benchmarks.growth import FEW_WAITING, MANY_WAITING, PAST_ORDERS
 from benchmarks.latency import STEADY_RATE
 from benchmarks.shop import BARE_READS, CATALOGUE_READS, GATEWAY_READS, PLAIN, SIGNED
@@ -92,6 +93,7 @@ def ratios(results: Results) -> list[Ratio]:
         *_of_pairs(results),
         *_of_rounds(results),
         *_of_shop(results),
+        *_of_ledger(results),
         *_of_latency(results),
         *_of_drains(results),
         *_of_consumer(results),
@@ -143,6 +145,22 @@ def _of_shop(results: Results) -> Iterator[Ratio]:
         yield Ratio(what=f"{name}/s ÷ {BARE_READS}", values=reads, at_least=0.5)
     signed = results.by_round(SIGNED, PLAIN, rate)
     yield Ratio(what=f"{SIGNED}/s ÷ {PLAIN}", values=signed, at_least=0.9)
+
+
+def _of_ledger(results: Results) -> Iterator[Ratio]:
+    rates = results.by_round(FOLLOWED, UNFOLLOWED, "per_second")
+    yield Ratio(what=f"{FOLLOWED} ÷ {UNFOLLOWED}, orders/s end to end", values=rates, at_least=0.85)
+    slowest = results.by_round(FOLLOWED, UNFOLLOWED, "accept_p99_ms")
+    yield Ratio(what="the same, POST→202 p99", values=slowest, at_most=1.15)
+    steps = [
+        steps / (STEPS_PER_ORDER * orders)
+        for steps, orders in zip(
+            results.values(CAUGHT_UP, "per_second"), results.values(UNFOLLOWED, "per_second"), strict=True
+        )
+    ]
+    yield Ratio(what=f"{CAUGHT_UP}/s ÷ steps/s of {UNFOLLOWED}", values=steps, at_least=2.0)
+    lags = results.values(FOLLOWED, LAG)
+    yield Ratio(what="seconds that it is behind at the end of a run", values=lags, at_most=2.0)
 
 
 def _of_latency(results: Results) -> Iterator[Ratio]:
