@@ -5,10 +5,11 @@ from typing import Final
 
 from aiohttp import web
 
+from api_gateway.move_routes import MoveRoutes
 from api_gateway.order_routes import OrderRoutes
-from api_gateway.ports import Budget, Intake, StockStore
+from api_gateway.ports import Budget, Intake, Moves, StockStore
 from api_gateway.reference_routes import docs_route
-from api_gateway.routes import INFO, order_table, stock_table
+from api_gateway.routes import INFO, move_route, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
 from shared.http.bodies import JsonBodies
 from shared.http.guard import Guard
@@ -30,18 +31,25 @@ def build_app(
     budget: Budget,
     limits: HttpLimits,
     guard: Guard,
+    moves: Moves,
     behind: Sequence[Route] = (),
 ) -> web.Application:
     """The application. It is to be served by ``serve``, which turns what it raises into problems.
 
     The routes ``behind`` it are answered by other services.
     """
-    own = table(intake=intake, orders=orders, stock=stock, budget=budget, limits=limits)
+    own = table(intake=intake, orders=orders, moves=moves, stock=stock, budget=budget, limits=limits)
     return application(described(INFO, (*own, *behind), guard), guard, prefixes=INFO.prefixes)
 
 
 def table(
-    *, intake: Intake, orders: OrderReader, stock: StockStore, budget: Budget, limits: HttpLimits
+    *,
+    intake: Intake,
+    orders: OrderReader,
+    moves: Moves,
+    stock: StockStore,
+    budget: Budget,
+    limits: HttpLimits,
 ) -> tuple[Route, ...]:
     """The routes that it answers itself, but for the one that describes them."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
@@ -50,6 +58,7 @@ def table(
     stock_routes = StockRoutes(stock, bodies, lists)
     return (
         *order_table(order_routes),
+        move_route(MoveRoutes(orders, moves, bodies=bodies, gate=gate)),
         *stock_table(stock_routes),
         product_stock_route(lambda _: stock_routes.change_product),
         docs_route(),

@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import replace
 from typing import Final
 
+from api_gateway.announcing import AnnouncedMoves
 from api_gateway.app import build_app
 from api_gateway.behind import routes_behind
 from api_gateway.budget import StoreBudget
@@ -26,6 +27,7 @@ from shared.logs import get_logger
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
+from shared.orders.redis.moves import RedisMoves
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
@@ -94,6 +96,12 @@ async def run(
             breaker=breaker,
             times=RelayTimes(minimum_age=RELAY_AGE_IN_PUBLISH_DEADLINES * own.publish_timeout_seconds),
         )
+        moves = AnnouncedMoves(
+            RedisMoves(redis, timeout_seconds=own.store_timeout_seconds),
+            store,
+            publisher,
+            Lease(redis, keyspace.MOVES_LEASE, timeout_seconds=own.store_timeout_seconds),
+        )
         health.add("redis", watch.unready_reason)
         health.add("rabbitmq", lambda: _broker_reason(publisher, breaker, watch))
         health.add_note("store durability", watch.verdict)
@@ -105,6 +113,7 @@ async def run(
         app = build_app(
             intake=intake,
             orders=store,
+            moves=moves,
             stock=stock,
             budget=budget,
             limits=limits,
@@ -126,6 +135,7 @@ async def run(
             publisher.run(),
             removals.run(),
             relay.run(),
+            moves.run(),
             keys.run(),
             remembering,
         )

@@ -1,16 +1,15 @@
 """The routes about orders."""
 
-import re
 from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
 
+from api_gateway.headers import idempotency_key
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
     BROKEN_PRODUCT,
     DUPLICATE_ORDER,
-    INVALID_HEADER,
     KEY_REUSED,
     NOT_DURABLE,
     OUTBOX_FULL,
@@ -33,6 +32,7 @@ from shared.http import negotiation
 from shared.http.answers import json_response
 from shared.http.auth import Caller, actor_of, caller_of
 from shared.http.bodies import JsonBodies
+from shared.http.conditions import etag
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
 from shared.http.problems import NOT_FOUND, Problem
@@ -57,12 +57,10 @@ from shared.orders.ports import OrderReader
 from shared.prices import Prices
 
 PLAIN_TEXT: Final = "text/plain"
-MAX_KEY_LENGTH: Final = 255
 BROKEN_PRICE: Final = (
     "{} in the store has no price that can be read. The catalogue sets it right within a minute if it has "
     "the product; else it takes an operator, who removes the key or gives it a unit_amount and a currency."
 )
-_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}")
 
 log = get_logger(__name__)
 
@@ -89,7 +87,7 @@ class OrderRoutes:
 
     async def place(self, request: web.Request) -> web.Response:
         """``POST /orders``"""
-        key = _idempotency_key(request)
+        key = idempotency_key(request)
         body = await self._bodies.raw(request)
         requested = read_sound_order(body, id_required=key is None)
         if requested is None:
@@ -129,7 +127,8 @@ class OrderRoutes:
             record = await self._orders.get(order_id) if is_identifier(order_id) else None
         if record is None or not may_see(caller_of(request), record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
-        return json_response(as_json(order_view(record, await self._orders.notification(order_id))))
+        told = await self._orders.notification(order_id)
+        return json_response(as_json(order_view(record, told)), headers={"ETag": etag(record.version)})
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
@@ -145,18 +144,6 @@ class OrderRoutes:
                     "next_cursor": order_cursor(more.accepted_at, more.order_id) if more else None,
                 }
             )
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    keys = request.headers.getall("Idempotency-Key", ())
-    if not keys:
-        return None
-    if len(keys) > 1:
-        raise Problem(INVALID_HEADER, "Send one Idempotency-Key, not several.")
-    if not _KEY.fullmatch(keys[0]):
-        detail = f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} visible ASCII characters."
-        raise Problem(INVALID_HEADER, detail)
-    return keys[0]
 
 
 def _media_type(request: web.Request) -> str:

@@ -4,7 +4,9 @@ from typing import Protocol
 
 from shared.errors import PipelineError
 from shared.messages import Order
+from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
+from shared.orders.records import OrderRecord
 from shared.redis.stock import StockPage
 
 
@@ -30,6 +32,13 @@ class Budget(Protocol):
 
     def stored(self, client: str, order: Order) -> None:
         """It was."""
+
+
+class Moves(Protocol):
+    """Moves orders on, and announces that."""
+
+    async def move(self, record: OrderRecord, move: Move) -> MoveResult:
+        """Makes the move where the table has it, once. Raises StoreUnavailable."""
 
 
 class StockStore(Protocol):

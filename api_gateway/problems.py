@@ -4,6 +4,7 @@ from typing import Final
 
 from api_gateway.schemas import (
     DuplicateOrderView,
+    IllegalMoveView,
     PriceChangedView,
     SeveralCurrenciesView,
     UnknownProductsView,
@@ -42,6 +43,17 @@ UNKNOWN_PRODUCTS: Final = ProblemType(
 )
 BROKEN_PRODUCT: Final = ProblemType(
     name="broken-product", status=503, title="A price cannot be read", retry_after_seconds=60
+)
+ILLEGAL_MOVE: Final = ProblemType(
+    name="illegal-move",
+    status=409,
+    title="The order cannot become that",
+    view=IllegalMoveView,
+    example={"order_status": OrderStatus.SHIPPED.value, "allowed": [OrderStatus.DELIVERED.value]},
+)
+ORDER_CHANGED: Final = ProblemType(name="order-changed", status=412, title="The order has changed")
+NOT_MOVABLE: Final = ProblemType(
+    name="not-movable", status=503, title="The order cannot be moved now", retry_after_seconds=2
 )
 STORE_SHORT: Final = ProblemType(
     name="store-short", status=503, title="The store runs short of memory", retry_after_seconds=60

@@ -2,13 +2,17 @@
 
 from typing import Final
 
+from api_gateway.move_routes import MoveRoutes
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.problems import (
     BROKEN_PRODUCT,
     DUPLICATE_ORDER,
+    ILLEGAL_MOVE,
     INVALID_HEADER,
     KEY_REUSED,
     NOT_DURABLE,
+    NOT_MOVABLE,
+    ORDER_CHANGED,
     OUTBOX_FULL,
     PRICE_CHANGED,
     SEVERAL_CURRENCIES,
@@ -20,6 +24,7 @@ from api_gateway.schemas import (
     OrderBody,
     OrderReceipt,
     SingleItemBody,
+    StatusBody,
     StockBody,
     StockChangeBody,
     StockList,
@@ -29,10 +34,11 @@ from api_gateway.session_routes import TAG as SESSIONS
 from api_gateway.stock_routes import StockRoutes
 from shared.customers.routes import TAGS as CUSTOMERS
 from shared.history.routes import TAG as ORDERS, TAGS as HISTORY, order_reads
+from shared.history.schemas import OrderView
 from shared.http.auth import Access
 from shared.http.listing import PAGE
 from shared.http.openapi import Info
-from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
+from shared.http.problems import FORBIDDEN, INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
 from shared.http.routes import Parameter, Route
 from shared.orders.model import OrderStatus
 from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
@@ -69,6 +75,12 @@ _KEY: Final = Parameter(
     description="Makes a request safe to repeat: the same key with the same content gets the first answer "
     "again, with other content 422. With it, `id` may be left out.",
     schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+)
+_ORDER_IF_MATCH: Final = Parameter(
+    name="If-Match",
+    place="header",
+    description="Refuses with 412 unless the order's `ETag` is one of these.",
+    schema={"type": "string"},
 )
 
 
@@ -128,6 +140,41 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             plain={202: "Order received: order123", 409: "Duplicate order"},
         ),
         *order_reads({"listOrders": orders.list, "getOrder": orders.show}.__getitem__, (STORE_UNAVAILABLE,)),
+    )
+
+
+def move_route(moves: MoveRoutes) -> Route:
+    """Moving orders on."""
+    return Route(
+        method="PATCH",
+        path="/orders/{id}/status",
+        handler=moves.move,
+        access=Access.CUSTOMER,
+        name="moveOrder",
+        tag="orders",
+        summary="Move an order on, or cancel it",
+        description="An operator moves any order, a customer cancels the own ones. The order is announced as "
+        "what it became; cancelling gives its stock back. Asking for the status that it has changes nothing.",
+        meaning="The order as it stands now.",
+        answer=OrderView,
+        bodies=(StatusBody,),
+        body_examples={
+            "on its way": {"status": OrderStatus.SHIPPED.value},
+            "called off": {"status": OrderStatus.CANCELLED.value, "reason": "ordered twice"},
+        },
+        parameters=(_KEY, _ORDER_IF_MATCH),
+        headers={200: ("ETag",), 412: ("ETag",)},
+        problems=(
+            INVALID_HEADER,
+            FORBIDDEN,
+            NOT_FOUND,
+            ILLEGAL_MOVE,
+            ORDER_CHANGED,
+            KEY_REUSED,
+            NOT_MOVABLE,
+            STORE_UNAVAILABLE,
+            TOO_BUSY,
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -19,6 +19,7 @@ from shared.prices import AmountTotal, Currency, Prices, members
 
 MAX_STOCK = 10**12
 MOST_NAMED = 5
+REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,200}$"
 
 
 def _not_reserved(order_id: str) -> str:
@@ -91,6 +92,13 @@ class SingleItemBody(Body):
     amount_total: ExpectedTotal = None
 
 
+class StatusBody(Body):
+    """What the order is to become, and why."""
+
+    status: Literal[OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.CANCELLED]
+    reason: Annotated[str, Field(pattern=REASON_PATTERN)] | None = None
+
+
 class StockBody(Body):
     """The stock of a SKU from now on, in pieces."""
 
@@ -155,6 +163,14 @@ class PriceChangedView(ProblemView):
     currency: str | None
     amount_total: int | None
     skus: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IllegalMoveView(ProblemView):
+    """Where the order stands, and what it may become by a request."""
+
+    order_status: OrderStatus
+    allowed: Sequence[OrderStatus]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,14 @@ from api_gateway.schemas import (
     OptionalId,
     OrderBody,
     SingleItemBody,
+    StatusBody,
     StockBody,
     StockChangeBody,
 )
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid
 from shared.http.validation import REQUIRED, UNKNOWN_FIELD, faults, read_fields, validated
 from shared.messages import MAX_ITEMS, OrderItem, OrderItems
+from shared.orders.model import OrderStatus
 from shared.prices import AmountTotal, Cost, Currency
 from shared.products.schemas import ProductStockBody, ProductStockChangeBody
 
@@ -85,6 +87,20 @@ def read_sound_order(body: bytes, *, id_required: bool) -> RequestedOrder | None
     if body.count(b'"') != 2 * texts or (id_required and order.id is None):
         return None
     return order
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """What an order is to become."""
+
+    status: OrderStatus
+    reason: str
+
+
+def read_status_change(value: Any) -> StatusChange:
+    """What ``PATCH /orders/{id}/status`` asks for. Raises Problem with 422."""
+    body = read_fields(StatusBody, value)
+    return StatusChange(OrderStatus(body.status), body.reason or "")
 
 
 def read_stock(value: Any) -> int:

@@ -8,7 +8,6 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from catalogue.conditions import etag, expected_versions, has_already
 from catalogue.freshness import Freshness
 from catalogue.model import Product, ProductChanged, ProductExists, UnknownProduct
 from catalogue.ports import Entry, Stock
@@ -22,6 +21,7 @@ from shared.http.answers import WholeResponse, json_response
 from shared.http.auth import actor_of
 from shared.http.bodies import JsonBodies
 from shared.http.clients import client_of
+from shared.http.conditions import etag, expected_versions, has_already
 from shared.http.edge import TRACE
 from shared.http.limits import Gate, HeavyWork
 from shared.http.listing import AFTER_SKU, LIMIT, ListParameter, cursor_text, read_parameters

@@ -19,6 +19,7 @@ from shared.history.schemas import as_json, order_summary, order_view
 from shared.http.answers import json_response
 from shared.http.auth import caller_of
 from shared.http.clients import client_of
+from shared.http.conditions import etag
 from shared.http.limits import Gate, HeavyWork
 from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
@@ -75,7 +76,9 @@ class HistoryRoutes:
         record = await self._reader.order(order_id) if is_identifier(order_id) else None
         if record is None or not may_see(caller_of(request), record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
-        return json_response(as_json(order_view(record, last_told(record))))
+        return json_response(
+            as_json(order_view(record, last_told(record))), headers={"ETag": etag(record.version)}
+        )
 
     async def notifications(self, request: web.Request) -> web.Response:
         """``GET /notifications``"""

@@ -2,10 +2,11 @@
 -- What has failed stays failed until it is sent: a claim whose caller has given up may arrive after the message
 -- was dead-lettered, and would never be concluded.
 -- A letter whose answer is unknown keeps others away until its time is over; then one more may go, and no third.
--- A customer who was erased is told of no order any more: it counts as sent, and its message goes.
+-- A customer who was erased is told of no order any more: it counts as sent, and its message goes. So does that of a
+-- step whose customer has heard of a later one of the same order; while a later one is under way, its record stays.
 -- A refusal that came after the event had been parked is handed to the next claim, in place of a lease.
 --
--- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts
+-- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts  4 notifications.untold
 -- ARGV  1 owner  2 lease, milliseconds  3 event id  4 channel  5 retention, seconds
 -- Returns {'claimed', attempts, letters whose answer is unknown}, {'sent'}, {'exhausted'} where the last letter's
 -- time is over, {'refused', 'later' or 'for good', error}, or {'held', milliseconds of the other's lease}.
@@ -13,13 +14,12 @@
 local claim, record, counts = KEYS[1], KEYS[2], KEYS[3]
 local mine = 'sending:' .. ARGV[1]
 local held = redis.call('GET', claim)
-if held == 'sent' or held == 'sent:unconfirmed' or held == 'erased' then return {'sent'} end
+if held == 'sent' or held == 'sent:unconfirmed' or held == 'erased' or held == 'overtaken' then return {'sent'} end
 local letters, till, holder = string.match(held or '', '^unconfirmed:(%d):(%d+):(.*)$')
 if held and not letters and held ~= mine then
   return {'held', math.max(redis.call('PTTL', claim), 1)}
 end
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%06d', clock[2])
+local now = time_now()
 if letters and holder ~= ARGV[1] then
   if tonumber(till) > tonumber(now) then
     return {'held', math.ceil((tonumber(till) - tonumber(now)) / 1000)}
@@ -29,12 +29,19 @@ end
 
 local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected', 'attempts')
 redis.call('HLEN', counts)
+redis.call('ZCARD', KEYS[4])
 if known[1] == ARGV[3] and known[3] then
   redis.call('HDEL', record, 'refused')
   return {'refused', known[3], known[4] or ''}
 end
 local renewed = held == mine or holder == ARGV[1]
 local is_same = known[1] == ARGV[3]
+local is_behind = known[1] and place_of(known[1]) > place_of(ARGV[3])
+if is_behind and known[2] == 'sent' then
+  redis.call('ZREM', KEYS[4], ARGV[3])
+  redis.call('SET', claim, 'overtaken', 'EX', ARGV[5])
+  return {'sent'}
+end
 local attempts = (is_same and tonumber(known[6] or 0) or 0) + (renewed and 0 or 1)
 if letters then
   local ends = math.max(tonumber(now) + ARGV[2] * 1000, renewed and tonumber(till) or 0)
@@ -42,6 +49,7 @@ if letters then
 else
   redis.call('SET', claim, mine, 'PX', ARGV[2])
 end
+if is_behind then return {'claimed', attempts, tonumber(letters or 0)} end
 if known[2] and not is_same then redis.call('DEL', record) end
 if known[5] then redis.call('HDEL', record, 'collected') end
 local status = is_same and known[2] == 'failed' and 'failed' or 'sending'

@@ -7,7 +7,15 @@ from typing import Final
 
 from shared.currencies import written
 from shared.mailboxes import mailbox
-from shared.messages import Event, EventData, OrderCreated, OrderRejected
+from shared.messages import (
+    Event,
+    EventData,
+    OrderCancelled,
+    OrderCreated,
+    OrderDelivered,
+    OrderRejected,
+    OrderShipped,
+)
 from shared.orders.model import OrderStatus
 
 REASONS = {
@@ -18,10 +26,13 @@ REASONS = {
 
 
 class Kind(StrEnum):
-    """What a customer is told: the order's terminal status, or those of several orders."""
+    """What a customer is told: what the order has become, or that of several orders."""
 
     CREATED = OrderStatus.CREATED.value
     REJECTED = OrderStatus.REJECTED.value
+    SHIPPED = OrderStatus.SHIPPED.value
+    DELIVERED = OrderStatus.DELIVERED.value
+    CANCELLED = OrderStatus.CANCELLED.value
     COLLECTED = "collected"
 
 
@@ -31,7 +42,21 @@ MOST_UNMARKED: Final[Mapping[str, int]] = {"log": 10, "smtp": 1}
 It is more than one only where receivers can tell a repetition: each line of the log has the event's id.
 """
 
-OUTCOMES = {Kind.CREATED: "confirmed", Kind.REJECTED: "not possible"}
+OUTCOMES = {
+    Kind.CREATED: "confirmed",
+    Kind.REJECTED: "not possible",
+    Kind.SHIPPED: "on its way",
+    Kind.DELIVERED: OrderStatus.DELIVERED.value,
+    Kind.CANCELLED: OrderStatus.CANCELLED.value,
+}
+TOLD: Final[tuple[type[EventData], ...]] = (
+    OrderCreated,
+    OrderRejected,
+    OrderShipped,
+    OrderDelivered,
+    OrderCancelled,
+)
+"""The events of which customers hear, in the order in which one order can meet them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,4 +178,11 @@ def _outcome(data: EventData) -> tuple[Kind, str]:
         why = REASONS.get(data.reason, data.reason)
         culprit = f"{data.sku}: {why}." if data.sku else f"Reason: {why}."
         return Kind.REJECTED, f"Nothing was reserved and nothing will be charged. {culprit}"
+    if isinstance(data, OrderShipped):
+        return Kind.SHIPPED, "We have handed it over for delivery."
+    if isinstance(data, OrderDelivered):
+        return Kind.DELIVERED, "It has arrived. Thank you for your order."
+    if isinstance(data, OrderCancelled):
+        why = f" Reason: {data.reason}." if data.reason else ""
+        return Kind.CANCELLED, f"It will not be delivered, and nothing is reserved for you any more.{why}"
     raise ValueError(f"no notification for {type(data).__name__}")

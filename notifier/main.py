@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from notifier.domain import TOLD
 from notifier.handlers import NotificationHandler
 from notifier.ports import Sender
 from notifier.quota import RedisLetterQuota
@@ -15,7 +16,6 @@ from notifier.settings import NotifierSettings
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
 from shared.mailboxes import named_mailbox
-from shared.messages import OrderCreated, OrderRejected
 from shared.pipeline import NOTIFIER
 from shared.service.worker import UseCases, Worker, consumer
 
@@ -46,7 +46,7 @@ def use_cases(worker: Worker[NotifierSettings]) -> UseCases:
         sends_at_once=own.sends_at_once,
     )
     return UseCases(
-        handlers={OrderCreated: handler, OrderRejected: handler},
+        handlers=dict.fromkeys(TOLD, handler),
         failures=store,
         jobs=() if connections is None else (connections.run, unconfirmed.run),
         checks={} if connections is None else {"smtp": connections.unready_reason},

@@ -55,7 +55,7 @@ class RedisNotificationStore:
         self._lease_seconds = lease_seconds
         self._confirm_seconds = confirm_seconds
         self._retention_seconds = math.ceil(retention_seconds)
-        self._claim = Script.load("notifier", "claim")
+        self._claim = load("claim", "notifier")
         self._conclude = load("conclude", "notifier")
         self._unconfirmed = Script.load("notifier", "unconfirmed")
 
@@ -132,7 +132,7 @@ class RedisNotificationStore:
         self, event_id: str, order_id: str, owner: str, status: str, error: str, refused: str = ""
     ) -> ScriptCall:
         arguments: list[str | int] = [owner, event_id, status, error, self._retention_seconds, refused]
-        keys = [*_keys(event_id, order_id), keyspace.UNTOLD, keyspace.order(order_id), keyspace.LOG]
+        keys = [*_keys(event_id, order_id), keyspace.order(order_id), keyspace.LOG]
         return ScriptCall(keys, [*arguments, order_id, NOTIFIER.service])
 
     async def _run(self, calls: Sequence[ScriptCall]) -> None:
@@ -152,6 +152,7 @@ def _keys(event_id: str, order_id: str) -> list[str]:
         keyspace.notification_claim(event_id),
         keyspace.notifications(order_id),
         keyspace.NOTIFICATION_COUNTS,
+        keyspace.UNTOLD,
     ]
 
 

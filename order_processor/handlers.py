@@ -7,7 +7,7 @@ from shared.logs import get_logger
 from shared.messages import Event, OrderPlaced
 from shared.messaging.retry import Dead, Done, Outcome
 from shared.messaging.router import Incoming
-from shared.orders.decisions import Decision, Undecidable, event_of
+from shared.orders.decisions import Cancelled, Decision, Undecidable, event_of
 from shared.orders.ports import DecisionStore
 
 log = get_logger(__name__)
@@ -28,6 +28,8 @@ class OrderPlacedHandler:
 
 
 def _outcome(placed: Event[OrderPlaced], decision: Decision) -> Outcome:
+    if isinstance(decision, Cancelled):
+        return Done(events=())
     if isinstance(decision, Undecidable):
         return Dead(reason=decision.reason, error=decision.detail)
     event = event_of(placed.data.order, decision, placed.trace)

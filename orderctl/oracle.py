@@ -15,6 +15,7 @@ from orderctl.money import PriceEvidence, price_faults
 from orderctl.sequences import Sequences
 from shared.messages import Order, OrderItem, OrderPlaced, type_name
 from shared.orders.model import OUTCOMES, OrderStatus, Trouble
+from shared.orders.moves import ANNOUNCED, TOLD, steps_to, told_steps
 from shared.prices import Prices
 
 FAULTS: Final = (
@@ -28,6 +29,8 @@ FAULTS: Final = (
     "unrecorded",
 )
 REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "repeated", "changed_by_hand")
+TOLD_STEPS: Final = (*OUTCOMES, *(status for status in OrderStatus if status in TOLD))
+"""What customers are told of, in the order in which it can happen."""
 MOST_SUSPECTS: Final = 5
 MOST_NUMBERS_NAMED: Final = 1_000
 """How many missing decisions are named one by one; past that only their number says anything."""
@@ -38,8 +41,10 @@ class OrderState:
     """One order as the store has it. ``outcome`` is how it was decided, None where it is not, ``sequence``
     its place among all decisions.
 
+    ``released`` is the place of its cancellation among those that gave stock back, ``moved_at`` when it moved
+    after its decision, in microseconds; ``unpublished`` says that this is yet to be announced.
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
-    was told of each outcome, None where nobody knows; ``undeliverable`` says that telling was given up,
+    was told of each step, None where nobody knows; ``undeliverable`` says that telling was given up,
     ``unconfirmed`` that a letter went out and its receiver has not said what became of it, ``collected`` that
     it waits until its address may have another letter. ``contradiction`` is what its notification says that
     cannot be.
@@ -50,6 +55,9 @@ class OrderState:
     outcome: OrderStatus | None
     trouble: Trouble | None = None
     sequence: int | None = None
+    released: int | None = None
+    moved_at: int = 0
+    unpublished: bool = False
     listed: OrderStatus | None = None
     told: Mapping[OrderStatus, int] | None = None
     undeliverable: bool = False
@@ -58,6 +66,17 @@ class OrderState:
     contradiction: str = ""
     detail: str = ""
     prices: Prices | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it needs no decision any more."""
+        return self.outcome is not None or self.status is OrderStatus.CANCELLED
+
+    @property
+    def last_step(self) -> OrderStatus | None:
+        """What its customer is told in any case, as the last thing; None where there is nothing yet."""
+        steps = told_steps(self.status, self.outcome)
+        return steps[-1] if steps else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +103,10 @@ Sighting = OrderState | Absent | Unreadable
 class StockState:
     """Stock at one instant, in pieces by SKU.
 
-    ``decided`` is how many decisions had been made by then; ``reserved`` sums the created ones among them, of
-    which ``archived`` belong to the ``archived_orders`` that were removed after their retention.
+    ``decided`` is how many decisions had been made by then, and ``releases`` how many orders had given their
+    stock back; ``reserved`` sums the created ones that had not, of which ``archived`` belong to the
+    ``archived_orders`` that were removed after their retention, ``archived_undecided`` of them without a
+    decision. ``taken_at`` is when that was, in microseconds, where orders were read later.
     ``available`` is None where it is no number. ``supplied`` is what was put in through the API or by a test,
     where that is known.
     """
@@ -96,6 +117,9 @@ class StockState:
     supplied: Mapping[str, int] = field(default_factory=dict)
     archived: Mapping[str, int] = field(default_factory=dict)
     archived_orders: int = 0
+    archived_undecided: int = 0
+    releases: int = 0
+    taken_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +152,16 @@ class Verdict:
 
     Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
     answered (``unconfirmed``) or that wait for their hour (``collected``), notifications that a death
-    explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``amounts``
-    sums up by currency what the created orders cost, as far as that is known; ``in_sql`` counts the orders
-    that were compared with the ledger, which is the caller's to do.
+    explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``created``
+    and ``rejected`` count decisions, ``cancelled`` the orders that were cancelled, before one or after.
+    ``amounts`` sums up by currency what the created orders cost that were not, as far as that is known;
+    ``in_sql`` counts the orders that were compared with the ledger, which is the caller's to do.
     """
 
     orders: int = 0
     created: int = 0
     rejected: int = 0
+    cancelled: int = 0
     told: int = 0
     in_sql: int = 0
     lost: list[str] = field(default_factory=list)
@@ -214,7 +240,7 @@ class Oracle:
                 self._see_absent(sighting)
             case Unreadable():
                 self._unseen.discard(sighting.order_id)
-                self._explained += sighting.listed in OUTCOMES
+                self._explained += sighting.listed in ANNOUNCED
                 self._verdict.blame("unexpected", sighting.order_id, f"unreadable record: {sighting.fault}")
             case OrderState():
                 self._unseen.discard(sighting.order.id)
@@ -241,12 +267,15 @@ class Oracle:
         if absent.listed is None:
             return  # whether a client was promised it is known at the end
         self._unseen.discard(absent.order_id)
-        self._explained += absent.listed in OUTCOMES
+        self._explained += absent.listed in ANNOUNCED
         self._verdict.blame("lost", absent.order_id, f"listed as {absent.listed}, and has no record")
 
     def _see_order(self, state: OrderState) -> None:
+        if self._was_seen(state):
+            return
         verdict, order = self._verdict, state.order
         verdict.orders += 1
+        verdict.cancelled += state.status is OrderStatus.CANCELLED
         if self._attempted and order.id not in self._attempted:
             verdict.blame("unexpected", order.id, "nobody placed it")
         asked = self._evidence.contents.get(order.id)
@@ -258,6 +287,8 @@ class Oracle:
             verdict.blame("unexpected", order.id, f"listed as {state.listed}, recorded as {state.status}")
         if state.outcome is not None:
             self._see_decision(state)
+        elif state.is_over:
+            pass  # it was cancelled, and nothing was taken for it
         elif state.trouble is Trouble.DEAD:
             verdict.blame("dead", order.id, state.detail or "lies in the dead-letter queue")
             for item in order.items:
@@ -267,13 +298,19 @@ class Oracle:
         self._judge_announcement(state)
         self._judge_prices(state)
 
+    def _was_seen(self, state: OrderState) -> bool:
+        """Whether it was seen where it stood before: it has moved on since the cut."""
+        since = self._evidence.stock.taken_at
+        return bool(since) and state.moved_at >= since and self._sequences.is_marked(state.sequence or 0)
+
     def _judge_prices(self, state: OrderState) -> None:
         event_ids = [f"{state.order.id}:{type_name(OrderPlaced)}"]
-        event_ids += [_event_id(state.order.id, state.outcome)] if state.outcome is not None else []
+        event_ids += [_event_id(state.order.id, step) for step in steps_to(state.status, state.outcome)]
         for why in price_faults(state.order, state.prices, self._evidence.prices, event_ids):
             self._verdict.blame("mispriced", state.order.id, why)
         prices = state.prices
-        if state.outcome is OrderStatus.CREATED and prices is not None and prices.amount_total is not None:
+        is_sold = state.outcome is OrderStatus.CREATED and state.status is not OrderStatus.CANCELLED
+        if is_sold and prices is not None and prices.amount_total is not None:
             self._verdict.amounts[prices.currency] += prices.amount_total
 
     def _see_decision(self, state: OrderState) -> None:
@@ -287,7 +324,13 @@ class Oracle:
             self._repeated += 1
             verdict.blame("duplicated", order.id, f"decision {state.sequence} is another order's too")
         self._newest = max(self._newest, (state.sequence or 0, order.id))
-        if state.outcome is OrderStatus.CREATED and (state.sequence or 0) <= self._evidence.stock.decided:
+        if state.outcome is not OrderStatus.CREATED:
+            return
+        if (state.status is OrderStatus.CANCELLED) is not bool(state.released):
+            why = "its stock was given back" if state.released else "its stock was not given back"
+            verdict.blame("unexpected", order.id, f"is {state.status}, and {why}")
+        stock, released = self._evidence.stock, state.released or 0
+        if (state.sequence or 0) <= stock.decided and not 0 < released <= stock.releases:
             self._reserved.update({item.sku: item.qty for item in order.items})
 
     def _judge_announcement(self, state: OrderState) -> None:
@@ -296,19 +339,20 @@ class Oracle:
         if told is None:
             return
         verdict, order_id = self._verdict, state.order.id
-        wrong = [outcome for outcome in OUTCOMES if told.get(outcome) and outcome is not state.outcome]
+        due = told_steps(state.status, state.outcome)
+        wrong = [step for step in TOLD_STEPS if told.get(step) and step not in due]
         if wrong:
             verdict.blame("unexpected", order_id, f"is {state.status}, its customer was told {wrong[0]}")
-        if state.told is not None and sum(told.values()) > 1:
-            verdict.blame("duplicated", order_id, f"its customer was told {sum(told.values())} times")
+        if state.told is not None and max(_times(told)) > 1:
+            verdict.blame("duplicated", order_id, f"its customer was told {max(_times(told))} times")
         if state.contradiction:
             verdict.blame("unexpected", order_id, state.contradiction)
-        if state.outcome is None:
+        if not due:
             return
-        verdict.told += bool(told.get(state.outcome))
+        verdict.told += bool(told.get(due[-1]))
         if state.unconfirmed:
             verdict.blame("unconfirmed", order_id, "a letter went out, and its receiver has not answered")
-        if not told.get(state.outcome):
+        if not told.get(due[-1]):
             if state.undeliverable:
                 verdict.blame("undelivered", order_id, state.detail or "its notification is a dead letter")
             elif state.collected:
@@ -317,23 +361,31 @@ class Oracle:
                 verdict.blame("unannounced", order_id, f"is {state.status}, its customer was not told")
 
     def _judge_events(self, state: OrderState) -> None:
+        order_id, verdict = state.order.id, self._verdict
+        if state.unpublished:
+            verdict.blame("unannounced", order_id, f"is {state.status}, which is yet to be published")
         if self._evidence.events is None:
             return
-        order_id, verdict = state.order.id, self._verdict
-        for outcome in OUTCOMES:
-            is_published = _event_id(order_id, outcome) in self._evidence.events
-            if is_published and outcome is not state.outcome:
-                verdict.blame("unexpected", order_id, f"is {state.status}, announced as {outcome}")
-            if not is_published and outcome is state.outcome:
-                verdict.blame("unannounced", order_id, f"is {outcome}, and no event says so")
+        steps = steps_to(state.status, state.outcome)
+        for step in ANNOUNCED:
+            is_published = _event_id(order_id, step) in self._evidence.events
+            was_prepared = step is OrderStatus.PROCESSING and OrderStatus.CREATED in steps
+            may_be = was_prepared and state.status is OrderStatus.CANCELLED
+            if is_published and step not in steps and not may_be:
+                verdict.blame("unexpected", order_id, f"is {state.status}, announced as {step}")
+            if not is_published and step in steps:
+                verdict.blame("unannounced", order_id, f"is {state.status}, and no event says {step}")
 
     def _told(self, state: OrderState) -> Mapping[OrderStatus, int] | None:
         if state.told is not None or self._evidence.notified is None:
             return state.told
         told: Counter[OrderStatus] = Counter()
         for channel, counted in self._evidence.notified.items():
-            times = Counter({each: counted.get(_event_id(state.order.id, each), 0) for each in OUTCOMES})
-            again = (told + times).total() - max(told.total(), 1)
+            times = Counter({each: counted.get(_event_id(state.order.id, each), 0) for each in TOLD_STEPS})
+            again = sum(
+                max(by_now - max(before, 1), 0)
+                for by_now, before in zip(_times(told + times), _times(told), strict=True)
+            )
             if again > 0:
                 self._told_again.setdefault(channel, Counter())[state.order.id] = again
             told += times
@@ -353,7 +405,8 @@ class Oracle:
         if not self._evidence.is_whole:
             return
         stock, verdict = self._evidence.stock, self._verdict
-        missing = stock.decided - stock.archived_orders - self._sequences.marked - self._explained
+        archived = stock.archived_orders - stock.archived_undecided
+        missing = stock.decided - archived - self._sequences.marked - self._explained
         missing -= min(max(missing, 0), self._repeated)  # a number that was given twice is one that was not
         if missing < 0:
             why = f"there are {-missing} more decided and archived orders than {stock.decided} decisions"
@@ -390,8 +443,13 @@ class Oracle:
             verdict.blame("changed_by_hand", sku, why)
 
 
-def _event_id(order_id: str, outcome: OrderStatus) -> str:
-    return f"{order_id}:order.{outcome.value}.v1"
+def _times(told: Mapping[OrderStatus, int]) -> Sequence[int]:
+    """How often a customer was told of the decision, and of each step after it."""
+    return [sum(told.get(each, 0) for each in OUTCOMES), *(told.get(each, 0) for each in TOLD_STEPS[2:])]
+
+
+def _event_id(order_id: str, step: OrderStatus) -> str:
+    return f"{order_id}:{ANNOUNCED[step]}"
 
 
 def _listing(items: Iterable[OrderItem]) -> str:

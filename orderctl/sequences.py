@@ -24,6 +24,10 @@ class Sequences:
         self.marked += 1
         return True
 
+    def is_marked(self, number: int) -> bool:
+        """Whether it has been taken in."""
+        return 0 < number <= self._highest and bool(self._bits[number // 8] >> (number % 8) & 1)
+
     def unmarked(self) -> Iterator[int]:
         """The numbers that have not been seen, in order."""
         return (

@@ -12,8 +12,12 @@ key                          type     writers                                 li
 ``orders.erased``            zset     erase.lua, dashboard (removal)          until their letters are gone
 ``product:{sku}``            hash     catalogue, the operator                 for ever
 ``decision:{order id}``      string   decide.lua                              while a decision is written
+``move:{order id}``          string   move.lua                                while stock is given back
 ``outbox``                   zset     accept.lua, gateway (removal), relay    until confirmed
 ``outbox:lease``             string   relay                                   lease
+``moves:lease``              string   gateway                                 lease
+``moves``                    zset     move.lua, relay (removal)               until announced
+``stock.releases``           string   move.lua                                for ever
 ``inventory:{sku}``          string   decide.lua, stock scripts, the operator  for ever
 ``stock.skus``               set      decide.lua, stock scripts              for ever
 ``stock.index``              zset     stock.lua                               for ever
@@ -63,6 +67,11 @@ class NotificationStatus(StrEnum):
 
 OUTBOX: Final = "outbox"
 OUTBOX_LEASE: Final = "outbox:lease"
+MOVES: Final = "moves"
+"""Moves that are yet to be announced, as ``{order id}:{status}``, by when they were made, in microseconds."""
+MOVES_LEASE: Final = "moves:lease"
+RELEASES: Final = "stock.releases"
+"""How many orders have given their stock back."""
 PROCESSED_COUNT: Final = "orders.processed.count"
 LOG: Final = "orders:log"
 """Every step of every order, in the order in which they happened."""
@@ -98,6 +107,7 @@ INVENTORY_PATTERN: Final = "inventory:*"
 OWN_KINDS: Final = {
     "order:": "hash",
     "decision:": "string",
+    "move:": "string",
     "notifications:": "hash",
     "idempkey:": "hash",
     "idemp:": "string",
@@ -155,6 +165,11 @@ def service_lease(of: str) -> str:
 def decision(order_id: str) -> str:
     """A decision that is being written."""
     return f"decision:{order_id}"
+
+
+def move(order_id: str) -> str:
+    """A move that gives stock back and is being written."""
+    return f"move:{order_id}"
 
 
 def inventory(sku: str) -> str:

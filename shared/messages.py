@@ -100,15 +100,60 @@ class OrderRejected:
     prices: Prices | None = None
 
 
-EventData = OrderPlaced | OrderCreated | OrderRejected
-Data = TypeVar("Data", OrderPlaced, OrderCreated, OrderRejected, EventData, covariant=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderProcessing:
+    """Somebody prepares the order."""
+
+    order: Order
+    prices: Prices | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderShipped:
+    """The order is on its way to the customer."""
+
+    order: Order
+    prices: Prices | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderDelivered:
+    """The customer has it."""
+
+    order: Order
+    prices: Prices | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCancelled:
+    """The order ended before it was shipped. Stock that was taken for it is available again."""
+
+    order: Order
+    reason: str | None = None
+    prices: Prices | None = None
+
+
+EventData = (
+    OrderPlaced
+    | OrderCreated
+    | OrderRejected
+    | OrderProcessing
+    | OrderShipped
+    | OrderDelivered
+    | OrderCancelled
+)
+Data = TypeVar("Data", bound=EventData, covariant=True)
 
 EVENT_TYPES: Final[Mapping[str, type[EventData]]] = {
     "order.placed.v1": OrderPlaced,
     "order.created.v1": OrderCreated,
     "order.rejected.v1": OrderRejected,
+    "order.processing.v1": OrderProcessing,
+    "order.shipped.v1": OrderShipped,
+    "order.delivered.v1": OrderDelivered,
+    "order.cancelled.v1": OrderCancelled,
 }
-_TYPE_NAMES: Final = {data: name for name, data in EVENT_TYPES.items()}
+_TYPE_NAMES: Final[Mapping[type[object], str]] = {data: name for name, data in EVENT_TYPES.items()}
 _WHERE_KNOWN: Final = frozenset(("prices", "customer"))
 _FIELDS: Final = {data: tuple(field.name for field in fields(data)) for data in EVENT_TYPES.values()}
 
@@ -196,7 +241,7 @@ _ENVELOPES: Final[Mapping[str, TypeAdapter[_Envelope[EventData]]]] = {
 _ORDER: Final = TypeAdapter(Order)
 
 
-def type_name(data: type[EventData]) -> str:
+def type_name(data: type[object]) -> str:
     """The wire name of a kind of event."""
     return _TYPE_NAMES[data]
 

@@ -153,6 +153,10 @@ ROUTES: Final[Mapping[str, EventRoute]] = {
         )
         for key in ("order.created", "order.rejected")
     },
+    **{
+        f"{key}.v1": EventRoute(exchange=EVENTS_EXCHANGE.name, routing_key=key, publishers=("api_gateway",))
+        for key in ("order.processing", "order.shipped", "order.delivered", "order.cancelled")
+    },
 }
 """By the type of the event of an order."""
 

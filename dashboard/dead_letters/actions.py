@@ -18,7 +18,7 @@ from shared.messages import content_fingerprint
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
-from shared.orders.decisions import OTHER_CONTENT, Decision, Undecidable, event_of
+from shared.orders.decisions import OTHER_CONTENT, Cancelled, Decision, Undecidable, event_of
 from shared.orders.ports import LetterStep, OrderBooks
 
 log = get_logger(__name__)
@@ -137,6 +137,8 @@ class Drop:
         if isinstance(decision, Undecidable) and decision.reason == OTHER_CONTENT:
             detail = "another order was accepted under its id, and goes its own way"
             return Acted(letter=letter, outcome=Outcome.DROPPED, detail=detail)
+        if isinstance(decision, Cancelled):
+            return Acted(letter=letter, outcome=Outcome.DROPPED, detail="its order was cancelled before")
         if isinstance(decision, Undecidable) or letter.placed is None:
             detail = decision.detail if isinstance(decision, Undecidable) else ""
             return Acted(letter=letter, outcome=Outcome.FAILED, detail=detail)

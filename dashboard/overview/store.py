@@ -40,6 +40,8 @@ class RedisStoreReader:
             processed,
             outbox,
             oldest,
+            moves,
+            oldest_move,
             untold,
             oldest_untold,
             notifications,
@@ -55,8 +57,10 @@ class RedisStoreReader:
             orders={status: _integer(sizes[status]) for status in OrderStatus},
             trouble={trouble: _integer(sizes[trouble]) for trouble in Trouble},
             notifications=_by_status(notifications),
-            outbox=_integer(outbox),
-            outbox_oldest_seconds=_age_seconds(oldest, now),
+            outbox=_sum(outbox, moves),
+            outbox_oldest_seconds=max(
+                filter(None, (_age_seconds(each, now) for each in (oldest, oldest_move))), default=None
+            ),
             oldest_seconds=_oldest_seconds(waiting, now),
             untold=_integer(untold),
             untold_oldest_seconds=_age_seconds(oldest_untold, now),
@@ -81,7 +85,7 @@ class RedisStoreReader:
         async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=True) as pipeline:
             _ = pipeline.time()
             _ = pipeline.get(keyspace.PROCESSED_COUNT)
-            for queue in (keyspace.OUTBOX, keyspace.UNTOLD):
+            for queue in (keyspace.OUTBOX, keyspace.MOVES, keyspace.UNTOLD):
                 _ = pipeline.zcard(queue)
                 _ = pipeline.zrange(queue, 0, 0, withscores=True)
             _ = pipeline.hgetall(keyspace.NOTIFICATION_COUNTS)
@@ -120,6 +124,12 @@ def _integer(figure: object) -> int | None:
         return 0
     text = str(figure)
     return int(text) if _INTEGER.fullmatch(text) else None
+
+
+def _sum(*figures: object) -> int | None:
+    """None where one of them is not known."""
+    read = [_integer(figure) for figure in figures]
+    return None if None in read else sum(filter(None, read))
 
 
 def _by_status(counts: Any) -> dict[NotificationStatus, int | None]:

@@ -1,7 +1,9 @@
-"""`orderctl order`: place an order by hand, follow one, list them."""
+"""`orderctl order`: place an order by hand, follow one, move it on, list them."""
 
 import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,14 +17,20 @@ from orderctl.terminal import listing, out, print_json, readable_errors, say, sh
 from shared.currencies import written
 from shared.orders.model import OrderStatus, Trouble
 
-app = typer.Typer(add_completion=False, help="Place, show and list orders.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Place, show, move and list orders.", no_args_is_help=True)
 
 _COLOURS: Mapping[str, str] = {
     OrderStatus.CREATED: "green",
     OrderStatus.REJECTED: "red",
+    OrderStatus.DELIVERED: "green",
+    OrderStatus.CANCELLED: "yellow",
     Trouble.RETRYING: "yellow",
     Trouble.DEAD: "red",
 }
+
+
+OrderId = Annotated[str, typer.Argument(metavar="ID", help="Which order.")]
+Reason = Annotated[str | None, typer.Option(help="Why, for its timeline and its customer.")]
 
 
 @app.command()
@@ -64,7 +72,7 @@ def place(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
 @app.command()
 def show(
-    order_id: Annotated[str, typer.Argument(metavar="ID", help="Which order.")],
+    order_id: OrderId,
     as_json: AsJson = False,
     url: GatewayUrl = None,
     data_dir: DataDir = None,
@@ -76,6 +84,32 @@ def show(
             print_json(order)
         else:
             _show(order)
+
+
+@app.command()
+def cancel(
+    order_id: OrderId, reason: Reason = None, url: GatewayUrl = None, data_dir: DataDir = None
+) -> None:
+    """Cancel an order that is not shipped yet. Stock that it took is available again."""
+    _move(order_id, OrderStatus.CANCELLED, reason, url, data_dir)
+
+
+@app.command()
+def process(order_id: OrderId, url: GatewayUrl = None, data_dir: DataDir = None) -> None:
+    """Say that a created order is being prepared."""
+    _move(order_id, OrderStatus.PROCESSING, None, url, data_dir)
+
+
+@app.command()
+def ship(order_id: OrderId, url: GatewayUrl = None, data_dir: DataDir = None) -> None:
+    """Say that an order in preparation is on its way."""
+    _move(order_id, OrderStatus.SHIPPED, None, url, data_dir)
+
+
+@app.command()
+def deliver(order_id: OrderId, url: GatewayUrl = None, data_dir: DataDir = None) -> None:
+    """Say that a shipped order has arrived."""
+    _move(order_id, OrderStatus.DELIVERED, None, url, data_dir)
 
 
 @app.command("list")
@@ -105,6 +139,17 @@ def list_orders(
         out.print(table if page["orders"] else "no orders")
         if page.get("next_cursor"):
             say(f"more with: orderctl order list --cursor {page['next_cursor']}", "dim")
+
+
+def _move(order_id: str, to: OrderStatus, reason: str | None, url: str | None, data_dir: Path | None) -> None:
+    """Asks until it is known what became of it; a key lets a repeated request have the first one's answer."""
+    body = {"status": to.value} | ({"reason": reason} if reason else {})
+    path, key = f"/orders/{quote(order_id, safe='')}/status", {"Idempotency-Key": str(uuid.uuid4())}
+    with readable_errors():
+        answer = ask(url, data_dir, lambda client: client.send("PATCH", path, body=body, headers=key))
+        if answer.status != HTTPStatus.OK:
+            raise answer.failure()
+        say(f"{order_id} is {answer.body['status']}")
 
 
 def order_body(

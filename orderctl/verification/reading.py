@@ -1,25 +1,25 @@
 """Orders as the oracle wants to see them, in pages: the record, and what its customer was told.
 
-Claims are read before records and notifications, in the same round trip: whatever is claimed as told was
-decided before it, and is noted.
+Claims are read before notifications and these before records, in the same round trip: whatever is claimed as
+told is noted, and whatever is noted has happened to the order.
 An order that moves to another index between two reads is not mistaken for one that is wrong: what looks wrong
 is looked for in its index once more.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from orderctl.oracle import Absent, OrderState, Sighting, Unreadable
+from orderctl.oracle import TOLD_STEPS, Absent, OrderState, Sighting, Unreadable
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
 from shared.messages import decode_order, event_time
-from shared.orders.decisions import EVENT_TYPES
-from shared.orders.model import OUTCOMES, OrderStatus, Trouble, outcome_of
+from shared.orders.model import OrderStatus, Trouble, outcome_of
+from shared.orders.moves import ANNOUNCED, EVENT_TYPES, TOLD, told_steps
 from shared.orders.records import standing
 from shared.prices import read_prices
 from shared.redis.client import Redis, store_deadline
@@ -28,12 +28,14 @@ PAGE: Final = 500
 UNCONFIRMED: Final = "unconfirmed"
 """Stands in the claim of an event about which a letter went out that was not answered."""
 Claims = Mapping[OrderStatus, str]
-"""What the notifier noted about the event of each outcome."""
+"""What the notifier noted about the event of each step."""
 _FIELDS: Final = (
     "order",
     "status",
     "trouble",
     "sequence",
+    "released",
+    "moved_at",
     "accepted_at",
     "decided_at",
     "reason",
@@ -65,10 +67,10 @@ class RecordReader:
     ) -> list[Sighting]:
         """These orders as they are now. Those that have left ``listed`` and are decided are left out."""
         cutoff = await self._now() - self._retention
-        claims, records, notes = await self._read(order_ids)
+        claims, notes, records, waiting = await self._read(order_ids)
         status = listed if isinstance(listed, OrderStatus) else None
         found = [
-            _with_note(_sighting(order_id, fields, claimed, status, cutoff), note)
+            _with_note(_sighting(order_id, fields, claimed, status, cutoff, waiting), note)
             for order_id, fields, claimed, note in zip(order_ids, records, claims, notes, strict=True)
         ]
         return found if listed is None else await self._still_listed(found, listed)
@@ -108,25 +110,32 @@ class RecordReader:
             seconds, microseconds = await self._redis.time()
         return int(seconds) * 1_000_000 + int(microseconds)
 
-    async def _read(self, order_ids: Sequence[str]) -> tuple[list[Claims], list[Any], list[Any]]:
-        """Claims, records, and what is noted of notifications, of which any may be an error."""
+    async def _read(
+        self, order_ids: Sequence[str]
+    ) -> tuple[list[Claims], list[Any], list[Any], Collection[str]]:
+        """Claims, what is noted of notifications, and records, of which any may be an error; last the moves
+        among theirs that are yet to be announced."""
         keys = [
             keyspace.notification_claim(f"{order_id}:{event}")
             for order_id in order_ids
-            for event in EVENT_TYPES.values()
+            for event in (ANNOUNCED[step] for step in TOLD_STEPS)
         ]
+        moves = [f"{order_id}:{status.value}" for order_id in order_ids for status in EVENT_TYPES]
         async with self._together() as pipeline:
             pipeline.mget(keys)
             for order_id in order_ids:
-                pipeline.hmget(keyspace.order(order_id), _FIELDS)
-            for order_id in order_ids:
                 pipeline.hmget(keyspace.notifications(order_id), _NOTED)
-            values, *found = await pipeline.execute(raise_on_error=False)
-        if isinstance(values, ResponseError):
-            raise values
+            for order_id in order_ids:
+                pipeline.hmget(keyspace.order(order_id), _FIELDS)
+            pipeline.zmscore(keyspace.MOVES, moves)
+            values, *found, places = await pipeline.execute(raise_on_error=False)
+        for answer in (values, places):
+            if isinstance(answer, ResponseError):
+                raise answer
         marks = iter(values)
-        claims: list[Claims] = [{outcome: str(next(marks) or "") for outcome in OUTCOMES} for _ in order_ids]
-        return claims, found[: len(order_ids)], found[len(order_ids) :]
+        claims: list[Claims] = [{step: str(next(marks) or "") for step in TOLD_STEPS} for _ in order_ids]
+        waiting = {move for move, place in zip(moves, places, strict=True) if place is not None}
+        return claims, found[: len(order_ids)], found[len(order_ids) :], waiting
 
     async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus | Trouble) -> list[Sighting]:
         """Keeps what is right, and of the rest what is in its index still."""
@@ -143,12 +152,18 @@ class RecordReader:
 
 
 def is_untold(state: OrderState) -> bool:
-    """Whether the order is decided and its customer has not been told, as far as anybody can know."""
-    return state.outcome is not None and state.told is not None and not state.told.get(state.outcome)
+    """Whether there is something that its customer has not been told, as far as anybody can know."""
+    last = state.last_step
+    return last is not None and state.told is not None and not state.told.get(last)
 
 
 def _sighting(
-    order_id: str, fields: Any, claims: Claims, listed: OrderStatus | None, cutoff: int
+    order_id: str,
+    fields: Any,
+    claims: Claims,
+    listed: OrderStatus | None,
+    cutoff: int,
+    waiting: Collection[str],
 ) -> Sighting:
     if isinstance(fields, Exception):
         return Unreadable(order_id=order_id, fault=str(fields), listed=listed)
@@ -162,21 +177,24 @@ def _sighting(
         if order.id != order_id:
             return Unreadable(order_id=order_id, fault=f"it is about {order.id}", listed=listed)
         decided_at = int(record.get("decided_at") or 0)
-        forgotten = 0 < decided_at <= cutoff  # its claim may have expired already
-        told = {
-            outcome: int(mark.startswith(NotificationStatus.SENT.value)) for outcome, mark in claims.items()
-        }
+        told = {step: int(mark.startswith(NotificationStatus.SENT.value)) for step, mark in claims.items()}
         status, trouble = standing(record)
+        moved_at = int(record.get("moved_at") or 0)
+        told_at = moved_at if status in TOLD else decided_at
+        forgotten = 0 < told_at <= cutoff  # its claim may have expired already
         return OrderState(
             order=order,
             status=status,
             outcome=outcome_of(status, is_decided=decided_at > 0),
             trouble=trouble,
             sequence=int(record["sequence"]) if record.get("sequence") else None,
+            released=int(record["released"]) if record.get("released") else None,
+            moved_at=moved_at,
+            unpublished=f"{order_id}:{status.value}" in waiting,
             listed=listed,
             told=None if forgotten else told,
             unconfirmed=not forgotten and any(UNCONFIRMED in mark for mark in claims.values()),
-            detail="" if decided_at else _detail(record, trouble),
+            detail="" if decided_at or moved_at else _detail(record, trouble),
             prices=read_prices(record.get("prices"), len(order.items)),
         )
     except (DecodeError, KeyError, ValueError) as error:
@@ -209,17 +227,18 @@ def _with_note(state: Sighting, note: Any) -> Sighting:
     """With what speaks against it in the notification that readers are shown, or why nobody was told."""
     if not isinstance(state, OrderState) or state.told is None or isinstance(note, Exception):
         return state
-    event_id, status, error, collected = note
-    if state.outcome is None or event_id is None:
+    (event_id, status, error, collected), last = note, state.last_step
+    if last is None or event_id is None:
         return state
-    if event_id != f"{state.order.id}:{EVENT_TYPES[state.outcome]}":
+    steps = {f"{state.order.id}:{ANNOUNCED[step]}": step for step in told_steps(state.status, state.outcome)}
+    about, is_told = steps.get(event_id), state.told.get(last)
+    if about is None or (is_told and about is not last):
         return replace(state, contradiction=f"is {state.status}, its notification is about {event_id}")
-    if state.told.get(state.outcome):
-        said = f"its customer was told, its notification says {status}"
-        return state if status == NotificationStatus.SENT else replace(state, contradiction=said)
-    if status == NotificationStatus.FAILED:
+    if is_told and status != NotificationStatus.SENT:
+        return replace(state, contradiction=f"its customer was told, its notification says {status}")
+    if about is last and status == NotificationStatus.FAILED:
         return replace(state, undeliverable=True, detail=f"notification dead-lettered: {error or ''}")
-    return replace(state, collected=collected is not None)
+    return replace(state, collected=not is_told and about is last and collected is not None)
 
 
 def _agrees(sighting: Sighting, listed: OrderStatus | Trouble) -> bool:
@@ -227,8 +246,8 @@ def _agrees(sighting: Sighting, listed: OrderStatus | Trouble) -> bool:
 
 
 def _moved(sighting: Sighting) -> Sighting | None:
-    """An order that has left the index it was found in; the decided ones are met again in theirs."""
-    if isinstance(sighting, OrderState) and sighting.outcome is None:
+    """An order that has left the index it was found in; those that are over are met again in theirs."""
+    if isinstance(sighting, OrderState) and not sighting.is_over:
         return replace(sighting, listed=None)
     return None
 

@@ -41,6 +41,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         "orders": verdict.orders,
         OrderStatus.CREATED.value: verdict.created,
         OrderStatus.REJECTED.value: verdict.rejected,
+        OrderStatus.CANCELLED.value: verdict.cancelled,
         "told": verdict.told,
         "in_sql": verdict.in_sql,
         "decisions": stock.decided,
@@ -76,6 +77,7 @@ def headline(outcome: Reconciliation) -> Text:
 def _grounds(outcome: Reconciliation) -> Table:
     verdict, stock = outcome.verdict, outcome.snapshot.stock
     undecided = len(verdict.stuck) + len(verdict.dead)
+    cancelled = f"; {verdict.cancelled:,} cancelled" if verdict.cancelled else ""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right")
@@ -83,7 +85,7 @@ def _grounds(outcome: Reconciliation) -> Table:
     table.add_row(
         "orders",
         f"{verdict.orders:,}",
-        f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided",
+        f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided{cancelled}",
     )
     archived = f", {stock.archived_orders:,} of them archived" if stock.archived_orders else ""
     table.add_row("decisions", f"{stock.decided:,}", f"counted at the cut{archived}")
@@ -93,7 +95,11 @@ def _grounds(outcome: Reconciliation) -> Table:
     if verdict.in_sql:
         table.add_row("in SQL", f"{verdict.in_sql:,}", "orders compared with the ledger's rows, step by step")
     for currency, amount in sorted(verdict.amounts.items()):
-        table.add_row("amount", written(amount, currency), "of created orders, as lines times pieces")
+        table.add_row(
+            "amount",
+            written(amount, currency),
+            "of created orders that are not cancelled, as lines times pieces",
+        )
     if outcome.promises.acknowledged or outcome.promises.expired:
         expired = (
             f", {outcome.promises.expired:,} older than the retention" if outcome.promises.expired else ""

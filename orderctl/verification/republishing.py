@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from shared import keyspace
-from shared.orders.decisions import EVENT_TYPES
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, outcome_of
+from shared.orders.moves import ANNOUNCED, TOLD, told_steps
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import ScriptCall
@@ -66,7 +66,11 @@ class Republisher:
 
 
 def _call(order_id: str, status: OrderStatus) -> ScriptCall:
-    keys = [keyspace.order(order_id), keyspace.OUTBOX]
-    if status in EVENT_TYPES:
-        keys.append(keyspace.notification_claim(f"{order_id}:{EVENT_TYPES[status]}"))
-    return ScriptCall(keys, [order_id, status.value])
+    """What its customer is to be told last is what is announced again: a move, or through its message the
+    decision. Of an order that may be cancelled or not before its decision, the former is all there is."""
+    keys = [keyspace.order(order_id), keyspace.OUTBOX, keyspace.MOVES]
+    is_decided = status in ANNOUNCED
+    steps = told_steps(status, outcome_of(status, is_decided=is_decided))
+    if steps:
+        keys.append(keyspace.notification_claim(f"{order_id}:{ANNOUNCED[steps[-1]]}"))
+    return ScriptCall(keys, [order_id, status.value, int(status in TOLD)])

@@ -1,20 +1,24 @@
 """The cut through a live system that everything else is compared with: one script, one instant."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from orderctl.errors import OrderctlError
 from orderctl.oracle import StockState
 from shared import keyspace
-from shared.orders.model import OUTCOMES, OrderStatus
+from shared.orders.model import OrderStatus
+from shared.orders.moves import ANNOUNCED, Move
+from shared.orders.records import OrderRecord
 from shared.orders.redis.decisions import decision_call
+from shared.orders.redis.moves import RedisMoves
 from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
+from shared.orders.redis.sweep import UNDECIDED
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, store_deadline
-from shared.redis.scripts import Script
+from shared.redis.rights import OPERATOR
 
 KEYS_PER_STEP: Final = 1_000
 FINISHED_AT_ONCE: Final = 100
@@ -41,12 +45,14 @@ class SnapshotReader:
     def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
-        self._script = Script.load("orderctl.verification", "snapshot")
+        self._script = load("snapshot", "orderctl.verification")
         self._decide = load("decide")
+        self._moves = RedisMoves(redis, timeout_seconds=timeout_seconds)
 
     async def take(self) -> Snapshot:
         """Now. SKUs that were only ever set by hand are looked for first, among all keys."""
         await self.finish_decisions()
+        await self.finish_releases()
         found = await self._skus_by_hand()
         keys = [
             keyspace.PROCESSED_COUNT,
@@ -55,6 +61,7 @@ class SnapshotReader:
             keyspace.SKUS,
             keyspace.ARCHIVE,
             keyspace.OUTBOX,
+            keyspace.RELEASES,
             *(keyspace.orders_in(status) for status in OrderStatus),
         ]
         async with store_deadline(self._timeout_seconds):
@@ -63,15 +70,27 @@ class SnapshotReader:
 
     async def finish_decisions(self) -> None:
         """Has every decision written to its end that was cut, as a redelivery of its message would."""
-        keys = sorted(await self._keys(keyspace.decision("*")))
-        prefix = keyspace.decision("")
+        async for records in self._records_behind(keyspace.decision("*")):
+            async with store_deadline(self._timeout_seconds):
+                by = ORDER_PROCESSOR.service  # whose death it was
+                calls = [decision_call(record.placed, by) for record in records]
+                await self._decide.run_many(self._redis, calls)
+
+    async def finish_releases(self) -> None:
+        """The same for cancellations, as the client who asks again would."""
+        async for records in self._records_behind(keyspace.move("*")):
+            for record in records:
+                move = Move(order_id=record.order.id, to=OrderStatus.CANCELLED, by=OPERATOR)
+                await self._moves.move(record, move)
+
+    async def _records_behind(self, pattern: str) -> AsyncIterator[Sequence[OrderRecord]]:
+        """The orders of the keys of this pattern."""
+        keys = sorted(await self._keys(pattern))
         for start in range(0, len(keys), FINISHED_AT_ONCE):
-            ids = [key.removeprefix(prefix) for key in keys[start : start + FINISHED_AT_ONCE]]
+            ids = [key.removeprefix(pattern[:-1]) for key in keys[start : start + FINISHED_AT_ONCE]]
             async with store_deadline(self._timeout_seconds):
                 records = await fetch_records(self._redis, ids)
-                by = ORDER_PROCESSOR.service  # whose death it was
-                calls = [decision_call(record.placed, by) for record in records if record is not None]
-                await self._decide.run_many(self._redis, calls)
+            yield [record for record in records if record is not None]
 
     async def decided(self) -> int:
         """How many decisions have been made by now."""
@@ -109,12 +128,11 @@ def archived_stock(archive: Mapping[str, str]) -> Mapping[str, int]:
 
 def archived_orders(archive: Mapping[str, str]) -> int:
     """How many orders were removed."""
-    kept = (archive.get(status, "0") for status in OUTCOMES)
-    return sum(_counted(keyspace.ARCHIVE, number) for number in kept)
+    return sum(_counted(keyspace.ARCHIVE, archive.get(status, "0")) for status in ANNOUNCED)
 
 
 def _snapshot(answer: list[Any]) -> Snapshot:
-    decided, reserved, supplied, archive, stock, outbox, sizes = answer
+    decided, reserved, supplied, archive, stock, outbox, sizes, releases, taken_at = answer
     available = {sku: _integer(value) for sku, value in _pairs(stock).items()}
     put_in = {sku: _counted(keyspace.SUPPLIED, pieces) for sku, pieces in _pairs(supplied).items()}
     removed = _pairs(archive)
@@ -126,6 +144,9 @@ def _snapshot(answer: list[Any]) -> Snapshot:
             supplied={sku: put_in.get(sku, 0) for sku in {*available, *put_in}},
             archived=archived_stock(removed),
             archived_orders=archived_orders(removed),
+            archived_undecided=_counted(keyspace.ARCHIVE, removed.get(UNDECIDED, "0")),
+            releases=_counted(keyspace.RELEASES, releases),
+            taken_at=int(taken_at),
         ),
         sizes={status: int(size) for status, size in zip(OrderStatus, sizes, strict=True)},
         outbox=int(outbox),

@@ -1,9 +1,9 @@
 """How a live system is reconciled: a cut, all orders read once, another look at what is unsettled, a verdict.
 
-Exact while orders flow, because decisions are numbered: whatever was decided after the cut has a higher
-number than the cut has counted. The undecided orders are read before the decided ones, so that none slips
-through between two indexes. Removed orders are accounted for by the archive, and while orders are read
-nothing is removed.
+Exact while orders flow, because decisions and releases of stock are numbered: whatever was decided or given
+back after the cut has a higher number than the cut has counted. Indexes are read in the order of moves, so
+that no order slips through between two of them; one that is met twice has moved after the cut. Removed orders
+are accounted for by the archive, and while orders are read nothing is removed.
 
 Memory holds one bit per decision, and the ids of what is not settled yet or was promised by a ledger.
 """
@@ -23,10 +23,11 @@ from orderctl.verification.reading import PAGE, RecordReader, is_untold
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import Snapshot, SnapshotReader, archived_orders
 from shared.errors import StoreUnavailable
-from shared.orders.model import OUTCOMES, OrderStatus, Trouble
+from shared.orders.model import OrderStatus, Trouble
 from shared.redis.lease import Lease
 
-INDEXES: Final = (OrderStatus.SCHEDULED, OrderStatus.ACCEPTED, *Trouble, *OUTCOMES)
+WAITING: Final = (OrderStatus.SCHEDULED, OrderStatus.ACCEPTED)
+INDEXES: Final = (*WAITING, *Trouble, *(status for status in OrderStatus if status not in WAITING))
 """In the order of moves, so that an order which moves meanwhile is not missed."""
 MOST_COUNTS: Final = 3
 SWEEP_LEASE_SECONDS: Final = 30.0
@@ -166,7 +167,7 @@ class Verification:
                     del count.unsettled[order_id]
                     count.oracle.see(sighting)
                 else:
-                    news |= status in OUTCOMES and count.unsettled[order_id] is not status
+                    news |= status not in (None, *WAITING) and count.unsettled[order_id] is not status
                     count.unsettled[order_id] = status
                     continue
                 news = True
@@ -208,8 +209,15 @@ def _take(count: _Count, sighting: Sighting) -> None:
 def _is_settled(sighting: Sighting) -> bool:
     """Whether time will not change what is to be said of it. A missing record may be recreated yet."""
     if isinstance(sighting, OrderState):
-        return sighting.outcome is not None and (
-            not is_untold(sighting) or sighting.undeliverable or sighting.unconfirmed or sighting.collected
+        return (
+            sighting.is_over
+            and not sighting.unpublished
+            and (
+                not is_untold(sighting)
+                or sighting.undeliverable
+                or sighting.unconfirmed
+                or sighting.collected
+            )
         )
     return not isinstance(sighting, Absent)
 

@@ -80,6 +80,7 @@ def order_reads(
             description="Each step has its time, and its reason and attempts where there are any.",
             meaning="The order as it stands.",
             answer=OrderView,
+            headers={200: ("ETag",)},
             problems=(NOT_FOUND, *problems, TOO_BUSY),
         ),
     )

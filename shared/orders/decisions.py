@@ -50,7 +50,12 @@ class Undecidable:
     detail: str
 
 
-Decision = Created | Rejected | Undecidable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """There is nothing to decide: the order was cancelled before, which is announced by itself."""
+
+
+Decision = Created | Rejected | Cancelled | Undecidable
 
 
 def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[EventData]:

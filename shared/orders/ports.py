@@ -7,6 +7,7 @@ from typing import Protocol
 from shared.messages import Event, OrderPlaced
 from shared.orders.decisions import Decision
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Acceptance, Placement
 from shared.orders.records import OrderRecord
 
@@ -78,6 +79,19 @@ class Outbox(Protocol):
         self, age_seconds: float, after_microseconds: int, limit: int
     ) -> Sequence[tuple[str, int]]:
         """Up to ``limit`` entries (id, time) accepted after that time and ``age_seconds`` ago or earlier."""
+
+
+class MoveStore(Protocol):
+    """Moves orders on, and knows what is yet to be announced of that. Methods raise StoreUnavailable."""
+
+    async def move(self, record: OrderRecord, move: Move) -> MoveResult:
+        """Moves the order of this record, if it may be moved as it stands now."""
+
+    async def unannounced(self, limit: int) -> Sequence[tuple[str, OrderStatus]]:
+        """The oldest moves that are yet to be announced, in the order in which they were made."""
+
+    async def announced(self, moves: Sequence[tuple[str, OrderStatus]]) -> None:
+        """These were confirmed."""
 
 
 class OrderReader(Protocol):

@@ -11,7 +11,7 @@ from typing import Final
 
 from shared.errors import DecodeError
 from shared.messages import Event, Order, OrderPlaced, Trace, decode_order, epoch_microseconds, event_time
-from shared.orders.model import OrderStatus, Trouble, outcome_of
+from shared.orders.model import FINAL, OrderStatus, Trouble, outcome_of
 from shared.prices import Prices, read_prices
 
 SOURCE: Final = "/api_gateway"
@@ -33,7 +33,9 @@ class TimelineStep:
 class OrderRecord:
     """An order as the store knows it. ``accepted_at`` is the time by which orders are listed.
 
-    ``sequence`` is the value of ``orders.processed.count`` right after the order was decided. ``prices`` were
+    ``moved_at`` is when it was moved last by request. ``sequence`` is the value of ``orders.processed.count``
+    right after the order was decided, ``released`` that of ``stock.releases`` right after it gave its stock
+    back. ``prices`` were
     fixed when it was accepted.
     """
 
@@ -42,9 +44,11 @@ class OrderRecord:
     trouble: Trouble | None = None
     accepted_at: datetime
     decided_at: datetime | None
+    moved_at: datetime | None = None
     reason: str | None
     sku_at_fault: str | None
     sequence: int | None
+    released: int | None = None
     next_attempt_at: datetime | None
     trace: Trace
     timeline: Sequence[TimelineStep]
@@ -56,6 +60,16 @@ class OrderRecord:
     def outcome(self) -> OrderStatus | None:
         """How it was decided, wherever it stands by now."""
         return outcome_of(self.status, is_decided=self.decided_at is not None)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it came to its end; None where it has not."""
+        return (self.moved_at or self.decided_at) if self.status in FINAL else None
+
+    @property
+    def version(self) -> int:
+        """How many steps there have been: it changes with everything that happens to the order."""
+        return len(self.timeline)
 
     @property
     def placed(self) -> Event[OrderPlaced]:
@@ -105,9 +119,11 @@ def _record(fields: Mapping[str, str]) -> OrderRecord:
         trouble=trouble,
         accepted_at=event_time(int(fields["accepted_at"])),
         decided_at=_time(fields.get("decided_at")),
+        moved_at=_time(fields.get("moved_at")),
         reason=fields.get("reason") or None,
         sku_at_fault=fields.get("sku_at_fault") or None,
         sequence=int(fields["sequence"]) if fields.get("sequence") else None,
+        released=int(fields["released"]) if fields.get("released") else None,
         next_attempt_at=_time(fields.get("next_attempt_at")),
         trace=Trace(
             correlation_id=fields.get("correlation_id", ""), traceparent=fields.get("traceparent") or None

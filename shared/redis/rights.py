@@ -58,6 +58,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "api_gateway": Rights(
             writes=(
                 *(*_ORDERS, *_CLAIMS, keyspace.OUTBOX, keyspace.OUTBOX_LEASE, "product:*"),
+                *("move:*", "decision:*", keyspace.MOVES, keyspace.MOVES_LEASE, keyspace.UNTOLD),
                 *(keyspace.INVENTORY_PATTERN, "stock.*", keyspace.ARCHIVE, keyspace.TOPOLOGY_DECLARED),
             ),
             reads=("notifications:*",),
@@ -66,9 +67,9 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "order_processor": Rights(
             writes=(
                 *(*_DECIDED, *_CLAIMS, keyspace.ARCHIVE, keyspace.SWEEP_LEASE),
-                *("notifications:*", "notif:*"),
+                *("notifications:*", "notif:*", "move:*"),
             ),
-            reads=(keyspace.LEDGER_POSITION,),
+            reads=(keyspace.LEDGER_POSITION, keyspace.MOVES),
             commands=("info",),
         ),
         "notifier": Rights(
@@ -89,7 +90,10 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "ledger": Rights(reads=_ORDERS),
         "dashboard": Rights(
             writes=(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE),
-            reads=(keyspace.OUTBOX, "notifications*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),
+            reads=(
+                *(keyspace.OUTBOX, keyspace.MOVES, "notifications*", keyspace.SKU_INDEX),
+                keyspace.LEDGER_POSITION,
+            ),
             commands=("info",),
         ),
     },

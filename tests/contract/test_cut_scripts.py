@@ -18,6 +18,7 @@ from shared.errors import StoreUnavailable
 from shared.messages import Event, OrderPlaced
 from shared.orders.decisions import Created, Rejected, Undecidable
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.moves import Moved
 from shared.orders.placement import Accepted, Duplicate, Replayed
 from shared.orders.ports import Noted
 from shared.orders.redis import scripts
@@ -41,12 +42,13 @@ from tests.harness.decisions import (
 )
 from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
+from tests.harness.moving import ended, moved
 from tests.harness.shop import Shop
 from tests.harness.stores import RedisServer, as_service
 
 Result = TypeVar("Result")
 WRITES: Final = ("DEL", "HDEL", "HSET", "MSET", "SADD", "SET", "XADD", "ZADD", "ZREM")
-MOST_WRITES: Final = 16
+MOST_WRITES: Final = 24
 _TIME: Final = re.compile(r"[0-9]{16}")
 _CUT: Final = """
 local call, left, has_written = redis.call, %d, false
@@ -71,7 +73,7 @@ def cut_after(writes: int) -> Iterator[None]:
         script = load(name)
         return Script(name, _CUT % (writes, _set_of(WRITES), _set_of(dict(script.guarded))) + script.source)
 
-    modules = ("decisions", "dead_letters", "store", "sweep")
+    modules = ("decisions", "dead_letters", "moves", "store", "sweep")
     with ExitStack() as patches:
         for module in modules:
             patches.enter_context(mock.patch(f"shared.orders.redis.{module}.load", load_cut))
@@ -95,7 +97,9 @@ async def uncut(work: Awaitable[Result]) -> Result | None:
 
 def test_every_write_that_a_script_makes_can_be_cut() -> None:
     """The names above are all there are."""
-    for name in ("accept", "decide", "delay", "migrate", "note", "republish", "revive", "sweep", "told"):
+    for name in (
+        *("accept", "decide", "delay", "migrate", "move", "note", "republish", "revive", "sweep", "told"),
+    ):
         called = set(re.findall(r"redis\.call\('(\w+)'", scripts.load(name).source))
         assert called <= READS | set(WRITES), name
 
@@ -315,6 +319,55 @@ async def test_a_revival_that_was_cut_is_finished(redis: Any) -> None:
     await until_uncut(cut)
 
 
+@pytest.mark.parametrize("is_decided", [True, False], ids=["created", "accepted"])
+async def test_a_cancellation_that_was_cut_is_finished(redis: Any, is_decided: bool) -> None:
+    """By who asks again, and stock comes back once; until then the order makes no other move."""
+
+    async def prepare() -> None:
+        event = await prepared(redis, is_recreated=False, has_failed=not is_decided)
+        if is_decided:
+            await decide_one(store_recreating(redis, A_CENTURY), event)
+
+    await prepare()
+    await moved(redis, "a", OrderStatus.CANCELLED)
+    whole = timeless(await everything(redis))
+
+    async def cut(writes: int) -> bool:
+        await prepare()
+        with cut_after(writes):
+            answer = await uncut(moved(redis, "a", OrderStatus.CANCELLED))
+        if isinstance(answer, Moved):
+            return False
+        if writes:
+            assert not isinstance(await moved(redis, "a", OrderStatus.PROCESSING), Moved)
+        for _ in range(2):
+            assert isinstance(await moved(redis, "a", OrderStatus.CANCELLED), Moved)
+        assert timeless(await everything(redis)) == whole, f"cut after {writes} writes"
+        assert await is_logged(redis)
+        return True
+
+    await until_uncut(cut)
+
+
+async def test_verify_finishes_a_cancellation_that_was_cut(redis: Any) -> None:
+    """Only its announcement is left."""
+
+    async def cut(writes: int) -> bool:
+        await redis.flushall()
+        shop = Shop(redis)
+        await stocked(redis, cable=10)
+        await shop.complete(an_order("a", cable=3))
+        with cut_after(writes):
+            answer = await uncut(moved(redis, "a", OrderStatus.CANCELLED))
+        if isinstance(answer, Moved):
+            return False
+        assert await shop.faults() == ({"unannounced": ["a"]} if writes else {})
+        assert not await redis.exists(keyspace.move("a"))
+        return True
+
+    await until_uncut(cut)
+
+
 async def test_a_removal_that_was_cut_is_finished(redis: Any) -> None:
     """By the next round; its sums are archived once."""
 
@@ -327,11 +380,11 @@ async def test_a_removal_that_was_cut_is_finished(redis: Any) -> None:
     async def cut(writes: int) -> bool:
         event = await prepared(redis, is_recreated=False, has_failed=False)
         await decide_one(store_recreating(redis, A_CENTURY), event)
-        await redis.delete(keyspace.UNTOLD)
+        await ended(redis, "a")
         with cut_after(writes):
             removed = await uncut(sweep().sweep_once())
         await sweep().sweep_once()
-        archive = {"created": "1", "sku:cable": "3", "sku:case": "2"}
+        archive = {"delivered": "1", "sku:cable": "3", "sku:case": "2"}
         found = await redis.hgetall(keyspace.ARCHIVE)
         assert found | archive == found, f"cut after {writes} writes"
         assert set(found) - set(archive) <= {"order:a"}  # its mark, which a later order of this id ignores

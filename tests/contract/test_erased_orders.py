@@ -8,11 +8,13 @@ from notifier.domain import notification_of
 from notifier.ports import AlreadySent, Attempt, Claimed
 from shared.messages import Event, EventData, content_fingerprint
 from shared.messaging.retry import Bury, History
-from shared.orders.decisions import Created, event_of
+from shared.orders.decisions import Rejected, event_of
+from shared.orders.model import OrderStatus
 from shared.orders.redis import erasure
 from shared.orders.redis.erasure import RedisErasedOrders, RedisOrderErasure
 from tests.harness.examples import TRACE, an_order, placed
 from tests.harness.gateway import a_placement
+from tests.harness.moving import ended
 from tests.harness.shop import SECONDS, Shop
 from tests.harness.stores import as_service
 
@@ -21,8 +23,8 @@ EMAIL = "ann@example.com"
 
 @pytest.fixture
 async def shop(redis: Any) -> Shop:
-    """A shop with cables, and three orders of Ann's: told, untold, undecided."""
-    await redis.set("inventory:cable", 100)
+    """A shop that has sold out, and three orders of Ann's: told, untold, undecided."""
+    await redis.set("inventory:cable", 0)
     shop = Shop(redis)
     for order_id in ("told", "untold", "undecided"):
         order = an_order(order_id, cable=2, email=EMAIL)
@@ -39,10 +41,10 @@ def erasing(redis: Any) -> RedisOrderErasure:
 
 
 async def event_about(shop: Shop, order_id: str) -> Event[EventData]:
-    """What was announced of a created order."""
+    """What was announced of a rejected order."""
     order = an_order(order_id, cable=2, email=EMAIL)
     (decision,) = await shop.decisions.decide([placed(order)])
-    assert isinstance(decision, Created)
+    assert isinstance(decision, Rejected)
     return event_of(order, decision, TRACE)
 
 
@@ -69,6 +71,17 @@ async def test_an_address_leaves_the_orders_whose_customers_were_told(redis: Any
     await shop.decide(an_order("undecided", cable=2, email=EMAIL))
     assert not await erasing(redis).erase("ann")
     assert await addresses(shop) == {"told": None, "untold": EMAIL, "undecided": None}
+
+
+async def test_an_order_that_can_move_on_keeps_its_address(redis: Any, shop: Shop) -> None:
+    """Its customer is to hear of that; the address leaves it at its end."""
+    await redis.set("inventory:cable", 100)
+    await shop.decide(an_order("undecided", cable=2, email=EMAIL))
+    await erasing(redis).erase("ann")
+    assert (await addresses(shop))["undecided"] == EMAIL
+    await ended(redis, "undecided", OrderStatus.CANCELLED)
+    await erasing(redis).erase("ann")
+    assert (await addresses(shop))["undecided"] is None
 
 
 async def test_the_books_balance_without_the_address(redis: Any, shop: Shop) -> None:

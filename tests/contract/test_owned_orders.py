@@ -14,6 +14,7 @@ from shared.orders.redis import store as store_module
 from shared.orders.redis.store import RedisOrderStore
 from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import a_placement, order_store
+from tests.harness.moving import ended
 from tests.harness.shop import Shop
 
 
@@ -171,6 +172,7 @@ async def test_the_index_forgets_what_the_sweep_removes(redis: Any, store: Redis
         await store.accept(a_placement(order, key=order.id, customer="alice"))
         await redis.zrem("outbox", order.id)
     await shop.decide(old)
+    await ended(redis, "old")
     assert await shop.sweep(0.0).sweep_once() == 1
     assert await redis.zrange("orders:customer:alice", 0, -1) == ["new"]
     assert await redis.keys("idempkey:*") == ["idempkey:alice:new"]

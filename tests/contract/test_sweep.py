@@ -9,12 +9,14 @@ from shared.errors import StoreUnavailable
 from shared.messages import Order
 from shared.messaging.retry import Bury, History
 from shared.orders.decisions import Created, Rejected, Undecidable
+from shared.orders.model import OrderStatus
 from shared.orders.redis.decisions import RedisDecisionStore
-from shared.orders.redis.sweep import LEASE_SECONDS, SWEEP_BATCH, Sweep
+from shared.orders.redis.sweep import LEASE_SECONDS, SWEEP_BATCH, UNDECIDED, Sweep
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import AT, an_order, placed
 from tests.harness.gateway import a_placement, order_store
+from tests.harness.moving import ended
 from tests.harness.stores import as_service
 
 RETENTION = 600.0
@@ -37,7 +39,7 @@ def sweep_of(redis: Redis, lease: Lease | None = None) -> Sweep:
 
 
 async def decided(redis: Any, *orders: Order, old: bool = True) -> None:
-    """Accepts and decides orders, tells their customers, and makes them older than the retention."""
+    """Accepts orders, brings them to their end, tells their customers, and makes them older than that."""
     gateway = order_store(redis, outbox_limit=10_000)
     deciding = RedisDecisionStore(
         as_service(redis, "order_processor"), timeout_seconds=5.0, oldest_recreated_seconds=A_CENTURY
@@ -47,15 +49,18 @@ async def decided(redis: Any, *orders: Order, old: bool = True) -> None:
         (decision,) = await deciding.decide([placed(order)])
         assert isinstance(decision, Created | Rejected)
         outcome = "created" if isinstance(decision, Created) else "rejected"
-        if old:
+        if old and outcome == "created":
+            await ended(redis, order.id)
+            await aged(redis, order.id, "delivered")
+        elif old:
             await aged(redis, order.id, outcome)
             await redis.zrem(keyspace.UNTOLD, f"{order.id}:order.{outcome}.v1")
 
 
 async def aged(redis: Any, order_id: str, status: str) -> None:
-    """Makes an order look as if it had been decided a day ago."""
+    """Makes an order look as if it had ended a day ago."""
     a_day = 86_400 * 1_000_000
-    for field in ("accepted_at", "decided_at"):
+    for field in ("accepted_at", "decided_at", "moved_at"):
         before = await redis.hget(keyspace.order(order_id), field)
         if before:
             await redis.hset(keyspace.order(order_id), field, int(before) - a_day)
@@ -75,7 +80,7 @@ async def test_an_old_order_leaves_with_everything_that_was_kept_for_it(redis: A
     await redis.hset("notifications:a", "status", "sent")
     before = set(await redis.keys("*"))
     assert await sweep_of(redis).sweep_once() == 1
-    gone = {"order:a", "orders:created", "idemp:a", "idempkey:-:key-a", "notifications:a"}
+    gone = {"order:a", "orders:delivered", "idemp:a", "idempkey:-:key-a", "notifications:a"}
     assert before - set(await redis.keys("*")) == gone
 
 
@@ -97,7 +102,7 @@ async def test_the_books_still_balance(redis: Any) -> None:
     await decided(redis, *orders)
     await decided(redis, an_order("young", cable=1), old=False)
     assert await sweep_of(redis).sweep_once() == 3
-    assert await archive(redis) == {"created": "2", "rejected": "1", "sku:cable": "7", "sku:case": "1"}
+    assert await archive(redis) == {"delivered": "2", "rejected": "1", "sku:cable": "7", "sku:case": "1"}
     assert await redis.hgetall(keyspace.RESERVED) == {"cable": "8", "case": "1"}
     assert await redis.get(keyspace.PROCESSED_COUNT) == "4"
     assert await redis.exists("order:young") == 1
@@ -130,11 +135,39 @@ async def test_an_order_whose_customer_is_yet_to_be_told_is_kept(redis: Any) -> 
     """The notifier may have been away for as long; `verify` still sees the order."""
     await redis.set("inventory:cable", 10)
     await decided(redis, an_order("a", cable=4), an_order("b", cable=4))
-    await redis.zadd(keyspace.UNTOLD, {"a:order.created.v1": 1, "b:order.rejected.v1": 1})
+    await redis.zadd(keyspace.UNTOLD, {"a:order.delivered.v1": 1, "b:order.rejected.v1": 1})
     assert await sweep_of(redis).sweep_once() == 1
     assert await redis.exists("order:a", "order:b") == 1
-    await redis.zrem(keyspace.UNTOLD, "a:order.created.v1")
+    await redis.zrem(keyspace.UNTOLD, "a:order.delivered.v1")
     assert await sweep_of(redis).sweep_once() == 1
+
+
+async def test_a_created_order_is_kept_until_it_has_come_to_its_end(redis: Any) -> None:
+    """However old it is: it may yet be cancelled, and its stock given back. Then it waits for its event."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=4), old=False)
+    await aged(redis, "a", "created")
+    assert await sweep_of(redis).sweep_once() == 0
+    await ended(redis, "a")
+    await aged(redis, "a", "delivered")
+    await redis.zadd(keyspace.MOVES, {"a:delivered": 1})
+    assert await sweep_of(redis).sweep_once() == 0
+    await redis.delete(keyspace.MOVES)
+    assert await sweep_of(redis).sweep_once() == 1
+
+
+async def test_cancelled_orders_leave_no_stock_behind(redis: Any) -> None:
+    """One that was never decided is counted once more: there is no decision of it."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=4), old=False)
+    await order_store(redis).accept(a_placement(an_order("b", cable=4)))
+    for order_id in "ab":
+        await ended(redis, order_id, OrderStatus.CANCELLED)
+        await aged(redis, order_id, "cancelled")
+    assert await sweep_of(redis).sweep_once() == 2
+    assert await archive(redis) == {"cancelled": "2", UNDECIDED: "1"}
+    assert await redis.hgetall(keyspace.RESERVED) == {"cable": "0"}
+    assert await redis.get("inventory:cable") == "10"
 
 
 async def test_an_order_that_was_decided_late_is_kept_for_its_whole_retention(redis: Any) -> None:
@@ -150,14 +183,14 @@ async def test_unreadable_records_are_kept_and_hide_no_other(redis: Any) -> None
     await redis.set("inventory:cable", 10)
     await decided(redis, *(an_order(order_id) for order_id in "abcd"))
     await redis.hset("order:a", "order", "{")
-    await redis.hset("order:b", "decided_at", "9" * 30)
+    await redis.hset("order:b", "moved_at", "9" * 30)
     await redis.delete("order:c")
     await redis.set("order:c", "of the wrong type")
     assert await sweep_of(redis).sweep_once() == 1
     assert await redis.exists("order:a", "order:b", "order:c", "order:d") == 3
 
 
-@pytest.mark.parametrize("broken", ["created", "sku:cable", "sku:case"])
+@pytest.mark.parametrize("broken", ["delivered", "sku:cable", "sku:case"])
 async def test_a_broken_sum_keeps_the_order_instead_of_half_of_it(redis: Any, broken: str) -> None:
     """Nothing is added to the other sums, however often the sweep comes by."""
     await redis.set("inventory:cable", 10)
@@ -172,7 +205,7 @@ async def test_a_broken_sum_keeps_the_order_instead_of_half_of_it(redis: Any, br
 
 async def test_an_index_of_another_type_stops_the_sweep_and_not_its_service(redis: Any) -> None:
     """It is waited out like a store that is away, and said in the log."""
-    await redis.set("orders:created", "of the wrong type")
+    await redis.set("orders:delivered", "of the wrong type")
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
         await sweep_of(redis).sweep_once()
 

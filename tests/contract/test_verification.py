@@ -27,6 +27,7 @@ from shared.orders.redis.reading import Unfinished, count_unfinished
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
 from tests.harness.examples import an_order, created, placed
+from tests.harness.moving import ended
 from tests.harness.pricing import price
 from tests.harness.shop import RETENTION_SECONDS, SECONDS, Shop, orders, promised
 
@@ -41,6 +42,13 @@ async def shop(redis: Any) -> Shop:
     await redis.hset(keyspace.SUPPLIED, "cable", 7)
     await shop.complete(*orders(4))
     return shop
+
+
+async def brought_to_their_end(shop: Shop) -> None:
+    """Two are delivered, one is cancelled."""
+    for order_id in ("o1", "o2"):
+        await ended(shop.redis, order_id)
+    await ended(shop.redis, "o3", OrderStatus.CANCELLED)
 
 
 # --- what is sound ------------------------------------------------------------------------------------------
@@ -102,6 +110,7 @@ async def test_what_is_under_way_is_counted_in_orders(shop: Shop) -> None:
 
 async def test_archived_orders_keep_the_books_balanced(shop: Shop) -> None:
     """After the sweep has removed orders, their decisions and their stock are accounted for."""
+    await brought_to_their_end(shop)
     assert await shop.sweep(retention_seconds=0.0).sweep_once() == 4
     await shop.complete(*orders(2, start=5))
     outcome = await shop.verify()
@@ -111,6 +120,7 @@ async def test_archived_orders_keep_the_books_balanced(shop: Shop) -> None:
 
 async def test_a_sweep_between_cut_and_count_is_noticed(shop: Shop) -> None:
     """Orders that were removed while they were counted are counted again from a new cut."""
+    await brought_to_their_end(shop)
     swept = False
     take = SnapshotReader.take
 

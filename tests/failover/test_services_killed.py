@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.pipeline import CONSUMPTIONS
-from tests.harness.brokers import frozen
+from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
+from tests.harness.brokers import frozen, leader_of
 from tests.harness.running import Pipeline, metric_of
 from tests.harness.trial import trial
 from tests.harness.waiting import wait_until
@@ -58,3 +58,26 @@ async def test_sigterm_under_load_drains_without_a_single_redelivery(
         verdict = await run.finish()
     assert verdict.faults() == {}
     assert await metric_of(pipeline, service, "deliveries_redelivered_total") == 0
+
+
+async def test_orders_cancelled_while_they_are_decided_end_in_one_way(pipeline: Pipeline) -> None:
+    """The queue's leader and the processor die meanwhile: each is cancelled or rejected, as its client was
+    told, all stock is back, and each event has one line.
+    """
+    leader = await leader_of(pipeline, ORDER_PROCESSOR.queue)
+    async with trial(pipeline, orders=400, concurrency=20) as run:
+        cancelling = asyncio.create_task(run.cancel_all())
+        await run.reached(0.2)
+        await asyncio.to_thread(pipeline.cluster.kill, leader)
+        await run.reached(0.5)
+        await asyncio.to_thread(pipeline.services.kill, ORDER_PROCESSOR.service)
+        await pipeline.start(ORDER_PROCESSOR.service)
+        verdict = await run.verdict()
+        answers = await cancelling
+        assert await run.client.stock(run.sku) == run.orders // 2
+    assert verdict.faults() == {}
+    assert (verdict.repeated, verdict.changed_by_hand) == ([], [])
+    told = list(answers.values())
+    assert (verdict.orders, verdict.cancelled) == (run.orders, told.count(200))
+    assert verdict.rejected == told.count(409)
+    assert verdict.cancelled > run.orders // 2

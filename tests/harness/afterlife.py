@@ -13,11 +13,11 @@ from dashboard.dead_letters.actions import Action, Drop, Erase, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Looked, Tally
 from dashboard.dead_letters.letter import Wanted
 from dashboard.dead_letters.store import RedisTurns
-from notifier.domain import Notification
+from notifier.domain import TOLD, Notification
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
 from shared.errors import PermanentError
-from shared.messages import Event, Order, OrderCreated, OrderPlaced, OrderRejected, encode_order
+from shared.messages import Event, Order, OrderPlaced, encode_order
 from shared.messaging.dead_letters import Letters
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage
@@ -196,7 +196,7 @@ class Afterlife:
         deciding = Consuming(
             consumption=ORDER_PROCESSOR, handlers={OrderPlaced: OrderPlacedHandler(decisions)}
         )
-        notifying = Consuming(consumption=NOTIFIER, handlers={OrderCreated: telling, OrderRejected: telling})
+        notifying = Consuming(consumption=NOTIFIER, handlers=dict.fromkeys(TOLD, telling))
         return [
             self._router(deciding, decisions),
             self._router(notifying, notifications),

@@ -63,6 +63,7 @@ async def verdict_on(
             async for key in redis.scan_iter(match=f"{keyspace.inventory(prefix)}*", count=1000)
         }
         decided = int(await redis.get(keyspace.PROCESSED_COUNT) or 0)
+        releases = int(await redis.get(keyspace.RELEASES) or 0)
     log = pipeline.cluster.layout.log("notifier")
     if mailed is None:
         notified: Mapping[str, Mapping[str, int]] = {"log": notifications_in_log(log)}
@@ -70,6 +71,7 @@ async def verdict_on(
         notified = {"smtp": mailed}
     stock = StockState(
         decided=decided,
+        releases=releases,
         available=available,
         reserved={sku: int(qty) for sku, qty in reserved.items() if sku.startswith(prefix)},
         supplied={sku: int(qty) for sku, qty in supplied.items() if sku.startswith(prefix)},
@@ -162,5 +164,6 @@ def _state(fields: dict[str, str]) -> OrderState | None:
         outcome=record.outcome,
         trouble=record.trouble,
         sequence=record.sequence,
+        released=record.released,
         prices=record.prices,
     )

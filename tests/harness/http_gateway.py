@@ -20,7 +20,8 @@ from shared.http.metrics import HttpMetrics
 from shared.http.routes import Route
 from shared.http.server import serve
 from shared.messages import Order, Trace, content_fingerprint
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import MOVES, OrderStatus, Trouble
+from shared.orders.moves import IllegalMove, Move, Moved, MoveResult
 from shared.orders.placement import (
     Accepted,
     Duplicate,
@@ -247,12 +248,22 @@ class Gateway:
                 await writer.wait_closed()
 
 
+class MemoryMoves:
+    """Judges moves by the table, and changes nothing."""
+
+    async def move(self, record: OrderRecord, move: Move) -> MoveResult:
+        if move.to not in (record.status, *MOVES[record.status]):
+            return IllegalMove(status=record.status)
+        return Moved(is_new=move.to is not record.status)
+
+
 def memory_table() -> Sequence[Route]:
     """All routes of a gateway whose ports live in memory."""
     intake = MemoryIntake()
     own = table(
         intake=intake,
         orders=MemoryOrders(intake),
+        moves=MemoryMoves(),
         stock=MemoryStock(),
         budget=MemoryBudget(),
         limits=HttpLimits(),
@@ -281,6 +292,7 @@ async def gateway(
     app = build_app(
         intake=intake,
         orders=orders,
+        moves=MemoryMoves(),
         stock=stock,
         budget=budget,
         limits=limits,

@@ -17,7 +17,7 @@ from shared.http.server import serve
 from shared.service.operations import operations_app
 from tests.harness.dashboard import Dashboard
 from tests.harness.endpoints import an_endpoint
-from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryOrders, MemoryStock
+from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryMoves, MemoryOrders, MemoryStock
 from tests.harness.tokens import a_guard
 
 KINDS = ("gateway", "operations", "dashboard")
@@ -68,7 +68,13 @@ def _app(kind: str, limits: HttpLimits) -> web.Application:
         intake = MemoryIntake()
         orders, stock, budget = MemoryOrders(intake), MemoryStock(), MemoryBudget()
         return build_gateway(
-            intake=intake, orders=orders, stock=stock, budget=budget, limits=limits, guard=a_guard()
+            intake=intake,
+            orders=orders,
+            moves=MemoryMoves(),
+            stock=stock,
+            budget=budget,
+            limits=limits,
+            guard=a_guard(),
         )
     if kind == "dashboard":
         return Dashboard().app

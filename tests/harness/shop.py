@@ -13,13 +13,17 @@ from orderctl.verification.verification import Patience, Reconciliation, Verific
 from shared import keyspace
 from shared.messages import Order
 from shared.orders.decisions import Created, Rejected, event_of
+from shared.orders.model import OrderStatus
+from shared.orders.moves import TOLD, Moved, move_event
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.store import RedisOrderStore
 from shared.orders.redis.sweep import Sweep
 from shared.redis.client import Redis
 from shared.redis.lease import Lease
+from tests.harness.decisions import record_of
 from tests.harness.examples import TRACE, an_order, placed
 from tests.harness.gateway import a_placement
+from tests.harness.moving import moved
 from tests.harness.notifying import notification_store
 from tests.harness.stores import as_service
 
@@ -64,6 +68,18 @@ class Shop:
         if tell:
             await self.notifications.claim(attempts)
             await self.notifications.mark_sent(attempts)
+
+    async def move(self, order_id: str, *moves: OrderStatus, tell: bool = True) -> None:
+        """The gateway's part in these moves, with their events confirmed, and the notifier's."""
+        for to in moves:
+            assert await moved(self.redis, order_id, to) == Moved(is_new=True)
+            await self.redis.zrem(keyspace.MOVES, f"{order_id}:{to.value}")
+            event = move_event(await record_of(self.redis, order_id), to)
+            assert event is not None
+            if tell and to in TOLD:
+                attempt = Attempt(notification=notification_of(event), owner=event.id, channel="log")
+                await self.notifications.claim([attempt])
+                await self.notifications.mark_sent([attempt])
 
     async def complete(self, *orders: Order) -> None:
         """An order's whole life."""

@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import aiohttp
+
 from orderctl.oracle import Verdict
-from tests.harness.client import Answer, GatewayClient, gateway_client
+from shared.orders.model import OrderStatus
+from tests.harness.client import RETRY_SECONDS, Answer, GatewayClient, gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
 from tests.harness.pricing import price
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
+
+LOOK_SECONDS = 0.02
 
 
 class Trial:
@@ -43,15 +48,50 @@ class Trial:
 
     async def finish(self, *, settle_seconds: float = 90.0, notifier_deaths: int = 0) -> Verdict:
         """Waits for the last answer and the last notification; fails unless half of it was created."""
-        assert self._load is not None
-        await self._load
-        await wait_until_settled(self.pipeline, timeout_seconds=settle_seconds)
-        verdict = await verdict_on(
-            self.pipeline, self.client.books, self.prefix, notifier_deaths=notifier_deaths
-        )
+        verdict = await self.verdict(settle_seconds=settle_seconds, notifier_deaths=notifier_deaths)
         half = self.orders // 2
         assert (verdict.orders, verdict.created, verdict.rejected) == (self.orders, half, self.orders - half)
         return verdict
+
+    async def verdict(self, *, settle_seconds: float = 90.0, notifier_deaths: int = 0) -> Verdict:
+        """The oracle's, after the last answer and the last notification."""
+        assert self._load is not None
+        await self._load
+        await wait_until_settled(self.pipeline, timeout_seconds=settle_seconds)
+        return await verdict_on(
+            self.pipeline, self.client.books, self.prefix, notifier_deaths=notifier_deaths
+        )
+
+    async def cancel_all(self) -> dict[str, int]:
+        """Cancels each order as soon as it is acknowledged; the answer to each, by its id: 200 or 409."""
+        answers: dict[str, int] = {}
+
+        async def cancel(order_id: str) -> None:
+            while order_id not in answers:
+                status = await self._cancelled(order_id)
+                if status in (200, 409):
+                    answers[order_id] = status
+                else:
+                    await asyncio.sleep(RETRY_SECONDS)
+
+        asked: set[str] = set()
+        async with asyncio.TaskGroup() as cancelling:
+            while len(asked) < self.orders:
+                for order_id in self.client.books.acknowledged - asked:
+                    asked.add(order_id)
+                    cancelling.create_task(cancel(order_id))
+                await asyncio.sleep(LOOK_SECONDS)
+        return answers
+
+    async def _cancelled(self, order_id: str) -> int:
+        """The status of one answer, 0 for none."""
+        try:
+            answer = await self.client.request(
+                "PATCH", f"/orders/{order_id}/status", json={"status": OrderStatus.CANCELLED}
+            )
+        except (aiohttp.ClientError, TimeoutError):
+            return 0
+        return answer.status
 
     def longest_gap_seconds(self) -> float:
         """The longest silence between two acknowledgements."""

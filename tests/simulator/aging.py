@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from orderctl.oracle import Evidence, StockState, judge
+from orderctl.verification.snapshot import archived_orders
 from shared import keyspace
-from shared.orders.model import OrderStatus
-from shared.orders.redis.sweep import Sweep
+from shared.orders.redis.sweep import UNDECIDED, Sweep
 from shared.redis.lease import Lease
 from shared.service.lifecycle import running
 from tests.simulator.judging import Scene, read_orders, sightings, stock_of
@@ -64,13 +64,14 @@ def faults_after_sweep(scene: Scene, before: StockState) -> Iterator[str]:
     records = read_orders(server)
     archive = server.carry_out("HGETALL", keyspace.ARCHIVE)
     archived = {key.removeprefix("sku:"): int(n) for key, n in archive.items() if key.startswith("sku:")}
-    counts = [int(archive.get(status, 0)) for status in (OrderStatus.CREATED, OrderStatus.REJECTED)]
-    stock = stock_of(scene, archived=archived, archived_orders=sum(counts))
+    counts, undecided = archived_orders(archive), int(archive.get(UNDECIDED, 0))
+    stock = stock_of(scene, archived=archived, archived_orders=counts, archived_undecided=undecided)
     verdict = judge(Evidence(stock=stock, orders=sightings(server, records), is_whole=True))
     for kind, offenders in verdict.faults().items():
         for who in offenders:
             yield f"after the sweep: {kind}: {who}: {verdict.why.get(who, '')}"
-    if verdict.created or verdict.rejected:
-        yield f"after the sweep: {verdict.created} created and {verdict.rejected} rejected orders are kept"
-    if replace(stock, archived={}, archived_orders=0) != before:
+    kept = [order_id for order_id, found in records.items() if getattr(found, "ended_at", None)]
+    if kept:
+        yield f"after the sweep {kept} are kept, which had come to their end"
+    if replace(stock, archived={}, archived_orders=0, archived_undecided=0) != before:
         yield f"the sweep has changed the stock: {before} before, {stock} after"

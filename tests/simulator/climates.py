@@ -55,6 +55,12 @@ def in_a_crowd(plan: Plan, **pauses: float) -> Plan:
     )
 
 
+def with_moves(plan: Plan, **pauses: float) -> Plan:
+    """The same with orders that are moved and cancelled all the time, over a messenger that is slow."""
+    odds = replace(plan.odds, slow=0.6, copied=0.6)
+    return replace(plan, seconds=12.0, odds=odds, pauses={**plan.pauses, "move": 0.15, **pauses})
+
+
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a script does not look at its rights": lambda plan: replace(
         plan, pauses={**plan.pauses, "store_refuses": 0.5}
@@ -101,6 +107,20 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a drop decides again": lambda plan: with_operator(plan, copied=1.0),
     "a drop is not announced": with_operator,
     "a batch is acked with its first event": lambda plan: in_a_crowd(replace(plan, batch_limit=1), crash=0.3),
+    **dict.fromkeys(
+        (
+            "stock is given back twice",
+            "stock is never given back",
+            "a move that the table does not have",
+            "a move without an announcement",
+            "created though it was cancelled",
+            "an earlier step is told after a later one",
+        ),
+        with_moves,
+    ),
+    "a move counts as announced before the confirm": lambda plan: with_moves(plan, broker=1.0, crash=0.5),
+    "a cancelled order begins to retry": lambda plan: with_moves(replace(plan, broken_skus=0.5)),
+    "the sweep forgets the sums": lambda plan: replace(with_moves(plan), is_swept=True),
     "a split batch loses an event": lambda plan: in_a_crowd(plan, crash=0.2, connection=0.2),
     "a dead batch is dropped unread": lambda plan: replace(
         with_operator(in_a_crowd(plan, given_up=0.2), slow=0.5), prefetch=1, seconds=20.0

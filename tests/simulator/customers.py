@@ -15,6 +15,8 @@ from typing import Final
 from notifier.domain import Notification
 from notifier.ports import HandedOver, OutcomeUnknown
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
+from shared.orders.model import OrderStatus
+from shared.orders.moves import ANNOUNCED
 from tests.simulator.processes import Process
 from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
@@ -28,6 +30,8 @@ HOUR_SECONDS: Final = 300.0
 """In the place of an hour, for the bound on letters to one address."""
 SURELY_AN_HOUR: Final = HOUR_SECONDS - 60.0
 """So long before another a letter was handed in whose place was taken within the same hour."""
+TYPES: Final = tuple(ANNOUNCED[status] for status in OrderStatus if status in ANNOUNCED)
+"""Of events, in the order in which one order can meet them."""
 UNANSWERED: Final = "unanswered"
 MOST_UNANSWERED: Final = 2
 
@@ -67,7 +71,11 @@ class Customers:
         self._marked: set[str] = set()
 
     def claimed(self, event_id: str, by: str, at: float) -> None:
-        """The store has granted a lease on an event, to a process."""
+        """The store has granted a lease on an event, to a process. No later step was told before."""
+        order_id, _, kind = event_id.partition(":")
+        later = TYPES[TYPES.index(kind) + 1 :]
+        if any(f"{order_id}:{each}" in self._marked for each in later) and event_id not in self._marked:
+            self._found.append(f"{event_id} is to be told after a later step was")
         self._leases[event_id, by] = at + LEASE_SECONDS
         if self._leases_may_end and event_id not in self._marked:
             for arrival in self.arrivals.get(event_id, ()):

@@ -11,6 +11,7 @@ from shared.errors import DependencyUnavailable
 from shared.messages import join
 from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
+from tests.simulator.moving import Movers
 from tests.simulator.processes import Process, Trap
 from tests.simulator.services import Surroundings
 from tests.simulator.store import REFUSABLE, Condition
@@ -20,7 +21,7 @@ from tests.simulator.weather import BROKEN_SKU, REPAIRED_PIECES
 MOST_STEPS_TO_DEATH: Final = 80
 """A process dies within so many of its callbacks, so that every await comes up."""
 REQUESTS: Final[Mapping[str, Sequence[str]]] = {
-    "gateway": (keyspace.OUTBOX, keyspace.order(""), keyspace.claim(""), "order."),
+    "gateway": (keyspace.OUTBOX, keyspace.order(""), keyspace.claim(""), "order.", keyspace.MOVES),
     "processor": (keyspace.order(""), "orders.retry", "orders.dead", "order."),
     "notifier": (keyspace.notification_claim(""), "notifier.retry", "notifier.dead"),
     "dashboard": (
@@ -53,7 +54,9 @@ UNKNOWN: Final = b'{"type":"order.seen.v9"}'
 class Faults:
     """Breaks things in one simulation."""
 
-    def __init__(self, around: Surroundings, supervisor: Supervisor, dice: random.Random) -> None:
+    def __init__(
+        self, around: Surroundings, supervisor: Supervisor, movers: Movers, dice: random.Random
+    ) -> None:
         self.poisoned: list[tuple[str, bytes]] = []
         """What was put where, as dead-letter queue and body."""
         self._around = around
@@ -74,6 +77,7 @@ class Faults:
             "given_up": self._given_up,
             "operator": self._operator,
             "price": self._around.price_list.change,
+            "move": movers.move,
         }
 
     async def run(self) -> None:

@@ -12,9 +12,11 @@ from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
 from shared.messages import Event, OrderPlaced, decode_all, epoch_microseconds
 from shared.orders.model import OrderStatus, Trouble
+from shared.orders.moves import told_steps
 from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.simulator.clients import Ledger
+from tests.simulator.moving import Movers
 from tests.simulator.services import Surroundings
 from tests.simulator.store import StoreServer
 
@@ -28,6 +30,7 @@ class Scene:
 
     around: Surroundings
     ledger: Ledger
+    movers: Movers
     dead_letters: Mapping[str, list[bytes]]
     poisoned: list[tuple[str, bytes]]
 
@@ -49,6 +52,7 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
     ]
     found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
     found += _of_log(scene, records)
+    found += scene.movers.faults(records)
     found += scene.around.customers.faults(scene.around.plan.letters_per_hour)
     return found, verdict
 
@@ -127,6 +131,7 @@ def _sighting(
         outcome=found.outcome,
         trouble=found.trouble,
         sequence=found.sequence,
+        released=found.released,
         listed=places[0],
         prices=found.prices,
     )
@@ -136,7 +141,11 @@ def _sighting(
 
 
 def stock_of(
-    scene: Scene, *, archived: Mapping[str, int] | None = None, archived_orders: int = 0
+    scene: Scene,
+    *,
+    archived: Mapping[str, int] | None = None,
+    archived_orders: int = 0,
+    archived_undecided: int = 0,
 ) -> StockState:
     """The stock as it is, and what somebody read of the archive."""
     server, supplied = scene.around.store.server, scene.around.plan.supplied
@@ -148,6 +157,8 @@ def stock_of(
         supplied=supplied,
         archived=archived or {},
         archived_orders=archived_orders,
+        archived_undecided=archived_undecided,
+        releases=int(server.carry_out("GET", keyspace.RELEASES) or 0),
     )
 
 
@@ -231,7 +242,7 @@ def _of_notifications(scene: Scene, records: Records) -> Iterator[str]:
         note = server.carry_out("HGETALL", keyspace.notifications(order_id))
         if note:
             statuses[note["status"]] += 1
-        if not isinstance(found, OrderRecord) or found.decided_at is None:
+        if not isinstance(found, OrderRecord) or not told_steps(found.status, found.outcome):
             continue
         yield from _of_notification(scene, found, note)
     counts = server.carry_out("HGETALL", keyspace.NOTIFICATION_COUNTS)

@@ -12,6 +12,7 @@ import notifier.domain
 import order_processor.handlers
 import shared.orders.redis.decisions
 import shared.redis.scripts
+from api_gateway.announcing import AnnouncedMoves
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import Relay
 from dashboard.dead_letters.actions import Acted, Drop, Outcome as Sent, Redrive
@@ -32,6 +33,7 @@ from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.router import Router
 from shared.messaging.settlement import Settlement, message_of, single
 from shared.orders.decisions import event_of
+from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord, placed_event
 from shared.redis.client import Redis
 from shared.redis.scripts import Script, ScriptCall
@@ -168,6 +170,14 @@ async def _relay_nothing(self: Any) -> int:
     return 0
 
 
+async def _announce_and_hope(self: Any, moves: Sequence[tuple[str, OrderStatus]]) -> int:
+    await self._moves.announced(moves)
+    return await _ANNOUNCE(self, moves)
+
+
+_ANNOUNCE: Final = AnnouncedMoves._announce
+
+
 # --- the processor ----------------------------------------------------------------------------------------
 
 
@@ -259,6 +269,7 @@ async def _load_then_run(self: Any, redis: Redis, calls: Sequence[ScriptCall], *
 
 _PIPELINE: Final = Script._pipeline
 _LOOKED_UP: Final = "known[1], known[2], known[5] or ARGV[2]"
+_LEGAL: Final = "if not (MOVES[status] and MOVES[status][to]) then"
 _CHECKED: Final = "elseif tonumber(available) < qty and reason == '' then"
 
 _COMPARED: Final = """
@@ -394,8 +405,8 @@ BUGS: Final[Mapping[str, Planting]] = {
         "notifier",
         "claim",
         (
-            "if held == 'sent' or held == 'sent:unconfirmed' then return {'sent'} end",
-            "if held == 'sent' then held = nil end",
+            "if held == 'sent' or held == 'sent:unconfirmed' or",
+            "if held == 'sent' then held = nil elseif",
         ),
     ),
     "a late claim reopens what failed": rewritten(
@@ -429,5 +440,30 @@ BUGS: Final[Mapping[str, Planting]] = {
         ORDERS, "decide", (_LOOKED_UP, "known[1], ARGV[8] == '' and known[2], known[5] or ARGV[2]")
     ),
     "a drop is not announced": replaced(Drop, "_end", _drop_silently),
+    "stock is given back twice": rewritten(
+        ORDERS,
+        "move",
+        ("redis.call('GET', pending), status == to", "redis.call('GET', pending), false"),
+        (_LEGAL, "if to ~= CANCELLED and not (MOVES[status] and MOVES[status][to]) then"),
+    ),
+    "stock is never given back": rewritten(ORDERS, "move", ("to == CANCELLED and known[2]", "false")),
+    "a move that the table does not have": rewritten(ORDERS, "move", (_LEGAL, "if false then")),
+    "a move without an announcement": rewritten(
+        ORDERS, "move", ("redis.call('ZADD', moves, now, order_id .. ':' .. to)\n", "")
+    ),
+    "a move counts as announced before the confirm": replaced(
+        AnnouncedMoves, "_announce", _announce_and_hope
+    ),
+    "created though it was cancelled": rewritten(
+        ORDERS, "decide", ("if known[1] == CANCELLED and not known[2] then return {CANCELLED} end", "")
+    ),
+    "a cancelled order begins to retry": rewritten(
+        ORDERS,
+        "delay",
+        ("if not known[1] or known[1] == CANCELLED or known[6]", "if not known[1] or known[6]"),
+    ),
+    "an earlier step is told after a later one": rewritten(
+        "notifier", "claim", ("if is_behind and known[2] == 'sent' then", "if false then")
+    ),
     "the sweep forgets the sums": rewritten(ORDERS, "sweep", ("= tonumber(ARGV[i + 1]) end", "= 0 end")),
 }

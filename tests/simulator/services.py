@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Protocol
 
+from api_gateway.announcing import AnnouncedMoves
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
+from notifier.domain import TOLD
 from notifier.handlers import NotificationHandler
 from notifier.quota import RedisLetterQuota
 from notifier.senders.addressed import AddressedSender
@@ -17,13 +19,15 @@ from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
 from shared.breaker import Breaker
-from shared.messages import EventData, OrderCreated, OrderPlaced, OrderRejected
+from shared.messages import EventData, OrderPlaced
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.retry import Outcome
 from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
 from shared.messaging.settlement import FailureListener
+from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
 from shared.orders.redis.decisions import RedisDecisionStore
+from shared.orders.redis.moves import RedisMoves
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
 from shared.redis.lease import Lease
@@ -118,6 +122,14 @@ class Gateway:
             breaker=breaker,
             times=RelayTimes(minimum_age=2 * PUBLISH_SECONDS, pause=RELAY_PAUSE_SECONDS),
         )
+        self._orders = store
+        self._moves = AnnouncedMoves(
+            RedisMoves(redis, timeout_seconds=STORE_SECONDS),
+            store,
+            publisher,
+            Lease(redis, keyspace.MOVES_LEASE, timeout_seconds=STORE_SECONDS),
+        )
+        self._announces = "move" in plan.pauses
         self._stop: asyncio.Event | None = None
 
     @property
@@ -133,10 +145,20 @@ class Gateway:
         finally:
             self._requests -= 1
 
+    async def move(self, order_id: str, move: Move) -> MoveResult | None:
+        """One request; None where there is no such order. Raises StoreUnavailable."""
+        self._requests += 1
+        try:
+            record = await self._orders.get(order_id)
+            return None if record is None else await self._moves.move(record, move)
+        finally:
+            self._requests -= 1
+
     async def run(self, stop: asyncio.Event) -> None:
-        """See Service."""
+        """See Service. Where nothing is moved nothing is announced, and other seeds are what they were."""
         self._stop = stop
-        async with running(self._removals.run(), self._relay.run()):
+        announcing = (self._moves.run(),) if self._announces else ()
+        async with running(self._removals.run(), self._relay.run(), *announcing):
             await stop.wait()
             await drained(self._answered(), stop, DRAIN_SECONDS)
             await drained(self._removals.flush(), stop, STORE_SECONDS)
@@ -237,7 +259,7 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
         ),
         sends_at_once=around.plan.sends_at_once,
     )
-    handlers: dict[type[EventData], BatchHandler] = {OrderCreated: handler, OrderRejected: handler}
+    handlers: dict[type[EventData], BatchHandler] = dict.fromkeys(TOLD, handler)
     return Worker(around, process, random_, NOTIFIER, handlers, store)
 
 

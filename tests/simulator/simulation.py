@@ -18,6 +18,7 @@ from tests.simulator.customers import Customers
 from tests.simulator.faults import Faults
 from tests.simulator.judging import Scene, faults_at, stock_of
 from tests.simulator.loop import Endless, SimulatedLoop
+from tests.simulator.moving import Movers
 from tests.simulator.network import Network
 from tests.simulator.pricing import PriceList
 from tests.simulator.processes import Spot
@@ -106,8 +107,11 @@ class _Run:
             price_list=price_list,
         )
         self._supervisor = Supervisor(self._around, loop, random.Random(f"supervisor {seed}"))
-        self._faults = Faults(self._around, self._supervisor, random.Random(f"faults {seed}"))
-        self._clients = Clients(self._supervisor.request, random.Random(f"clients {seed}"), trace)
+        self._clients = Clients(self._supervisor.place, random.Random(f"clients {seed}"), trace)
+        self._movers = Movers(
+            self._supervisor.move, self._clients.ledger, random.Random(f"movers {seed}"), trace
+        )
+        self._faults = Faults(self._around, self._supervisor, self._movers, random.Random(f"faults {seed}"))
         self._sweeping = random.Random(f"sweeping {seed}")
         self._wanted = wishes(plan, random.Random(f"wishes {seed}"))
 
@@ -158,7 +162,8 @@ class _Run:
         around = self._around
         if around.network.under_way or not around.broker.is_idle():
             return False
-        return not around.store.server.carry_out("ZCARD", keyspace.OUTBOX)
+        server = around.store.server
+        return not any(server.carry_out("ZCARD", outbox) for outbox in (keyspace.OUTBOX, keyspace.MOVES))
 
     async def _judge(self, is_settled: bool) -> Scene:
         outcome, around = self._outcome, self._around
@@ -171,7 +176,11 @@ class _Run:
             for each in CONSUMPTIONS
         }
         scene = Scene(
-            around=around, ledger=self._clients.ledger, dead_letters=dead, poisoned=self._faults.poisoned
+            around=around,
+            ledger=self._clients.ledger,
+            movers=self._movers,
+            dead_letters=dead,
+            poisoned=self._faults.poisoned,
         )
         found, verdict = faults_at(scene)
         outcome.faults += [*self._supervisor.faults, *found]
@@ -181,6 +190,8 @@ class _Run:
             orders=verdict.orders,
             created=verdict.created,
             rejected=verdict.rejected,
+            cancelled=verdict.cancelled,
+            moved=sum(map(len, self._movers.moved.values())),
             dead=len(verdict.dead),
             undelivered=len(verdict.undelivered),
             acknowledged=len(self._clients.ledger.acknowledged),

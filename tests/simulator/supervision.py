@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
 from shared.pipeline import CONSUMPTIONS
 from tests.simulator.clients import REFUSALS, NoAnswer
@@ -17,6 +18,7 @@ from tests.simulator.services import SIMULATED, Gateway, Service, Surroundings, 
 LONGEST_RESTART_SECONDS: Final = 2.0
 CLIENT_SECONDS: Final = 8.0
 
+Result = TypeVar("Result")
 Build = Callable[[Surroundings, Process, random.Random], Service]
 
 
@@ -111,7 +113,15 @@ class Supervisor:
         )
         self._around.customers.sender_died(process.name)
 
-    async def request(self, placement: Placement) -> PlacementResult:
+    async def place(self, placement: Placement) -> PlacementResult:
+        """One order. Raises as ``request`` does."""
+        return await self.request(lambda gateway: gateway.place(placement), placement.order.id)
+
+    async def move(self, order_id: str, move: Move) -> MoveResult | None:
+        """One move. Raises as ``request`` does."""
+        return await self.request(lambda gateway: gateway.move(order_id, move), order_id)
+
+    async def request(self, what: Callable[[Gateway], Awaitable[Result]], order_id: str) -> Result:
         """One HTTP request to any gateway. Raises what stands for its answer, or NoAnswer."""
         open_places = [
             place
@@ -124,31 +134,35 @@ class Supervisor:
         await asyncio.sleep(weather.way())
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
-                result = await self._ask(self._dice.choice(open_places), placement)
+                result = await self._ask(self._dice.choice(open_places), what, order_id)
         except TimeoutError:
             raise NoAnswer("no answer in time") from None
         if weather.happens("answer_lost"):
             raise NoAnswer("connection lost")
         return result
 
-    async def _ask(self, place: Place, placement: Placement) -> PlacementResult:
-        answer: asyncio.Future[PlacementResult] = self._loop.create_future()
+    async def _ask(self, place: Place, what: Callable[[Gateway], Awaitable[Result]], order_id: str) -> Result:
+        answer: asyncio.Future[Result] = self._loop.create_future()
         place.process.on_death(lambda: _fail(answer, NoAnswer("connection lost")))
         if place.process.is_alive:
-            place.process.start(self._answer(place.service, placement, answer))
+            place.process.start(self._answer(place.service, what, order_id, answer))
         else:
             _fail(answer, NoAnswer("connection refused"))
         return await answer
 
     async def _answer(
-        self, service: Any, placement: Placement, answer: "asyncio.Future[PlacementResult]"
+        self,
+        service: Any,
+        what: Callable[[Gateway], Awaitable[Result]],
+        order_id: str,
+        answer: "asyncio.Future[Result]",
     ) -> None:
         try:
-            result = await service.place(placement)
+            result = await what(service)
         except REFUSALS as error:
             _fail(answer, error)
         except Exception as error:  # noqa: BLE001 - what the HTTP layer would answer 500 to
-            self.faults.append(f"500 for {placement.order.id}: {error!r}")
+            self.faults.append(f"500 for {order_id}: {error!r}")
             _fail(answer, NoAnswer("500"))
         else:
             if not answer.done():

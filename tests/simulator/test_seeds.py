@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+import api_gateway.announcing
 import api_gateway.intake
 import api_gateway.relay
 import dashboard.dead_letters.actions
@@ -28,6 +29,7 @@ import shared.messaging.router
 import shared.messaging.settlement
 import shared.messaging.waiting
 import shared.orders.redis.decisions
+import shared.orders.redis.moves
 import shared.redis.lease
 import shared.redis.scripts
 from tests.simulator.__main__ import main
@@ -42,6 +44,7 @@ SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 20
 SPARED_SHARE = 0.33
 """Some awaits never wait, some only while somebody lists orders or a crash point is armed."""
 MORTAL = (
+    api_gateway.announcing,
     api_gateway.intake,
     api_gateway.relay,
     dashboard.dead_letters.actions,
@@ -55,6 +58,7 @@ MORTAL = (
     notifier.unconfirmed,
     order_processor.handlers,
     shared.orders.redis.decisions,
+    shared.orders.redis.moves,
     shared.messaging.dead_letters,
     shared.messaging.router,
     shared.messaging.settlement,
@@ -86,7 +90,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", CLIMATES)
+@pytest.mark.parametrize("name", {climate: name for name, climate in CLIMATES.items()}.values())
 def test_its_weather_alone_is_no_bug(name: str) -> None:
     """What is found under rough weather is the bug, and not the weather."""
     for seed in range(SEEDS_PER_CLIMATE):
@@ -112,7 +116,11 @@ def test_every_kind_of_fault_comes_up() -> None:
     assert {kind for plan in plans for kind in plan.pauses} == set(MEAN_PAUSES)
     found = run_all(range(100))
     assert all(
-        found.counts[kind] for kind in ("created", "rejected", "dead", "undelivered", "deaths", "poison")
+        found.counts[kind]
+        for kind in (
+            *("created", "rejected", "cancelled", "moved"),
+            *("dead", "undelivered", "deaths", "poison"),
+        )
     )
     assert found.counts["extra_notifications"]
 

@@ -72,9 +72,15 @@ MEAN_PAUSES: Final = {
     "store_refuses": (1.0, 8.0),
     "given_up": (1.0, 8.0),
     "price": (0.2, 3.0),
+    "move": (0.2, 3.0),
 }
 """Seconds between two faults of a kind, on average: from the roughest seed to the mildest."""
-OWN_DICE: Final = {"store_refuses": "refusals", "given_up": "given up", "price": "price changes"}
+OWN_DICE: Final = {
+    "store_refuses": "refusals",
+    "given_up": "given up",
+    "price": "price changes",
+    "move": "moves",
+}
 """Kinds with dice of their own, so that the other faults of each seed are what they were without them."""
 
 

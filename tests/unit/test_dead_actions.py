@@ -19,12 +19,13 @@ from shared.messaging.batching import together
 from shared.messaging.dead_letters import DeadLettersBusy
 from shared.messaging.ports import OutgoingMessage
 from shared.messaging.settlement import message_of
-from shared.orders.model import Trouble
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Noted
 from shared.orders.redis.erasure import RedisErasedOrders, RedisOrderErasure
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.afterlife import Afterlife, Crashed, CrashPlan, afterlife
 from tests.harness.examples import TRACE, an_order, created, placed
+from tests.harness.moving import ended
 from tests.harness.routing import messages_in
 
 STEPS_AT_MOST = 40
@@ -462,6 +463,7 @@ async def test_a_dashboard_that_dies_anywhere_while_it_splits_a_batch_loses_no_e
 async def erased(world: Afterlife, order_id: str) -> None:
     """The order's customer removes the account, and accounts finds its orders final."""
     at = (await world.order(order_id)).accepted_at_microseconds
+    await ended(world.redis, order_id, OrderStatus.CANCELLED)
     await world.redis.hset(keyspace.order(order_id), "customer", "ann")
     await world.redis.zadd(keyspace.orders_of("ann"), {order_id: at})
     erasure = RedisOrderErasure(world.redis, timeout_seconds=5.0, retention_seconds=60)
@@ -510,7 +512,7 @@ async def test_no_dead_letter_keeps_the_address_of_an_erased_customer(world: Aft
     assert await emails(world) == {"bob@example.com"}
     assert len((await world.letters()).letters) == 2
     record = await world.order("order1")
-    assert (record.status, await world.available("cable"), await world.decided()) == ("created", 8, 1)
+    assert (record.status, await world.available("cable"), await world.decided()) == ("cancelled", 10, 1)
     assert "notification_dropped" in await world.steps("order1")
 
 

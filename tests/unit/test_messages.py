@@ -108,7 +108,7 @@ def test_what_is_no_envelope_at_all_is_refused(body: bytes) -> None:
 
 def test_an_unknown_type_is_told_apart_from_a_malformed_event() -> None:
     """A later version may publish types that this one has never heard of."""
-    assert decode(changed(setting(type="order.shipped.v1"))) == UnknownEvent(type="order.shipped.v1")
+    assert decode(changed(setting(type="order.seen.v1"))) == UnknownEvent(type="order.seen.v1")
     assert decode(changed(setting(type="order.placed.v2"))) == UnknownEvent(type="order.placed.v2")
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import typer
 
 from orderctl.commands import orders as commands
 from orderctl.commands.orders import order_body
@@ -78,3 +79,46 @@ def test_a_placed_order_says_what_it_costs_and_sends_what_is_expected(
         {"id": "order1", "items": [{"sku": "cable", "qty": 1}], "currency": "JPY", "amount_total": 0}
     ]
     assert "it costs 1 999 JPY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "to"),
+    [
+        (commands.cancel, "cancelled"),
+        (commands.process, "processing"),
+        (commands.ship, "shipped"),
+        (commands.deliver, "delivered"),
+    ],
+)
+def test_an_order_is_moved_by_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: Any, to: str
+) -> None:
+    """Asked under a key, so that asking again while the gateway is busy is one request."""
+    asked: list[tuple[str, str, Any, Any]] = []
+
+    class Client:
+        async def send(self, method: str, path: str, *, body: Any, headers: Any) -> GatewayAnswer:
+            asked.append((method, path, body, headers))
+            return GatewayAnswer(status=200, body={"status": to}, seconds=0.0)
+
+    monkeypatch.setattr(commands, "ask", lambda _, __, question: asyncio.run(question(Client())))
+    command("order 1")
+    ((method, path, body, headers),) = asked
+    assert (method, path, body) == ("PATCH", "/orders/order%201/status", {"status": to})
+    assert headers["Idempotency-Key"]
+    assert capsys.readouterr().out == f"order 1 is {to}\n"
+
+
+def test_a_move_that_is_refused_says_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the gateway's words, and the command fails."""
+    problem = {
+        "title": "The order cannot become that",
+        "detail": "The order is shipped, and may become delivered.",
+    }
+    refused = GatewayAnswer(status=409, body=problem, seconds=0.0)
+    monkeypatch.setattr(commands, "ask", lambda *_: refused)
+    with pytest.raises(typer.Exit):
+        commands.cancel("order1", reason="ordered twice")
+    assert "The order is shipped, and may become delivered." in capsys.readouterr().err

@@ -157,7 +157,7 @@ async def test_an_unknown_type_is_acked_and_counted() -> None:
     """A newer publisher does not stop an older consumer."""
     broker, handler = MemoryBroker(), Handler()
     await put_body(broker, message_of(created()).body)
-    await put_body(broker, b'{"type": "order.shipped.v1"}')
+    await put_body(broker, b'{"type": "order.seen.v1"}')
     async with routing(broker, handler) as running:
         await settled(broker)
     assert running.metrics.outcomes == {"unknown_type": 2}

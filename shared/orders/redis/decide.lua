@@ -12,8 +12,8 @@
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
 --       9 prices and  10 customer ('' without) as the message has them, for a record that is recreated
 --       11 who decides  12… sku, qty for each item
--- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {'order_unknown'}, {'other_content'}
---         or {'broken_stock', key}.
+-- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {CANCELLED}, {'order_unknown'},
+--         {'other_content'} or {'broken_stock', key}.
 
 local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
 local own, changed, log = KEYS[12], KEYS[13], KEYS[14]
@@ -23,6 +23,7 @@ local items = (#ARGV - first_item + 1) / 2
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
   'fingerprint', 'timeline', 'trouble', 'prices')
 if known[6] and known[6] ~= ARGV[5] then return {'other_content'} end
+if known[1] == CANCELLED and not known[2] then return {CANCELLED} end
 local status, decided_at, accepted_at = known[1], known[2], known[5] or ARGV[2]
 local trouble, prices = trouble_of(status, known[8]), known[9] or (status and '' or ARGV[9])
 local begun = redis.call('GET', pending)

@@ -16,7 +16,7 @@ from shared.messages import (
     event_time,
 )
 from shared.messaging.retry import Bury, Wait
-from shared.orders.decisions import OTHER_CONTENT, Created, Decision, Rejected, Undecidable
+from shared.orders.decisions import OTHER_CONTENT, Cancelled, Created, Decision, Rejected, Undecidable
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.redis.reading import readable_prices
 from shared.orders.redis.scripts import load
@@ -126,9 +126,15 @@ def decision_of(event: Event[OrderPlaced], answer: Any) -> Decision:
             return Rejected(decided_at=event_time(int(at)), reason=reason, sku=sku or None, prices=prices)
         case ["broken_stock", keyspace.PROCESSED_COUNT]:
             raise StoreUnavailable(f"{keyspace.PROCESSED_COUNT} is not an integer")
+        case [OrderStatus.CANCELLED]:
+            return Cancelled()
+    return _undecidable(answer)
+
+
+def _undecidable(answer: list[str]) -> Undecidable:
+    match answer:
         case ["broken_stock", sku]:
             return Undecidable(reason="broken_stock", detail=f"the stock entry of {sku} is not an integer")
         case ["other_content"]:
             return Undecidable(reason=OTHER_CONTENT, detail="another order was accepted under this id")
-        case _:
-            return Undecidable(reason="order_unknown", detail="no record, and too old to be recreated")
+    return Undecidable(reason="order_unknown", detail="no record, and too old to be recreated")

@@ -7,7 +7,7 @@
 -- ARGV  1 order id  2 trouble  3 reason  4 attempts  5 seconds until the next one ('' if dead)
 --       6 when it failed, microseconds by whichever clock: the same for a note that is repeated
 --       7 content fingerprint  8 who says so
--- Returns 1 if it was recorded, now or before, 0 if the order is decided, dead already, has no record or is another
+-- Returns 1 if it was recorded, now or before, 0 if the order is decided, cancelled, dead already, has no record or is another
 -- one that was accepted under the same id.
 
 local record, log = KEYS[1], KEYS[5]
@@ -15,7 +15,7 @@ local order_id, trouble = ARGV[1], ARGV[2]
 local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline', 'noted', 'fingerprint', 'decided_at',
   'trouble')
 if known[5] and known[5] ~= ARGV[7] then return 0 end
-if not known[1] or known[6] then return 0 end
+if not known[1] or known[1] == CANCELLED or known[6] then return 0 end
 local before = trouble_of(known[1], known[7])
 if before == DEAD and trouble == RETRYING then return 0 end
 local noted, note = known[4] or '', trouble .. ' ' .. ARGV[4] .. ' ' .. ARGV[6] .. '\n'

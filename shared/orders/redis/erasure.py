@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from shared import keyspace
 from shared.messages import content_fingerprint, encode_order
-from shared.orders.decisions import EVENT_TYPES
+from shared.orders.model import FINAL
+from shared.orders.moves import ANNOUNCED, told_steps
 from shared.orders.records import OrderRecord
 from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
@@ -50,8 +51,8 @@ class RedisOrderErasure:
 
     def _call(self, customer: str, order_id: str, record: OrderRecord | None) -> ScriptCall:
         """A record that is gone leaves the index alone to be tidied; one that cannot be read stays."""
-        outcome = record.outcome if record is not None else None
-        event_id = "" if outcome is None else f"{order_id}:{EVENT_TYPES[outcome]}"
+        steps = told_steps(record.status, record.outcome) if record and record.status in FINAL else ()
+        *before, event_id = [f"{order_id}:{ANNOUNCED[step]}" for step in steps] or [""]
         keys = [
             keyspace.order(order_id),
             keyspace.orders_of(customer),
@@ -59,13 +60,14 @@ class RedisOrderErasure:
             keyspace.UNTOLD,
             keyspace.notification_claim(event_id),
             keyspace.ERASED,
+            *map(keyspace.notification_claim, before),
         ]
         if record is None:
             return ScriptCall(keys, [order_id, customer, "", "", "", "", 0])
         order = record.order
         erased, content = encode_order(replace(order, email=None)), f"{order_id}:{content_fingerprint(order)}"
         times = record.accepted_at_microseconds, self._retention_seconds
-        return ScriptCall(keys, [order_id, customer, times[0], erased, content, event_id, times[1]])
+        return ScriptCall(keys, [order_id, customer, times[0], erased, content, event_id, times[1], *before])
 
 
 class RedisErasedOrders:

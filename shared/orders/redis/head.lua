@@ -17,6 +17,11 @@ local function trouble_of(status, trouble)
   return trouble
 end
 
+-- How far on the step stands in the life of its order that an event announces.
+local function place_of(event_id)
+  return PLACES[string.match(event_id, ':(.*)$')] or 0
+end
+
 -- A timeline has a line for each step of its order, which is numbered by it.
 local function with_step(timeline, at, step, reason, attempts, by)
   local line = at .. '\t' .. step .. '\t' .. reason .. '\t' .. attempts .. '\t' .. by

@@ -11,7 +11,7 @@ local known = redis.call('HMGET', KEYS[1], 'status', 'timeline', 'fingerprint', 
 local status, timeline, decided_at = known[1], known[2] or '', known[4]
 if not status or (known[3] and known[3] ~= ARGV[5]) then return {'', 0} end
 local trouble = not decided_at and trouble_of(status, known[5]) or ''
-if decided_at and ARGV[4] == '1' then return {trouble, #timeline} end
+if (decided_at or status == CANCELLED) and ARGV[4] == '1' then return {trouble, #timeline} end
 
 redis.call('XLEN', log)
 local last = string.match(timeline, '[^\n]*$')

@@ -20,8 +20,8 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """Orders at one instant: neither decided nor dead; decided, and the customer still to be told; accepted,
-    and not known to be in a queue."""
+    """Orders at one instant: neither decided nor dead; decided or moved, and the customer still to be told;
+    accepted or moved, and not known to be in a queue."""
 
     undecided: int
     untold: int
@@ -35,10 +35,10 @@ async def count_unfinished(redis: Redis) -> Unfinished:
     """How many orders are under way. Raises RedisError if the store is away."""
     accepted, dead = keyspace.orders_in(OrderStatus.ACCEPTED), keyspace.orders_in(Trouble.DEAD)
     async with redis.pipeline(transaction=True) as pipeline:
-        for index in (accepted, dead, keyspace.UNTOLD, keyspace.OUTBOX):
+        for index in (accepted, dead, keyspace.UNTOLD, keyspace.OUTBOX, keyspace.MOVES):
             _ = pipeline.zcard(index)
-        undecided, given_up, untold, outbox = await pipeline.execute()
-    return Unfinished(undecided=undecided - given_up, untold=untold, outbox=outbox)
+        undecided, given_up, untold, outbox, moves = await pipeline.execute()
+    return Unfinished(undecided=undecided - given_up, untold=untold, outbox=outbox + moves)
 
 
 async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRecord | None]:

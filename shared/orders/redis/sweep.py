@@ -1,8 +1,9 @@
 """Removing orders whose retention is over, and bringing those up to date that an older version has written.
 
 By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
-the sum over the created orders that are kept, plus the archive's. Orders that are undecided or dead are kept,
-those whose customer is yet to be told, and those of which the ledger has not written the last step.
+the sum over the created orders that are kept and not cancelled, plus the archive's. Orders that have not come
+to their end are kept, those that are yet to be announced or told, and those of which the ledger has not
+written the last step.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.logs import get_logger
 from shared.messages import epoch_microseconds
-from shared.orders.decisions import EVENT_TYPES
-from shared.orders.model import OUTCOMES, OrderStatus
+from shared.orders.model import FINAL, OrderStatus
+from shared.orders.moves import ANNOUNCED
 from shared.orders.records import OrderRecord
 from shared.orders.redis.decisions import UNSETTLED_INDEXES
 from shared.orders.redis.log import OrderLog
@@ -25,6 +26,8 @@ from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
 from shared.redis.scripts import ScriptCall
 
+UNDECIDED: Final = "undecided"
+"""What the archive counts those under that were cancelled before a decision, once more."""
 SWEEP_BATCH: Final = 200
 LEASE_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 60.0
@@ -102,13 +105,13 @@ class Sweep:
         return event_ids
 
     async def sweep_once(self) -> int:
-        """Removes every decided order whose retention is over; returns how many. Raises StoreUnavailable."""
+        """Removes every order whose retention is over; returns how many. Raises StoreUnavailable."""
         async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
         cutoff = seconds * 1_000_000 + microseconds - self._retention
         written_until = await self._log.confirmed_until()
         removed = 0
-        for status in OUTCOMES:
+        for status in sorted(FINAL):
             removed += await self._sweep_status(status, cutoff, written_until)
         if removed:
             log.info("removed orders whose retention is over", count=removed)
@@ -140,15 +143,17 @@ class Sweep:
     async def _remove(
         self, status: OrderStatus, order_ids: list[str], cutoff: int, written_until: int | None
     ) -> int:
-        events = [f"{order_id}:{EVENT_TYPES[status]}" for order_id in order_ids]
+        events = [f"{order_id}:{ANNOUNCED[status]}" for order_id in order_ids]
+        moves = [f"{order_id}:{status.value}" for order_id in order_ids]
         async with store_deadline(self._timeout_seconds):
             records = await fetch_records(self._redis, order_ids)
             untold = await self._redis.zmscore(keyspace.UNTOLD, events)
+            unannounced = await self._redis.zmscore(keyspace.MOVES, moves)
         calls = [
             _removal(status, order_id, record)
-            for order_id, record, waits in zip(order_ids, records, untold, strict=True)
+            for order_id, record, *waits in zip(order_ids, records, untold, unannounced, strict=True)
             if record is None
-            or (waits is None and _is_over(record, cutoff) and _is_written(record, written_until))
+            or (waits == [None, None] and _is_over(record, cutoff) and _is_written(record, written_until))
         ]
         if not calls:
             return 0
@@ -158,7 +163,7 @@ class Sweep:
 
 
 def _is_over(record: OrderRecord, cutoff: int) -> bool:
-    return record.decided_at is not None and epoch_microseconds(record.decided_at) <= cutoff
+    return record.ended_at is not None and epoch_microseconds(record.ended_at) <= cutoff
 
 
 def _is_written(record: OrderRecord, until: int | None) -> bool:
@@ -185,17 +190,18 @@ def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> 
         keyspace.orders_in(status),
         keyspace.ARCHIVE,
         keyspace.decision(order_id),
+        keyspace.move(order_id),
         keyspace.orders_in(status) if owner is None else keyspace.orders_of(owner),
         keyspace.notifications(order_id),
         keyspace.claim(order_id),
     ]
     arguments: list[str | int] = [order_id, status.value]
-    if record is None or record.decided_at is None:
+    if record is None or record.ended_at is None:
         return ScriptCall(keys, [*arguments, ""])
     if record.idempotency_key:
         keys.append(keyspace.idempotency_key(record.idempotency_key, owner))
         keys.append(keyspace.older_idempotency_key(record.idempotency_key))
-    arguments.append(epoch_microseconds(record.decided_at))
+    arguments.append(epoch_microseconds(record.ended_at))
     for item in record.order.items:
         arguments += [item.sku, item.qty]
     return ScriptCall(keys, arguments)

@@ -1,4 +1,4 @@
-"""Conditional requests: a product's version as its ``ETag``, and what clients say that they have."""
+"""Conditional requests: the version of a resource as its ``ETag``, and what clients say that they have."""
 
 import re
 from collections.abc import Collection
@@ -12,7 +12,8 @@ _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def etag(version: int) -> str:
-    """The tag of a version. It is a strong one, although ``stock`` may differ: that is another resource's."""
+    """The tag of a version. It is a strong one, although a product's ``stock`` may differ: that is another
+    resource's."""
     return f'"{version}"'
 
 

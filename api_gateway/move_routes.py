@@ -1,0 +1,98 @@
+"""The route by which an order moves on."""
+
+from collections.abc import Collection
+from typing import Final
+
+from aiohttp import web
+
+from api_gateway.headers import idempotency_key
+from api_gateway.ports import Moves
+from api_gateway.problems import ILLEGAL_MOVE, KEY_REUSED, NOT_MOVABLE, ORDER_CHANGED
+from api_gateway.validation import read_status_change
+from shared.history.ownership import may_see
+from shared.history.schemas import as_json, order_view
+from shared.http.answers import json_response
+from shared.http.auth import Caller, Role, caller_of
+from shared.http.bodies import JsonBodies
+from shared.http.conditions import etag, expected_versions
+from shared.http.limits import Gate
+from shared.http.problems import FORBIDDEN, NOT_FOUND, Problem
+from shared.logs import get_logger
+from shared.messages import is_identifier
+from shared.orders.model import OrderStatus
+from shared.orders.moves import IllegalMove, Move, MoveKeyReused, MoveResult, NotMovable, OtherVersion
+from shared.orders.ports import OrderReader
+from shared.orders.records import OrderRecord
+
+NO_VERSION: Final = -1
+"""Of no order."""
+
+log = get_logger(__name__)
+
+
+class MoveRoutes:
+    """Moves orders on: operators all of them, customers their own to their cancellation."""
+
+    def __init__(self, orders: OrderReader, moves: Moves, *, bodies: JsonBodies, gate: Gate) -> None:
+        self._orders = orders
+        self._moves = moves
+        self._bodies = bodies
+        self._gate = gate
+
+    async def move(self, request: web.Request) -> web.Response:
+        """``PATCH /orders/{id}/status``"""
+        order_id, caller = request.match_info["id"], caller_of(request)
+        key, versions = idempotency_key(request), expected_versions(request)
+        asked = read_status_change(await self._bodies.read(request))
+        with self._gate:
+            record = await self._seen(order_id, caller)
+            if caller.role is Role.CUSTOMER and asked.status is not OrderStatus.CANCELLED:
+                raise Problem(FORBIDDEN, "Customers cancel their orders; other moves are an operator's.")
+            move = Move(
+                order_id=order_id,
+                to=asked.status,
+                by=caller.id or Role.OPERATOR.value,
+                reason=asked.reason,
+                version=_version(record.version, versions),
+                key=key,
+            )
+            _refuse(await self._moves.move(record, move))
+            log.info("order moved", order_id=order_id, to=move.to.value, by=move.by)
+            record = await self._seen(order_id, caller)
+            told = await self._orders.notification(order_id)
+        return json_response(as_json(order_view(record, told)), headers={"ETag": etag(record.version)})
+
+    async def _seen(self, order_id: str, caller: Caller) -> OrderRecord:
+        record = await self._orders.get(order_id) if is_identifier(order_id) else None
+        if record is None or not may_see(caller, record.customer):
+            raise Problem(NOT_FOUND, "There is no such order.")
+        return record
+
+
+def _version(own: int, expected: Collection[int] | None) -> int | None:
+    """The version that the move rests on; whether it is still the order's is asked where the key is known."""
+    if expected is None:
+        return None
+    return own if own in expected else NO_VERSION
+
+
+def _refuse(result: MoveResult) -> None:
+    match result:
+        case IllegalMove(status=status, allowed=allowed):
+            following = " or ".join(allowed) if allowed else "nothing else"
+            raise Problem(
+                ILLEGAL_MOVE,
+                f"The order is {status}, and may become {following}.",
+                members={"order_status": status, "allowed": allowed},
+            )
+        case OtherVersion(version=version):
+            raise _changed(version)
+        case MoveKeyReused():
+            raise Problem(KEY_REUSED, "This Idempotency-Key was sent before, for another move of this order.")
+        case NotMovable(reason=reason):
+            raise Problem(NOT_MOVABLE, f"Nothing was changed, since {reason}.")
+
+
+def _changed(version: int) -> Problem:
+    detail = "Something has happened to the order since. Look at it, and ask again."
+    return Problem(ORDER_CHANGED, detail, headers={"ETag": etag(version)})
