@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from shared import keyspace
+from shared.messaging.retry import Bury, History, Wait
 from shared.orders.decisions import Cancelled, Created
-from shared.orders.model import MOVES, OrderStatus
+from shared.orders.model import MOVES, OrderStatus, Trouble
 from shared.orders.moves import EVENT_TYPES, IllegalMove, Moved, MoveKeyReused, MoveResult, OtherVersion
+from shared.orders.placement import Duplicate
+from shared.orders.redis.dead_letters import RedisOrderBooks
 from tests.harness import moving
 from tests.harness.decisions import (
     A_CENTURY,
@@ -23,6 +26,8 @@ from tests.harness.decisions import (
     store_recreating,
 )
 from tests.harness.examples import an_order, placed
+from tests.harness.gateway import a_placement, order_store
+from tests.harness.stores import as_service
 
 WAYS: dict[OrderStatus, tuple[OrderStatus, ...]] = {
     OrderStatus.ACCEPTED: (),
@@ -121,3 +126,41 @@ async def test_a_key_has_the_same_answer_after_the_order_has_moved_on(redis: Any
     assert await moved(redis, OrderStatus.SHIPPED) == Moved(is_new=True)
     assert await moved(redis, OrderStatus.PROCESSING, key="k") == Moved(is_new=False)
     assert await moved(redis, OrderStatus.DELIVERED, key="k") == MoveKeyReused()
+
+
+async def test_the_id_of_a_cancelled_order_stays_taken(redis: Any) -> None:
+    """Who places it again learns that it was cancelled, and nothing begins anew."""
+    await stocked(redis, cable=10)
+    placement = a_placement(an_order("a", cable=3))
+    await order_store(redis).accept(placement)
+    await moved(redis, OrderStatus.CANCELLED)
+    assert await redis.zrange(keyspace.OUTBOX, 0, -1) == []
+    result = (await order_store(redis).accept(placement)).result
+    assert isinstance(result, Duplicate)
+    assert (result.status, result.same_content) == (OrderStatus.CANCELLED, True)
+    assert await redis.zrange(keyspace.OUTBOX, 0, -1) == []
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+async def test_an_order_in_trouble_can_be_cancelled(redis: Any, trouble: Trouble) -> None:
+    """It is in none afterwards, whatever becomes of its message: late notes, a redrive or a drop."""
+    await stocked(redis, cable=10)
+    event, store = await accepted(redis, an_order("a", cable=3)), store_recreating(redis, A_CENTURY)
+    history = History(attempts=1, reason="broken_stock", last_failed_at=1)
+
+    async def fail(trouble: Trouble) -> None:
+        if trouble is Trouble.DEAD:
+            await store.buried(event, Bury(history=history))
+        else:
+            await store.waits(event, Wait(tier_seconds=5, expiration_seconds=5, history=history))
+
+    await fail(trouble)
+    assert await moved(redis, OrderStatus.CANCELLED) == Moved(is_new=True)
+    assert await indexes_of(redis, "a") == ["cancelled"]
+    before = await everything(redis)
+    books = RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=5.0)
+    for each in Trouble:
+        await fail(each)
+    assert await books.drop([event]) == [Cancelled()]
+    assert await decide_one(store, event) == Cancelled()
+    assert await everything(redis) == before

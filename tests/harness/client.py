@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from shared.orders.model import OrderStatus
 from shared.prices import Cost
 
 CLIENT_SECONDS = 10.0
@@ -83,6 +84,22 @@ class GatewayClient:
                 if answer.status in (202, 409):
                     return answer
                 await asyncio.sleep(min(float(answer.headers.get("Retry-After", 1)), 1.0))
+
+    async def move_until_known(
+        self, order_id: str, to: OrderStatus, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> bool:
+        """Asks for a move until the gateway says whether it was made, as a careful client does."""
+        while True:
+            try:
+                answer = await self.request(
+                    "PATCH", f"/orders/{order_id}/status", json={"status": to.value}, headers=headers
+                )
+            except (aiohttp.ClientError, TimeoutError):
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if answer.status in (200, 404, 409):
+                return answer.status == 200
+            await asyncio.sleep(min(float(answer.headers.get("Retry-After", 1)), 1.0))
 
     async def place_many(self, orders: Sequence[Mapping[str, Any]], concurrency: int) -> list[Answer]:
         """Places every order, that many at a time."""

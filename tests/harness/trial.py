@@ -6,11 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-import aiohttp
-
 from orderctl.oracle import Verdict
 from shared.orders.model import OrderStatus
-from tests.harness.client import RETRY_SECONDS, Answer, GatewayClient, gateway_client
+from tests.harness.client import Answer, GatewayClient, gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
 from tests.harness.pricing import price
 from tests.harness.running import Pipeline
@@ -62,17 +60,12 @@ class Trial:
             self.pipeline, self.client.books, self.prefix, notifier_deaths=notifier_deaths
         )
 
-    async def cancel_all(self) -> dict[str, int]:
-        """Cancels each order as soon as it is acknowledged; the answer to each, by its id: 200 or 409."""
-        answers: dict[str, int] = {}
+    async def cancel_all(self) -> dict[str, bool]:
+        """Cancels each order as soon as it is acknowledged; by its id whether its client was told so."""
+        answers: dict[str, bool] = {}
 
         async def cancel(order_id: str) -> None:
-            while order_id not in answers:
-                status = await self._cancelled(order_id)
-                if status in (200, 409):
-                    answers[order_id] = status
-                else:
-                    await asyncio.sleep(RETRY_SECONDS)
+            answers[order_id] = await self.client.move_until_known(order_id, OrderStatus.CANCELLED)
 
         asked: set[str] = set()
         async with asyncio.TaskGroup() as cancelling:
@@ -82,16 +75,6 @@ class Trial:
                     cancelling.create_task(cancel(order_id))
                 await asyncio.sleep(LOOK_SECONDS)
         return answers
-
-    async def _cancelled(self, order_id: str) -> int:
-        """The status of one answer, 0 for none."""
-        try:
-            answer = await self.client.request(
-                "PATCH", f"/orders/{order_id}/status", json={"status": OrderStatus.CANCELLED}
-            )
-        except (aiohttp.ClientError, TimeoutError):
-            return 0
-        return answer.status
 
     def longest_gap_seconds(self) -> float:
         """The longest silence between two acknowledgements."""
