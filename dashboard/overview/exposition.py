@@ -109,7 +109,9 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
     )
     if store.outbox is not None:
         yield GaugeMetricFamily(
-            "pipeline_outbox_orders", "Orders accepted and not yet confirmed by a broker", value=store.outbox
+            "pipeline_outbox_orders",
+            "Orders accepted or moved and not yet confirmed by a broker",
+            value=store.outbox,
         )
         yield GaugeMetricFamily(
             "pipeline_outbox_oldest_age_seconds",
