@@ -104,7 +104,7 @@ def totals_in_log(log: Path, prefix: str) -> Mapping[str, Collection[str]]:
 
 def total_in(text: str) -> str:
     """What a customer is told that an order costs; '' for nothing."""
-    return text.partition("\n  Total: ")[2].partition("\n")[0]
+    return text.partition("\n  Total: ")[2].partition("\n")[0].rstrip("\r")  # letters have CRLF
 
 
 def notifications_in_log(log: Path) -> Counter[str]:
