@@ -6,12 +6,14 @@ from typing import Final
 from aiohttp import web
 
 from api_gateway.move_routes import MoveRoutes
+from api_gateway.one_list import LedgerOrders
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.ports import Budget, Intake, Moves, StockStore
 from api_gateway.reference_routes import docs_route
 from api_gateway.routes import INFO, move_route, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
 from shared.http.bodies import JsonBodies
+from shared.http.client import AskedService
 from shared.http.guard import Guard
 from shared.http.limits import Gate, HeavyWork, HttpLimits
 from shared.http.openapi import described
@@ -23,23 +25,12 @@ LISTS_AT_ONCE: Final = 2
 """Each reads and writes up to a mebibyte. Orders have places of their own."""
 
 
-def build_app(
-    *,
-    intake: Intake,
-    orders: OrderReader,
-    stock: StockStore,
-    budget: Budget,
-    limits: HttpLimits,
-    guard: Guard,
-    moves: Moves,
-    behind: Sequence[Route] = (),
-) -> web.Application:
-    """The application. It is to be served by ``serve``, which turns what it raises into problems.
+def build_app(routes: Sequence[Route], guard: Guard) -> web.Application:
+    """The application of its own routes and those of services behind it.
 
-    The routes ``behind`` it are answered by other services.
+    It is to be served by ``serve``, which turns what it raises into problems.
     """
-    own = table(intake=intake, orders=orders, moves=moves, stock=stock, budget=budget, limits=limits)
-    return application(described(INFO, (*own, *behind), guard), guard, prefixes=INFO.prefixes)
+    return application(described(INFO, routes, guard), guard, prefixes=INFO.prefixes)
 
 
 def table(
@@ -47,6 +38,7 @@ def table(
     intake: Intake,
     orders: OrderReader,
     moves: Moves,
+    ledger: AskedService,
     stock: StockStore,
     budget: Budget,
     limits: HttpLimits,
@@ -54,7 +46,8 @@ def table(
     """The routes that it answers itself, but for the one that describes them."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
     gate = Gate(limits.max_concurrent_requests)
-    order_routes = OrderRoutes(intake, orders, budget=budget, bodies=bodies, lists=lists, gate=gate)
+    older = LedgerOrders(ledger)
+    order_routes = OrderRoutes(intake, orders, older, budget=budget, bodies=bodies, lists=lists, gate=gate)
     stock_routes = StockRoutes(stock, bodies, lists)
     return (
         *order_table(order_routes),

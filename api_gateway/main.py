@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from api_gateway.announcing import AnnouncedMoves
-from api_gateway.app import build_app
+from api_gateway.app import build_app, table
 from api_gateway.behind import routes_behind
 from api_gateway.budget import StoreBudget
 from api_gateway.intake import OrderIntake
@@ -110,22 +110,19 @@ async def run(
         stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds, most_skus=own.max_skus)
         budget = StoreBudget(redis, timeout_seconds=own.store_timeout_seconds)
         keys = RemoteKeys(accounts)
-        app = build_app(
+        own_routes = table(
             intake=intake,
             orders=store,
             moves=moves,
+            ledger=ledger,
             stock=stock,
             budget=budget,
             limits=limits,
-            guard=Guard(own.auth_mode, TokenVerifier(keys), own.rate()),
-            behind=routes_behind(
-                accounts,
-                catalogue,
-                ledger,
-                StockLevels(redis, timeout_seconds=own.store_timeout_seconds),
-                limits,
-            ),
         )
+        levels = StockLevels(redis, timeout_seconds=own.store_timeout_seconds)
+        behind = routes_behind(accounts, catalogue, ledger, levels, limits)
+        guard = Guard(own.auth_mode, TokenVerifier(keys), own.rate())
+        app = build_app((*own_routes, *behind), guard)
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
         remembering = _remember_topology(redis, own, publisher)

@@ -1,11 +1,13 @@
 """The routes about orders."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from api_gateway.headers import idempotency_key
+from api_gateway.one_list import LedgerOrders, OneList
 from api_gateway.ports import Budget, Intake, NotDurable
 from api_gateway.problems import (
     BROKEN_PRODUCT,
@@ -25,15 +27,16 @@ from api_gateway.schemas import (
     received,
 )
 from api_gateway.validation import RequestedOrder, read_order, read_sound_order
-from shared.history.listing import order_cursor, orders_asked_for
+from shared.history.listing import orders_asked_for
 from shared.history.ownership import may_see, own_address
-from shared.history.schemas import as_json, order_path, order_summary, order_view
+from shared.history.schemas import as_json, order_path, order_view
 from shared.http import negotiation
 from shared.http.answers import json_response
 from shared.http.auth import Caller, actor_of, caller_of
 from shared.http.bodies import JsonBodies
 from shared.http.conditions import etag
 from shared.http.edge import TRACE
+from shared.http.forwarding import handed_back, handed_on
 from shared.http.limits import Gate, HeavyWork
 from shared.http.problems import NOT_FOUND, Problem
 from shared.ids import time_ordered_id
@@ -72,6 +75,7 @@ class OrderRoutes:
         self,
         intake: Intake,
         orders: OrderReader,
+        ledger: LedgerOrders,
         *,
         budget: Budget,
         bodies: JsonBodies,
@@ -81,6 +85,8 @@ class OrderRoutes:
         self._intake = intake
         self._budget = budget
         self._orders = orders
+        self._ledger = ledger
+        self._one_list = OneList(orders, ledger)
         self._bodies = bodies
         self._lists = lists
         self._gate = gate
@@ -125,6 +131,10 @@ class OrderRoutes:
         order_id = request.match_info["id"]
         with self._gate:
             record = await self._orders.get(order_id) if is_identifier(order_id) else None
+        if record is None and is_identifier(order_id):
+            older = await self._ledger.get(order_id, handed_on(request))
+            if older is not None:
+                return handed_back(older)
         if record is None or not may_see(caller_of(request), record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
         told = await self._orders.notification(order_id)
@@ -135,15 +145,9 @@ class OrderRoutes:
         wanted, limit, after = orders_asked_for(request)
         if wanted is None:
             return json_response({"orders": [], "next_cursor": None})
-        async with self._lists.turn(actor_of(request)):
-            page = await self._orders.list(wanted, limit, after)
-            more = page.next_cursor
-            return json_response(
-                {
-                    "orders": [as_json(order_summary(record)) for record in page.orders],
-                    "next_cursor": order_cursor(more.accepted_at, more.order_id) if more else None,
-                }
-            )
+        turn = partial(self._lists.turn, actor_of(request))
+        page = self._one_list.page(wanted, limit, after, headers=handed_on(request), turn=turn)
+        return json_response(await page)
 
 
 def _media_type(request: web.Request) -> str:

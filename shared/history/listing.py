@@ -95,7 +95,8 @@ def _one_of(kind: type[StrEnum], value: str) -> StrEnum:
         raise ValueError(f"must be one of {', '.join(kind)}") from None
 
 
-def _order_cursor(cursor: str) -> Cursor:
+def place_of_cursor(cursor: str) -> Cursor:
+    """The inverse. Raises ValueError."""
     place = _PLACE.fullmatch(cursor_place(cursor))
     if place is None:
         raise ValueError(NO_CURSOR)
@@ -108,7 +109,7 @@ CUSTOMER: Final = ListParameter(parse=partial(_identifier_of, "a customer"))
 ORDER_ID: Final = ListParameter(parse=partial(_identifier_of, "an order"))
 TIME: Final = ListParameter(parse=_time)
 DAYS: Final = ListParameter(parse=_days, default=30)
-ORDER_CURSOR: Final = ListParameter(parse=_order_cursor)
+ORDER_CURSOR: Final = ListParameter(parse=place_of_cursor)
 TOLD_CURSOR: Final = ListParameter(parse=_note_cursor)
 """When it was, of which order, and which of its steps."""
 

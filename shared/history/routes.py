@@ -64,7 +64,8 @@ def order_reads(
             tag=TAG,
             summary="List orders, newest first",
             description="Without their timelines. A customer sees the own ones, an operator all, without a "
-            "token those of no customer. Follow `next_cursor` until it is null; a page may be short.",
+            "token those of no customer. Follow `next_cursor` until it is null; a page may be short. While "
+            "the ledger is away old orders are missing, and `complete` is false.",
             meaning="A page of orders.",
             answer=OrderList,
             parameters=(*_FILTERS, *PAGE),

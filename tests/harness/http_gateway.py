@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from api_gateway.app import build_app, table
 from api_gateway.behind import routes_behind
 from api_gateway.ports import StockWouldBeNegative, UnknownSku
+from shared.errors import ServiceUnavailable
 from shared.http.client import ServiceAnswer
 from shared.http.guard import Guard
 from shared.http.limits import HttpLimits
@@ -204,6 +205,23 @@ class MemoryService:
 
 
 @dataclass(slots=True)
+class MemoryLedger(MemoryService):
+    """Has no orders, unless a test says otherwise. ``reason`` is why it is away, where it is."""
+
+    reason: str | None = None
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> ServiceAnswer:
+        if self.reason is not None:
+            raise ServiceUnavailable("ledger", self.reason)
+        answer = await MemoryService.send(self, method, path, headers=headers, body=body)
+        if answer.status == 404 and path.startswith("/orders?"):
+            return ServiceAnswer(status=200, headers={}, body=b'{"orders":[],"next_cursor":null}')
+        return answer
+
+
+@dataclass(slots=True)
 class Gateway:
     """A gateway that runs in this process, and the ports behind it."""
 
@@ -214,7 +232,7 @@ class Gateway:
     stock: MemoryStock
     budget: MemoryBudget
     accounts: MemoryService
-    ledger: MemoryService
+    ledger: MemoryLedger
     registry: CollectorRegistry
 
     def metric(self, name: str, **labels: str) -> float:
@@ -264,6 +282,7 @@ def memory_table() -> Sequence[Route]:
         intake=intake,
         orders=MemoryOrders(intake),
         moves=MemoryMoves(),
+        ledger=MemoryLedger(),
         stock=MemoryStock(),
         budget=MemoryBudget(),
         limits=HttpLimits(),
@@ -287,18 +306,19 @@ async def gateway(
     intake = MemoryIntake()
     orders, stock, registry = MemoryOrders(intake), MemoryStock(), CollectorRegistry()
     budget = MemoryBudget()
-    accounts, ledger = MemoryService(), MemoryService()
+    accounts, ledger = MemoryService(), MemoryLedger()
     endpoint = an_endpoint(limits=limits, trusted_proxies=trusted_proxies, allowed_hosts=allowed_hosts)
-    app = build_app(
+    own = table(
         intake=intake,
         orders=orders,
         moves=MemoryMoves(),
+        ledger=ledger,
         stock=stock,
         budget=budget,
         limits=limits,
-        guard=guard or a_guard(),
-        behind=routes_behind(accounts, MemoryService(), ledger, stock, limits),
     )
+    behind = routes_behind(accounts, MemoryService(), ledger, stock, limits)
+    app = build_app((*own, *behind), guard or a_guard())
     async with (
         serve(app, endpoint, HttpMetrics(registry)) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,

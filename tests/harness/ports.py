@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api_gateway.app import build_app as build_gateway
+from api_gateway.app import build_app as build_gateway, table
 from dashboard.app import SECURITY_HEADERS
 from shared.health import Health
 from shared.http.limits import HttpLimits
@@ -17,7 +17,14 @@ from shared.http.server import serve
 from shared.service.operations import operations_app
 from tests.harness.dashboard import Dashboard
 from tests.harness.endpoints import an_endpoint
-from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryMoves, MemoryOrders, MemoryStock
+from tests.harness.http_gateway import (
+    MemoryBudget,
+    MemoryIntake,
+    MemoryLedger,
+    MemoryMoves,
+    MemoryOrders,
+    MemoryStock,
+)
 from tests.harness.tokens import a_guard
 
 KINDS = ("gateway", "operations", "dashboard")
@@ -67,15 +74,16 @@ def _app(kind: str, limits: HttpLimits) -> web.Application:
     if kind == "gateway":
         intake = MemoryIntake()
         orders, stock, budget = MemoryOrders(intake), MemoryStock(), MemoryBudget()
-        return build_gateway(
+        own = table(
             intake=intake,
             orders=orders,
             moves=MemoryMoves(),
+            ledger=MemoryLedger(),
             stock=stock,
             budget=budget,
             limits=limits,
-            guard=a_guard(),
         )
+        return build_gateway(own, a_guard())
     if kind == "dashboard":
         return Dashboard().app
     return operations_app(Health(), CollectorRegistry())

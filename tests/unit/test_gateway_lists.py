@@ -12,6 +12,7 @@ import pytest
 from api_gateway.app import LISTS_AT_ONCE
 from shared.errors import StoreUnavailable
 from shared.history.listing import order_cursor
+from shared.http.client import ServiceAnswer
 from shared.http.limits import HEAVY_PER_CLIENT, LONGEST_WAIT_SECONDS, HttpLimits
 from shared.orders.model import OrderStatus
 from shared.orders.ports import Cursor
@@ -97,6 +98,27 @@ async def test_an_impossible_order_is_404_even_while_the_store_is_away(served: G
     refused = await served.send("GET", "/orders/o1")
     assert refused.status == 503
     assert "same id" not in await refused.text()  # a look may have done nothing
+
+
+async def test_an_order_that_the_store_has_forgotten_is_the_ledgers(served: Gateway) -> None:
+    """It is asked on behalf of the client, and only where the store has none."""
+    headers = {"Content-Type": "application/json"}
+    served.ledger.answers["GET", "/orders/old"] = ServiceAnswer(status=200, headers=headers, body=b'{"id":1}')
+    assert await (await served.send("GET", "/api/v1/orders/old")).json() == {"id": 1}
+    assert (await served.send("GET", "/orders/o3")).status == 200
+    assert (await served.send("GET", "/orders/none")).status == 404
+    assert [path for _, path, _, _ in served.ledger.asked] == ["/orders/old", "/orders/none"]
+
+
+async def test_while_the_ledger_is_away_the_list_says_so_and_what_is_new_is_there(served: Gateway) -> None:
+    """Whether an order that the store does not have is there is not known then."""
+    served.ledger.reason = "it is away"
+    listed = await (await served.send("GET", "/orders")).json()
+    assert [order["id"] for order in listed["orders"]] == ["o4", "o3", "o2", "o1", "o0"]
+    assert (listed["complete"], listed["note"]) == (False, "Older orders may be missing. ledger: it is away.")
+    assert (await served.send("GET", "/orders/o3")).status == 200
+    problem = await problem_of(await served.send("GET", "/orders/none"))
+    assert (problem["status"], problem["service"]) == (503, "ledger")
 
 
 async def test_the_list_is_newest_first(served: Gateway) -> None:

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
 from api_gateway.announcing import AnnouncedMoves
-from api_gateway.app import build_app
+from api_gateway.app import build_app, table
 from shared import keyspace
 from shared.errors import BrokerUnavailable
 from shared.http.limits import HttpLimits
@@ -27,7 +27,7 @@ from tests.harness.decisions import A_CENTURY, decide_one, stocked, store_recrea
 from tests.harness.endpoints import an_endpoint
 from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
-from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryStock, problem_of
+from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryLedger, MemoryStock, problem_of
 from tests.harness.moving import WAY, ended
 from tests.harness.routing import InterruptiblePublisher
 from tests.harness.stores import as_service, store_in_process
@@ -83,15 +83,16 @@ async def moving_gateway() -> AsyncIterator[MovingGateway]:
             publisher,
             Lease(own, keyspace.MOVES_LEASE, timeout_seconds=5.0),
         )
-        app = build_app(
+        own_routes = table(
             intake=MemoryIntake(),
             orders=store,
             moves=moves,
+            ledger=MemoryLedger(),
             stock=MemoryStock(),
             budget=MemoryBudget(),
             limits=HttpLimits(),
-            guard=a_guard(),
         )
+        app = build_app(own_routes, a_guard())
         async with (
             serve(app, an_endpoint(), HttpMetrics(CollectorRegistry())) as port,
             ClientSession(f"http://127.0.0.1:{port}") as session,

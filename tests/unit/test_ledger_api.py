@@ -49,7 +49,9 @@ async def ids(session: ClientSession, query: str = "", headers: Mapping[str, str
 
 async def test_an_order_looks_as_it_does_at_the_gateway(served: ClientSession) -> None:
     """But for what the ledger does not keep, which is null."""
-    shown = await asked(served, "/orders/hers", bearer(ALICE))
+    async with served.get("/orders/hers", headers=bearer(ALICE)) as answer:
+        assert answer.headers["ETag"] == '"3"'
+        shown = await answer.json()
     assert shown == {
         "id": "hers",
         "status": "created",
