@@ -3,6 +3,7 @@
 An order is written whole, from its record, or has steps added. Rows are written many at a time.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,13 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.schema import EVENTS, LINES, ORDERS, POSITION
 from ledger.sums import INSERTS, summing
 from shared.messages import epoch_microseconds
+from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import LogEntry, LogPosition
+from shared.services import SERVICES
 from shared.sql.database import Database
 
 BATCH_SECONDS: Final = 15.0
 REBUILD: Final = "rebuild"
 """In the place of a position: the operator wants everything read anew."""
+_MOVED: Final = frozenset(OrderStatus) - {OrderStatus.SCHEDULED, OrderStatus.ACCEPTED, *OUTCOMES}
+"""Steps that people take, too, and say why."""
+_ADDRESS: Final = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 _HERE: Final = POSITION.c.id == 1
 Row = dict[str, Any]
 
@@ -117,7 +123,7 @@ def order_row(record: OrderRecord) -> Row:
         "trouble": record.trouble.value if record.trouble else None,
         "accepted_at": record.accepted_at_microseconds,
         "decided_at": epoch_microseconds(record.decided_at) if record.decided_at else None,
-        "reason": writable(record.reason) if record.reason else None,
+        "reason": nameless(record.reason) if record.reason else None,
         "currency": prices.currency if prices else None,
         "amount_total": prices.amount_total if prices else None,
     }
@@ -147,7 +153,7 @@ def step_rows(record: OrderRecord) -> list[Row]:
             "n": n,
             "type": step.step,
             "at": epoch_microseconds(step.at),
-            "reason": writable(step.reason or ""),
+            "reason": _reason(step.step, step.by, step.reason),
             "by": step.by or "",
         }
         for n, step in enumerate(record.timeline, start=1)
@@ -159,13 +165,23 @@ def writable(text: str) -> str:
     return text.replace("\0", "")
 
 
+def nameless(text: str) -> str:
+    """The same without addresses: what stands here stays for years, also after its customer is erased."""
+    return _ADDRESS.sub("…@…", writable(text))
+
+
+def _reason(step: str, by: str | None, reason: str | None) -> str:
+    """What is kept of a reason: none that a person gave in words of its own."""
+    return "" if step in _MOVED and by not in SERVICES else nameless(reason or "")
+
+
 def _step_row(step: LogEntry) -> Row:
     return {
         "order_id": step.order_id,
         "n": step.n,
         "type": step.type,
         "at": step.at,
-        "reason": writable(step.reason),
+        "reason": _reason(step.type, step.by, step.reason),
         "by": step.by,
     }
 
@@ -178,7 +194,7 @@ _DECIDED: Final = (
 
 
 def _decision_row(step: LogEntry) -> Row:
-    return {"order": step.order_id, "outcome": step.type, "at": step.at, "why": writable(step.reason) or None}
+    return {"order": step.order_id, "outcome": step.type, "at": step.at, "why": nameless(step.reason) or None}
 
 
 async def _replace(connection: AsyncConnection, records: Sequence[OrderRecord]) -> None:

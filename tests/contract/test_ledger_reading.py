@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from shared.keyspace import NotificationStatus
 from shared.messages import epoch_microseconds, event_time
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Cursor, OrderFilter
-from shared.orders.records import OrderRecord
+from shared.orders.records import OrderRecord, TimelineStep
 from shared.orders.redis.log import LogEntry
 from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
@@ -193,6 +194,41 @@ async def test_what_customers_were_told_is_listed_newest_first(
         ("log", NotificationStatus.SENT, False),
     ]
     assert (found[0][1].customer, found[0][1].at) == ("alice", event_time(AT + 23))
+
+
+async def test_nothing_that_names_a_person_gets_into_the_ledger(database: Database) -> None:
+    """So there is nothing to erase: no address, and no words in which somebody said why; ids stay."""
+    store, said = LedgerStore(database), "for Ann, who is ill"
+    steps = [
+        ("retrying", "550 <ann@example.com> is unknown", "order_processor"),
+        (OrderStatus.CANCELLED, said, "some-customer"),
+    ]
+    record = a_record("a", customer="some-customer", items={"cable": 1})
+    record = replace(
+        record,
+        order=replace(record.order, email="ann@example.com"),
+        reason="no ann@example.com",
+        timeline=[
+            TimelineStep(step=step, at=event_time(AT), reason=reason, attempts=None, by=by)
+            for step, reason, by in steps
+        ],
+    )
+    entries = [
+        LogEntry(id="1-1", order_id="b", n=n, type=step, at=AT, reason=reason, by=by)
+        for n, (step, reason, by) in enumerate(steps, start=1)
+    ]
+    told = LogEntry(id="1-2", order_id="a", n=3, type=OrderStatus.CREATED, at=AT, reason="an@d.c", by="")
+    position = await store.position()
+    assert await store.write(
+        Batch(records=[record], steps=entries, decisions=[told]), since=position, until=position
+    )
+    written = repr(await store.written(["a", "b"]))
+    assert "some-customer" in written
+    assert "@example" not in written
+    assert "an@d" not in written
+    assert said not in written
+    (_, _, rows) = await store.written(["a"])
+    assert [row["reason"] for row in rows] == ["550 <…@…> is unknown", ""]
 
 
 async def test_an_order_has_its_steps(database: Database) -> None:

@@ -115,6 +115,27 @@ def test_the_session_of_the_readme(operator: Operator, store: blocking_redis.Red
     assert SKU in operator.types("inventory", "list")
 
 
+def test_what_was_told_is_in_the_ledger_and_counted(operator: Operator, welcome: str) -> None:
+    """As the README has it, through the gateway, a moment later."""
+    url = operator.status()["services"]["api_gateway"]["url"]
+    assert asks(f"{url}/inventory/counted", body={"available": 9}, method="PUT")[0] == 200
+    assert asks(f"{url}/orders", body={"id": "counted1", "sku": "counted", "qty": 2})[0] == 202
+
+    def told() -> Any:
+        status, answer = asks(f"{url}/notifications?order_id=counted1")
+        return json.loads(answer)["notifications"] if status == 200 else []
+
+    assert processes.wait_until(lambda: bool(told()), DECIDED_SECONDS, 0.1)
+    (one,) = told()
+    assert (one["event"], one["status"], one["channel"]) == ("order.created.v1", "sent", "log")
+    statistics = json.loads(asks(f"{url}/stats")[1])
+    assert {"sku": "counted", "qty": 2} in statistics["orders"]["best_sellers"]
+    assert statistics["orders"]["days"][0]["orders"]["created"] >= 1
+    assert statistics["products"]["products"] >= 0
+    assert statistics["notes"] == {"users": "it takes a token"}
+    assert "complete" not in json.loads(asks(f"{url}/orders")[1])
+
+
 def test_prometheus_can_scrape_every_port(operator: Operator, welcome: str) -> None:
     """The dashboard's figures of the pipeline, and each service's own."""
     dashboard = f"{url_of(operator, 'dashboard')}/metrics"

@@ -5,7 +5,6 @@ import re
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,17 +13,9 @@ from hypothesis.strategies import from_regex, sampled_from
 from notifier.domain import Notification, collected, notification_of
 from notifier.senders.mail import LetterWriter, message_id
 from shared.mailboxes import mailbox, named_mailbox
-from shared.messages import (
-    EVENT_TYPES,
-    IDENTIFIER_PATTERN,
-    Event,
-    OrderCancelled,
-    OrderDelivered,
-    OrderShipped,
-    event_time,
-)
+from shared.messages import EVENT_TYPES, IDENTIFIER_PATTERN
 from shared.prices import LinePrice, Prices
-from tests.harness.examples import AT, TRACE, an_order, created, rejected
+from tests.harness.examples import an_order, created, rejected
 from tests.harness.mailing import WROTE_AT, letters, told
 from tests.harness.pricing import prices_of
 
@@ -267,32 +258,3 @@ def test_a_long_message_id_survives_the_folding_of_headers(order_id: str) -> Non
         notification.id, "shop.example"
     )
     assert b"=?utf-8?" not in content.partition(b"Message-ID:")[2].partition(b"Auto-Submitted:")[0]
-
-
-@pytest.mark.parametrize(
-    ("data", "subject", "said"),
-    [
-        (OrderShipped, "Your order order1 is on its way", "your order is on its way. We have handed it over"),
-        (OrderDelivered, "Your order order1 is delivered", "your order is delivered. It has arrived."),
-        (
-            OrderCancelled,
-            "Your order order1 is cancelled",
-            "your order is cancelled. It will not be delivered",
-        ),
-    ],
-)
-def test_a_move_is_told_with_what_was_ordered(data: Any, subject: str, said: str) -> None:
-    """In both parts; a reason is text and no link."""
-    reason = {"reason": "see evil.example"} if data is OrderCancelled else {}
-    event = Event(
-        source="/test",
-        time=event_time(AT),
-        data=data(order=an_order("order1", ANN, cable=2), **reason),
-        trace=TRACE,
-    )
-    letter = received(notification_of(event))
-    assert letter["Subject"] == subject
-    assert said in part(letter, "plain")
-    assert said.partition(". ")[2] in part(letter, "html")
-    assert all("cable" in part(letter, subtype) for subtype in ("plain", "html"))
-    assert "evil.example" not in part(letter, "plain")
