@@ -137,6 +137,8 @@ def list_orders(
         for order in page["orders"]:
             table.add_row(order["id"], _status(order), _reason(order), _items(order), _cost(order))
         out.print(table if page["orders"] else "no orders")
+        if page.get("note"):
+            say(page["note"], "yellow")
         if page.get("next_cursor"):
             say(f"more with: orderctl order list --cursor {page['next_cursor']}", "dim")
 

@@ -122,3 +122,18 @@ def test_a_move_that_is_refused_says_what_is_allowed(
     with pytest.raises(typer.Exit):
         commands.cancel("order1", reason="ordered twice")
     assert "The order is shipped, and may become delivered." in capsys.readouterr().err
+
+
+def test_a_list_that_is_not_complete_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ledger is away: what is old may be missing."""
+    page: dict[str, Any] = {
+        "orders": [],
+        "next_cursor": None,
+        "complete": False,
+        "note": "Older orders may be missing.",
+    }
+    monkeypatch.setattr(commands, "ask", lambda *_: page)
+    commands.list_orders()
+    assert "Older orders may be missing." in capsys.readouterr().out
