@@ -52,7 +52,10 @@ class OrderIntake:
         confirmed: ConfirmedOrders,
         breaker: Breaker,
         store_is_durable: Callable[[], bool],
+        is_volatile: bool = False,
     ) -> None:
+        """``is_volatile`` says that nothing is meant to outlive this process."""
+        self._is_volatile = is_volatile
         self._store = store
         self._publisher = publisher
         self._confirmed = confirmed
@@ -62,6 +65,10 @@ class OrderIntake:
     async def place(self, placement: Placement) -> PlacementResult:
         if not self._store_is_durable() and not self._breaker.would_try():
             raise NotDurable("no broker is up, and the store may forget what it acknowledges")
+        if placement.not_before is not None and not (self._store_is_durable() or self._is_volatile):
+            raise NotDurable(
+                "an order that is to begin later is kept by the store alone, which may forget it"
+            )
         acceptance = await self._store.accept(placement)
         result = acceptance.result
         if isinstance(result, Accepted) and acceptance.accepted_at is not None:

@@ -9,6 +9,7 @@ from api_gateway.announcing import AnnouncedMoves
 from api_gateway.app import build_app, table
 from api_gateway.behind import routes_behind
 from api_gateway.budget import StoreBudget
+from api_gateway.due import DueOrders
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings, UnknownProductsRule
@@ -28,6 +29,7 @@ from shared.messaging.batching import GatheringPublisher
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
 from shared.orders.redis.moves import RedisMoves
+from shared.orders.redis.schedule import RedisSchedule
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
@@ -87,6 +89,7 @@ async def run(
             confirmed=removals,
             breaker=breaker,
             store_is_durable=watch.is_durable,
+            is_volatile=infrastructure.is_volatile,
         )
         relay = Relay(
             store=store,
@@ -101,6 +104,9 @@ async def run(
             store,
             publisher,
             Lease(redis, keyspace.MOVES_LEASE, timeout_seconds=own.store_timeout_seconds),
+        )
+        due = DueOrders(
+            RedisSchedule(redis, timeout_seconds=own.store_timeout_seconds), relay, breaker.would_try
         )
         health.add("redis", watch.unready_reason)
         health.add("rabbitmq", lambda: _broker_reason(publisher, breaker, watch))
@@ -133,6 +139,7 @@ async def run(
             removals.run(),
             relay.run(),
             moves.run(),
+            due.run(),
             keys.run(),
             remembering,
         )

@@ -16,6 +16,7 @@ from api_gateway.problems import (
     NOT_DURABLE,
     OUTBOX_FULL,
     PRICE_CHANGED,
+    SCHEDULE_FULL,
     SEVERAL_CURRENCIES,
     STORE_SHORT,
     UNKNOWN_PRODUCTS,
@@ -52,12 +53,12 @@ from shared.orders.placement import (
     PlacementResult,
     PriceChanged,
     Replayed,
+    ScheduleFull,
     SeveralCurrencies,
     UnknownProducts,
     Unpriceable,
 )
 from shared.orders.ports import OrderReader
-from shared.prices import Prices
 
 PLAIN_TEXT: Final = "text/plain"
 BROKEN_PRICE: Final = (
@@ -121,6 +122,8 @@ class OrderRoutes:
                 raise Problem(STORE_SHORT, detail) from error
             detail = "Too many orders wait for a broker. Nothing was accepted: ask later."
             raise Problem(OUTBOX_FULL, detail) from error
+        except ScheduleFull as error:
+            raise Problem(SCHEDULE_FULL, f"Nothing was accepted: {error}.") from error
         except NotDurable as error:
             log.warning("request refused", reason=str(error))
             detail = "No broker confirmed the order, and the store may forget it. Ask again with the same id."
@@ -170,15 +173,16 @@ def _placement(
         media_type=media_type,
         trace=request[TRACE],
         expected=requested.expected,
+        not_before=requested.begins,
     )
 
 
 def _answer(order: Order, result: PlacementResult, media_type: str, caller: Caller) -> web.Response:
     match result:
         case Accepted():
-            return _receipt(result.order_id, result.prices, media_type)
+            return _receipt(result, media_type)
         case Replayed():
-            response = _receipt(result.order_id, result.prices, result.media_type)
+            response = _receipt(result, result.media_type)
             response.headers["Idempotent-Replayed"] = "true"
             return response
         case Duplicate():
@@ -192,11 +196,12 @@ def _answer(order: Order, result: PlacementResult, media_type: str, caller: Call
     raise _not_for_this_price(order, result)
 
 
-def _receipt(order_id: str, prices: Prices | None, media_type: str) -> web.Response:
-    location = {"Location": order_path(order_id)}
+def _receipt(result: Accepted | Replayed, media_type: str) -> web.Response:
+    location = {"Location": order_path(result.order_id)}
     if media_type == PLAIN_TEXT:
-        return web.Response(status=202, text=received(order_id), headers=location)
-    return json_response(receipt_json(order_id, prices), status=202, headers=location)
+        return web.Response(status=202, text=received(result.order_id), headers=location)
+    receipt = receipt_json(result.order_id, result.prices, result.not_before)
+    return json_response(receipt, status=202, headers=location)
 
 
 def _not_for_this_price(order: Order, result: Unpriceable) -> Problem:

@@ -63,6 +63,9 @@ KEY_REUSED: Final = ProblemType(name="idempotency-key-reused", status=422, title
 NOT_DURABLE: Final = ProblemType(
     name="not-durable", status=503, title="The order cannot be made durable", retry_after_seconds=2
 )
+SCHEDULE_FULL: Final = ProblemType(
+    name="schedule-full", status=503, title="Too many orders are scheduled", retry_after_seconds=60
+)
 OUTBOX_FULL: Final = ProblemType(
     name="outbox-full", status=503, title="Too many orders are waiting", retry_after_seconds=5
 )

@@ -117,14 +117,18 @@ class Relay:
         while entries := await self._outbox.older_than(self._times.minimum_age, after, RELAY_BATCH):
             after = entries[-1][1]
             order_ids = [order_id for order_id, _ in entries if order_id not in self._unreadable]
-            relayed += await self._relay(order_ids)
+            relayed += await self.publish(order_ids)
             if not await self._lease.hold(LEASE_SECONDS):
                 break
         if relayed:
             log.info("relayed orders from the outbox", count=relayed)
         return relayed
 
-    async def _relay(self, order_ids: Sequence[str]) -> int:
+    async def publish(self, order_ids: Sequence[str]) -> int:
+        """Publishes these, which leave the outbox once they are confirmed; returns how many.
+
+        Raises BrokerUnavailable, StoreUnavailable.
+        """
         records = await self._store.get_many(order_ids)
         known = [record for record in records if record is not None]
         for order_id, record in zip(order_ids, records, strict=True):

@@ -1,7 +1,9 @@
 """What clients send and what they get, as JSON. ``/openapi.json`` is generated from these same classes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -12,13 +14,19 @@ from shared.history.schemas import Links, order_path
 from shared.http.problems import ProblemView
 from shared.http.validation import Body
 from shared.mailboxes import mailbox
-from shared.messages import MAX_ITEMS, EmailAddress, Identifier, Order, Quantity
+from shared.messages import MAX_ITEMS, EmailAddress, Identifier, Order, Quantity, event_time
 from shared.orders.model import OrderStatus
 from shared.orders.placement import unpriced_skus
 from shared.prices import AmountTotal, Currency, Prices, members
 
 MAX_STOCK = 10**12
 MOST_NAMED = 5
+TIME_PATTERN: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+_TIME: Final = re.compile(TIME_PATTERN)
+NO_TIME: Final = "must be a time of RFC 3339 with its zone, such as 2030-01-31T09:00:00Z"
+LONGEST_AHEAD_SECONDS: Final = 90 * 86_400
 REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,200}$"
 
 
@@ -64,6 +72,30 @@ ExpectedTotal = Annotated[
 ]
 
 
+def _within_reach(moment: str) -> str:
+    """The time as it was sent. Raises ValueError for what is none, has no zone, or is too far ahead."""
+    if _TIME.fullmatch(moment) is None:
+        raise ValueError(NO_TIME)
+    try:
+        ahead = datetime.fromisoformat(moment.upper()) - datetime.now(UTC)
+    except ValueError:
+        raise ValueError(NO_TIME) from None
+    if ahead.total_seconds() > LONGEST_AHEAD_SECONDS:
+        raise ValueError("must be at most 90 days ahead")
+    return moment
+
+
+OptionalTime = Annotated[
+    Annotated[
+        str,
+        Field(json_schema_extra={"format": "date-time", "pattern": TIME_PATTERN}),
+        AfterValidator(_within_reach),
+    ]
+    | None,
+    Field(description="When the order begins: stock is taken then, and it can be cancelled until then."),
+]
+
+
 class ItemBody(Body):
     """A quantity of one SKU."""
 
@@ -79,6 +111,7 @@ class OrderBody(Body):
     email: OptionalEmail = None
     currency: ExpectedCurrency = None
     amount_total: ExpectedTotal = None
+    not_before: OptionalTime = None
 
 
 class SingleItemBody(Body):
@@ -90,6 +123,7 @@ class SingleItemBody(Body):
     email: OptionalEmail = None
     currency: ExpectedCurrency = None
     amount_total: ExpectedTotal = None
+    not_before: OptionalTime = None
 
 
 class StatusBody(Body):
@@ -118,15 +152,17 @@ class StockChangeBody(Body):
 class OrderReceipt:
     """The order has been taken and will be decided.
 
-    ``currency`` is there where any of its products has a price, ``amount_total`` where each has one.
+    ``currency`` is there where any of its products has a price, ``amount_total`` where each has one,
+    ``not_before`` where it is scheduled.
     """
 
     id: str
-    status: Literal[OrderStatus.ACCEPTED]
+    status: Literal[OrderStatus.ACCEPTED, OrderStatus.SCHEDULED]
     message: str
     links: Links
     currency: str | None = None
     amount_total: int | None = None
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,15 +223,17 @@ class UnknownProductsView(ProblemView):
     skus: Sequence[str]
 
 
-def receipt_json(order_id: str, prices: Prices | None) -> dict[str, Any]:
+def receipt_json(order_id: str, prices: Prices | None, not_before: int | None = None) -> dict[str, Any]:
     """An :class:`OrderReceipt`, with the prices where they are known."""
     path = order_path(order_id)
+    later = {} if not_before is None else {"not_before": event_time(not_before)}
     return {
         "id": order_id,
-        "status": OrderStatus.ACCEPTED,
+        "status": OrderStatus.SCHEDULED if later else OrderStatus.ACCEPTED,
         "message": received(order_id),
         "links": Links(self=path),
         **members(prices),
+        **later,
     }
 
 

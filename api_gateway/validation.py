@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -10,6 +11,7 @@ from api_gateway.schemas import (
     ItemBody,
     OptionalEmail,
     OptionalId,
+    OptionalTime,
     OrderBody,
     SingleItemBody,
     StatusBody,
@@ -18,7 +20,7 @@ from api_gateway.schemas import (
 )
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid
 from shared.http.validation import REQUIRED, UNKNOWN_FIELD, faults, read_fields, validated
-from shared.messages import MAX_ITEMS, OrderItem, OrderItems
+from shared.messages import MAX_ITEMS, OrderItem, OrderItems, epoch_microseconds
 from shared.orders.model import OrderStatus
 from shared.prices import AmountTotal, Cost, Currency
 from shared.products.schemas import ProductStockBody, ProductStockChangeBody
@@ -44,11 +46,19 @@ class RequestedOrder:
     email: OptionalEmail = None
     currency: Currency | None = None
     amount_total: AmountTotal | None = None
+    not_before: OptionalTime = None
 
     @property
     def expected(self) -> Cost:
         """What the client takes the prices to be."""
         return Cost(currency=self.currency, amount_total=self.amount_total)
+
+    @property
+    def begins(self) -> int | None:
+        """When the order begins, in microseconds since the epoch; None for at once."""
+        if self.not_before is None:
+            return None
+        return epoch_microseconds(datetime.fromisoformat(self.not_before.upper()))
 
 
 _SOUND_ORDER: Final = TypeAdapter(RequestedOrder)
@@ -82,7 +92,7 @@ def read_sound_order(body: bytes, *, id_required: bool) -> RequestedOrder | None
             texts = 3
     except ValidationError:
         return None
-    texts += 2 * sum(text is not None for text in (order.id, order.email, order.currency))
+    texts += 2 * sum(text is not None for text in (order.id, order.email, order.currency, order.not_before))
     texts += order.amount_total is not None
     if body.count(b'"') != 2 * texts or (id_required and order.id is None):
         return None
@@ -176,6 +186,7 @@ def _requested(body: SingleItemBody | OrderBody, items: tuple[OrderItem, ...]) -
         email=body.email,
         currency=body.currency,
         amount_total=body.amount_total,
+        not_before=body.not_before,
     )
 
 

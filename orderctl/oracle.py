@@ -41,6 +41,7 @@ class OrderState:
     """One order as the store has it. ``outcome`` is how it was decided, None where it is not, ``sequence``
     its place among all decisions.
 
+    ``is_early`` says that it is scheduled, and its time has not come.
     ``released`` is the place of its cancellation among those that gave stock back, ``moved_at`` when it moved
     after its decision, in microseconds; ``unpublished`` says that this is yet to be announced.
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
@@ -56,6 +57,7 @@ class OrderState:
     trouble: Trouble | None = None
     sequence: int | None = None
     released: int | None = None
+    is_early: bool = False
     moved_at: int = 0
     unpublished: bool = False
     listed: OrderStatus | None = None
@@ -287,8 +289,8 @@ class Oracle:
             verdict.blame("unexpected", order.id, f"listed as {state.listed}, recorded as {state.status}")
         if state.outcome is not None:
             self._see_decision(state)
-        elif state.is_over:
-            pass  # it was cancelled, and nothing was taken for it
+        elif state.is_over or state.is_early:
+            pass  # it was cancelled, or waits for its time, and nothing was taken for it
         elif state.trouble is Trouble.DEAD:
             verdict.blame("dead", order.id, state.detail or "lies in the dead-letter queue")
             for item in order.items:

@@ -33,6 +33,8 @@ key                          type     writers                                 li
 ``letters:{hash}``           zset     letters.lua                             an hour after the last letter
 ``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
+``orders:due``               zset     accept.lua: orders by when they begin   until then
+``orders:due:{customer}``    set      accept.lua: a customer's among them     until then
 ``orders:log``               stream   shared/orders/redis, conclude.lua       until its readers have passed
 ``ledger:position``          string   ledger                                  for ever
 ``sweep:lease``              string   order_processor                         lease
@@ -74,6 +76,7 @@ RELEASES: Final = "stock.releases"
 """How many orders have given their stock back."""
 PROCESSED_COUNT: Final = "orders.processed.count"
 LOG: Final = "orders:log"
+DUE: Final = "orders:due"
 """Every step of every order, in the order in which they happened."""
 LEDGER_POSITION: Final = "ledger:position"
 """The entry of the log up to which the ledger has written; without one, no ledger ever has."""
@@ -150,6 +153,11 @@ def order(order_id: str) -> str:
 def orders_in(index: OrderStatus | Trouble) -> str:
     """The index of orders in one status, or of the undecided ones in one trouble."""
     return f"orders:{index.value}"
+
+
+def due_of(customer: str) -> str:
+    """A customer's scheduled orders."""
+    return f"{DUE}:{customer}"
 
 
 def orders_of(customer: str) -> str:

@@ -405,12 +405,14 @@ def content_fingerprint(order: Order) -> str:
     return request_fingerprint(order, Cost())
 
 
-def request_fingerprint(order: Order, expected: Cost) -> str:
+def request_fingerprint(order: Order, expected: Cost, not_before: int | None = None) -> str:
     """A digest of everything that a client asked for, without the id: 32 hex digits.
 
-    It is that of the content alone where the client did not say what it expects to pay.
+    It is that of the content alone where the client said neither what it expects to pay nor when to begin.
     """
     asked: list[Any] = [order.email, [[item.sku, item.qty] for item in order.items]]
     if expected:
         asked.append({"currency": expected.currency, "amount_total": expected.amount_total})
+    if not_before is not None:
+        asked.append({"not_before": not_before})
     return hashlib.blake2b(orjson.dumps(asked), digest_size=16).hexdigest()

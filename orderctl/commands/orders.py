@@ -44,6 +44,9 @@ def place(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     amount_total: Annotated[
         int | None, typer.Option(help="What it is expected to cost, in the currency's smallest unit.")
     ] = None,
+    not_before: Annotated[
+        str | None, typer.Option(help="When it is to begin, as 2030-01-31T09:00:00Z; at once if left out.")
+    ] = None,
     as_json: AsJson = False,
     url: GatewayUrl = None,
     data_dir: DataDir = None,
@@ -54,7 +57,7 @@ def place(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     """
     with readable_errors():
         order = order_body(sku, qty, item or [], order_id, email)
-        expected = {"currency": currency, "amount_total": amount_total}
+        expected = {"currency": currency, "amount_total": amount_total, "not_before": not_before}
         order |= {name: value for name, value in expected.items() if value is not None}
         key = None if order_id else str(uuid.uuid4())
         answer = ask(url, data_dir, lambda client: client.place(order, idempotency_key=key))
@@ -67,6 +70,8 @@ def place(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
             say(f"Order received: {placed}")
             if cost := _cost(answer.body):
                 say(f"it costs {cost}")
+            if begins := answer.body.get("not_before"):
+                say(f"it begins at {begins}")
             say(f"follow it with: orderctl order show {placed}", "dim")
 
 
@@ -183,6 +188,8 @@ def _show(order: Mapping[str, Any]) -> None:
         say(f"amount {cost}")
     if order.get("email"):
         say(f"email  {order['email']}")
+    if order.get("not_before"):
+        say(f"begins {order['not_before']}")
     for told in order.get("notifications", ()):
         say(f"told   {_notification(told)}")
     table = listing("at", "step", "why and by whom")

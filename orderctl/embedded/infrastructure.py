@@ -43,6 +43,8 @@ class EmbeddedInfrastructure:
     Databases are files in ``folder``, which is emptied first; without one, they are in a folder of their own.
     """
 
+    is_volatile = True
+
     def __init__(self, broker: MemoryBroker, store: FakeServer, folder: Path | None = None) -> None:
         self._folder = folder
         self._broker = broker

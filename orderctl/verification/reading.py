@@ -66,11 +66,22 @@ class RecordReader:
         self, order_ids: Sequence[str], listed: OrderStatus | Trouble | None = None
     ) -> list[Sighting]:
         """These orders as they are now. Those that have left ``listed`` and are decided are left out."""
-        cutoff = await self._now() - self._retention
-        claims, notes, records, waiting = await self._read(order_ids)
+        now = await self._now()
+        claims, notes, records, waiting, early = await self._read(order_ids, now)
         status = listed if isinstance(listed, OrderStatus) else None
         found = [
-            _with_note(_sighting(order_id, fields, claimed, status, cutoff, waiting), note)
+            _with_note(
+                _sighting(
+                    order_id,
+                    fields,
+                    claimed,
+                    status,
+                    now - self._retention,
+                    waiting,
+                    is_early=order_id in early,
+                ),
+                note,
+            )
             for order_id, fields, claimed, note in zip(order_ids, records, claims, notes, strict=True)
         ]
         return found if listed is None else await self._still_listed(found, listed)
@@ -111,10 +122,10 @@ class RecordReader:
         return int(seconds) * 1_000_000 + int(microseconds)
 
     async def _read(
-        self, order_ids: Sequence[str]
-    ) -> tuple[list[Claims], list[Any], list[Any], Collection[str]]:
+        self, order_ids: Sequence[str], now: int
+    ) -> tuple[list[Claims], list[Any], list[Any], Collection[str], Collection[str]]:
         """Claims, what is noted of notifications, and records, of which any may be an error; last the moves
-        among theirs that are yet to be announced."""
+        among theirs that are yet to be announced, and those that wait for a time to come."""
         keys = [
             keyspace.notification_claim(f"{order_id}:{event}")
             for order_id in order_ids
@@ -128,14 +139,18 @@ class RecordReader:
             for order_id in order_ids:
                 pipeline.hmget(keyspace.order(order_id), _FIELDS)
             pipeline.zmscore(keyspace.MOVES, moves)
-            values, *found, places = await pipeline.execute(raise_on_error=False)
-        for answer in (values, places):
+            pipeline.zmscore(keyspace.DUE, order_ids)
+            values, *found, places, times = await pipeline.execute(raise_on_error=False)
+        for answer in (values, places, times):
             if isinstance(answer, ResponseError):
                 raise answer
         marks = iter(values)
         claims: list[Claims] = [{step: str(next(marks) or "") for step in TOLD_STEPS} for _ in order_ids]
         waiting = {move for move, place in zip(moves, places, strict=True) if place is not None}
-        return claims, found[: len(order_ids)], found[len(order_ids) :], waiting
+        early = {
+            order_id for order_id, at in zip(order_ids, times, strict=True) if at is not None and at > now
+        }
+        return claims, found[: len(order_ids)], found[len(order_ids) :], waiting, early
 
     async def _still_listed(self, found: Sequence[Sighting], listed: OrderStatus | Trouble) -> list[Sighting]:
         """Keeps what is right, and of the rest what is in its index still."""
@@ -164,6 +179,8 @@ def _sighting(
     listed: OrderStatus | None,
     cutoff: int,
     waiting: Collection[str],
+    *,
+    is_early: bool,
 ) -> Sighting:
     if isinstance(fields, Exception):
         return Unreadable(order_id=order_id, fault=str(fields), listed=listed)
@@ -189,6 +206,7 @@ def _sighting(
             trouble=trouble,
             sequence=int(record["sequence"]) if record.get("sequence") else None,
             released=int(record["released"]) if record.get("released") else None,
+            is_early=is_early and status is OrderStatus.SCHEDULED,
             moved_at=moved_at,
             unpublished=f"{order_id}:{status.value}" in waiting,
             listed=listed,

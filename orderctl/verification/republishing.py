@@ -67,8 +67,10 @@ class Republisher:
 
 def _call(order_id: str, status: OrderStatus) -> ScriptCall:
     """What its customer is to be told last is what is announced again: a move, or through its message the
-    decision. Of an order that may be cancelled or not before its decision, the former is all there is."""
-    keys = [keyspace.order(order_id), keyspace.OUTBOX, keyspace.MOVES]
+    decision. Of an order that may be cancelled or not before its decision, the former is all there is. One
+    that was scheduled waits for its time again."""
+    place = keyspace.DUE if status is OrderStatus.SCHEDULED else keyspace.OUTBOX
+    keys = [keyspace.order(order_id), place, keyspace.MOVES]
     is_decided = status in ANNOUNCED
     steps = told_steps(status, outcome_of(status, is_decided=is_decided))
     if steps:

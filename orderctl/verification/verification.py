@@ -209,7 +209,7 @@ def _take(count: _Count, sighting: Sighting) -> None:
 def _is_settled(sighting: Sighting) -> bool:
     """Whether time will not change what is to be said of it. A missing record may be recreated yet."""
     if isinstance(sighting, OrderState):
-        return (
+        return sighting.is_early or (
             sighting.is_over
             and not sighting.unpublished
             and (

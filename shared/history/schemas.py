@@ -40,9 +40,10 @@ class OrderSummary:
     """An order as it stands. ``sku`` names the item at fault, where there is one. Times are in UTC.
 
     ``trouble`` is there only while something keeps the order from being decided, ``customer`` only where it
-    is one's, ``currency`` only where an item has a price, ``amount_total`` only where each has one. Amounts
-    are in the currency's smallest unit. The ledger keeps neither ``email`` nor ``correlation_id`` nor
-    ``sku``: they are null where it alone has the order.
+    is one's, ``currency`` only where an item has a price, ``amount_total`` only where each has one,
+    ``not_before`` only where it was scheduled. Amounts are in the currency's smallest unit. The ledger keeps
+    none of ``email``, ``correlation_id``, ``not_before`` and ``sku``: they are null or absent where it alone
+    has the order.
     """
 
     id: str
@@ -60,6 +61,7 @@ class OrderSummary:
     customer: str | None = None
     currency: str | None = None
     amount_total: int | None = None
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +158,11 @@ class OrderStatistics:
     days: Sequence[DayView]
 
 
-_WHERE_KNOWN: Final = frozenset(("trouble", "channel", "customer", "currency", "amount_total"))
+_WHERE_KNOWN: Final = frozenset(("trouble", "channel", "customer", "currency", "amount_total", "not_before"))
 
 
 def as_json(view: OrderSummary | ToldView) -> dict[str, Any]:
-    """The view, with trouble, channel, customer and prices left out where there are none."""
+    """The view, with what is only there where it is known left out where it is not."""
     shown = ((field.name, getattr(view, field.name)) for field in fields(view))
     return {name: value for name, value in shown if value is not None or name not in _WHERE_KNOWN}
 
@@ -230,6 +232,7 @@ def _told(record: OrderRecord) -> dict[str, Any]:
         "sku": record.sku_at_fault,
         "accepted_at": record.accepted_at,
         "decided_at": record.decided_at,
+        "not_before": record.not_before,
         "next_attempt_at": record.next_attempt_at,
         "correlation_id": record.trace.correlation_id or None,
         "links": Links(self=order_path(order.id)),

@@ -9,6 +9,10 @@ from shared.orders.model import OrderStatus
 from shared.prices import Cost, Prices
 
 
+class ScheduleFull(PipelineError):
+    """Raised when too many orders, or too many of the customer, wait for their time. Nothing was accepted."""
+
+
 class OutboxFull(PipelineError):
     """Raised when too many orders wait for a broker, or this one has no room. Nothing was accepted."""
 
@@ -21,6 +25,7 @@ class Placement:
     answer, kept so that a replay answers in the same form. Without ``has_room`` a new order is refused.
     ``expected`` is what the client takes the prices to be, ``customer`` whose the order will be. ``order`` is
     what is stored; ``sent``, by which requests are compared, what came in, where the server added to it.
+    ``not_before`` is when it begins, in microseconds since the epoch, None for at once.
     """
 
     order: Order
@@ -32,14 +37,19 @@ class Placement:
     expected: Cost = field(default_factory=Cost)
     customer: str | None = None
     sent: Order | None = None
+    not_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The order exists and will be decided, at these prices; None where none of its products has one."""
+    """The order exists and will be decided, at these prices; None where none of its products has one.
+
+    ``not_before`` is when it begins, in microseconds since the epoch, where that is later.
+    """
 
     order_id: str
     prices: Prices | None = None
+    not_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +59,7 @@ class Replayed:
     order_id: str
     media_type: str
     prices: Prices | None = None
+    not_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +126,8 @@ def unpriced_skus(order: Order, prices: Prices | None) -> Sequence[str]:
 class Acceptance:
     """The store's answer to a placement.
 
-    ``accepted_at`` is in microseconds since the epoch where the order is new, else None; ``waiting`` says
-    whether a replayed order still lies in the outbox.
+    ``accepted_at`` is in microseconds since the epoch where the order is new and begins at once, else None;
+    ``waiting`` says whether a replayed order still lies in the outbox.
     """
 
     result: PlacementResult

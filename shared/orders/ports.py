@@ -81,6 +81,13 @@ class Outbox(Protocol):
         """Up to ``limit`` entries (id, time) accepted after that time and ``age_seconds`` ago or earlier."""
 
 
+class Schedule(Protocol):
+    """Orders that wait for their time. Methods raise StoreUnavailable."""
+
+    async def take_up(self, limit: int) -> Sequence[str]:
+        """Has orders begin whose time has come; those whose messages are to be published."""
+
+
 class MoveStore(Protocol):
     """Moves orders on, and knows what is yet to be announced of that. Methods raise StoreUnavailable."""
 

@@ -31,12 +31,12 @@ class TimelineStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRecord:
-    """An order as the store knows it. ``accepted_at`` is the time by which orders are listed.
+    """An order as the store knows it. ``accepted_at`` is the time by which orders are listed: of one that was
+    scheduled the time at which it begins, which is ``not_before`` too.
 
     ``moved_at`` is when it was moved last by request. ``sequence`` is the value of ``orders.processed.count``
     right after the order was decided, ``released`` that of ``stock.releases`` right after it gave its stock
-    back. ``prices`` were
-    fixed when it was accepted.
+    back. ``prices`` were fixed when it was accepted.
     """
 
     order: Order
@@ -55,6 +55,7 @@ class OrderRecord:
     idempotency_key: str | None = None
     customer: str | None = None
     prices: Prices | None = None
+    not_before: datetime | None = None
 
     @property
     def outcome(self) -> OrderStatus | None:
@@ -132,6 +133,7 @@ def _record(fields: Mapping[str, str]) -> OrderRecord:
         idempotency_key=fields.get("idempotency_key") or None,
         customer=fields.get("customer") or None,
         prices=read_prices(fields.get("prices"), len(order.items)),
+        not_before=_time(fields.get("not_before")),
     )
 
 

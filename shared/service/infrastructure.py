@@ -46,7 +46,12 @@ class SupervisedDeadLetterBox(DeadLetterBox, Supervised, Protocol):
 
 
 class Infrastructure(Protocol):
-    """Makes a service's connections to the world."""
+    """Makes a service's connections to the world.
+
+    ``is_volatile`` says that nothing is meant to outlive the process.
+    """
+
+    is_volatile: bool
 
     def store(self, *, timeout_seconds: float, max_connections: int) -> AbstractAsyncContextManager[Redis]:
         """The store, with that deadline on every command."""
@@ -72,6 +77,8 @@ class Infrastructure(Protocol):
 
 class ClusterInfrastructure:
     """The RabbitMQ cluster and the Redis that the settings name."""
+
+    is_volatile = False
 
     def __init__(self, common: CommonSettings) -> None:
         self._common = common

@@ -47,7 +47,7 @@ from tests.harness.shop import Shop
 from tests.harness.stores import RedisServer, as_service
 
 Result = TypeVar("Result")
-WRITES: Final = ("DEL", "HDEL", "HSET", "MSET", "SADD", "SET", "XADD", "ZADD", "ZREM")
+WRITES: Final = ("DEL", "HDEL", "HSET", "MSET", "SADD", "SET", "SREM", "XADD", "ZADD", "ZREM")
 MOST_WRITES: Final = 24
 _TIME: Final = re.compile(r"[0-9]{16}")
 _CUT: Final = """
@@ -73,7 +73,7 @@ def cut_after(writes: int) -> Iterator[None]:
         script = load(name)
         return Script(name, _CUT % (writes, _set_of(WRITES), _set_of(dict(script.guarded))) + script.source)
 
-    modules = ("decisions", "dead_letters", "moves", "store", "sweep")
+    modules = ("decisions", "dead_letters", "moves", "schedule", "store", "sweep")
     with ExitStack() as patches:
         for module in modules:
             patches.enter_context(mock.patch(f"shared.orders.redis.{module}.load", load_cut))
@@ -98,7 +98,19 @@ async def uncut(work: Awaitable[Result]) -> Result | None:
 def test_every_write_that_a_script_makes_can_be_cut() -> None:
     """The names above are all there are."""
     for name in (
-        *("accept", "decide", "delay", "migrate", "move", "note", "republish", "revive", "sweep", "told"),
+        *(
+            "accept",
+            "decide",
+            "delay",
+            "due",
+            "migrate",
+            "move",
+            "note",
+            "republish",
+            "revive",
+            "sweep",
+            "told",
+        ),
     ):
         called = set(re.findall(r"redis\.call\('(\w+)'", scripts.load(name).source))
         assert called <= READS | set(WRITES), name

@@ -49,6 +49,7 @@ def a_placement(
     amount_total: int | None = None,
     customer: str | None = None,
     sent: Order | None = None,
+    not_before: int | None = None,
 ) -> Placement:
     """A request for an order; ``named`` is False where the server made the id up."""
     return Placement(
@@ -59,6 +60,7 @@ def a_placement(
         trace=TRACE,
         customer=customer,
         sent=sent,
+        not_before=not_before,
         expected=Cost(currency=currency, amount_total=amount_total),
     )
 

@@ -54,6 +54,7 @@ class MemoryIntake:
     refusal: Unpriceable | None = None
     fault: BaseException | None = None
     gate: asyncio.Event | None = None
+    begins: int | None = None
     waiting: int = 0
 
     async def place(self, placement: Placement) -> PlacementResult:
@@ -83,7 +84,7 @@ class MemoryIntake:
         if not placement.has_room:
             raise OutboxFull("no room")
         self.placements.append(placement)
-        return Accepted(order_id=placement.order.id, prices=self.prices)
+        return Accepted(order_id=placement.order.id, prices=self.prices, not_before=self.begins)
 
 
 @dataclass(slots=True)

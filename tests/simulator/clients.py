@@ -23,6 +23,7 @@ from shared.orders.placement import (
 from shared.prices import Cost, cost_of
 from tests.simulator.customers import UNKNOWN_MAILBOX
 from tests.simulator.pricing import agrees, priced
+from tests.simulator.substitutes import EPOCH_SECONDS
 from tests.simulator.trace import Trace
 from tests.simulator.weather import BROKEN_SKU, UNKNOWN_SKU, Plan
 
@@ -50,6 +51,7 @@ class Wish:
     key: str | None
     most_tries: int | None
     expects: Cost
+    not_before: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,9 +79,13 @@ def wishes(plan: Plan, dice: random.Random) -> list[Wish]:
     """Who wants what when. Some want the same twice, at once or later, or other things under the same id."""
     found: list[Wish] = []
     expectations = random.Random(f"expectations {plan.seed}")
+    calendar = random.Random(f"calendar {plan.seed}")
     for number in range(plan.orders):
         wish = _wish(plan, dice, number)
         wish = replace(wish, expects=_expectation(plan, expectations, wish.items))
+        if plan.schedules and plan.is_durable and calendar.random() < 0.4:
+            at = EPOCH_SECONDS + wish.at + calendar.uniform(-1.0, plan.seconds)
+            wish = replace(wish, not_before=round(at * 1_000_000))
         found.append(wish)
         if dice.random() < 0.3:
             found.append(_again(plan, dice, wish))
@@ -128,6 +134,7 @@ def _again(plan: Plan, dice: random.Random, wish: Wish) -> Wish:
         key=wish.key,
         most_tries=dice.choice((1, None)),
         expects=wish.expects,
+        not_before=wish.not_before,
     )
 
 
@@ -193,6 +200,7 @@ class Clients:
             media_type="application/json",
             trace=Correlation(correlation_id=f"{wish.name}.{self._requests}"),
             expected=wish.expects,
+            not_before=wish.not_before,
         )
 
     def _write_down(self, wish: Wish, placement: Placement, result: PlacementResult) -> None:

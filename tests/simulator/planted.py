@@ -296,7 +296,7 @@ BUGS: Final[Mapping[str, Planting]] = {
     "a split batch loses an event": replaced(Settlement, "split", _split_and_forget_one),
     "a dead batch is dropped unread": replaced(DeadLetterDesk, "_is_split", _never_split),
     "the outbox entry goes without a confirm": replaced(OrderIntake, "_confirm", _trust_the_broker),
-    "the relay removes before the confirm": replaced(Relay, "_relay", _relay_and_hope),
+    "the relay removes before the confirm": replaced(Relay, "publish", _relay_and_hope),
     "nothing is relayed": replaced(Relay, "relay_once", _relay_nothing),
     "accepted without an outbox entry": rewritten(
         ORDERS, "accept", ("redis.call('ZADD', outbox, now, order_id)\n", "")
@@ -435,6 +435,9 @@ BUGS: Final[Mapping[str, Planting]] = {
     ),
     "what told a customer is not entered in the log": rewritten(
         "notifier", "conclude", ("enter(log, ARGV[7], timeline, steps_in(timeline) - 1)", "local _ = log")
+    ),
+    "a scheduled order begins without a message": rewritten(
+        ORDERS, "due", ("redis.call('ZADD', outbox, place, order_id)", "local _ = outbox")
     ),
     "a drop decides again": rewritten(
         ORDERS, "decide", (_LOOKED_UP, "known[1], ARGV[8] == '' and known[2], known[5] or ARGV[2]")

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 from api_gateway.announcing import AnnouncedMoves
+from api_gateway.due import DueOrders
 from api_gateway.intake import OrderIntake
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.domain import TOLD
@@ -28,6 +29,7 @@ from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.moves import RedisMoves
+from shared.orders.redis.schedule import RedisSchedule
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
 from shared.redis.lease import Lease
@@ -130,6 +132,8 @@ class Gateway:
             Lease(redis, keyspace.MOVES_LEASE, timeout_seconds=STORE_SECONDS),
         )
         self._announces = "move" in plan.pauses
+        schedule = RedisSchedule(redis, timeout_seconds=STORE_SECONDS)
+        self._due = DueOrders(schedule, self._relay, breaker.would_try) if plan.schedules else None
         self._stop: asyncio.Event | None = None
 
     @property
@@ -158,7 +162,8 @@ class Gateway:
         """See Service. Where nothing is moved nothing is announced, and other seeds are what they were."""
         self._stop = stop
         announcing = (self._moves.run(),) if self._announces else ()
-        async with running(self._removals.run(), self._relay.run(), *announcing):
+        beginning = (self._due.run(),) if self._due else ()
+        async with running(self._removals.run(), self._relay.run(), *announcing, *beginning):
             await stop.wait()
             await drained(self._answered(), stop, DRAIN_SECONDS)
             await drained(self._removals.flush(), stop, STORE_SECONDS)

@@ -163,7 +163,9 @@ class _Run:
         if around.network.under_way or not around.broker.is_idle():
             return False
         server = around.store.server
-        return not any(server.carry_out("ZCARD", outbox) for outbox in (keyspace.OUTBOX, keyspace.MOVES))
+        return not any(
+            server.carry_out("ZCARD", outbox) for outbox in (keyspace.OUTBOX, keyspace.MOVES, keyspace.DUE)
+        )
 
     async def _judge(self, is_settled: bool) -> Scene:
         outcome, around = self._outcome, self._around

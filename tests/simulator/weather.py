@@ -115,6 +115,7 @@ class Plan:
     letters_per_hour: int
     odds: Odds
     pauses: Mapping[str, float]
+    schedules: bool = False
 
     @property
     def supplied(self) -> Mapping[str, int]:
@@ -200,6 +201,7 @@ def draw(seed: int) -> Plan:
         mailboxes=dice.choice((0.1, 0.5, 0.9)),
         odds=odds,
         pauses=pauses,
+        schedules=random.Random(f"schedules {seed}").random() < 0.3,
     )
 
 

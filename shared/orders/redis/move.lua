@@ -7,19 +7,21 @@
 --
 -- KEYS  1 order:{id}  2 move:{id}  3 decision:{id}  4 stock.reserved  5 stock.releases  6 outbox  7 moves
 --       8 notifications.untold  9 orders:log  10 orders:retrying  11 orders:dead  12 stock.changed
---       13 orders:{its new status}  14… orders:{status} for each other status, in the order of the model, then
---       inventory:{sku}
+--       13 orders:{its new status}  14 orders:due  15 orders:due:{customer}, without a customer order:{id}
+--       16… orders:{status} for each other status, in the order of the model, then inventory:{sku}
 -- ARGV  1 order id  2 the new status  3 reason  4 who asks  5 version that was seen ('' for any)
 --       6 Idempotency-Key ('' without)  7 type of the event  8 '1' if the customer is told of it
---       9 how many other statuses there are  10… sku, qty for each item
+--       9 how many other statuses there are  10 '1' if the order is a customer's
+--       11… sku, qty for each item
 -- Returns {'moved'}, {'same'}, {'illegal', status}, {'version', number}, {'key'}, {'unknown'}, {'deciding'},
 --         {'releasing'} or {'broken_stock', sku}.
 
 local record, pending, deciding, reserved, releases = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local outbox, moves, untold, log, changed, index = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[12], KEYS[13]
 local order_id, to, key = ARGV[1], ARGV[2], ARGV[6] ~= '' and 'moved:' .. ARGV[6] or nil
-local others, first_item = tonumber(ARGV[9]), 10
-local items, first_stock = (#ARGV - first_item + 1) / 2, 14 + others
+local due, own_due, is_owned = KEYS[14], KEYS[15], ARGV[10] == '1'
+local others, first_item, first_other = tonumber(ARGV[9]), 11, 16
+local items, first_stock = (#ARGV - first_item + 1) / 2, first_other + others
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'accepted_at', 'timeline', 'trouble', key or 'id')
 if not known[1] or not tonumber(known[3]) then return {'unknown'} end
@@ -67,7 +69,10 @@ redis.call('ZCARD', untold)
 redis.call('XLEN', log)
 redis.call('SCARD', changed)
 for i = 10, 11 do redis.call('ZSCORE', KEYS[i], order_id) end
-for i = 13, 13 + others do redis.call('ZSCORE', KEYS[i], order_id) end
+redis.call('ZSCORE', index, order_id)
+local was_cut = status == ACCEPTED and redis.call('ZSCORE', due, order_id)  -- while it began
+if is_owned then redis.call('SISMEMBER', own_due, order_id) end
+for i = first_other, first_stock - 1 do redis.call('ZSCORE', KEYS[i], order_id) end
 
 if gives_back and number and not begun then
   writes[#writes + 1], writes[#writes + 2] = releases, number
@@ -86,13 +91,17 @@ if not is_there then
   redis.call('HSET', record, unpack(fields))
 end
 if trouble then redis.call('HDEL', record, 'trouble', 'next_attempt_at', 'attempts', 'noted') end
-enter(log, order_id, timeline, steps_in(timeline) - 1)
+enter(log, order_id, timeline, was_cut and 0 or steps_in(timeline) - 1)
 if gives_back and number then redis.call('HDEL', reserved, pending) end
-if to == CANCELLED then redis.call('ZREM', outbox, order_id) end
+if to == CANCELLED then
+  redis.call('ZREM', outbox, order_id)
+  redis.call('ZREM', due, order_id)
+  if is_owned then redis.call('SREM', own_due, order_id) end
+end
 redis.call('ZADD', moves, now, order_id .. ':' .. to)
 if ARGV[8] == '1' then redis.call('ZADD', untold, now, order_id .. ':' .. ARGV[7]) end
 for i = 10, 11 do redis.call('ZREM', KEYS[i], order_id) end
-for i = 14, 13 + others do redis.call('ZREM', KEYS[i], order_id) end
+for i = first_other, first_stock - 1 do redis.call('ZREM', KEYS[i], order_id) end
 redis.call('ZADD', index, known[3], order_id)
 if begun or (gives_back and number) then redis.call('DEL', pending) end
 return {'moved'}

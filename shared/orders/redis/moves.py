@@ -76,6 +76,8 @@ def _call(record: OrderRecord, move: Move) -> ScriptCall:
         *(keyspace.orders_in(trouble) for trouble in Trouble),
         keyspace.STOCK_CHANGED,
         keyspace.orders_in(move.to),
+        keyspace.DUE,
+        keyspace.order(order.id) if record.customer is None else keyspace.due_of(record.customer),
         *(keyspace.orders_in(status) for status in others),
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
@@ -86,6 +88,7 @@ def _call(record: OrderRecord, move: Move) -> ScriptCall:
         EVENT_TYPES[move.to],
         int(move.to in TOLD),
         len(others),
+        int(record.customer is not None),
     ]
     for item in order.items:
         arguments += [item.sku, item.qty]

@@ -21,6 +21,7 @@ from shared.orders.placement import (
     PlacementResult,
     PriceChanged,
     Replayed,
+    ScheduleFull,
     SeveralCurrencies,
     UnknownProducts,
     unpriced_skus,
@@ -38,6 +39,9 @@ BYTES_PER_ITEM: Final = 96
 BYTES_PER_PRICE: Final = 48
 BYTES_BESIDE_ITEMS: Final = 2_048
 """What an item, its price without the product's name, and all the rest of an order take as JSON at most."""
+MOST_SCHEDULED: Final = 100_000
+MOST_SCHEDULED_OF_ONE: Final = 100
+"""Orders that wait for their time, and those of one customer."""
 RECORDS_PER_READ: Final = 20
 """Reading these holds the loop for some milliseconds where they have 100 items each."""
 MOST_LOOKED_AT: Final = 1_000
@@ -250,13 +254,20 @@ def _places(scored: object) -> Places:
 def _acceptance(answer: list[Any], placement: Placement) -> Acceptance:
     order = placement.order
     match answer:
-        case ["new", at, text]:
-            prices = readable_prices(order, text)
-            return Acceptance(result=Accepted(order_id=order.id, prices=prices), accepted_at=int(at))
-        case ["replay", first_id, media_type, waiting, text]:
-            prices = readable_prices(order, text)
-            replayed = Replayed(order_id=first_id, media_type=media_type, prices=prices)
+        case ["new", at, text, begins]:
+            prices, not_before = readable_prices(order, text), int(begins) if begins else None
+            accepted = Accepted(order_id=order.id, prices=prices, not_before=not_before)
+            return Acceptance(result=accepted, accepted_at=None if begins else int(at))
+        case ["replay", first_id, media_type, waiting, text, begins]:
+            replayed = Replayed(
+                order_id=first_id,
+                media_type=media_type,
+                prices=readable_prices(order, text),
+                not_before=int(begins) if begins else None,
+            )
             return Acceptance(result=replayed, waiting=waiting == "1")
+        case ["too_many", most]:
+            raise ScheduleFull(f"{int(most):,} orders wait for their time already, which is the most")
         case ["full"]:
             raise OutboxFull("too many orders wait for a broker")
     return Acceptance(result=_refusal(answer, placement))
@@ -271,7 +282,8 @@ def _refusal(answer: list[Any], placement: Placement) -> PlacementResult:
             return Duplicate(
                 order_id=order.id,
                 status=OrderStatus(status) if status else None,
-                same_content=known == request_fingerprint(placement.sent or order, placement.expected),
+                same_content=known
+                == request_fingerprint(placement.sent or order, placement.expected, placement.not_before),
                 customer=owner or None,
             )
         case ["currencies", *currencies]:
@@ -295,9 +307,10 @@ def acceptance_call(
 ) -> ScriptCall:
     """One run of ``accept.lua``; ``token`` is this request's alone."""
     order, expected, key = placement.order, placement.expected, placement.idempotency_key
-    customer, is_as_sent = placement.customer, placement.sent is None and not expected
+    customer, begins = placement.customer, placement.not_before
+    is_as_sent = placement.sent is None and not expected and begins is None
     fingerprint = content_fingerprint(order)
-    asked = fingerprint if is_as_sent else request_fingerprint(placement.sent or order, expected)
+    asked = fingerprint if is_as_sent else request_fingerprint(placement.sent or order, expected, begins)
     keys = [
         keyspace.claim(order.id),
         keyspace.order(order.id),
@@ -307,6 +320,9 @@ def acceptance_call(
         keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
         keyspace.order(order.id) if key is None or customer else keyspace.older_idempotency_key(key),
         keyspace.LOG,
+        keyspace.orders_in(OrderStatus.SCHEDULED),
+        keyspace.DUE,
+        keyspace.order(order.id) if customer is None else keyspace.due_of(customer),
         *(keyspace.product(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
@@ -327,6 +343,8 @@ def acceptance_call(
         "" if expected.amount_total is None else expected.amount_total,
         int(refuses_unknown_products),
         customer or "",
+        "" if begins is None else begins,
+        *(MOST_SCHEDULED, MOST_SCHEDULED_OF_ONE),
         *(item.qty for item in order.items),
     ]
     return ScriptCall(keys, arguments)
