@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from orderctl.accounts_client import AccountsClient, accounts_of
@@ -14,9 +15,12 @@ from orderctl.errors import OrderctlError
 from orderctl.gateway_client import GatewayAddress, GatewayClient, by_hand, gateway_of
 from orderctl.http import bearer
 from orderctl.terminal import readable_errors, say
+from shared.orders.model import OrderStatus
+from shared.orders.moves import EVENT_TYPES, steps_to
 
 PRICED_SECONDS: Final = 10.0
 """New prices are where orders read them within one; what takes longer is said."""
+DECIDED_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.2
 PASSWORD_BYTES: Final = 12
 
@@ -34,16 +38,18 @@ PRODUCTS: Final = (
     ("tea-pot", "Tea pot, cast iron", "Kitchen", 3_990, 15),
     ("bread-knife", "Bread knife", "Kitchen", 2_790, 40),
 )
-ORDERS: Final[Sequence[tuple[str, Mapping[str, int]]]] = (
-    ("ana", {"phone-case": 1, "usb-c-cable": 2}),
-    ("ana", {"novel": 1}),
-    ("ana", {"tea-pot": 1, "mug": 4}),
-    ("ben", {"headphones": 1}),
-    ("ben", {"field-guide": 1, "atlas": 1}),
-    ("ben", {"bread-knife": 2}),
-    ("ana", {"desk-lamp": 5}),  # more than there are
-    ("ben", {"garden-gnome": 1}),  # no such product
+ORDERS: Final[Sequence[tuple[str, Mapping[str, int], OrderStatus]]] = (
+    ("ana", {"phone-case": 1, "usb-c-cable": 2}, OrderStatus.DELIVERED),
+    ("ana", {"novel": 1}, OrderStatus.SHIPPED),
+    ("ana", {"tea-pot": 1, "mug": 4}, OrderStatus.PROCESSING),
+    ("ben", {"headphones": 1}, OrderStatus.CREATED),
+    ("ben", {"field-guide": 1, "atlas": 1}, OrderStatus.CANCELLED),
+    ("ben", {"bread-knife": 2}, OrderStatus.SCHEDULED),
+    ("ana", {"desk-lamp": 5}, OrderStatus.REJECTED),  # more than there are
+    ("ben", {"garden-gnome": 1}, OrderStatus.REJECTED),  # no such product
 )
+"""Who orders what, and where that is to stand."""
+AHEAD: Final = timedelta(days=7)
 CURRENCY: Final = "EUR"
 
 
@@ -88,7 +94,7 @@ async def _fill(shop: _Shop) -> tuple[int, Counter[str]]:
         name: await _signed_in(shop, name) if name in shop.passwords else shop.client for name in USERS
     }
     orders: Counter[str] = Counter()
-    for number, (name, items) in enumerate(ORDERS, start=1):
+    for number, (name, items, status) in enumerate(ORDERS, start=1):
         order: dict[str, Any] = {
             "id": f"sample-{number}",
             "email": f"{name}@shop.example",
@@ -96,7 +102,13 @@ async def _fill(shop: _Shop) -> tuple[int, Counter[str]]:
         }
         if items.keys() <= new.keys():
             order["amount_total"] = sum(new[sku] * qty for sku, qty in items.items())
-        orders[await _placed(placing[name], order)] += 1
+        if status is OrderStatus.SCHEDULED:
+            order["not_before"] = (datetime.now(UTC) + AHEAD).isoformat(timespec="seconds")
+        became = await _placed(placing[name], order)
+        orders[became] += 1
+        if became == "new":
+            for step in steps_to(status, OrderStatus.CREATED):
+                await _moved(shop.client, order["id"], step)
     return len(new), orders
 
 
@@ -141,3 +153,17 @@ async def _placed(client: GatewayClient, order: Mapping[str, Any]) -> str:
     if answer.body.get("type") == "/problems/unknown-products":
         return "refused"
     raise answer.failure()
+
+
+async def _moved(client: GatewayClient, order_id: str, to: OrderStatus) -> None:
+    """Moves the order on, once it is decided."""
+    if to not in EVENT_TYPES:
+        return
+    deadline = time.monotonic() + DECIDED_SECONDS
+    while True:
+        answer = await client.send("PATCH", f"/orders/{order_id}/status", body={"status": to.value})
+        if answer.status == 200:
+            return
+        if answer.body.get("order_status") != OrderStatus.ACCEPTED or time.monotonic() > deadline:
+            raise answer.failure()
+        await asyncio.sleep(POLL_SECONDS)

@@ -110,4 +110,11 @@ def test_a_sample_is_made_once(operator: Operator) -> None:
     assert "4 users, 10 products and 8 orders are new" in operator.types("sample")
     assert operator.types("sample").startswith("0 users, 0 products and 0 orders are new")
     assert "sample-8" in operator.types("order", "list")
+    standing = ("delivered", "shipped", "processing", "created", "cancelled", "scheduled")
+    for number, status in enumerate(standing, start=1):
+
+        def is_there(of: str = f"sample-{number}", status: str = status) -> bool:
+            return status in operator.types("order", "show", of).splitlines()[0]
+
+        assert processes.wait_until(is_there, 30.0), status
     assert operator.types("order", "show", "sample-1").count("EUR") > 0
