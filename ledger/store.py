@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Delete, Table, bindparam, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.schema import EVENTS, LINES, ORDERS, POSITION
-from ledger.sums import INSERTS, summing
+from ledger.sums import INSERTS, among, summing
 from shared.messages import epoch_microseconds
 from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
@@ -201,19 +201,19 @@ async def _replace(connection: AsyncConnection, records: Sequence[OrderRecord]) 
     """What had the same id in a store that was lost goes, and so do steps that the store has forgotten."""
     if not records:
         return
-    gone = [{"gone": record.order.id} for record in records]
-    await connection.execute(_without(EVENTS), gone)
-    await connection.execute(_without(LINES), gone)
+    order_ids = [record.order.id for record in records]
+    for table in (EVENTS, LINES):
+        these = among(connection, table.c.order_id, order_ids)
+        known = select(table.c.order_id).where(these).distinct()
+        gone = [{"gone": order_id} for order_id in await connection.scalars(known)]
+        if gone:
+            await connection.execute(delete(table).where(table.c.order_id == bindparam("gone")), gone)
     upsert = INSERTS[connection.dialect.name](ORDERS)
     columns = {column.name: upsert.excluded[column.name] for column in ORDERS.c if not column.primary_key}
     upsert = upsert.on_conflict_do_update(index_elements=["id"], set_=columns)
     await connection.execute(upsert, [order_row(record) for record in records])
     await _add(connection, LINES, [row for record in records for row in line_rows(record)])
     await _add(connection, EVENTS, [row for record in records for row in step_rows(record)])
-
-
-def _without(table: Table) -> Delete:
-    return delete(table).where(table.c.order_id == bindparam("gone"))
 
 
 async def _add(

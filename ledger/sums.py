@@ -55,7 +55,7 @@ async def _sums(connection: AsyncConnection, order_ids: Sequence[str]) -> _Sums:
     sums = _Sums(Counter(), Counter(), Counter())
     if not order_ids:
         return sums
-    these = _among(connection, ORDERS.c.id, order_ids)
+    these = among(connection, ORDERS.c.id, order_ids)
     columns = (_DAY.label("day"), ORDERS.c.status, ORDERS.c.currency)
     count, amount = func.count().label("orders"), func.sum(ORDERS.c.amount_total).label("amount")
     for row in await connection.execute(select(*columns, count, amount).where(these).group_by(*columns)):
@@ -68,8 +68,8 @@ async def _sums(connection: AsyncConnection, order_ids: Sequence[str]) -> _Sums:
     return sums
 
 
-def _among(connection: AsyncConnection, column: Column[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """PostgreSQL gets one parameter, whatever their number is."""
+def among(connection: AsyncConnection, column: Column[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Whether it is one of these. PostgreSQL gets one parameter, whatever their number is."""
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(values), ARRAY(Text)))
     return column.in_(values)
