@@ -11,9 +11,10 @@ from orderctl.errors import NotRunningError, OrderctlError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
 from orderctl.terminal import EXIT_FAILED, out, print_json, progress_bar, readable_errors
-from shared.urls import checked_store_url
+from shared.urls import checked_database_url, checked_store_url
 
 STORE_VARIABLE = "ORDERCTL_REDIS_URL"
+DATABASE_VARIABLE = "ORDERCTL_LEDGER_DATABASE_URL"
 _WORDS = {
     "counting": "counting orders",
     "waiting": "waiting until nothing has moved for 30 s",
@@ -35,6 +36,9 @@ def verify(
         str | None,
         typer.Option("--redis", envvar=STORE_VARIABLE, help="The store, if not the one of this machine."),
     ] = None,
+    database_url: Annotated[
+        str | None, typer.Option("--database", envvar=DATABASE_VARIABLE, help="The ledger's, beside --redis.")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Reconcile every order with stock, status, events, notifications and ledger, while orders flow.
@@ -54,10 +58,16 @@ def verify(
             checked_store_url(redis_url or "redis://127.0.0.1")
         except ValueError as error:
             raise OrderctlError(f"--redis or {STORE_VARIABLE}: {error}") from error
+        try:
+            checked_database_url(database_url or "sqlite:////nowhere.db")
+        except ValueError as error:
+            raise OrderctlError(f"--database or {DATABASE_VARIABLE}: {error}") from error
         system = current_system(data_dir)
         store = redis_url or system.url(REDIS)
         status = system.status()
-        brokers = management_urls(status) if store == status.redis.url else ()
+        is_own = store == status.redis.url
+        brokers = management_urls(status) if is_own else ()
+        database = database_url or (system.database_url("ledger") if is_own else None)
         promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
         with progress_bar("reading", quiet=as_json) as update:
 
@@ -74,7 +84,7 @@ def verify(
                     promises,
                     retention_seconds=retention_seconds,
                     management_urls=brokers,
-                    ledger_url=system.database_url("ledger") if store == status.redis.url else None,
+                    ledger_url=database,
                     republish=republish,
                     progress=advanced,
                 )

@@ -66,7 +66,11 @@ async def orderctl(pipeline: Pipeline, *words: str, status: int = 0) -> str:
     result = await asyncio.to_thread(
         subprocess.run,
         [*command, *environment],
-        env={**os.environ, "ORDERCTL_REDIS_URL": pipeline.cluster.redis_url},
+        env={
+            **os.environ,
+            "ORDERCTL_REDIS_URL": pipeline.cluster.redis_url,
+            "ORDERCTL_LEDGER_DATABASE_URL": pipeline.cluster.database_url("ledger"),
+        },
         capture_output=True,
         text=True,
         timeout=120,

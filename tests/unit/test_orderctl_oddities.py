@@ -82,6 +82,7 @@ def test_looking_at_a_system_that_never_was_prints_its_folder_as_it_is(tmp_path:
         (["dead", "list"], {"ORDERCTL_DASHBOARD_URL": "http://h/%zz"}, "ORDERCTL_DASHBOARD_URL"),
         (["verify", "--redis", "redis://h/abc"], {}, "--redis"),
         (["verify"], {"ORDERCTL_REDIS_URL": "redis://h?socket_timeot=3"}, "ORDERCTL_REDIS_URL"),
+        (["verify", "--database", "mysql://h/ledger"], {}, "--database"),
         (["verify"], {"REDIS_URL": "redis://h/99"}, "REDIS_URL"),
         (["status"], {"GATEWAY_PORT": "\u0663"}, "GATEWAY_PORT"),
         (["status"], {"DASHBOARD_PORT": "0"}, "DASHBOARD_PORT"),
