@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -20,7 +19,8 @@ from api_gateway.schemas import (
 )
 from shared.http.problems import INVALID_FIELDS, FieldError, invalid
 from shared.http.validation import REQUIRED, UNKNOWN_FIELD, faults, read_fields, validated
-from shared.messages import MAX_ITEMS, OrderItem, OrderItems, epoch_microseconds
+from shared.instants import read_instant
+from shared.messages import MAX_ITEMS, OrderItem, OrderItems
 from shared.orders.model import OrderStatus
 from shared.prices import AmountTotal, Cost, Currency
 from shared.products.schemas import ProductStockBody, ProductStockChangeBody
@@ -56,9 +56,7 @@ class RequestedOrder:
     @property
     def begins(self) -> int | None:
         """When the order begins, in microseconds since the epoch; None for at once."""
-        if self.not_before is None:
-            return None
-        return epoch_microseconds(datetime.fromisoformat(self.not_before.upper()))
+        return None if self.not_before is None else read_instant(self.not_before)
 
 
 _SOUND_ORDER: Final = TypeAdapter(RequestedOrder)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
@@ -13,15 +12,14 @@ from aiohttp import web
 from shared.history.ownership import visible_to
 from shared.http.auth import caller_of
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
-from shared.messages import epoch_microseconds, is_identifier
+from shared.instants import read_instant
+from shared.messages import is_identifier
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.ports import Cursor, OrderFilter
 
 LONGEST_PAGE: Final = 1_000_000
 """In bytes of what a page shows, so that the whole answer stays within 1 MiB."""
 MOST_DAYS: Final = 366
-NO_TIME: Final = "must be a time with its zone, such as 2025-01-31T08:00:00Z"
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
 _DAYS: Final = re.compile(r"[0-9]{1,3}")
 _NOTE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9]{1,9})")
 _PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
@@ -53,19 +51,6 @@ class BoundedPage:
             return False
         self.shown.append(orjson.Fragment(text))
         return True
-
-
-def _time(value: str) -> int:
-    """Microseconds since the epoch."""
-    parts = _TIME.fullmatch(value)
-    if parts is None:
-        raise ValueError(NO_TIME)
-    try:
-        zone = "+00:00" if parts[4] in "Zz" else parts[4]
-        time = datetime.fromisoformat(f"{parts[1]}T{parts[2]}.{(parts[3] or '')[:6]:0<6}{zone}")
-        return epoch_microseconds(time.astimezone(UTC))
-    except (ValueError, OverflowError):
-        raise ValueError(NO_TIME) from None
 
 
 def _days(value: str) -> int:
@@ -107,7 +92,7 @@ STATUS: Final = ListParameter(parse=partial(_one_of, OrderStatus))
 TROUBLE: Final = ListParameter(parse=partial(_one_of, Trouble))
 CUSTOMER: Final = ListParameter(parse=partial(_identifier_of, "a customer"))
 ORDER_ID: Final = ListParameter(parse=partial(_identifier_of, "an order"))
-TIME: Final = ListParameter(parse=_time)
+TIME: Final = ListParameter(parse=read_instant)
 DAYS: Final = ListParameter(parse=_days, default=30)
 ORDER_CURSOR: Final = ListParameter(parse=place_of_cursor)
 TOLD_CURSOR: Final = ListParameter(parse=_note_cursor)
