@@ -207,7 +207,7 @@ async def test_a_full_store_is_emptied_by_the_sweep(redis_server: RedisServer) -
             assert await sweep_of(redis, lease).sweep_once() == 3
         finally:
             redis_server.ask("CONFIG", "SET", "maxmemory", "0")
-        assert await archive(redis) == {"created": "3", "sku:cable": "3"}
+        assert await archive(redis) == {"delivered": "3", "sku:cable": "3"}
 
 
 async def test_a_letter_that_went_out_is_marked_in_a_full_store(redis_server: RedisServer) -> None:

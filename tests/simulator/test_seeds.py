@@ -114,7 +114,7 @@ def test_every_kind_of_fault_comes_up() -> None:
     """None of them is switched off by mistake."""
     plans = [draw(seed) for seed in range(CHUNKS * SEEDS_PER_CHUNK)]
     assert {kind for plan in plans for kind in plan.pauses} == set(MEAN_PAUSES)
-    found = run_all(range(100))
+    found = run_all(range(200))
     assert all(
         found.counts[kind]
         for kind in (
