@@ -5,7 +5,8 @@ A move that is announced twice is the same event.
 """
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from shared.logs import get_logger
@@ -21,6 +22,8 @@ from shared.redis.lease import Lease
 LEASE_SECONDS: Final = 10.0
 AT_ONCE: Final = 256
 PAUSE_SECONDS: Final = 0.5
+UNREADABLE_SECONDS: Final = 60.0
+"""How long moves are left alone whose records cannot be read."""
 
 log = get_logger(__name__)
 
@@ -28,12 +31,21 @@ log = get_logger(__name__)
 class AnnouncedMoves:
     """Makes moves and sees to their announcement."""
 
-    def __init__(self, moves: MoveStore, orders: OrderStore, publisher: Publisher, lease: Lease) -> None:
+    def __init__(
+        self,
+        moves: MoveStore,
+        orders: OrderStore,
+        publisher: Publisher,
+        lease: Lease,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._moves = moves
         self._orders = orders
         self._publisher = publisher
         self._lease = lease
         self._some = asyncio.Event()
+        self._unreadable: set[tuple[str, OrderStatus]] = set()
+        self._clock, self._read_again_at = clock, 0.0
 
     async def move(self, record: OrderRecord, move: Move) -> MoveResult:
         result = await self._moves.move(record, move)
@@ -57,11 +69,15 @@ class AnnouncedMoves:
     async def announce_all(self) -> int:
         """Announces what there is, each order's moves in their order. Raises DependencyUnavailable."""
         announced = 0
-        while moves := await self._moves.unannounced(AT_ONCE):
+        if self._clock() >= self._read_again_at:
+            self._unreadable.clear()
+            self._read_again_at = self._clock() + UNREADABLE_SECONDS
+        while True:
+            found = await self._moves.unannounced(AT_ONCE + len(self._unreadable))
+            moves = [move for move in found if move not in self._unreadable]
             announced += await self._announce(moves)
             if len(moves) < AT_ONCE or not await self._lease.hold(LEASE_SECONDS):
-                break
-        return announced
+                return announced
 
     async def _announce(self, moves: Sequence[tuple[str, OrderStatus]]) -> int:
         by_order: dict[str, list[OrderStatus]] = {}
@@ -72,7 +88,11 @@ class AnnouncedMoves:
 
         async def announce(order_id: str, record: OrderRecord | None) -> None:
             for to in by_order[order_id]:
-                event = None if record is None else move_event(record, to)
+                if record is None:  # it may be repaired
+                    log.error("a move names an order that has no readable record", order_id=order_id)
+                    self._unreadable.add((order_id, to))
+                    continue
+                event = move_event(record, to)
                 if event is None:
                     log.error("a move has no record that tells of it", order_id=order_id, to=to.value)
                 else:

@@ -94,8 +94,9 @@ async def _add(
 
 
 async def statistics(connection: AsyncConnection, days: int) -> OrderStatistics:
-    """All of them, and the latest ``days`` days one by one, newest first."""
-    since = (datetime.now(UTC).date() - timedelta(days=days - 1) - _EPOCH).days
+    """All of them, and the latest ``days`` days one by one up to today, newest first."""
+    today = (datetime.now(UTC).date() - _EPOCH).days
+    since = today - days + 1
     orders: Counter[Any] = Counter()
     revenue: Counter[Any] = Counter()
     by_day: dict[int, DayView] = {}
@@ -107,7 +108,9 @@ async def statistics(connection: AsyncConnection, days: int) -> OrderStatistics:
         for row in await connection.execute(of_all.group_by(name).order_by(name)):
             totals[row.name] = int(row.amount)
         of_days = select(table.c.day, name.label("name"), amount.label("amount"))
-        latest = of_days.where(table.c.day >= since, amount != 0).order_by(table.c.day.desc(), name)
+        latest = of_days.where(table.c.day.between(since, today), amount != 0).order_by(
+            table.c.day.desc(), name
+        )
         for of_day in await connection.execute(latest):
             view = DayView(day=_EPOCH + timedelta(days=of_day.day), orders={}, revenue={})
             day = by_day.setdefault(of_day.day, view)

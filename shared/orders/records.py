@@ -129,7 +129,7 @@ def _record(fields: Mapping[str, str]) -> OrderRecord:
         trace=Trace(
             correlation_id=fields.get("correlation_id", ""), traceparent=fields.get("traceparent") or None
         ),
-        timeline=[_step(line) for line in fields.get("timeline", "").splitlines()],
+        timeline=[_step(line) for line in fields.get("timeline", "").split("\n") if line],
         idempotency_key=fields.get("idempotency_key") or None,
         customer=fields.get("customer") or None,
         prices=read_prices(fields.get("prices"), len(order.items)),

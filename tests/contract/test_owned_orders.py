@@ -37,6 +37,28 @@ async def listed(store: RedisOrderStore, limit: int = 3, **wanted: Any) -> list[
             return ids
 
 
+async def test_a_list_ends_although_all_orders_of_a_customer_share_one_time(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client chooses the time of scheduled orders: each page looks at so many and says where to go on."""
+    monkeypatch.setattr(store_module, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(store_module, "RECORDS_PER_READ", 2)
+    orders = order_store(redis)
+    seconds, _ = await redis.time()
+    at = (int(seconds) + 3_600) * 1_000_000
+    for number in range(12):
+        placement = a_placement(an_order(f"o{number}", cable=1), customer="ann", not_before=at)
+        await orders.accept(placement)
+    wanted, after, pages = OrderFilter(status=OrderStatus.DELIVERED, customer="ann"), None, 0
+    while pages == 0 or after is not None:
+        page = await orders.list(wanted, 1, after)
+        assert page.orders == []
+        after, pages = page.next_cursor, pages + 1
+    assert pages == 3
+    everything = await orders.list(OrderFilter(customer="ann"), 50, None)
+    assert {each.order.id for each in everything.orders} == {f"o{number}" for number in range(12)}
+
+
 async def test_the_record_says_whose_it_is(store: RedisOrderStore) -> None:
     """And is silent where it is nobody's."""
     await store.accept(a_placement(an_order("a"), customer="alice"))

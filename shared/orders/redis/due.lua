@@ -6,7 +6,8 @@
 -- ARGV  1 order id  2 who takes it up  3 '1' if it is a customer's
 -- Returns 1 if its message is to be published, else 0.
 
-local record, due, own_due, scheduled, accepted, outbox, log = unpack(KEYS)
+local record, due, own_due, scheduled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local accepted, outbox, log = KEYS[5], KEYS[6], KEYS[7]
 local order_id = ARGV[1]
 local known = redis.call('HMGET', record, 'status', 'accepted_at', 'timeline')
 local status, place, timeline, now = known[1], known[2], known[3] or '', time_now()

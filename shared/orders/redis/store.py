@@ -44,6 +44,8 @@ MOST_SCHEDULED_OF_ONE: Final = 100
 """Orders that wait for their time, and those of one customer."""
 RECORDS_PER_READ: Final = 20
 """Reading these holds the loop for some milliseconds where they have 100 items each."""
+MOST_PLACES: Final = 5_000
+"""In one look at an index."""
 MOST_LOOKED_AT: Final = 1_000
 """Orders, for one page of those that are picked from among others."""
 FIRST_ID: Final = "0"
@@ -105,7 +107,7 @@ class RedisOrderStore:
         newest = min(bounds) if bounds else "+inf"
         oldest = "-inf" if wanted.since is None else wanted.since
         places: Places = []
-        offset = 0
+        offset, number = 0, limit
         while len(places) < limit:
             async with store_deadline(self._timeout_seconds):
                 chunk = await self._redis.zrange(
@@ -115,16 +117,16 @@ class RedisOrderStore:
                     desc=True,
                     byscore=True,
                     offset=offset,
-                    num=limit,
+                    num=number,
                     withscores=True,
                 )
             found = _places(chunk)
             places += [
                 place for place in found if after is None or place < (after.accepted_at, after.order_id)
             ]
-            offset += limit
-            if len(found) < limit:
+            if len(found) < number:
                 break
+            offset, number = offset + number, min(2 * number, MOST_PLACES)  # many may share one time
         return places[:limit]
 
     async def list(self, wanted: OrderFilter, limit: int, after: Cursor | None) -> OrderPage:
@@ -132,7 +134,7 @@ class RedisOrderStore:
 
         An order that is decided in between may be found in two of them, and is shown once. Those of a
         customer have an index of their own, from which those of a status are picked. A cursor names no
-        order that was passed over.
+        order of others that was passed over.
         """
 
         def is_wanted(record: OrderRecord) -> bool:
@@ -141,7 +143,7 @@ class RedisOrderStore:
             return wanted.status in (None, record.status) and wanted.trouble in (None, record.trouble)
 
         indexes = [keyspace.orders_of(wanted.customer)] if wanted.customer else _indexes(wanted)
-        page = _Page(limit)
+        page, limit = _Page(limit), max(limit, RECORDS_PER_READ)
         while True:
             pages = await asyncio.gather(*(self._newest(each, limit + 1, after, wanted) for each in indexes))
             newest = sorted({place for page in pages for place in page}, reverse=True)
@@ -151,6 +153,8 @@ class RedisOrderStore:
             if not is_whole or page.is_full:
                 return OrderPage(orders=page.orders, next_cursor=_after(page.shown))
             after = _after(page.last)
+            if page.looked_at >= MOST_LOOKED_AT and wanted.customer:
+                return OrderPage(orders=page.orders, next_cursor=after)
             if page.looked_at >= MOST_LOOKED_AT and newest[limit][0] != page.last[0]:
                 return OrderPage(orders=page.orders, next_cursor=_after((page.last[0], FIRST_ID)))
 
