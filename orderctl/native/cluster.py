@@ -31,6 +31,7 @@ from orderctl.progress import Progress, Step, StepState, silent
 from shared.messaging.rabbitmq.management import (
     ManagementUnavailable,
     QueueRow,
+    lets_clients_in,
     quorum_queues,
     running_together,
     short_name,
@@ -134,7 +135,7 @@ class NativeCluster:
         if not (self.owns(f"{node}.amqp") and self.owns(f"{node}.management")):
             return frozenset()
         view = running_together(self.management_url(node))
-        return view if node in view else frozenset()
+        return view if node in view and lets_clients_in(self.management_url(node), node) else frozenset()
 
     def missing_peers(self, node: str) -> list[str]:
         """The other nodes without a process: a node that was not the last to stop waits for them."""

@@ -14,6 +14,7 @@ from shared.messaging.rabbitmq.management import (
     NodeRow,
     Observation,
     QueueRow,
+    lets_clients_in,
     partitioned_off,
     vhost_of,
 )
@@ -127,9 +128,9 @@ async def test_an_endpoint_that_is_no_use_is_passed_over(answer: Answer, fault: 
 
 async def test_an_absent_endpoint_is_passed_over() -> None:
     """A connection that is refused costs nothing but itself."""
-    async with serving(WHOLE) as gone:
-        pass
     async with serving(WHOLE) as good:
+        async with serving(WHOLE) as gone:  # after the other, which has another port so
+            pass
         seen = await observed(gone, good)
     assert [probe.fault is None for probe in seen.probes] == [False, True]
     assert seen.nodes is not None
@@ -226,3 +227,21 @@ async def test_json_that_is_no_list_of_rows_is_no_answer(document: Any) -> None:
         seen = await observed(server)
     assert seen.nodes is None
     assert seen.queues is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "lets_in"),
+    [
+        ({"cluster_state": {"rabbitmq1@here": "running", "rabbitmq2@here": "stopped"}}, True),
+        ({"cluster_state": {"rabbitmq1@here": "stopped"}}, False),
+        ({"name": "/"}, True),
+    ],
+)
+async def test_a_node_whose_virtual_host_is_down_lets_no_client_in(
+    told: dict[str, object], *, lets_in: bool
+) -> None:
+    """It runs, and refuses every connection: seen for five seconds after a start."""
+    async with serving({"/api/vhosts/{vhost}": says(told)}) as server:
+        url = f"http://guest:pass@{server}"
+        assert await asyncio.to_thread(lets_clients_in, url, "rabbitmq1") is lets_in
+        assert await asyncio.to_thread(lets_clients_in, f"{url}/nothing", "rabbitmq1")

@@ -176,6 +176,20 @@ def running_together(url: str, timeout_seconds: float = 2.0) -> frozenset[str]:
     return frozenset(short_name(node.name) for node in nodes if node.running) - partitioned_off(noted)
 
 
+def lets_clients_in(url: str, node: str, timeout_seconds: float = 2.0) -> bool:
+    """False while the default virtual host is down on a node, as it may be for seconds after a start.
+
+    A node that does not tell is not blamed for that.
+    """
+    try:
+        told = ask_management(url, "/api/vhosts/%2F", timeout_seconds)
+    except ManagementUnavailable:
+        return True
+    states = told.get("cluster_state") if isinstance(told, dict) else None
+    known = states.items() if isinstance(states, dict) else ()
+    return all(state == "running" for name, state in known if short_name(name) == node)
+
+
 def partitioned_off(noted: Mapping[str, Iterable[str]]) -> frozenset[str]:
     """The fewest nodes that explain the partitions that each of the named nodes has noted.
 
