@@ -28,7 +28,7 @@ from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.tokens import TokenVerifier
 from shared.orders.redis.erasure import RedisOrderErasure
-from shared.service.api import Api, Ground, api
+from shared.service.api import Api, Ground, Telling, api
 from shared.service.program import Program
 
 SWEEP_SECONDS: Final = 600.0
@@ -48,6 +48,7 @@ Every answer carries `X-Correlation-ID`, every error is `application/problem+jso
 async def answers(ground: Ground[AccountsSettings]) -> AsyncIterator[Api]:
     """Knows customers, signs them in, and erases what is kept of those who are gone."""
     own, database = ground.own, ground.database
+    publisher = ground.infrastructure.publisher("accounts", timeout_seconds=own.publish_timeout_seconds)
     users = UserStore(database, _now)
     erasing = Erasing(
         users,
@@ -65,7 +66,7 @@ async def answers(ground: Ground[AccountsSettings]) -> AsyncIterator[Api]:
         yield Api(
             app=build_app(own, users, keys, sessions, passwords),
             limits=own.http_limits(),
-            outbox=users.outbox,
+            telling=Telling(users.outbox, publisher),
             jobs=(keys.run, erasing.run, lambda: _sweep(sessions)),
             checks={"signing key": keys.unready_reason},
             notes={"redis": ground.watch.unready_reason},

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from shared.service.api import ApiSettings
+from shared.service.api import ApiSettings, TellingSettings
 from shared.settings import Port, Seconds, settings_config
 
 
-class AccountsSettings(ApiSettings):
+class AccountsSettings(ApiSettings, TellingSettings):
     """Where accounts listens, how long its tokens hold, and the operator's secret.
 
     A client that knows the secret can become an admin; without one, only an admin who exists already can.

@@ -1,7 +1,7 @@
 """Orders as one list, although those that have come to their end move from the store to the ledger.
 
 An order leaves the store only once the ledger has all of it, and may be in both for long. So the store is
-read first, then the ledger: whatever is not in the former any more is in the latter by then. What the ledger
+read first, then the ledger: an order that is not in the former any more is in the latter. What the ledger
 shows may be behind: a row whose order has a record is looked at once more, and the record counts. Both lists
 have the same places, (accepted at, id), so pages part them in the same way, whatever moves meanwhile.
 """
@@ -21,6 +21,7 @@ from shared.errors import ServiceUnavailable
 from shared.history.listing import BoundedPage, order_cursor, place_of_cursor
 from shared.history.schemas import as_json, order_summary
 from shared.http.client import AskedService, ServiceAnswer
+from shared.http.problems import TOO_BUSY
 from shared.messages import epoch_microseconds, event_time
 from shared.orders.ports import Cursor, OrderFilter, OrderPage, OrderReader
 
@@ -85,9 +86,14 @@ class LedgerOrders:
             self._breaker.succeeded()
             return answer if answer.status == 200 else None
         reason = f"it answered {answer.status}"
-        if answer.status >= 500:
+        if answer.status >= 500 and not _is_busy(answer):
             self._breaker.failed(reason)
         raise ServiceUnavailable(LEDGER, reason)
+
+
+def _is_busy(answer: ServiceAnswer) -> bool:
+    """Whether it turned this client away, who asks too much at once, and no other."""
+    return TOO_BUSY.uri.encode() in answer.body
 
 
 class OneList:

@@ -28,6 +28,7 @@ from api_gateway.schemas import (
     received,
 )
 from api_gateway.validation import RequestedOrder, read_order, read_sound_order
+from shared.history.earlier import is_order_id
 from shared.history.listing import orders_asked_for
 from shared.history.ownership import may_see, own_address
 from shared.history.schemas import as_json, order_path, order_view
@@ -134,7 +135,7 @@ class OrderRoutes:
         order_id = request.match_info["id"]
         with self._gate:
             record = await self._orders.get(order_id) if is_identifier(order_id) else None
-        if record is None and is_identifier(order_id):
+        if record is None and is_order_id(order_id):
             older = await self._ledger.get(order_id, handed_on(request))
             if older is not None:
                 return handed_back(older)

@@ -1,5 +1,6 @@
 """The table of the gateway's routes: what is registered, and what ``/openapi.json`` says of it."""
 
+from dataclasses import replace
 from typing import Final
 
 from api_gateway.move_routes import MoveRoutes
@@ -76,6 +77,11 @@ _KEY: Final = Parameter(
     description="Makes a request safe to repeat: the same key with the same content gets the first answer "
     "again, with other content 422. With it, `id` may be left out.",
     schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+)
+_MOVE_KEY: Final = replace(
+    _KEY,
+    description="Makes a move safe to repeat: the same key with the same status is 200 however far the order "
+    "has moved on since, with another status 422.",
 )
 _ORDER_IF_MATCH: Final = Parameter(
     name="If-Match",
@@ -164,7 +170,7 @@ def move_route(moves: MoveRoutes) -> Route:
             "on its way": {"status": OrderStatus.SHIPPED.value},
             "called off": {"status": OrderStatus.CANCELLED.value, "reason": "ordered twice"},
         },
-        parameters=(_KEY, _ORDER_IF_MATCH),
+        parameters=(_MOVE_KEY, _ORDER_IF_MATCH),
         headers={200: ("ETag",), 412: ("ETag",)},
         problems=(
             INVALID_HEADER,

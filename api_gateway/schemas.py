@@ -89,7 +89,10 @@ OptionalTime = Annotated[
         AfterValidator(_within_reach),
     ]
     | None,
-    Field(description="When the order begins: stock is taken then, and it can be cancelled until then."),
+    Field(
+        description="When the order begins, at most 90 days ahead: stock is taken then, and it can be "
+        "cancelled until then."
+    ),
 ]
 
 

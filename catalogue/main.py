@@ -30,7 +30,7 @@ from shared.redis.lease import Lease
 from shared.redis.levels import StockLevels
 from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
-from shared.service.api import Api, Ground, api
+from shared.service.api import Api, Ground, Telling, api
 from shared.service.carrying import Carrier, publishing
 from shared.service.program import Program
 from shared.services import CACHE
@@ -49,6 +49,7 @@ INFO: Final = Info(
 async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
     """Keeps products, and carries what they cost to where orders look for it."""
     own, database, redis = ground.own, ground.database, ground.redis
+    publisher = ground.infrastructure.publisher("catalogue", timeout_seconds=own.publish_timeout_seconds)
     async with (
         ground.infrastructure.cache(
             timeout_seconds=own.cache_timeout_seconds, max_connections=CACHE_CONNECTIONS
@@ -90,7 +91,7 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
         stock = Carrier(
             StockOutbox(redis, timeout_seconds=own.store_timeout_seconds),
             EVENTS,
-            publishing(ground.publisher, ground.common.events_per_message),
+            publishing(publisher, ground.common.events_per_message),
             Lease(redis, keyspace.service_lease("stock"), timeout_seconds=own.store_timeout_seconds),
             rows_per_turn=ground.common.events_per_message,
         )
@@ -99,7 +100,7 @@ async def answers(ground: Ground[CatalogueSettings]) -> AsyncIterator[Api]:
         yield Api(
             app=application(described(INFO, product_table(routes.handler), guard), guard),
             limits=limits,
-            outbox=store.outbox,
+            telling=Telling(store.outbox, publisher),
             jobs=(
                 cache_watch.run,
                 freshness.run,

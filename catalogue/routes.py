@@ -79,13 +79,7 @@ class CatalogueRoutes:
 
     def handler(self, name: str) -> Handler:
         """What answers the route of this name, as long as not too many are at work."""
-        answer, gate = self._handlers[name], self._gate
-
-        async def gated(request: web.Request) -> web.StreamResponse:
-            with gate:
-                return await answer(request)
-
-        return gated
+        return self._gate.around(self._handlers[name])
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /products`` and ``GET /products/search``"""

@@ -1,10 +1,10 @@
 """The catalogue's settings: variables that begin with ``CATALOGUE_``."""
 
-from shared.service.api import GuardedApiSettings
+from shared.service.api import GuardedApiSettings, TellingSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 
-class CatalogueSettings(GuardedApiSettings):
+class CatalogueSettings(GuardedApiSettings, TellingSettings):
     """Where the catalogue listens, how long it keeps what it has read, and its bounds."""
 
     model_config = settings_config("CATALOGUE_")

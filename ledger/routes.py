@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from ledger.reading import LedgerReader, last_told
+from shared.history.earlier import is_order_id
 from shared.history.listing import (
     DAYS,
     ORDER_ID,
@@ -24,7 +25,6 @@ from shared.http.limits import Gate, HeavyWork
 from shared.http.listing import LIMIT, cursor_text, read_parameters
 from shared.http.problems import NOT_FOUND, Problem
 from shared.http.routes import Handler
-from shared.messages import is_identifier
 
 LISTS_AT_ONCE: Final = 4
 
@@ -45,13 +45,7 @@ class HistoryRoutes:
 
     def handler(self, name: str) -> Handler:
         """What answers the route of this name, as long as not too many are at work."""
-        answer, gate = self._handlers[name], self._gate
-
-        async def gated(request: web.Request) -> web.StreamResponse:
-            with gate:
-                return await answer(request)
-
-        return gated
+        return self._gate.around(self._handlers[name])
 
     async def orders(self, request: web.Request) -> web.Response:
         """``GET /orders``"""
@@ -73,7 +67,7 @@ class HistoryRoutes:
     async def order(self, request: web.Request) -> web.Response:
         """``GET /orders/{id}``"""
         order_id = request.match_info["id"]
-        record = await self._reader.order(order_id) if is_identifier(order_id) else None
+        record = await self._reader.order(order_id) if is_order_id(order_id) else None
         if record is None or not may_see(caller_of(request), record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
         return json_response(

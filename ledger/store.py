@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.schema import EVENTS, LINES, ORDERS, POSITION
 from ledger.sums import INSERTS, among, summing
+from shared.history.earlier import earlier_id
 from shared.messages import epoch_microseconds
 from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
@@ -27,6 +28,7 @@ _MOVED: Final = frozenset(OrderStatus) - {OrderStatus.SCHEDULED, OrderStatus.ACC
 """Steps that people take, too, and say why."""
 _ADDRESS: Final = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 _HERE: Final = POSITION.c.id == 1
+_PARTS: Final = ((EVENTS, EVENTS.c.order_id), (LINES, LINES.c.order_id))
 Row = dict[str, Any]
 
 
@@ -68,7 +70,10 @@ class LedgerStore:
                 return False
             written = {record.order.id for record in batch.records}
             written |= {step.order_id for step in batch.decisions}
-            async with summing(connection, sorted(written)):
+            earlier = await _earlier(connection, batch.records)
+            moved_ids = {new for each in earlier for new in (each.kept_as, each.returns_as)}
+            async with summing(connection, sorted(written | moved_ids)):
+                await _set_aside(connection, earlier)
                 await _replace(connection, batch.records)
                 await _add(connection, EVENTS, [_step_row(step) for step in batch.steps], skip_known=True)
                 if batch.decisions:
@@ -197,17 +202,51 @@ def _decision_row(step: LogEntry) -> Row:
     return {"order": step.order_id, "outcome": step.type, "at": step.at, "why": nameless(step.reason) or None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """An order whose id another one has taken. ``returns_as`` is where the other would stand, had it been the
+    earlier one in the life of a store that was set back since."""
+
+    order_id: str
+    kept_as: str
+    returns_as: str
+
+
+async def _earlier(connection: AsyncConnection, records: Sequence[OrderRecord]) -> Sequence[_Earlier]:
+    """Those that have the ids of these records: accepted at another time, an order is another one."""
+    accepted = {record.order.id: record.accepted_at_microseconds for record in records}
+    if not accepted:
+        return ()
+    these = among(connection, ORDERS.c.id, list(accepted))
+    rows = await connection.execute(select(ORDERS.c.id, ORDERS.c.accepted_at).where(these))
+    return [
+        _Earlier(row.id, earlier_id(row.id, row.accepted_at), earlier_id(row.id, accepted[row.id]))
+        for row in rows
+        if row.accepted_at != accepted[row.id]
+    ]
+
+
+async def _set_aside(connection: AsyncConnection, earlier: Sequence[_Earlier]) -> None:
+    for each in earlier:
+        for table, key in (*_PARTS, (ORDERS, ORDERS.c.id)):
+            await connection.execute(delete(table).where(key.in_((each.kept_as, each.returns_as))))
+        columns = [literal(each.kept_as), *(column for column in ORDERS.c if not column.primary_key)]
+        kept = select(*columns).where(ORDERS.c.id == each.order_id)
+        await connection.execute(insert(ORDERS).from_select([column.name for column in ORDERS.c], kept))
+        for table, key in _PARTS:
+            await connection.execute(update(table).where(key == each.order_id).values(order_id=each.kept_as))
+
+
 async def _replace(connection: AsyncConnection, records: Sequence[OrderRecord]) -> None:
-    """What had the same id in a store that was lost goes, and so do steps that the store has forgotten."""
+    """The rows of an order are its record's: steps that the store has forgotten go."""
     if not records:
         return
     order_ids = [record.order.id for record in records]
-    for table in (EVENTS, LINES):
-        these = among(connection, table.c.order_id, order_ids)
-        known = select(table.c.order_id).where(these).distinct()
+    for table, key in _PARTS:
+        known = select(key).where(among(connection, key, order_ids)).distinct()
         gone = [{"gone": order_id} for order_id in await connection.scalars(known)]
         if gone:
-            await connection.execute(delete(table).where(table.c.order_id == bindparam("gone")), gone)
+            await connection.execute(delete(table).where(key == bindparam("gone")), gone)
     upsert = INSERTS[connection.dialect.name](ORDERS)
     columns = {column.name: upsert.excluded[column.name] for column in ORDERS.c if not column.primary_key}
     upsert = upsert.on_conflict_do_update(index_elements=["id"], set_=columns)

@@ -42,7 +42,7 @@ class _Sums:
 
 @asynccontextmanager
 async def summing(connection: AsyncConnection, order_ids: Sequence[str]) -> AsyncIterator[None]:
-    """Around whatever writes these orders, and no others, in the connection's transaction."""
+    """Around what writes these orders, and no others, in the connection's transaction."""
     before = await _sums(connection, order_ids)
     yield
     after = await _sums(connection, order_ids)
@@ -69,7 +69,7 @@ async def _sums(connection: AsyncConnection, order_ids: Sequence[str]) -> _Sums:
 
 
 def among(connection: AsyncConnection, column: Column[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """Whether it is one of these. PostgreSQL gets one parameter, whatever their number is."""
+    """Whether it is one of these. PostgreSQL gets one parameter for any number of them."""
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(values), ARRAY(Text)))
     return column.in_(values)

@@ -83,11 +83,16 @@ class OrderPlaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCreated:
-    """Stock for the whole order has been taken."""
+class OrderStep:
+    """What events say of an order that went on, at the prices at which it was accepted."""
 
     order: Order
     prices: Prices | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCreated(OrderStep):
+    """Stock for the whole order has been taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,27 +106,18 @@ class OrderRejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderProcessing:
-    """Somebody prepares the order."""
-
-    order: Order
-    prices: Prices | None = None
+class OrderProcessing(OrderStep):
+    """The order is being prepared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderShipped:
+class OrderShipped(OrderStep):
     """The order is on its way to the customer."""
 
-    order: Order
-    prices: Prices | None = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderDelivered:
+class OrderDelivered(OrderStep):
     """The customer has it."""
-
-    order: Order
-    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

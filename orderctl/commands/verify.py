@@ -67,7 +67,12 @@ def verify(
         status = system.status()
         is_own = store == status.redis.url
         brokers = management_urls(status) if is_own else ()
-        database = database_url or (system.database_url("ledger") if is_own else None)
+        database, is_away = database_url, False
+        if is_own and database is None:
+            try:
+                database = system.database_url("ledger")
+            except NotRunningError:
+                is_away = True
         promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
         with progress_bar("reading", quiet=as_json) as update:
 
@@ -89,6 +94,8 @@ def verify(
                     progress=advanced,
                 )
             )
+        if is_away:
+            outcome.verdict.blame("unrecorded", "ledger", "was not compared: postgres does not run")
         if as_json:
             print_json(report_json(outcome))
         else:

@@ -94,7 +94,8 @@ class LedgerAudit:
             if position != before:
                 before, moved_at = position, now
             if now - moved_at >= self._patience.quiet or now - began >= self._patience.most:
-                raise TimeoutError(f"it has read the log up to {position or 'nothing'}, and does not go on")
+                where = f"has read the log up to {position}" if read.is_known else "is yet to read the log"
+                raise TimeoutError(f"it {where}, and does not go on")
             await asyncio.sleep(self._patience.pause)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from shared.history.earlier import ID_PATTERN, is_order_id
 from shared.history.ownership import visible_to
 from shared.http.auth import caller_of
 from shared.http.listing import LIMIT, NO_CURSOR, ListParameter, cursor_place, cursor_text, read_parameters
@@ -21,8 +22,8 @@ LONGEST_PAGE: Final = 1_000_000
 """In bytes of what a page shows, so that the whole answer stays within 1 MiB."""
 MOST_DAYS: Final = 366
 _DAYS: Final = re.compile(r"[0-9]{1,3}")
-_NOTE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9]{1,9})")
-_PLACE: Final = re.compile(r"([0-9]{1,17}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
+_NOTE: Final = re.compile(r"([0-9]{1,17}):(" + ID_PATTERN + r"):([0-9]{1,9})")
+_PLACE: Final = re.compile(r"([0-9]{1,17}):(" + ID_PATTERN + r")")
 
 
 def order_cursor(accepted_at: int, order_id: str) -> str:
@@ -67,9 +68,15 @@ def _note_cursor(cursor: str) -> tuple[int, str, int]:
     return int(place[1]), place[2], int(place[3])
 
 
-def _identifier_of(what: str, value: str) -> str:
+def _customer(value: str) -> str:
     if not is_identifier(value):
-        raise ValueError(f"must be the id of {what}")
+        raise ValueError("must be the id of a customer")
+    return value
+
+
+def _order(value: str) -> str:
+    if not is_order_id(value):
+        raise ValueError("must be the id of an order")
     return value
 
 
@@ -90,8 +97,8 @@ def place_of_cursor(cursor: str) -> Cursor:
 
 STATUS: Final = ListParameter(parse=partial(_one_of, OrderStatus))
 TROUBLE: Final = ListParameter(parse=partial(_one_of, Trouble))
-CUSTOMER: Final = ListParameter(parse=partial(_identifier_of, "a customer"))
-ORDER_ID: Final = ListParameter(parse=partial(_identifier_of, "an order"))
+CUSTOMER: Final = ListParameter(parse=_customer)
+ORDER_ID: Final = ListParameter(parse=_order)
 TIME: Final = ListParameter(parse=read_instant)
 DAYS: Final = ListParameter(parse=_days, default=30)
 ORDER_CURSOR: Final = ListParameter(parse=place_of_cursor)

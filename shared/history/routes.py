@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from shared.history.earlier import ID_PATTERN
 from shared.history.listing import MOST_DAYS
 from shared.history.schemas import OrderList, OrderStatistics, OrderView, ToldList
 from shared.http.auth import Access
@@ -78,7 +79,8 @@ def order_reads(
             name="getOrder",
             tag=TAG,
             summary="Show an order with its timeline",
-            description="Each step has its time, and its reason and attempts where there are any.",
+            description="Each step has its time, and its reason and attempts where there are any. An "
+            "order whose id was used again after its retention stands under `id~microseconds`, as in lists.",
             meaning="The order as it stands.",
             answer=OrderView,
             headers={200: ("ETag",)},
@@ -105,7 +107,14 @@ def history_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             "orders of no customer. Follow `next_cursor` until it is null; a page may be short.",
             meaning="A page of notifications.",
             answer=ToldList,
-            parameters=(_identifier("order_id", "Only what is about this order."), *PAGE),
+            parameters=(
+                Parameter(
+                    name="order_id",
+                    description="Only what is about this order.",
+                    schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
+                ),
+                *PAGE,
+            ),
         ),
         route(
             "getOrderStatistics",

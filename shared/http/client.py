@@ -5,6 +5,7 @@ one request per half second tries, and the others are told at once.
 """
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -114,8 +115,11 @@ class ServiceClient:
                 answer = await self._attempts(method, path, headers or {}, body)
         except TimeoutError:
             reason = f"it did not answer within {seconds:g} s"
+        except aiohttp.ClientConnectorError as error:
+            number = error.os_error.errno or 0
+            reason = os.strerror(number).lower() if number > 0 else "no connection"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = f"it cannot be asked ({type(error).__name__})"
+            reason = f"no answer ({type(error).__name__})"
         else:
             self._breaker.succeeded()
             return answer

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
+from aiohttp import web
+
 from shared.http.problems import TOO_BUSY, Problem
 
 LONGEST_WAIT_SECONDS: Final = 1.0
 HEAVY_PER_CLIENT: Final = 64
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,15 @@ class Gate:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._inside -= 1
+
+    def around(self, handler: Handler) -> Handler:
+        """The same handler, as long as not too many are at work."""
+
+        async def gated(request: web.Request) -> web.StreamResponse:
+            with self:
+                return await handler(request)
+
+        return gated
 
 
 class HeavyWork:

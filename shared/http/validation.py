@@ -1,5 +1,6 @@
 """From the JSON of a body to what was asked for, or to a problem that names every field at fault."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -15,10 +16,12 @@ IDENTIFIER_RULE: Final = (
 )
 UNKNOWN_FIELD: Final = "is not a field of this request"
 REQUIRED: Final = "is required"
+_CHOICE: Final = re.compile(r"'([^']*)'")
 _RULES: Final = {
     "email": "must be an e-mail address that a letter can be sent to",
     "currency": "must be a currency of ISO 4217, such as EUR",
     **dict.fromkeys(("name", "category", "description"), "must have no control characters"),
+    "reason": "must be 1 to 200 characters, none of them a control character",
 }
 """The form that a field must have, by its name."""
 _MESSAGES: Final = {
@@ -96,6 +99,8 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 def _message(fault: ErrorDetails) -> str:
     kind = fault["type"]
+    if kind == "literal_error":  # pydantic names the members of an enumeration as Python would
+        return f"must be one of {', '.join(_CHOICE.findall(fault['ctx']['expected']))}"
     if kind in ("string_pattern_mismatch", "value_error") and (rule := _RULES.get(_path(fault["loc"]))):
         return rule
     if kind == "string_pattern_mismatch":

@@ -1,4 +1,4 @@
-"""Moves that somebody makes once an order is accepted: on to its delivery, or to an early end. No I/O.
+"""Moves that operators and customers make: on to an order's delivery, or to an early end. No I/O.
 
 What an order may become stands in the table of :mod:`shared.orders.model`. A move is announced from the
 record, so that it is the same event however often it is published.

@@ -52,8 +52,13 @@ class ApiSettings(ClientPortSettings, OperationsSettings):
     trusted_proxies: Networks = ("127.0.0.0/8", "::1")
     database_timeout_seconds: Seconds = 1.0
     store_timeout_seconds: Seconds = 1.0
-    publish_timeout_seconds: Seconds = 2.0
     drain_seconds: Seconds = 20.0
+
+
+class TellingSettings(BaseSettings):
+    """The same of a service that tells of what happens."""
+
+    publish_timeout_seconds: Seconds = 2.0
 
 
 class GatewayDoor(BaseSettings):
@@ -76,6 +81,14 @@ class GuardedApiSettings(ApiSettings, AuthSettings):
 Own = TypeVar("Own", bound=ApiSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Where what is to be told waits, and who publishes it."""
+
+    outbox: SqlOutbox
+    publisher: SupervisedPublisher
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
     """What a service answers, what it tells of that (None: nothing), and what it does beside it.
@@ -85,7 +98,7 @@ class Api:
 
     app: web.Application
     limits: HttpLimits
-    outbox: SqlOutbox | None = None
+    telling: Telling | None = None
     jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     notes: Mapping[str, Check] = field(default_factory=dict)
@@ -100,7 +113,6 @@ class Ground(Generic[Own]):
     infrastructure: Infrastructure
     registry: CollectorRegistry
     database: Database
-    publisher: SupervisedPublisher
     redis: Redis
     watch: StoreWatch
 
@@ -128,7 +140,6 @@ async def _answer(
 ) -> None:
     """Answers until ``stop`` is set, then finishes the requests that were begun."""
     health, registry = Health(), new_registry()
-    publisher = infrastructure.publisher(name, timeout_seconds=own.publish_timeout_seconds)
     async with (
         serve_operations(health, registry, own),
         infrastructure.database(name, timeout_seconds=own.database_timeout_seconds) as database,
@@ -143,17 +154,16 @@ async def _answer(
             infrastructure=infrastructure,
             registry=registry,
             database=database,
-            publisher=publisher,
             redis=redis,
             watch=watch,
         )
         async with build(ground) as built:
             listening, notes, supervised = asyncio.Event(), dict(built.notes), [database.run(), watch.run()]
-            if built.outbox is not None:
+            if (telling := built.telling) is not None:
                 lease = Lease(redis, keyspace.service_lease(name), timeout_seconds=own.store_timeout_seconds)
-                events = Carrier(built.outbox, EVENTS, publishing(publisher), lease)
-                notes["rabbitmq"] = publisher.unready_reason
-                supervised += [publisher.run(), events.run()]
+                events = Carrier(telling.outbox, EVENTS, publishing(telling.publisher), lease)
+                notes["rabbitmq"] = telling.publisher.unready_reason
+                supervised += [telling.publisher.run(), events.run()]
             checks = {"postgres": database.unready_reason, **built.checks}
             checks["listener"] = lambda: None if listening.is_set() else "not open yet"
             for what, check in checks.items():

@@ -146,8 +146,8 @@ async def test_what_is_red_can_be_seen_on_a_phone(browser: Any, served: Dashboar
 
 
 async def test_an_order_can_be_followed(browser: Any, served: Dashboard) -> None:
-    """One that is not known is said to be unknown."""
+    """One that the store does not have may be the ledger's, and it says how to see that."""
     page = await opened(browser, served.url)
     await page.get_by_role("textbox", name="Order").fill("nope")
     await page.get_by_role("button", name="Look up").click()
-    await shows(page, "is not known")
+    await shows(page, "is not in the store")

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.reading import LedgerReader
 from ledger.schema import ORDERS
 from ledger.store import Batch
 from orderctl.oracle import Verdict
@@ -17,10 +18,11 @@ from orderctl.verification.ledger import LedgerAudit
 from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import StoreUnavailable
+from shared.history.earlier import earlier_id, is_order_id
 from shared.messages import content_fingerprint
 from shared.messaging.retry import Bury, History
-from shared.orders.model import Trouble
-from shared.orders.ports import LetterStep
+from shared.orders.model import OrderStatus, Trouble
+from shared.orders.ports import LetterStep, OrderFilter
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.log import LogEntry, OrderLog
 from shared.redis.client import Redis
@@ -28,6 +30,7 @@ from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
 from tests.harness.decisions import store_recreating
 from tests.harness.examples import an_order, placed
+from tests.harness.gateway import a_placement, order_store
 from tests.harness.ledger import A_CENTURY, SECONDS, Trial
 from tests.harness.pricing import price
 from tests.harness.stores import store_in_process
@@ -213,7 +216,7 @@ async def test_a_store_that_was_set_back_is_agreed_with(trial: Trial) -> None:
 
 
 async def test_a_store_that_was_flushed_begins_anew(trial: Trial) -> None:
-    """Years stay, and an order that takes an id of before is the one that counts."""
+    """Years stay, also of an order whose id another one takes."""
     await trial.follower.follow()
     await trial.accept(an_order("a", cable=1), an_order("old", cable=1))
     await trial.decide(an_order("a", cable=1))
@@ -223,8 +226,34 @@ async def test_a_store_that_was_flushed_begins_anew(trial: Trial) -> None:
     await trial.accept(an_order("a", case=2))
     await trial.follower.follow()
     assert await trial.is_true()
-    assert (await trial.store.counts())[0] == 2
+    assert (await trial.store.counts())[0] == 3
     assert trial.heals("lost") == 1
+
+
+async def test_an_id_that_is_used_again_takes_nothing_from_the_order_that_had_it(
+    trial: Trial, database: Database
+) -> None:
+    """Bob orders under the id of Ann, whose order was swept: hers keeps steps, place and its part in sums."""
+    gateway, reader = order_store(trial.redis), LedgerReader(database)
+    await trial.follower.follow()
+    await gateway.accept(a_placement(an_order("a", cable=2), customer="ann"))
+    await trial.follower.follow()
+    hers = await reader.order("a")
+    assert hers is not None
+    for _ in range(2):  # and a third one takes it from him, in a life of the store that was set back
+        await trial.redis.delete("order:a", "idemp:a", *(keyspace.orders_in(each) for each in OrderStatus))
+        await gateway.accept(a_placement(an_order("a", cable=5), customer="bob"))
+        await trial.follower.follow()
+        assert await trial.is_true()
+    kept = await reader.order(earlier_id("a", hers.accepted_at_microseconds))
+    assert kept is not None
+    assert (kept.customer, kept.timeline, kept.order.items) == ("ann", hers.timeline, hers.order.items)
+    assert is_order_id(kept.order.id)
+    (listed,) = await reader.orders(OrderFilter(customer="ann"), 10, None)
+    assert listed.order.id == kept.order.id
+    assert len(await reader.orders(OrderFilter(customer="bob"), 10, None)) == 2
+    assert (await reader.statistics(30)).orders == {OrderStatus.ACCEPTED: 3}
+    assert await trial.store.counts() == (3, 3)
 
 
 async def test_it_can_be_built_anew_while_orders_flow(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +314,14 @@ async def audited(trial: Trial) -> Verdict:
     patience = Patience(quiet=0.2, most=1.0, pause=0.01)
     await LedgerAudit(trial.redis, trial.store, timeout_seconds=SECONDS, patience=patience).run(verdict)
     return verdict
+
+
+async def test_verify_says_that_a_ledger_is_yet_to_begin(trial: Trial) -> None:
+    """What stands in the place of a position is no place in the log, and is not shown as one."""
+    await trial.accept(an_order("a", cable=1))
+    await trial.follower.follow()
+    await trial.store.forget_position()
+    assert (await audited(trial)).why["ledger"] == "it is yet to read the log, and does not go on"
 
 
 async def test_verify_agrees_with_a_ledger_that_follows(trial: Trial) -> None:

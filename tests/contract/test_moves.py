@@ -128,6 +128,15 @@ async def test_a_key_has_the_same_answer_after_the_order_has_moved_on(redis: Any
     assert await moved(redis, OrderStatus.DELIVERED, key="k") == MoveKeyReused()
 
 
+async def test_a_key_that_came_with_the_status_that_an_order_has_is_remembered_too(redis: Any) -> None:
+    """Its repetition has the same answer, however late it comes."""
+    await standing(redis, OrderStatus.PROCESSING)
+    assert await moved(redis, OrderStatus.PROCESSING, key="k") == Moved(is_new=False)
+    assert await moved(redis, OrderStatus.SHIPPED) == Moved(is_new=True)
+    assert await moved(redis, OrderStatus.PROCESSING, key="k") == Moved(is_new=False)
+    assert await moved(redis, OrderStatus.DELIVERED, key="k") == MoveKeyReused()
+
+
 async def test_the_id_of_a_cancelled_order_stays_taken(redis: Any) -> None:
     """Who places it again learns that it was cancelled, and nothing begins anew."""
     await stocked(redis, cable=10)

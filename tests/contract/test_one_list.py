@@ -303,6 +303,22 @@ async def test_while_the_ledger_is_away_the_list_has_what_the_store_has_and_says
     assert asked < 9
 
 
+async def test_a_client_who_asks_too_much_at_once_makes_the_ledger_away_for_itself_alone() -> None:
+    """What turned it away asks the next one as before."""
+    answers = [ServiceAnswer(status=503, headers={}, body=b'{"type":"/problems/too-busy"}')] * 9
+    answers.append(ServiceAnswer(status=200, headers={}, body=b'{"orders":[],"next_cursor":null}'))
+
+    class Busy:
+        async def send(self, *_: object, **__: object) -> ServiceAnswer:
+            return answers.pop(0)
+
+    ledger = LedgerOrders(Busy())
+    for _ in range(9):
+        with pytest.raises(ServiceUnavailable):
+            await ledger.list(UNOWNED, 5, None, {})
+    assert (await ledger.list(UNOWNED, 5, None, {})).views == {}
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"orders":[{}],"next_cursor":null}', b'{"orders":[]}'])
 async def test_what_makes_no_sense_is_no_answer(body: bytes) -> None:
     """Another program may have its port."""

@@ -10,6 +10,7 @@ from shared.messages import Order
 from shared.messaging.retry import Bury, History
 from shared.orders.decisions import Created, Rejected, Undecidable
 from shared.orders.model import OrderStatus
+from shared.orders.redis import sweep
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.sweep import LEASE_SECONDS, SWEEP_BATCH, UNDECIDED, Sweep
 from shared.redis.client import Redis
@@ -82,6 +83,22 @@ async def test_an_old_order_leaves_with_everything_that_was_kept_for_it(redis: A
     assert await sweep_of(redis).sweep_once() == 1
     gone = {"order:a", "orders:delivered", "idemp:a", "idempkey:-:key-a", "notifications:a"}
     assert before - set(await redis.keys("*")) == gone
+
+
+async def test_orders_that_must_stay_keep_no_others_of_their_time(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client chooses the time of scheduled orders: more than a batch may share one."""
+    monkeypatch.setattr(sweep, "SWEEP_BATCH", 2)
+    names = [f"o{number}" for number in range(7)]
+    await redis.set("inventory:cable", 10)
+    await decided(redis, *(an_order(name, cable=1) for name in names))
+    for name in names:
+        await redis.zadd("orders:delivered", {name: 1})
+    for name in names[:5]:
+        await redis.zadd(keyspace.MOVES, {f"{name}:delivered": 1})
+    assert await sweep_of(redis).sweep_once() == 2
+    assert await redis.zrange("orders:delivered", 0, -1) == names[:5]
 
 
 async def test_a_key_that_an_older_version_named_leaves_with_its_order_alone(redis: Any) -> None:

@@ -101,6 +101,15 @@ def test_a_stopped_service_stays_down_until_it_is_started(operator: Operator, we
     operator.waits_until_ready("notifier")
 
 
+def test_without_postgres_verify_judges_everything_else(operator: Operator, welcome: str) -> None:
+    """What it could not compare is a fault, and the only one."""
+    operator.types("stop", "postgres")
+    verdict = json.loads(operator.types("verify", "--json", status=1))
+    assert (verdict["lost"], verdict["stuck"], verdict["unrecorded"]) == ([], [], ["ledger"])
+    assert verdict["why"] == {"ledger": "was not compared: postgres does not run"}
+    operator.types("start", "postgres")
+
+
 def test_up_brings_back_whatever_is_missing(operator: Operator, welcome: str) -> None:
     """Brokers, Redis and services that were ended are all there after `up`."""
     for name in ("rabbitmq3", "redis", "cache", "postgres", "dashboard"):

@@ -170,7 +170,7 @@ async def test_what_is_not_known_is_said_to_be_unknown(served: Dashboard) -> Non
     """An order of no record is not one that waits for its notification."""
     html = await page(served, "/?sku=nope&order_id=nope")
     assert "<code>nope</code> has no stock entry" in html
-    assert "Order <code>nope</code> is not known." in html
+    assert "Order <code>nope</code> is not in the store. If it was once:" in html
     assert "Notification:" not in html
 
 

@@ -203,6 +203,21 @@ async def test_what_cannot_be_asked_for_names_its_field(served: MovingGateway, b
     assert problem["errors"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"status": "lost"}, f"must be one of {', '.join(EVENT_TYPES)}"),
+        ({"reason": "a\nb"}, "must be 1 to 200 characters, none of them a control character"),
+    ],
+)
+async def test_what_is_wrong_with_a_move_is_said_in_words(
+    served: MovingGateway, wrong: Mapping[str, str], message: str
+) -> None:
+    """As it is to be sent, and by its own rule: a reason is no identifier."""
+    _, problem, _ = await served.ask({"status": "shipped", **wrong})
+    assert [error["message"] for error in problem["errors"]] == [message]
+
+
 async def test_moves_are_announced_once_the_broker_is_back_and_in_their_order(served: MovingGateway) -> None:
     """What was confirmed is not published again; a move without a record that can be read waits."""
     await served.standing(OrderStatus.CREATED)

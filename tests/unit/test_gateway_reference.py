@@ -9,6 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api_gateway import problems
 from api_gateway.routes import INFO
+from api_gateway.schemas import LONGEST_AHEAD_SECONDS
 from api_gateway.validation import read_order
 from shared.errors import StoreUnavailable
 from shared.http.openapi import described as described_with_itself, document
@@ -152,6 +153,20 @@ async def test_real_answers_fit_the_description(served: Gateway, described: dict
         promised = described["paths"][template][method.lower()]["responses"][str(status)]
         content = promised["content"][answer.content_type]
         validator(described, content["schema"]).validate(await answer.json(content_type=None))
+
+
+def test_a_move_is_described_by_its_own_key(described: dict[str, Any]) -> None:
+    """It has no id that could be left out."""
+    for path, method, has_id in (("/orders", "post", True), ("/orders/{id}/status", "patch", False)):
+        parameters = described["paths"][path][method]["parameters"]
+        key = next(each for each in parameters if each.get("name") == "Idempotency-Key")
+        assert ("`id` may be left out" in key["description"]) is has_id
+
+
+def test_how_far_ahead_an_order_may_begin_is_described(described: dict[str, Any]) -> None:
+    """As it is checked."""
+    body = described["components"]["schemas"]["OrderBody"]["properties"]["not_before"]
+    assert f"at most {LONGEST_AHEAD_SECONDS // 86_400} days ahead" in body["description"]
 
 
 async def test_an_outage_fits_the_description(served: Gateway, described: dict[str, Any]) -> None:

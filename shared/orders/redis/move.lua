@@ -30,7 +30,7 @@ local status = trouble_of(known[1]) and ACCEPTED or known[1]
 local begun, is_there = redis.call('GET', pending), status == to
 local is_whole = is_there and not begun and redis.call('ZSCORE', index, order_id)
 if key and known[6] and known[6] ~= to then return {'key'} end
-if is_whole or (key and known[6] and not is_there) then return {'same'} end
+if (is_whole and (not key or known[6])) or (key and known[6] and not is_there) then return {'same'} end
 if begun and to ~= CANCELLED then return {'releasing'} end
 if not is_there and not begun then
   if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= steps_in(timeline) then return {'version', steps_in(timeline)} end
@@ -74,6 +74,10 @@ local was_cut = status == ACCEPTED and redis.call('ZSCORE', due, order_id)  -- w
 if is_owned then redis.call('SISMEMBER', own_due, order_id) end
 for i = first_other, first_stock - 1 do redis.call('ZSCORE', KEYS[i], order_id) end
 
+if is_whole then
+  redis.call('HSET', record, key, to)
+  return {'same'}
+end
 if gives_back and number and not begun then
   writes[#writes + 1], writes[#writes + 2] = releases, number
   writes[#writes + 1], writes[#writes + 2] = pending, now .. '\t' .. number

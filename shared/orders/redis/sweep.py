@@ -118,27 +118,26 @@ class Sweep:
         return removed
 
     async def _sweep_status(self, status: OrderStatus, cutoff: int, written_until: int | None) -> int:
-        removed, after = 0, "-inf"
-        while places := await self._oldest(status, after, cutoff):
-            after = f"({places[-1][1]:.0f}"
-            order_ids = [order_id for order_id, _ in places]
-            removed += await self._remove(status, order_ids, cutoff, written_until)
+        """What must stay is passed over by its rank: many orders may share one time, which clients choose."""
+        removed = passed_over = 0
+        while order_ids := await self._oldest(status, passed_over, cutoff):
+            gone = await self._remove(status, order_ids, cutoff, written_until)
+            removed, passed_over = removed + gone, passed_over + len(order_ids) - gone
             if not await self._lease.hold(LEASE_SECONDS):
                 break
         return removed
 
-    async def _oldest(self, status: OrderStatus, after: str, cutoff: int) -> list[tuple[str, float]]:
+    async def _oldest(self, status: OrderStatus, passed_over: int, cutoff: int) -> list[str]:
         async with store_deadline(self._timeout_seconds):
-            places: list[tuple[str, float]] = await self._redis.zrange(
+            order_ids: list[str] = await self._redis.zrange(
                 keyspace.orders_in(status),
-                after,
+                "-inf",
                 cutoff,
                 byscore=True,
-                offset=0,
+                offset=passed_over,
                 num=SWEEP_BATCH,
-                withscores=True,
             )
-        return places
+        return order_ids
 
     async def _remove(
         self, status: OrderStatus, order_ids: list[str], cutoff: int, written_until: int | None
