@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api_gateway.headers import idempotency_key
 from api_gateway.ports import Moves
-from api_gateway.problems import ILLEGAL_MOVE, KEY_REUSED, NOT_MOVABLE, ORDER_CHANGED
+from api_gateway.problems import ILLEGAL_MOVE, KEY_REUSED, NOT_MOVABLE, NOT_PAID, ORDER_CHANGED
 from api_gateway.validation import read_status_change
 from shared.history.ownership import may_see
 from shared.history.schemas import as_json, order_view
@@ -20,7 +20,15 @@ from shared.http.problems import FORBIDDEN, NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import is_identifier
 from shared.orders.model import OrderStatus
-from shared.orders.moves import IllegalMove, Move, MoveKeyReused, MoveResult, NotMovable, OtherVersion
+from shared.orders.moves import (
+    IllegalMove,
+    Move,
+    MoveKeyReused,
+    MoveResult,
+    NotMovable,
+    OtherVersion,
+    Unpaid,
+)
 from shared.orders.ports import OrderReader
 from shared.orders.records import OrderRecord
 
@@ -85,6 +93,10 @@ def _refuse(result: MoveResult) -> None:
                 f"The order is {status}, and may become {following}.",
                 members={"order_status": status, "allowed": allowed},
             )
+        case Unpaid(status=status, allowed=allowed, payment=payment):
+            detail = f"Its payment is {payment}. The order is {status}, and can be {' or '.join(allowed)}."
+            members = {"order_status": status, "allowed": allowed, "payment": payment}
+            raise Problem(NOT_PAID, detail, members=members)
         case OtherVersion(version=version):
             raise _changed(version)
         case MoveKeyReused():

@@ -5,12 +5,13 @@ from typing import Final
 from api_gateway.schemas import (
     DuplicateOrderView,
     IllegalMoveView,
+    NotPaidView,
     PriceChangedView,
     SeveralCurrenciesView,
     UnknownProductsView,
 )
 from shared.http.problems import ProblemType
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Payment
 
 INVALID_HEADER: Final = ProblemType(name="invalid-header", status=400, title="Invalid header")
 DUPLICATE_ORDER: Final = ProblemType(
@@ -50,6 +51,17 @@ ILLEGAL_MOVE: Final = ProblemType(
     title="The order cannot become that",
     view=IllegalMoveView,
     example={"order_status": OrderStatus.SHIPPED.value, "allowed": [OrderStatus.DELIVERED.value]},
+)
+NOT_PAID: Final = ProblemType(
+    name="not-paid",
+    status=409,
+    title="The order is not paid for",
+    view=NotPaidView,
+    example={
+        "order_status": OrderStatus.CREATED.value,
+        "allowed": [OrderStatus.CANCELLED.value],
+        "payment": Payment.PENDING.value,
+    },
 )
 ORDER_CHANGED: Final = ProblemType(name="order-changed", status=412, title="The order has changed")
 NOT_MOVABLE: Final = ProblemType(

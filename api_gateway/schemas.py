@@ -23,7 +23,7 @@ from shared.messages import (
     epoch_microseconds,
     event_time,
 )
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Payment
 from shared.orders.placement import unpriced_skus
 from shared.prices import AmountTotal, Currency, Prices, members
 
@@ -207,6 +207,13 @@ class IllegalMoveView(ProblemView):
 
     order_status: OrderStatus
     allowed: Sequence[OrderStatus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotPaidView(IllegalMoveView):
+    """Where the payment of the order stands, too."""
+
+    payment: Payment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

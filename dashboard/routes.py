@@ -35,6 +35,7 @@ _OBJECTS: Final = (
     "outbox",
     "undecided",
     "untold",
+    "unpaid",
     "log",
     "queues",
     "dead_letters",

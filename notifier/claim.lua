@@ -27,7 +27,8 @@ if letters and holder ~= ARGV[1] then
   if letters == '2' then return {'exhausted'} end
 end
 
-local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected', 'attempts')
+local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected', 'attempts',
+  'told')
 redis.call('HLEN', counts)
 redis.call('ZCARD', KEYS[4])
 if known[1] == ARGV[3] and known[3] then
@@ -37,7 +38,7 @@ end
 local renewed = held == mine or holder == ARGV[1]
 local is_same = known[1] == ARGV[3]
 local is_behind = known[1] and place_of(known[1]) > place_of(ARGV[3])
-if is_behind and known[2] == 'sent' then
+if (is_behind and known[2] == 'sent') or place_of(known[7] or '') > place_of(ARGV[3]) then
   redis.call('ZREM', KEYS[4], ARGV[3])
   redis.call('SET', claim, 'overtaken', 'EX', ARGV[5])
   return {'sent'}
@@ -50,7 +51,10 @@ else
   redis.call('SET', claim, mine, 'PX', ARGV[2])
 end
 if is_behind then return {'claimed', attempts, tonumber(letters or 0)} end
-if known[2] and not is_same then redis.call('DEL', record) end
+if known[2] and not is_same then
+  redis.call('DEL', record)
+  if known[7] then redis.call('HSET', record, 'told', known[7]) end
+end
 if known[5] then redis.call('HDEL', record, 'collected') end
 local status = is_same and known[2] == 'failed' and 'failed' or 'sending'
 redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4], 'sending_at', now,

@@ -26,7 +26,8 @@ elseif not ours and status ~= 'sent' and status ~= 'failed' then
   return 0
 end
 
-local known = redis.call('HMGET', record, 'event_id', 'status', 'unconfirmed', 'refused', 'last_error', 'channel')
+local known = redis.call('HMGET', record, 'event_id', 'status', 'unconfirmed', 'refused', 'last_error', 'channel',
+  'told')
 redis.call('HLEN', counts)
 redis.call('XLEN', log)
 local is_kept = redis.call('TYPE', order)['ok'] == 'hash'
@@ -61,7 +62,12 @@ if is_sent then
 elseif ours and left > 0 then
   redis.call('SET', claim, 'unconfirmed:1:0:', 'EX', ARGV[5])
 end
-if known[1] and known[1] ~= ARGV[2] then return 1 end
+local told = known[7] or ''
+if is_sent and place_of(ARGV[2]) > place_of(told) then told = ARGV[2] end
+if known[1] and known[1] ~= ARGV[2] then
+  if told ~= (known[7] or '') then redis.call('HSET', record, 'told', told) end
+  return 1
+end
 if ours and not is_sent then
   if left > 0 then
     redis.call('HSET', record, 'unconfirmed', left)
@@ -81,7 +87,7 @@ end
 if is_sent and known[5] then redis.call('HDEL', record, 'last_error') end
 status = is_sent and 'sent' or status
 if is_sent then
-  redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'sent_at', now)
+  redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'sent_at', now, 'told', told)
 elseif status == 'failed' then
   redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'last_error', ARGV[4], 'failed_at', now)
 else

@@ -22,6 +22,7 @@ REASONS = {
     "insufficient_stock": "there is not enough of it in stock",
     "unknown_sku": "it is not in our range",
     "dropped": "it could not be processed",
+    "payment_declined": "the payment was declined",
 }
 
 
@@ -183,6 +184,6 @@ def _outcome(data: EventData) -> tuple[Kind, str]:
     if isinstance(data, OrderDelivered):
         return Kind.DELIVERED, "It has arrived. Thank you for your order."
     if isinstance(data, OrderCancelled):
-        why = f" Reason: {data.reason}." if data.reason else ""
+        why = f" Reason: {REASONS.get(data.reason, data.reason)}." if data.reason else ""
         return Kind.CANCELLED, f"It will not be delivered, and nothing is reserved for you any more.{why}"
     raise ValueError(f"no notification for {type(data).__name__}")

@@ -1,15 +1,20 @@
-"""What an order cost by the word of each who was told: the oracle's view of prices.
+"""Money: what an order cost by the word of each who was told, and what was taken for it.
 
 The record is compared with itself (the total with lines times pieces), with what the client was told, with
-what was announced, and with what the letter said.
+what was announced, and with what the letter said; and the payment with the provider's own books.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from shared.currencies import written
 from shared.messages import Order
+from shared.orders.model import OrderStatus, Payment
 from shared.prices import Cost, Prices, cost_of, sum_of
+
+PAID_FOR: Final = frozenset((OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED))
+"""Where an order stands only once it is paid for, if it is to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +26,47 @@ class PriceEvidence:
     promised: Mapping[str, Cost] = field(default_factory=dict)
     announced: Mapping[str, Prices | None] = field(default_factory=dict)
     letters: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paying:
+    """The payment of an order: where its record says that it stands, how often the provider took money and
+    gave it back, and whether somebody will do something about it.
+    """
+
+    payment: Payment
+    taken: int
+    returned: int
+    is_due: bool
+
+    @property
+    def held(self) -> int:
+        """How often the price of the order is with the shop."""
+        return self.taken - self.returned
+
+
+def payment_faults(status: OrderStatus, paying: Paying) -> Iterator[str]:
+    """What is wrong with the payment of an order that stands there, at one instant and at any."""
+    payment, is_cancelled = paying.payment, status is OrderStatus.CANCELLED
+    if paying.taken > 1 or paying.held not in (0, 1):
+        yield f"money was taken {paying.taken} times and given back {paying.returned} times"
+    if payment is Payment.AUTHORISED and not is_cancelled and not paying.held:
+        yield f"its payment is {payment}, and the provider has no money for it"
+    if payment in (Payment.DECLINED, Payment.REFUNDED) and paying.held:
+        yield f"its payment is {payment}, and the provider has its money"
+    if status in PAID_FOR and payment is not Payment.AUTHORISED:
+        yield f"is {status}, and its payment is {payment}"
+    if not is_cancelled and payment is Payment.REFUNDED:
+        yield f"is {status}, and was given its money back"
+    if is_unsettled(status, payment) and not paying.is_due:
+        yield f"is {status}, its payment is {payment}, and nobody will do anything about that"
+
+
+def is_unsettled(status: OrderStatus, payment: Payment) -> bool:
+    """Whether something is left to be done about a payment."""
+    if status is OrderStatus.CANCELLED:
+        return payment not in (Payment.DECLINED, Payment.REFUNDED)
+    return payment is not Payment.AUTHORISED
 
 
 def price_faults(

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from notifier.domain import MOST_UNMARKED
-from orderctl.money import PriceEvidence, price_faults
+from orderctl.money import Paying, PriceEvidence, is_unsettled, payment_faults, price_faults
 from orderctl.sequences import Sequences
 from shared.messages import Order, OrderItem, OrderPlaced, type_name
-from shared.orders.model import OUTCOMES, OrderStatus, Trouble
+from shared.orders.model import OUTCOMES, OrderStatus, Payment, Trouble
 from shared.orders.moves import ANNOUNCED, TOLD, steps_to, told_steps
 from shared.prices import Prices
 
@@ -26,6 +26,7 @@ FAULTS: Final = (
     "stuck",
     "unannounced",
     "mispriced",
+    "mischarged",
     "unrecorded",
 )
 REMARKS: Final = ("dead", "undelivered", "unconfirmed", "collected", "repeated", "changed_by_hand")
@@ -48,7 +49,7 @@ class OrderState:
     was told of each step, None where nobody knows; ``undeliverable`` says that telling was given up,
     ``unconfirmed`` that a letter went out and its receiver has not said what became of it, ``collected`` that
     it waits until its address may have another letter. ``contradiction`` is what its notification says that
-    cannot be.
+    cannot be. ``paying`` is how it is paid for, where it is to be and where that was looked at.
     """
 
     order: Order
@@ -68,6 +69,7 @@ class OrderState:
     contradiction: str = ""
     detail: str = ""
     prices: Prices | None = None
+    paying: Paying | None = None
 
     @property
     def is_over(self) -> bool:
@@ -157,7 +159,8 @@ class Verdict:
     explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``created``
     and ``rejected`` count decisions, ``cancelled`` the orders that were cancelled, before one or after.
     ``amounts`` sums up by currency what the created orders cost that were not, as far as that is known;
-    ``in_sql`` counts the orders that were compared with the ledger, which is the caller's to do.
+    ``paid`` counts the orders whose payment is authorised, ``in_sql`` those that were compared with the
+    ledger, which is the caller's to do.
     """
 
     orders: int = 0
@@ -166,6 +169,7 @@ class Verdict:
     cancelled: int = 0
     told: int = 0
     in_sql: int = 0
+    paid: int = 0
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     oversold: list[str] = field(default_factory=list)
@@ -173,6 +177,7 @@ class Verdict:
     stuck: list[str] = field(default_factory=list)
     unannounced: list[str] = field(default_factory=list)
     mispriced: list[str] = field(default_factory=list)
+    mischarged: list[str] = field(default_factory=list)
     unrecorded: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
@@ -299,6 +304,7 @@ class Oracle:
             verdict.blame("stuck", order.id, state.detail or f"still {state.status}")
         self._judge_announcement(state)
         self._judge_prices(state)
+        self._judge_payment(state)
 
     def _was_seen(self, state: OrderState) -> bool:
         """Whether it was seen where it stood before: it has moved on since the cut."""
@@ -314,6 +320,16 @@ class Oracle:
         is_sold = state.outcome is OrderStatus.CREATED and state.status is not OrderStatus.CANCELLED
         if is_sold and prices is not None and prices.amount_total is not None:
             self._verdict.amounts[prices.currency] += prices.amount_total
+
+    def _judge_payment(self, state: OrderState) -> None:
+        if state.paying is None:
+            return
+        self._verdict.paid += state.paying.payment is Payment.AUTHORISED
+        for why in payment_faults(state.status, state.paying):
+            self._verdict.blame("mischarged", state.order.id, why)
+        if is_unsettled(state.status, state.paying.payment):
+            why = f"is {state.status}, its payment is still {state.paying.payment}"
+            self._verdict.blame("stuck", state.order.id, why)
 
     def _see_decision(self, state: OrderState) -> None:
         verdict, order = self._verdict, state.order

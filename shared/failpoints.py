@@ -20,6 +20,8 @@ FAILPOINTS: Final = {
     "after_confirm": "api_gateway: the broker has confirmed, the outbox entry is still there",
     "before_202": "api_gateway: all is done, the client has no answer",
     "after_reserve": "order_processor: stock is taken, nothing is announced",
+    "after_authorise": "order_processor: the provider has taken the money, the order does not say so",
+    "after_void": "order_processor: the provider has given the money back, the order does not say so",
     "after_event_confirm": "order_processor: a message of events is confirmed, its delivery is not acked",
     "before_ack": "order_processor, notifier: the whole batch is carried out, nothing is acked",
     "between_send_and_mark": "notifier: the customer is told, the store does not know",

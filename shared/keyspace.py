@@ -33,6 +33,9 @@ key                          type     writers                                 li
 ``letters:{hash}``           zset     letters.lua                             an hour after the last letter
 ``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
+``payments:due``             zset     decide.lua, move.lua, pay.lua           until nothing is left to do
+``payments:lease``           string   order_processor                         lease
+``provider:{order id}``      hash     the simulated payment provider          as long as its order
 ``orders:due``               zset     accept.lua: orders by when they begin   until then
 ``orders:due:{customer}``    set      accept.lua: a customer's among them     until then
 ``orders:log``               stream   shared/orders/redis, conclude.lua       until its readers have passed
@@ -76,8 +79,11 @@ RELEASES: Final = "stock.releases"
 """How many orders have given their stock back."""
 PROCESSED_COUNT: Final = "orders.processed.count"
 LOG: Final = "orders:log"
-DUE: Final = "orders:due"
 """Every step of every order, in the order in which they happened."""
+DUE: Final = "orders:due"
+PAYMENTS_DUE: Final = "payments:due"
+"""Orders about whose payment something is to be done, by when, in microseconds."""
+PAYMENTS_LEASE: Final = "payments:lease"
 LEDGER_POSITION: Final = "ledger:position"
 """The entry of the log up to which the ledger has written; without one, no ledger ever has."""
 ARCHIVE: Final = "orders.archive"
@@ -117,6 +123,7 @@ OWN_KINDS: Final = {
     "notif:": "string",
     "letters:": "zset",
     "collected:": "hash",
+    "provider:": "hash",
     "inventory:": "string",
     "product:": "hash",
 }
@@ -173,6 +180,11 @@ def service_lease(of: str) -> str:
 def decision(order_id: str) -> str:
     """A decision that is being written."""
     return f"decision:{order_id}"
+
+
+def provider(order_id: str) -> str:
+    """What the simulated payment provider remembers under an order's id."""
+    return f"provider:{order_id}"
 
 
 def move(order_id: str) -> str:

@@ -51,6 +51,7 @@ class CommonSettings(BaseSettings):
     order_retention_seconds: Seconds = 30 * 86_400.0
     log_keep: Seconds = 3_600.0
     log_entries: Count = 1_000_000
+    payments: Literal["off", "simulated"] = "off"
     events_per_message: Annotated[int, Field(ge=1, le=EVENTS_PER_MESSAGE)] = EVENTS_PER_MESSAGE
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None

@@ -15,13 +15,14 @@ from dashboard.overview.state import (
 )
 from shared.messaging.rabbitmq.management import short_name
 from shared.orders.model import Trouble
-from shared.pipeline import CONSUMPTIONS, NOTIFIER, queues
+from shared.pipeline import CONSUMPTIONS, NOTIFIER, ORDER_PROCESSOR, queues
 from shared.services import BROKER, CACHE, DATABASE, STORE
 
 ORDERCTL: Final = ".venv/bin/orderctl"
 OLD_OUTBOX_SECONDS: Final = 30.0
 OLD_UNDECIDED_SECONDS: Final = 60.0
 OLD_UNTOLD_SECONDS: Final = 900.0
+OLD_UNPAID_SECONDS: Final = 120.0
 """Longer than all of the retry tiers together."""
 OLD_UNWRITTEN_SECONDS: Final = 60.0
 LEDGER: Final = "ledger"
@@ -201,6 +202,9 @@ def _old_orders(store: StoreState, broker: BrokerState, *, excused: Collection[s
     is_explained = is_held or any(each.service in excused for each in INTAKES)
     if undecided > OLD_UNDECIDED_SECONDS and not is_explained:
         yield f"Orders without a decision: {store.undecided:,}; the oldest has waited {undecided:.0f} s"
+    late = store.unpaid_late_seconds or 0.0
+    if late > OLD_UNPAID_SECONDS and ORDER_PROCESSOR.service not in excused:
+        yield f"Payments that nobody sees to: {store.unpaid:,}; the first has been due for {late:.0f} s"
     untold = store.untold_oldest_seconds or 0.0
     if untold > OLD_UNTOLD_SECONDS and NOTIFIER.service not in excused:
         yield f"Customers who have not been told: {store.untold:,}; the oldest has waited {untold:.0f} s"

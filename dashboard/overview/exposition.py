@@ -91,6 +91,17 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
             "How long the oldest of them has waited, 0 where none may be told yet",
             value=store.untold_oldest_seconds or 0.0,
         )
+    if store.unpaid is not None:
+        yield GaugeMetricFamily(
+            "pipeline_payments_due",
+            "Orders about whose payment something is left to be done",
+            value=store.unpaid,
+        )
+        yield GaugeMetricFamily(
+            "pipeline_payments_late_seconds",
+            "How long ago that was due for the first of them, 0 where it is not due yet",
+            value=store.unpaid_late_seconds or 0.0,
+        )
     yield GaugeMetricFamily(
         "pipeline_log_entries", "Steps of orders that are kept in the log", value=store.log_entries
     )

@@ -44,6 +44,10 @@ class StoreState:
     untold: int | None
     """Decisions whose customer is yet to be told, without those that were given up."""
     untold_oldest_seconds: float | None
+    unpaid: int | None
+    """Orders about whose payment something is left to be done."""
+    unpaid_late_seconds: float | None
+    """How long ago that was due for the first of them; None where it is not due yet."""
     log_entries: int
     """Steps of orders that are kept in the log."""
     unwritten_oldest_seconds: float | None

@@ -44,6 +44,8 @@ class RedisStoreReader:
             oldest_move,
             untold,
             oldest_untold,
+            unpaid,
+            next_payment,
             notifications,
             *by_status,
         ) = await self._figures()
@@ -64,6 +66,8 @@ class RedisStoreReader:
             oldest_seconds=_oldest_seconds(waiting, now),
             untold=_integer(untold),
             untold_oldest_seconds=_age_seconds(oldest_untold, now),
+            unpaid=_integer(unpaid),
+            unpaid_late_seconds=_age_seconds(next_payment, now),
             log_entries=steps.entries,
             unwritten_oldest_seconds=steps.unwritten_seconds,
             server=await self._server(),
@@ -85,7 +89,7 @@ class RedisStoreReader:
         async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=True) as pipeline:
             _ = pipeline.time()
             _ = pipeline.get(keyspace.PROCESSED_COUNT)
-            for queue in (keyspace.OUTBOX, keyspace.MOVES, keyspace.UNTOLD):
+            for queue in (keyspace.OUTBOX, keyspace.MOVES, keyspace.UNTOLD, keyspace.PAYMENTS_DUE):
                 _ = pipeline.zcard(queue)
                 _ = pipeline.zrange(queue, 0, 0, withscores=True)
             _ = pipeline.hgetall(keyspace.NOTIFICATION_COUNTS)

@@ -185,7 +185,8 @@ def _show(order: Mapping[str, Any]) -> None:
         if priced := _priced(item, order):
             say(f"       {priced}")
     if cost := _cost(order):
-        say(f"amount {cost}")
+        payment = order.get("payment")
+        say(f"amount {cost}, payment {payment}" if payment else f"amount {cost}")
     if order.get("email"):
         say(f"email  {order['email']}")
     if order.get("not_before"):

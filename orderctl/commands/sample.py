@@ -156,7 +156,7 @@ async def _placed(client: GatewayClient, order: Mapping[str, Any]) -> str:
 
 
 async def _moved(client: GatewayClient, order_id: str, to: OrderStatus) -> None:
-    """Moves the order on, once it is decided."""
+    """Moves the order on, once it is decided and paid for."""
     if to not in EVENT_TYPES:
         return
     deadline = time.monotonic() + DECIDED_SECONDS
@@ -164,6 +164,7 @@ async def _moved(client: GatewayClient, order_id: str, to: OrderStatus) -> None:
         answer = await client.send("PATCH", f"/orders/{order_id}/status", body={"status": to.value})
         if answer.status == 200:
             return
-        if answer.body.get("order_status") != OrderStatus.ACCEPTED or time.monotonic() > deadline:
+        is_early = answer.body.get("order_status") == OrderStatus.ACCEPTED or "payment" in answer.body
+        if not is_early or time.monotonic() > deadline:
             raise answer.failure()
         await asyncio.sleep(POLL_SECONDS)

@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from orderctl.money import Paying
 from orderctl.oracle import TOLD_STEPS, Absent, OrderState, Sighting, Unreadable
 from shared import keyspace
 from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
 from shared.messages import decode_order, event_time
-from shared.orders.model import OrderStatus, Trouble, outcome_of
+from shared.orders.model import OrderStatus, Payment, Trouble, outcome_of
 from shared.orders.moves import ANNOUNCED, EVENT_TYPES, TOLD, told_steps
 from shared.orders.records import standing
 from shared.prices import read_prices
@@ -42,6 +43,7 @@ _FIELDS: Final = (
     "attempts",
     "next_attempt_at",
     "prices",
+    "payment",
 )
 _NOTED: Final = ("event_id", "status", "last_error", "collected")
 
@@ -84,7 +86,25 @@ class RecordReader:
             )
             for order_id, fields, claimed, note in zip(order_ids, records, claims, notes, strict=True)
         ]
+        found = await self._with_payments(found)
         return found if listed is None else await self._still_listed(found, listed)
+
+    async def _with_payments(self, found: Sequence[Sighting]) -> list[Sighting]:
+        """With how those are paid for that are to be: record and provider at one instant, each of them."""
+        paid = [each for each in found if isinstance(each, OrderState) and each.paying is not None]
+        if not paid:
+            return list(found)
+        async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=True) as pipeline:
+            for state in paid:
+                pipeline.hmget(keyspace.order(state.order.id), "status", "payment")
+                pipeline.hmget(keyspace.provider(state.order.id), "taken", "returned")
+                pipeline.zscore(keyspace.PAYMENTS_DUE, state.order.id)
+            answers = iter(await pipeline.execute())
+        looked_at: dict[str, Sighting] = {}
+        for state, (status, payment), money, due in zip(paid, answers, answers, answers, strict=False):
+            paying = _paying(payment, money, due) if status == state.status else None  # it has moved since
+            looked_at[state.order.id] = replace(state, paying=paying)
+        return [looked_at.get(_id_of(sighting), sighting) for sighting in found]
 
     async def _pages(self, index: OrderStatus | Trouble) -> AsyncIterator[Sequence[str]]:
         """Ids by time of acceptance. Several may share one instant, so the last one is read once more."""
@@ -214,9 +234,18 @@ def _sighting(
             unconfirmed=not forgotten and any(UNCONFIRMED in mark for mark in claims.values()),
             detail="" if decided_at or moved_at else _detail(record, trouble),
             prices=read_prices(record.get("prices"), len(order.items)),
+            paying=_paying(record.get("payment"), (None, None), None),
         )
     except (DecodeError, KeyError, ValueError) as error:
         return Unreadable(order_id=order_id, fault=_text(error), listed=listed)
+
+
+def _paying(payment: str | None, money: Sequence[str | None], due: float | None) -> Paying | None:
+    """How an order is paid for; raises ValueError."""
+    if payment is None:
+        return None
+    taken, returned = (int(times or 0) for times in money)
+    return Paying(payment=Payment(payment), taken=taken, returned=returned, is_due=due is not None)
 
 
 def _detail(record: Mapping[str, str], trouble: Trouble | None) -> str:

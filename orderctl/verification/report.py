@@ -19,9 +19,10 @@ _TITLES: Final = {
     "duplicated": ("doubled", "an effect that was had twice"),
     "oversold": ("oversold", "more promised than there was"),
     "unexpected": ("unexpected", "contradicts itself"),
-    "stuck": ("stuck", "not decided, and nothing moved for 30 s"),
+    "stuck": ("stuck", "not decided or not paid for, and nothing moved for 30 s"),
     "unannounced": ("unannounced", "decided, and the customer was not told"),
     "mispriced": ("mispriced", "its total, its lines and what the client was told do not agree"),
+    "mischarged": ("mischarged", "what the payment provider took is not what the order says"),
     "unrecorded": ("unrecorded", "the SQL ledger has not what the record says"),
     "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
@@ -44,6 +45,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         OrderStatus.CANCELLED.value: verdict.cancelled,
         "told": verdict.told,
         "in_sql": verdict.in_sql,
+        "paid": verdict.paid,
         "decisions": stock.decided,
         "archived": stock.archived_orders,
         "reserved": dict(stock.reserved),
@@ -94,6 +96,10 @@ def _grounds(outcome: Reconciliation) -> Table:
     table.add_row("told", f"{verdict.told:,}", "customers who know how it ended")
     if verdict.in_sql:
         table.add_row("in SQL", f"{verdict.in_sql:,}", "orders compared with the ledger's rows, step by step")
+    if verdict.paid:
+        table.add_row(
+            "paid", f"{verdict.paid:,}", "orders whose payment is authorised, as the provider has it"
+        )
     for currency, amount in sorted(verdict.amounts.items()):
         table.add_row(
             "amount",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orderctl.errors import OrderctlError
-from orderctl.money import PriceEvidence
+from orderctl.money import PriceEvidence, is_unsettled
 from orderctl.oracle import Absent, Evidence, Oracle, OrderState, Sighting, Verdict
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import PAGE, RecordReader, is_untold
@@ -211,6 +211,7 @@ def _is_settled(sighting: Sighting) -> bool:
     if isinstance(sighting, OrderState):
         return sighting.is_early or (
             sighting.is_over
+            and not (sighting.paying and is_unsettled(sighting.status, sighting.paying.payment))
             and not sighting.unpublished
             and (
                 not is_untold(sighting)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from shared.keyspace import NotificationStatus
 from shared.messages import event_time
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import OrderStatus, Payment, Trouble
 from shared.orders.records import OrderRecord, TimelineStep
 from shared.prices import members
 
@@ -41,9 +41,9 @@ class OrderSummary:
 
     ``trouble`` is there only while something keeps the order from being decided, ``customer`` only where it
     is one's, ``currency`` only where an item has a price, ``amount_total`` only where each has one,
-    ``not_before`` only where it was scheduled. Amounts are in the currency's smallest unit. The ledger keeps
-    none of ``email``, ``correlation_id``, ``not_before`` and ``sku``: they are null or absent where it alone
-    has the order.
+    ``not_before`` only where it was scheduled, ``payment`` only where it is to be paid for. Amounts are in
+    the currency's smallest unit. The ledger keeps none of ``email``, ``correlation_id``, ``not_before`` and
+    ``sku``: they are null or absent where it alone has the order, and so is ``payment`` in its lists.
     """
 
     id: str
@@ -62,6 +62,7 @@ class OrderSummary:
     currency: str | None = None
     amount_total: int | None = None
     not_before: datetime | None = None
+    payment: Payment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,9 @@ class OrderStatistics:
     days: Sequence[DayView]
 
 
-_WHERE_KNOWN: Final = frozenset(("trouble", "channel", "customer", "currency", "amount_total", "not_before"))
+_WHERE_KNOWN: Final = frozenset(
+    ("trouble", "channel", "customer", "currency", "amount_total", "not_before", "payment")
+)
 
 
 def as_json(view: OrderSummary | ToldView) -> dict[str, Any]:
@@ -233,6 +236,7 @@ def _told(record: OrderRecord) -> dict[str, Any]:
         "accepted_at": record.accepted_at,
         "decided_at": record.decided_at,
         "not_before": record.not_before,
+        "payment": record.payment,
         "next_attempt_at": record.next_attempt_at,
         "correlation_id": record.trace.correlation_id or None,
         "links": Links(self=order_path(order.id)),

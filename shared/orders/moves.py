@@ -18,7 +18,7 @@ from shared.messages import (
     type_name,
 )
 from shared.orders import decisions
-from shared.orders.model import MOVES, OrderStatus
+from shared.orders.model import MOVES, NEEDS_PAYMENT, OrderStatus, Payment
 from shared.orders.records import SOURCE, OrderRecord
 
 _EVENTS: Final[Mapping[OrderStatus, type[OrderProcessing | OrderShipped | OrderDelivered]]] = {
@@ -72,6 +72,19 @@ class IllegalMove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unpaid:
+    """The table has it, but the order is to be paid for first: nothing was changed."""
+
+    status: OrderStatus
+    payment: Payment
+
+    @property
+    def allowed(self) -> Sequence[OrderStatus]:
+        """What can be asked for instead."""
+        return [following for following in allowed_from(self.status) if following not in NEEDS_PAYMENT]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherVersion:
     """Something has happened to the order since the client saw it."""
 
@@ -90,7 +103,7 @@ class NotMovable:
     reason: str
 
 
-MoveResult = Moved | IllegalMove | OtherVersion | MoveKeyReused | NotMovable
+MoveResult = Moved | IllegalMove | Unpaid | OtherVersion | MoveKeyReused | NotMovable
 
 
 def allowed_from(status: OrderStatus) -> Sequence[OrderStatus]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared.messages import Event, OrderPlaced
 from shared.orders.decisions import Decision
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import OrderStatus, Payment, Trouble
 from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Acceptance, Placement
 from shared.orders.records import OrderRecord
@@ -99,6 +99,26 @@ class MoveStore(Protocol):
 
     async def announced(self, moves: Sequence[tuple[str, OrderStatus]]) -> None:
         """These were confirmed."""
+
+
+class PaymentStore(Protocol):
+    """Knows whose payment is due, and what became of it. Methods raise StoreUnavailable."""
+
+    async def due(self, limit: int) -> Sequence[tuple[str, OrderRecord | None]]:
+        """Orders about whose payment something is to be done by now, with records that can be read."""
+
+    async def note(
+        self,
+        order_id: str,
+        seen: OrderStatus | None,
+        news: Payment | None = None,
+        *,
+        reason: str = "",
+        is_settled: bool,
+    ) -> None:
+        """Where the payment stands by now, if there is news; ``is_settled`` says that nothing is left to be
+        done while the order stands where it was ``seen``.
+        """
 
 
 class OrderReader(Protocol):

@@ -4,14 +4,14 @@ A timeline is one line per step: microseconds since the epoch, step, reason, att
 split by tabs; an older version did not say by whom.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from shared.errors import DecodeError
 from shared.messages import Event, Order, OrderPlaced, Trace, decode_order, epoch_microseconds, event_time
-from shared.orders.model import FINAL, OrderStatus, Trouble, outcome_of
+from shared.orders.model import FINAL, PAYMENT_STEPS, OrderStatus, Payment, Trouble, outcome_of
 from shared.prices import Prices, read_prices
 
 SOURCE: Final = "/api_gateway"
@@ -68,6 +68,11 @@ class OrderRecord:
         return (self.moved_at or self.decided_at) if self.status in FINAL else None
 
     @property
+    def payment(self) -> Payment | None:
+        """Where its payment stands; None where there is nothing to pay, or its timeline is not known."""
+        return last_payment(step.step for step in self.timeline)
+
+    @property
     def version(self) -> int:
         """How many steps there have been: it changes with everything that happens to the order."""
         return len(self.timeline)
@@ -81,6 +86,12 @@ class OrderRecord:
     def accepted_at_microseconds(self) -> int:
         """``accepted_at`` as the store keeps it, since the epoch."""
         return epoch_microseconds(self.accepted_at)
+
+
+def last_payment(steps: Iterable[str]) -> Payment | None:
+    """Where a payment stands after these steps of its order; None where none of them is about one."""
+    payments = [PAYMENT_STEPS[step] for step in steps if step in PAYMENT_STEPS]
+    return payments[-1] if payments else None
 
 
 def placed_event(

@@ -50,7 +50,7 @@ _ORDERS: Final = ("order:*", "orders:*")
 _CLAIMS: Final = ("idemp:*", "idempkey:*")
 _DECIDED: Final = (
     *(*_ORDERS, "decision:*", keyspace.INVENTORY_PATTERN, keyspace.RESERVED, keyspace.SKUS),
-    *(keyspace.PROCESSED_COUNT, keyspace.UNTOLD, keyspace.STOCK_CHANGED),
+    *(keyspace.PROCESSED_COUNT, keyspace.UNTOLD, keyspace.STOCK_CHANGED, keyspace.PAYMENTS_DUE),
 )
 """What a decision writes: the processor's, and the dashboard's where an order is given up."""
 _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
@@ -59,6 +59,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             writes=(
                 *(*_ORDERS, *_CLAIMS, keyspace.OUTBOX, keyspace.OUTBOX_LEASE, "product:*"),
                 *("move:*", "decision:*", keyspace.MOVES, keyspace.MOVES_LEASE, keyspace.UNTOLD),
+                keyspace.PAYMENTS_DUE,
                 *(keyspace.INVENTORY_PATTERN, "stock.*", keyspace.ARCHIVE, keyspace.TOPOLOGY_DECLARED),
             ),
             reads=("notifications:*",),
@@ -67,9 +68,10 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "order_processor": Rights(
             writes=(
                 *(*_DECIDED, *_CLAIMS, keyspace.ARCHIVE, keyspace.SWEEP_LEASE),
-                *("notifications:*", "notif:*", "move:*"),
+                *("notifications:*", "notif:*", "move:*", keyspace.MOVES, keyspace.OUTBOX),
+                *(keyspace.RELEASES, keyspace.PAYMENTS_LEASE, "provider:*"),
             ),
-            reads=(keyspace.LEDGER_POSITION, keyspace.MOVES),
+            reads=(keyspace.LEDGER_POSITION,),
             commands=("info",),
         ),
         "notifier": Rights(

@@ -73,7 +73,7 @@ def cut_after(writes: int) -> Iterator[None]:
         script = load(name)
         return Script(name, _CUT % (writes, _set_of(WRITES), _set_of(dict(script.guarded))) + script.source)
 
-    modules = ("decisions", "dead_letters", "moves", "schedule", "store", "sweep")
+    modules = ("decisions", "dead_letters", "moves", "payments", "schedule", "store", "sweep")
     with ExitStack() as patches:
         for module in modules:
             patches.enter_context(mock.patch(f"shared.orders.redis.{module}.load", load_cut))
@@ -106,6 +106,7 @@ def test_every_write_that_a_script_makes_can_be_cut() -> None:
             "migrate",
             "move",
             "note",
+            "pay",
             "republish",
             "revive",
             "sweep",

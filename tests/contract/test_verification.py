@@ -495,5 +495,5 @@ async def test_dead_orders_are_republished_only_if_their_queue_is_known_to_be_em
 
 def test_every_kind_of_fault_is_planted() -> None:
     """A kind that no tampering brings about proves nothing. Its own tests plant what the ledger lacks."""
-    elsewhere = {"stuck", "unrecorded"}
+    elsewhere = {"stuck", "unrecorded", "mischarged"}
     assert {kind for _, _, found in TAMPERED for kind in found} | elsewhere == set(FAULTS)

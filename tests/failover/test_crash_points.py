@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from shared import keyspace
 from shared.failpoints import FAILPOINTS
-from tests.harness.crash_points import CRASHES
+from shared.orders.model import OrderStatus
+from tests.harness.crash_points import CRASHES, PAYING_CRASHES
+from tests.harness.evidence import store_of
 from tests.harness.running import Pipeline
 from tests.harness.trial import trial
 from tests.harness.waiting import wait_until
@@ -31,7 +34,7 @@ async def die_and_return(pipeline: Pipeline, service: str, failpoint: str) -> No
 
 def test_every_crash_point_is_tried() -> None:
     """A crash point that no test dies at proves nothing."""
-    assert {failpoint for _, failpoint in CRASHES} == set(FAILPOINTS)
+    assert {failpoint for _, failpoint in CRASHES} | set(PAYING_CRASHES) == set(FAILPOINTS)
 
 
 @pytest.mark.parametrize(("service", "failpoint"), CRASHES, ids=str)
@@ -47,3 +50,35 @@ async def test_dying_at_a_crash_point_loses_and_doubles_nothing(
         await die_and_return(pipeline, service, failpoint)
         verdict = await run.finish(notifier_deaths=DEATHS if failpoint == "between_send_and_mark" else 0)
     assert verdict.faults() == {}
+
+
+async def _is_decided(pipeline: Pipeline) -> bool:
+    async with store_of(pipeline) as redis:
+        return not await redis.zcard(keyspace.orders_in(OrderStatus.ACCEPTED))
+
+
+@pytest.mark.parametrize("failpoint", PAYING_CRASHES)
+async def test_dying_while_money_moves_leaves_it_where_the_order_says(
+    pipeline: Pipeline, failpoint: str
+) -> None:
+    """Taken once for each order that goes on, and for none that was cancelled."""
+    await pipeline.stop("order_processor")  # so that all of them are there when it starts
+    paying = {"PAYMENTS": "simulated"}
+    async with trial(pipeline, orders=200, concurrency=20) as run:
+        await run.reached(1.0)
+        deadly = {**paying, "FAILPOINT": f"{failpoint}:20"}
+        await asyncio.to_thread(pipeline.services.start, "order_processor", deadly)
+        if failpoint == "after_void":
+            await wait_until(lambda: _is_decided(pipeline), what="all of them decided")
+        cancelling = asyncio.create_task(run.cancel_all()) if failpoint == "after_void" else None
+        await wait_until(
+            lambda: pipeline.services.pid("order_processor") is None, what=f"it is dead at {failpoint}"
+        )
+        await pipeline.start("order_processor", **paying)
+        if cancelling is not None:
+            await cancelling
+        verdict = await run.verdict()
+    await pipeline.stop("order_processor")
+    await pipeline.start("order_processor")
+    assert verdict.faults() == {}
+    assert verdict.paid + verdict.cancelled >= 100

@@ -14,3 +14,5 @@ CRASHES: Final = (
     ("notifier", "before_ack"),
 )
 """Every crash point, in every service that passes it."""
+PAYING_CRASHES: Final = ("after_authorise", "after_void")
+"""Those that the processor passes where orders are paid for."""

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from redis.asyncio import Redis
 
-from orderctl.money import PriceEvidence
+from orderctl.money import Paying, PriceEvidence
 from orderctl.oracle import Evidence, OrderState, StockState, Verdict, judge
 from shared import keyspace
 from shared.orders.records import read_record
@@ -54,7 +54,7 @@ async def verdict_on(
         orders = [
             state
             async for key in redis.scan_iter(match=f"{keyspace.order(prefix)}*", count=1000)
-            if (state := _state(await redis.hgetall(key)))
+            if (state := await _state(redis, await redis.hgetall(key)))
         ]
         reserved = await redis.hgetall(keyspace.RESERVED)
         supplied = await redis.hgetall(keyspace.SUPPLIED)
@@ -154,10 +154,16 @@ class FollowedLog:
                 self.totals[told["notification_id"]] = total_in(told["text"])
 
 
-def _state(fields: dict[str, str]) -> OrderState | None:
+async def _state(redis: Any, fields: dict[str, str]) -> OrderState | None:
     if not fields:
         return None
     record = read_record(fields)
+    paying = None
+    if record.payment is not None:
+        money = await redis.hmget(keyspace.provider(record.order.id), "taken", "returned")
+        due = await redis.zscore(keyspace.PAYMENTS_DUE, record.order.id)
+        taken, returned = (int(times or 0) for times in money)
+        paying = Paying(payment=record.payment, taken=taken, returned=returned, is_due=due is not None)
     return OrderState(
         order=record.order,
         status=record.status,
@@ -166,4 +172,5 @@ def _state(fields: dict[str, str]) -> OrderState | None:
         sequence=record.sequence,
         released=record.released,
         prices=record.prices,
+        paying=paying,
     )

@@ -66,7 +66,9 @@ def faults_after_sweep(scene: Scene, before: StockState) -> Iterator[str]:
     archived = {key.removeprefix("sku:"): int(n) for key, n in archive.items() if key.startswith("sku:")}
     counts, undecided = archived_orders(archive), int(archive.get(UNDECIDED, 0))
     stock = stock_of(scene, archived=archived, archived_orders=counts, archived_undecided=undecided)
-    verdict = judge(Evidence(stock=stock, orders=sightings(server, records), is_whole=True))
+    verdict = judge(
+        Evidence(stock=stock, orders=sightings(server, records, scene.around.bank), is_whole=True)
+    )
     for kind, offenders in verdict.faults().items():
         for who in offenders:
             yield f"after the sweep: {kind}: {who}: {verdict.why.get(who, '')}"

@@ -61,6 +61,23 @@ def with_moves(plan: Plan, **pauses: float) -> Plan:
     return replace(plan, seconds=12.0, odds=odds, pauses={**plan.pauses, "move": 0.15, **pauses})
 
 
+def with_payments(plan: Plan, **pauses: float) -> Plan:
+    """The same with orders that all cost something, a provider that fails often, and moves all the time."""
+    return replace(
+        plan,
+        orders=8,
+        seconds=5.0,
+        stock=dict.fromkeys(plan.stock, 40),
+        products=dict.fromkeys((*plan.products, *plan.stock), (700, "EUR")),
+        processors=2,
+        is_durable=True,
+        letters_per_hour=100,
+        odds=Odds(slow=0.6),
+        pauses={"move": 0.05, **pauses},
+        payments=0.9,
+    )
+
+
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a script does not look at its rights": lambda plan: replace(
         plan, pauses={**plan.pauses, "store_refuses": 0.5}
@@ -122,6 +139,20 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a move counts as announced before the confirm": lambda plan: with_moves(plan, broker=1.0, crash=0.5),
     "a cancelled order begins to retry": lambda plan: with_moves(replace(plan, broken_skus=0.5)),
     "the sweep forgets the sums": lambda plan: replace(with_moves(plan), is_swept=True),
+    **dict.fromkeys(
+        (
+            "a charge has another key each time",
+            "an unknown payment counts as declined",
+            "a payment that is under way is not voided",
+            "a declined payment cancels nothing",
+            "an order is prepared before it is paid for",
+            "a cancellation forgets the payment",
+            "a created order waits for no payment",
+            "a payment is settled although its order moved on",
+        ),
+        with_payments,
+    ),
+    "a late answer overwrites what came after it": lambda plan: with_payments(plan, stall=0.5),
     "a split batch loses an event": lambda plan: in_a_crowd(plan, crash=0.2, connection=0.2),
     "a dead batch is dropped unread": lambda plan: replace(
         with_operator(in_a_crowd(plan, given_up=0.2), slow=0.5), prefetch=1, seconds=20.0

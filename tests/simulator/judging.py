@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orderctl.money import PriceEvidence
+from orderctl.money import Paying, PriceEvidence
 from orderctl.oracle import Evidence, OrderState, Sighting, StockState, Unreadable, Verdict, judge
 from shared import keyspace
 from shared.errors import DecodeError
@@ -15,6 +15,7 @@ from shared.orders.model import OrderStatus, Trouble
 from shared.orders.moves import told_steps
 from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
+from tests.simulator.bank import Account, Bank
 from tests.simulator.clients import Ledger
 from tests.simulator.moving import Movers
 from tests.simulator.services import Surroundings
@@ -81,7 +82,7 @@ def _evidence(scene: Scene, records: Records) -> Evidence:
         attempted=ledger.attempted,
         acknowledged=ledger.acknowledged,
         contents=contents,
-        orders=sightings(scene.around.store.server, records),
+        orders=sightings(scene.around.store.server, records, scene.around.bank),
         notified=customers.told(),
         events=scene.around.broker.bodies.keys(),
         is_whole=True,
@@ -97,10 +98,13 @@ def _evidence(scene: Scene, records: Records) -> Evidence:
     )
 
 
-def sightings(server: StoreServer, records: Records) -> list[Sighting]:
+def sightings(server: StoreServer, records: Records, bank: Bank) -> list[Sighting]:
     """Every order that a record or an index names."""
     listed = _listings(server)
-    orders = [_sighting(server, order_id, found, listed) for order_id, found in records.items()]
+    orders = [
+        _with_payment(server, _sighting(server, order_id, found, listed), found, bank)
+        for order_id, found in records.items()
+    ]
     orders += [
         Unreadable(order_id=order_id, fault=f"listed as {statuses}, and has no record", listed=statuses[0])
         for order_id, statuses in listed.items()
@@ -138,6 +142,19 @@ def _sighting(
     note = server.carry_out("HGETALL", keyspace.notifications(order_id))
     is_failed = note.get("status") == NotificationStatus.FAILED
     return replace(state, undeliverable=is_failed, unconfirmed="unconfirmed" in note)
+
+
+def _with_payment(server: StoreServer, sighting: Sighting, found: OrderRecord | str, bank: Bank) -> Sighting:
+    if not isinstance(sighting, OrderState) or not isinstance(found, OrderRecord) or found.payment is None:
+        return sighting
+    account = bank.accounts.get(found.order.id, Account())
+    paying = Paying(
+        payment=found.payment,
+        taken=account.taken,
+        returned=account.returned,
+        is_due=server.carry_out("ZSCORE", keyspace.PAYMENTS_DUE, found.order.id) is not None,
+    )
+    return replace(sighting, paying=paying)
 
 
 def stock_of(

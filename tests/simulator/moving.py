@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 from api_gateway.ports import NotDurable
 from shared.errors import StoreUnavailable
-from shared.orders.model import OUTCOMES, OrderStatus
+from shared.orders.model import OUTCOMES, PAYMENT_STEPS, PAYMENTS, OrderStatus, Payment
 from shared.orders.moves import EVENT_TYPES, Move, Moved, MoveResult, NotMovable
-from shared.orders.records import OrderRecord
+from shared.orders.records import OrderRecord, last_payment
 from tests.simulator.clients import Ledger, NoAnswer
 from tests.simulator.trace import Trace
 
@@ -72,3 +73,11 @@ class Movers:
                     yield f"{order_id} has taken a step twice: {taken}"
                 if OrderStatus.CANCELLED in taken[:-1]:
                     yield f"{order_id} went on after it was cancelled: {taken}"
+                steps = [step.step for step in found.timeline]
+                payments = [PAYMENT_STEPS[step] for step in steps if step in PAYMENT_STEPS]
+                if any(after not in PAYMENTS[before] for before, after in pairwise(payments)):
+                    yield f"the payment of {order_id} was {payments}"
+                if found.payment and OrderStatus.PROCESSING in steps:
+                    before = steps[: steps.index(OrderStatus.PROCESSING)]
+                    if last_payment(before) is not Payment.AUTHORISED:
+                        yield f"{order_id} was prepared before it was paid for: {steps}"

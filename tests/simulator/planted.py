@@ -466,7 +466,9 @@ BUGS: Final[Mapping[str, Planting]] = {
         ("if not known[1] or known[1] == CANCELLED or known[6]", "if not known[1] or known[6]"),
     ),
     "an earlier step is told after a later one": rewritten(
-        "notifier", "claim", ("if is_behind and known[2] == 'sent' then", "if false then")
+        "notifier",
+        "claim",
+        ("(is_behind and known[2] == 'sent') or place_of(known[7] or '') > place_of(ARGV[3])", "false"),
     ),
     "the sweep forgets the sums": rewritten(ORDERS, "sweep", ("= tonumber(ARGV[i + 1]) end", "= 0 end")),
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Protocol
@@ -18,6 +18,7 @@ from notifier.senders.addressed import AddressedSender
 from notifier.store import RedisNotificationStore
 from notifier.unconfirmed import UnconfirmedLetters
 from order_processor.handlers import OrderPlacedHandler
+from order_processor.payments import Payments
 from shared import keyspace
 from shared.breaker import Breaker
 from shared.messages import EventData, OrderPlaced
@@ -29,6 +30,7 @@ from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.moves import RedisMoves
+from shared.orders.redis.payments import RedisPayments
 from shared.orders.redis.schedule import RedisSchedule
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
@@ -38,6 +40,7 @@ from shared.service.lifecycle import drained, running
 from shared.service.program import program_of
 from shared.settings import EVENTS_PER_MESSAGE, CommonSettings
 from tests.harness.routing import CountingMetrics
+from tests.simulator.bank import Bank
 from tests.simulator.broker import PUBLISH_SECONDS, SimulatedBroker, SimulatedPublisher, SimulatedSubscriber
 from tests.simulator.customers import (
     ANSWER_SECONDS,
@@ -57,6 +60,7 @@ from tests.simulator.trace import Trace
 from tests.simulator.weather import Plan, Weather
 
 STORE_SECONDS: Final = 1.0
+PAYMENT_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 5.0
 DAY_SECONDS: Final = 86_400
 RETENTION_DAYS: Final = 30
@@ -79,6 +83,7 @@ class Surroundings:
     broker: SimulatedBroker
     customers: Customers
     price_list: PriceList
+    bank: Bank
     dropped: set[tuple[str, bytes]] = field(default_factory=set)
     """Letters that the operator gave up, by dead-letter queue and body."""
 
@@ -131,7 +136,7 @@ class Gateway:
             publisher,
             Lease(redis, keyspace.MOVES_LEASE, timeout_seconds=STORE_SECONDS),
         )
-        self._announces = "move" in plan.pauses
+        self._announces = "move" in plan.pauses or plan.payments is not None
         schedule = RedisSchedule(redis, timeout_seconds=STORE_SECONDS)
         self._due = DueOrders(schedule, self._relay, breaker.would_try) if plan.schedules else None
         self._stop: asyncio.Event | None = None
@@ -184,8 +189,10 @@ class Worker:
         consumption: Consumption,
         handlers: Mapping[type[EventData], BatchHandler],
         failures: FailureListener | None,
+        jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         weather = around.weather
+        self._jobs = jobs
         self._router = Router(
             Consuming(
                 consumption=consumption,
@@ -203,7 +210,8 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """See Service."""
-        await drained(self._router.run(stop), stop, DRAIN_SECONDS)
+        async with running(*(job() for job in self._jobs)):
+            await drained(self._router.run(stop), stop, DRAIN_SECONDS)
 
 
 def _events_per_message(plan: Plan, random_: random.Random) -> int:
@@ -229,13 +237,23 @@ class FlakyHandler:
 
 def processor(around: Surroundings, process: Process, random_: random.Random) -> Worker:
     """The order processor, without its sweep, see aging."""
+    redis, is_paid = around.store.client(), around.plan.payments is not None
     store = RedisDecisionStore(
-        around.store.client(),
+        redis,
         timeout_seconds=STORE_SECONDS,
         oldest_recreated_seconds=RETENTION_DAYS * DAY_SECONDS / 2,
+        asks_payment=is_paid,
+    )
+    payments = Payments(
+        RedisPayments(redis, timeout_seconds=STORE_SECONDS),
+        RedisMoves(redis, timeout_seconds=STORE_SECONDS),
+        around.bank,
+        Lease(redis, keyspace.PAYMENTS_LEASE, timeout_seconds=STORE_SECONDS),
+        timeout_seconds=PAYMENT_SECONDS,
     )
     handlers: dict[type[EventData], BatchHandler] = {OrderPlaced: OrderPlacedHandler(store)}
-    return Worker(around, process, random_, ORDER_PROCESSOR, handlers, store)
+    jobs = (payments.run,) if is_paid else ()
+    return Worker(around, process, random_, ORDER_PROCESSOR, handlers, store, jobs)
 
 
 def notifier(around: Surroundings, process: Process, random_: random.Random) -> Worker:

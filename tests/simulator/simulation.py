@@ -12,6 +12,7 @@ from shared.errors import DependencyUnavailable
 from shared.pipeline import CONSUMPTIONS
 from tests.harness.routing import messages_in
 from tests.simulator.aging import faults_after_sweep, sweep_all
+from tests.simulator.bank import Bank
 from tests.simulator.broker import SimulatedBroker
 from tests.simulator.clients import Clients, wishes
 from tests.simulator.customers import Customers
@@ -34,6 +35,8 @@ CALM_SECONDS: Final = 2_400.0
 delivered wait for one another, a lease at a time, and several hours of those that bound letters."""
 POLL_SECONDS: Final = 0.5
 ERRAND_SECONDS: Final = 60.0
+WAITING: Final = (keyspace.OUTBOX, keyspace.MOVES, keyspace.DUE, keyspace.PAYMENTS_DUE)
+"""Where the store has what somebody is yet to do."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class _Run:
             broker=SimulatedBroker(network, weather, trace),
             customers=customers,
             price_list=price_list,
+            bank=Bank(network, weather, random.Random(f"bank {seed}"), plan.payments or 0.0),
         )
         self._supervisor = Supervisor(self._around, loop, random.Random(f"supervisor {seed}"))
         self._clients = Clients(self._supervisor.place, random.Random(f"clients {seed}"), trace)
@@ -163,9 +167,7 @@ class _Run:
         if around.network.under_way or not around.broker.is_idle():
             return False
         server = around.store.server
-        return not any(
-            server.carry_out("ZCARD", outbox) for outbox in (keyspace.OUTBOX, keyspace.MOVES, keyspace.DUE)
-        )
+        return not any(server.carry_out("ZCARD", outbox) for outbox in WAITING)
 
     async def _judge(self, is_settled: bool) -> Scene:
         outcome, around = self._outcome, self._around

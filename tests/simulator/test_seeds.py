@@ -24,12 +24,14 @@ import notifier.sending
 import notifier.store
 import notifier.unconfirmed
 import order_processor.handlers
+import order_processor.payments
 import shared.messaging.dead_letters
 import shared.messaging.router
 import shared.messaging.settlement
 import shared.messaging.waiting
 import shared.orders.redis.decisions
 import shared.orders.redis.moves
+import shared.orders.redis.payments
 import shared.redis.lease
 import shared.redis.scripts
 from tests.simulator.__main__ import main
@@ -37,10 +39,12 @@ from tests.simulator.climates import CLIMATES, with_operator, with_poor_mail
 from tests.simulator.planted import BUGS
 from tests.simulator.processes import Spot
 from tests.simulator.searching import report, run_all, simulator
+from tests.simulator.unpaid import PAYMENT_BUGS
 from tests.simulator.weather import MEAN_PAUSES, Plan, draw
 
 CHUNKS, SEEDS_PER_CHUNK = 20, 50
 SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 20
+ALL_BUGS = {**BUGS, **PAYMENT_BUGS}
 SPARED_SHARE = 0.33
 """Some awaits never wait, some only while somebody lists orders or a crash point is armed."""
 MORTAL = (
@@ -57,8 +61,10 @@ MORTAL = (
     notifier.store,
     notifier.unconfirmed,
     order_processor.handlers,
+    order_processor.payments,
     shared.orders.redis.decisions,
     shared.orders.redis.moves,
+    shared.orders.redis.payments,
     shared.messaging.dead_letters,
     shared.messaging.router,
     shared.messaging.settlement,
@@ -80,11 +86,11 @@ def _as_it_is(plan: Plan) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("name", BUGS)
+@pytest.mark.parametrize("name", ALL_BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
     """A simulator that finds nothing would prove nothing."""
     climate = CLIMATES.get(name, _as_it_is)
-    with BUGS[name]():
+    with ALL_BUGS[name]():
         assert any(simulator().run(seed, plan=climate(draw(seed))).faults for seed in range(SEEDS_PER_BUG)), (
             f"not found in {SEEDS_PER_BUG} seeds"
         )

@@ -116,6 +116,8 @@ class Plan:
     odds: Odds
     pauses: Mapping[str, float]
     schedules: bool = False
+    payments: float | None = None
+    """How often a request about a payment goes wrong; None where nothing is to be paid for."""
 
     @property
     def supplied(self) -> Mapping[str, int]:
@@ -140,6 +142,7 @@ class Plan:
             f"outbox bound {self.outbox_limit}, {'durable' if self.is_durable else 'weak'} store, "
             f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
             f"{self.letters_per_hour} letters an hour, products {dict(self.products)}, "
+            f"payments {self.payments}, "
             f"{BROKEN_SKU} repaired at {self.repaired_at}, {'swept' if self.is_swept else 'not swept'}\n"
             f"odds: {likely or 'none'}\nfaults: {pauses or 'none'}"
         )
@@ -202,6 +205,7 @@ def draw(seed: int) -> Plan:
         odds=odds,
         pauses=pauses,
         schedules=random.Random(f"schedules {seed}").random() < 0.3,
+        payments=random.Random(f"payments {seed}").choice((None, None, 0.0, 0.2, 0.5)),
     )
 
 
@@ -211,6 +215,11 @@ class Weather:
     def __init__(self, plan: Plan, random_: random.Random) -> None:
         self._odds = plan.odds
         self.dice = random_
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing goes wrong any more."""
+        return self._odds is CALM
 
     def clear_up(self) -> None:
         """Nothing goes wrong any more."""

@@ -7,21 +7,22 @@
 --
 -- KEYS  1 order:{id}  2 decision:{id}  3 orders.processed.count  4 stock.reserved  5 stock.skus  6 orders:created
 --       7 orders:rejected  8 orders:accepted  9 orders:retrying  10 orders:dead  11 notifications.untold
---       12 orders:customer:{id}, without a customer order:{id}  13 stock.changed  14 orders:log  15… inventory:{sku}
+--       12 orders:customer:{id}, without a customer order:{id}  13 stock.changed  14 orders:log  15 payments:due
+--       16… inventory:{sku}
 -- ARGV  1 order id  2 placed at, microseconds  3 oldest age that may be recreated, microseconds
 --       4 order, JSON  5 content fingerprint  6 correlation id  7 traceparent  8 reason to reject it for ('' to decide)
 --       9 prices and  10 customer ('' without) as the message has them, for a record that is recreated
---       11 who decides  12… sku, qty for each item
+--       11 who decides  12 where a payment stands at first ('' where none is asked for)  13… sku, qty for each item
 -- Returns {outcome, decided at, reason, sku at fault, prices of the record}, {CANCELLED}, {'order_unknown'},
 --         {'other_content'} or {'broken_stock', key}.
 
 local record, pending, count, reserved, skus, untold = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[11]
-local own, changed, log = KEYS[12], KEYS[13], KEYS[14]
-local order_id, first_item, first_stock = ARGV[1], 12, 15
+local own, changed, log, payments = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local order_id, first_item, first_stock = ARGV[1], 13, 16
 local items = (#ARGV - first_item + 1) / 2
 
 local known = redis.call('HMGET', record, 'status', 'decided_at', 'reason', 'sku_at_fault', 'accepted_at',
-  'fingerprint', 'timeline', 'trouble', 'prices')
+  'fingerprint', 'timeline', 'trouble', 'prices', 'payment')
 if known[6] and known[6] ~= ARGV[5] then return {'other_content'} end
 if known[1] == CANCELLED and not known[2] then return {CANCELLED} end
 local status, decided_at, accepted_at = known[1], known[2], known[5] or ARGV[2]
@@ -50,6 +51,11 @@ elseif not status and tonumber(now) - tonumber(ARGV[2]) > tonumber(ARGV[3]) then
   return {'order_unknown'}
 end
 local is_new = not begun and not decided_at
+-- What has no total, or one of nothing, is not to be paid for.
+local payment = known[10]
+if not decided_at and outcome == CREATED and tonumber(string.match(prices, '^%u+\t(%d+)') or '0') > 0 then
+  payment = ARGV[12] ~= '' and ARGV[12]
+end
 local is_owned = ARGV[10] ~= '' and (not status or begun)  -- what recreated it may have been cut
 if is_owned then redis.call('ZSCORE', own, order_id) end
 for i = 1, items do
@@ -83,6 +89,7 @@ redis.call('ZSCORE', index, order_id)
 redis.call('ZCARD', untold)
 redis.call('SCARD', changed)
 redis.call('XLEN', log)
+redis.call('ZCARD', payments)
 local stands = {}
 for i = 8, is_new and not trouble and 8 or 10 do stands[i] = redis.call('ZSCORE', KEYS[i], order_id) end
 local is_counted = begun and redis.call('HEXISTS', reserved, pending) == 1
@@ -112,6 +119,10 @@ if not decided_at then
     timeline = with_step(timeline, now, 'recreated', 'record_missing', '', ARGV[11])
   end
   timeline = with_step(timeline, now, outcome, reason, '', ARGV[11])
+  if payment and outcome == CREATED then
+    timeline = with_step(timeline, now, 'payment_' .. payment, '', '', ARGV[11])
+    fields[#fields + 1], fields[#fields + 2] = 'payment', payment
+  end
   redis.call('HSET', record, 'status', outcome, 'decided_at', now, 'reason', reason, 'sku_at_fault', at_fault,
     'sequence', number, 'timeline', timeline, unpack(fields))
 end
@@ -121,6 +132,7 @@ if trouble then redis.call('HDEL', record, 'trouble', 'next_attempt_at', 'attemp
 for i = 8, 10 do
   if stands[i] then redis.call('ZREM', KEYS[i], order_id) end
 end
+if payment and outcome == CREATED and (is_new or begun) then redis.call('ZADD', payments, now, order_id) end
 if is_new or begun then redis.call('ZADD', untold, now, order_id .. ':' .. EVENT_TYPES[outcome]) end
 if is_owned then redis.call('ZADD', own, accepted_at, order_id) end
 redis.call('ZADD', index, accepted_at, order_id)

@@ -17,7 +17,7 @@ from shared.messages import (
 )
 from shared.messaging.retry import Bury, Wait
 from shared.orders.decisions import OTHER_CONTENT, Cancelled, Created, Decision, Rejected, Undecidable
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import OrderStatus, Payment, Trouble
 from shared.orders.redis.reading import readable_prices
 from shared.orders.redis.scripts import load
 from shared.pipeline import ORDER_PROCESSOR
@@ -37,16 +37,29 @@ ANY_AGE: Final = 10**17
 class RedisDecisionStore:
     """Decides orders by one idempotent script, and notes on those that wait."""
 
-    def __init__(self, redis: Redis, *, timeout_seconds: float, oldest_recreated_seconds: float) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        timeout_seconds: float,
+        oldest_recreated_seconds: float,
+        asks_payment: bool = False,
+    ) -> None:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
         self._oldest_recreated = round(oldest_recreated_seconds * 1_000_000)
+        self._asks_payment = asks_payment
         self._decide = load("decide")
         self._delay = load("delay")
 
     async def decide(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         calls = [
-            decision_call(event, ORDER_PROCESSOR.service, oldest_recreated=self._oldest_recreated)
+            decision_call(
+                event,
+                ORDER_PROCESSOR.service,
+                oldest_recreated=self._oldest_recreated,
+                asks_payment=self._asks_payment,
+            )
             for event in placed
         ]
         async with store_deadline(self._timeout_seconds):
@@ -77,9 +90,17 @@ class RedisDecisionStore:
 
 
 def decision_call(
-    event: Event[OrderPlaced], by: str, *, oldest_recreated: int = ANY_AGE, reason: str = ""
+    event: Event[OrderPlaced],
+    by: str,
+    *,
+    oldest_recreated: int = ANY_AGE,
+    reason: str = "",
+    asks_payment: bool = False,
 ) -> ScriptCall:
-    """One run of ``decide.lua`` by a service; with a reason the order is rejected, unless it is decided."""
+    """One run of ``decide.lua`` by a service; with a reason the order is rejected, unless it is decided.
+
+    ``asks_payment`` has the order paid for, if it is created and costs anything.
+    """
     order, customer = event.data.order, event.data.customer
     keys = [
         keyspace.order(order.id),
@@ -94,6 +115,7 @@ def decision_call(
         keyspace.order(order.id) if customer is None else keyspace.orders_of(customer),
         keyspace.STOCK_CHANGED,
         keyspace.LOG,
+        keyspace.PAYMENTS_DUE,
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
     arguments: list[str | int] = [
@@ -108,6 +130,7 @@ def decision_call(
         prices_text(event.data.prices),
         customer or "",
         by,
+        Payment.PENDING.value if asks_payment else "",
     ]
     for item in order.items:
         arguments += [item.sku, item.qty]

@@ -8,22 +8,23 @@
 -- KEYS  1 order:{id}  2 move:{id}  3 decision:{id}  4 stock.reserved  5 stock.releases  6 outbox  7 moves
 --       8 notifications.untold  9 orders:log  10 orders:retrying  11 orders:dead  12 stock.changed
 --       13 orders:{its new status}  14 orders:due  15 orders:due:{customer}, without a customer order:{id}
---       16… orders:{status} for each other status, in the order of the model, then inventory:{sku}
+--       16 payments:due
+--       17… orders:{status} for each other status, in the order of the model, then inventory:{sku}
 -- ARGV  1 order id  2 the new status  3 reason  4 who asks  5 version that was seen ('' for any)
 --       6 Idempotency-Key ('' without)  7 type of the event  8 '1' if the customer is told of it
 --       9 how many other statuses there are  10 '1' if the order is a customer's
---       11… sku, qty for each item
--- Returns {'moved'}, {'same'}, {'illegal', status}, {'version', number}, {'key'}, {'unknown'}, {'deciding'},
+--       11 where the payment must stand for that, if there is one ('' anywhere)  12… sku, qty for each item
+-- Returns {'moved'}, {'same'}, {'illegal', status}, {'unpaid', status, payment}, {'version', number}, {'key'}, {'unknown'}, {'deciding'},
 --         {'releasing'} or {'broken_stock', sku}.
 
 local record, pending, deciding, reserved, releases = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local outbox, moves, untold, log, changed, index = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[12], KEYS[13]
 local order_id, to, key = ARGV[1], ARGV[2], ARGV[6] ~= '' and 'moved:' .. ARGV[6] or nil
-local due, own_due, is_owned = KEYS[14], KEYS[15], ARGV[10] == '1'
-local others, first_item, first_other = tonumber(ARGV[9]), 11, 16
+local due, own_due, payments, is_owned = KEYS[14], KEYS[15], KEYS[16], ARGV[10] == '1'
+local others, first_item, first_other = tonumber(ARGV[9]), 12, 17
 local items, first_stock = (#ARGV - first_item + 1) / 2, first_other + others
 
-local known = redis.call('HMGET', record, 'status', 'decided_at', 'accepted_at', 'timeline', 'trouble', key or 'id')
+local known = redis.call('HMGET', record, 'status', 'decided_at', 'accepted_at', 'timeline', 'trouble', key or 'id', 'payment')
 if not known[1] or not tonumber(known[3]) then return {'unknown'} end
 local trouble, timeline = trouble_of(known[1], known[5]), known[4] or ''
 local status = trouble_of(known[1]) and ACCEPTED or known[1]
@@ -36,6 +37,7 @@ if not is_there and not begun then
   if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= steps_in(timeline) then return {'version', steps_in(timeline)} end
   if not (MOVES[status] and MOVES[status][to]) then return {'illegal', status} end
   if redis.call('EXISTS', deciding) == 1 then return {'deciding'} end
+  if known[7] and ARGV[11] ~= '' and known[7] ~= ARGV[11] then return {'unpaid', status, known[7]} end
 end
 
 -- Every look stands before the first write, because Redis does not roll a script back.
@@ -68,6 +70,7 @@ redis.call('ZCARD', moves)
 redis.call('ZCARD', untold)
 redis.call('XLEN', log)
 redis.call('SCARD', changed)
+redis.call('ZCARD', payments)
 for i = 10, 11 do redis.call('ZSCORE', KEYS[i], order_id) end
 redis.call('ZSCORE', index, order_id)
 local was_cut = status == ACCEPTED and redis.call('ZSCORE', due, order_id)  -- while it began
@@ -100,6 +103,7 @@ if gives_back and number then redis.call('HDEL', reserved, pending) end
 if to == CANCELLED then
   redis.call('ZREM', outbox, order_id)
   redis.call('ZREM', due, order_id)
+  if known[7] then redis.call('ZADD', payments, now, order_id) end
   if is_owned then redis.call('SREM', own_due, order_id) end
 end
 redis.call('ZADD', moves, now, order_id .. ':' .. to)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from shared import keyspace
 from shared.errors import StoreUnavailable
-from shared.orders.model import OrderStatus, Trouble
+from shared.orders.model import NEEDS_PAYMENT, OrderStatus, Payment, Trouble
 from shared.orders.moves import (
     EVENT_TYPES,
     TOLD,
@@ -16,6 +16,7 @@ from shared.orders.moves import (
     MoveResult,
     NotMovable,
     OtherVersion,
+    Unpaid,
 )
 from shared.orders.records import OrderRecord
 from shared.orders.redis.scripts import load
@@ -78,6 +79,7 @@ def _call(record: OrderRecord, move: Move) -> ScriptCall:
         keyspace.orders_in(move.to),
         keyspace.DUE,
         keyspace.order(order.id) if record.customer is None else keyspace.due_of(record.customer),
+        keyspace.PAYMENTS_DUE,
         *(keyspace.orders_in(status) for status in others),
         *(keyspace.inventory(item.sku) for item in order.items),
     ]
@@ -89,6 +91,7 @@ def _call(record: OrderRecord, move: Move) -> ScriptCall:
         int(move.to in TOLD),
         len(others),
         int(record.customer is not None),
+        Payment.AUTHORISED.value if move.to in NEEDS_PAYMENT else "",
     ]
     for item in order.items:
         arguments += [item.sku, item.qty]
@@ -101,6 +104,8 @@ def _result(answer: Any) -> MoveResult:
             return Moved(is_new=what == "moved")
         case ["illegal", status]:
             return IllegalMove(status=OrderStatus(status))
+        case ["unpaid", status, payment]:
+            return Unpaid(status=OrderStatus(status), payment=Payment(payment))
         case ["version", number]:
             return OtherVersion(version=int(number))
         case ["key"]:

@@ -21,24 +21,32 @@ log = get_logger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
     """Orders at one instant: neither decided nor dead; decided or moved, and the customer still to be told;
-    accepted or moved, and not known to be in a queue."""
+    accepted or moved, and not known to be in a queue; with something left to be done about their payment."""
 
     undecided: int
     untold: int
     outbox: int
+    unpaid: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.undecided or self.untold or self.outbox)
+        return bool(self.undecided or self.untold or self.outbox or self.unpaid)
 
 
 async def count_unfinished(redis: Redis) -> Unfinished:
     """How many orders are under way. Raises RedisError if the store is away."""
     accepted, dead = keyspace.orders_in(OrderStatus.ACCEPTED), keyspace.orders_in(Trouble.DEAD)
     async with redis.pipeline(transaction=True) as pipeline:
-        for index in (accepted, dead, keyspace.UNTOLD, keyspace.OUTBOX, keyspace.MOVES):
+        for index in (
+            accepted,
+            dead,
+            keyspace.UNTOLD,
+            keyspace.OUTBOX,
+            keyspace.MOVES,
+            keyspace.PAYMENTS_DUE,
+        ):
             _ = pipeline.zcard(index)
-        undecided, given_up, untold, outbox, moves = await pipeline.execute()
-    return Unfinished(undecided=undecided - given_up, untold=untold, outbox=outbox + moves)
+        undecided, given_up, untold, outbox, moves, unpaid = await pipeline.execute()
+    return Unfinished(undecided=undecided - given_up, untold=untold, outbox=outbox + moves, unpaid=unpaid)
 
 
 async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRecord | None]:

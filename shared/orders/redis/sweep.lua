@@ -4,8 +4,9 @@
 --
 -- KEYS  1 order:{id}  2 orders:{status}  3 orders.archive  4 decision:{id}  5 move:{id}
 --       6 orders:customer:{id}, orders:{status} again where the order has no customer
---       7 notifications:{order id}  8 idemp:{order id}  9 idempkey:{customer}:{key} (only where the order has one)
---       10 idempkey:{key}, as an older version named it (as 9)
+--       7 notifications:{order id}  8 idemp:{order id}  9 provider:{order id}
+--       10 idempkey:{customer}:{key} (only where the order has one)
+--       11 idempkey:{key}, as an older version named it (as 10)
 -- ARGV  1 order id  2 status  3 ended at, microseconds ('' where there is no record)  4… sku, qty for each item
 -- Returns 1 if it was removed, 0 if it is not the order that was read, is being written, or a sum is no integer.
 
@@ -18,8 +19,8 @@ if not known[1] and not is_archived then return 0 end
 if redis.call('EXISTS', KEYS[4]) == 1 or redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
 redis.call('ZSCORE', KEYS[2], order_id)
 redis.call('ZSCORE', KEYS[6], order_id)
-local own = {unpack(KEYS, 7, 9)}
-if KEYS[10] and redis.call('HGET', KEYS[10], 'order_id') == order_id then own[4] = KEYS[10] end
+local own = {unpack(KEYS, 7, 10)}
+if KEYS[11] and redis.call('HGET', KEYS[11], 'order_id') == order_id then own[5] = KEYS[11] end
 
 local pieces = {[ARGV[2]] = 1}
 if not known[2] then pieces['undecided'] = 1 end

@@ -2,8 +2,8 @@
 
 By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
 the sum over the created orders that are kept and not cancelled, plus the archive's. Orders that have not come
-to their end are kept, those that are yet to be announced or told, and those of which the ledger has not
-written the last step.
+to their end are kept, those that are yet to be announced, told or paid back, and those of which the ledger
+has not written the last step.
 """
 
 import asyncio
@@ -148,11 +148,16 @@ class Sweep:
             records = await fetch_records(self._redis, order_ids)
             untold = await self._redis.zmscore(keyspace.UNTOLD, events)
             unannounced = await self._redis.zmscore(keyspace.MOVES, moves)
+            unpaid = await self._redis.zmscore(keyspace.PAYMENTS_DUE, order_ids)
         calls = [
             _removal(status, order_id, record)
-            for order_id, record, *waits in zip(order_ids, records, untold, unannounced, strict=True)
+            for order_id, record, *waits in zip(order_ids, records, untold, unannounced, unpaid, strict=True)
             if record is None
-            or (waits == [None, None] and _is_over(record, cutoff) and _is_written(record, written_until))
+            or (
+                waits == [None, None, None]
+                and _is_over(record, cutoff)
+                and _is_written(record, written_until)
+            )
         ]
         if not calls:
             return 0
@@ -193,6 +198,7 @@ def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> 
         keyspace.orders_in(status) if owner is None else keyspace.orders_of(owner),
         keyspace.notifications(order_id),
         keyspace.claim(order_id),
+        keyspace.provider(order_id),
     ]
     arguments: list[str | int] = [order_id, status.value]
     if record is None or record.ended_at is None:
