@@ -20,7 +20,7 @@ from shared.orders.model import OrderStatus
 from shared.orders.moves import ANNOUNCED
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import Overload, Report, Seen
-from tests.chaos.shop import Shop, charged_wrongly
+from tests.chaos.shop import DEAREST, Shop, charged_wrongly
 from tests.chaos.stages import Stage
 from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
@@ -221,7 +221,12 @@ class Run:
         counts = {
             outcome.value: sum(event.endswith(kind) for event in told) for outcome, kind in ANNOUNCED.items()
         }
-        report.verdict = {**counts, "dead": len(verdict.dead), "swept meanwhile": report.removed}
+        report.verdict = {
+            **counts,
+            "paid for": verdict.paid,
+            "dead": len(verdict.dead),
+            "swept meanwhile": report.removed,
+        }
         report.seconds = asyncio.get_running_loop().time() - self._began
         return report
 
@@ -262,6 +267,9 @@ async def run(stage: Stage) -> Report:
             {
                 "ORDER_RETENTION_SECONDS": f"{stage.retention_seconds:g}",
                 "GATEWAY_CONNECTIONS_PER_ADDRESS": "2048",  # all of them come from one address
+                "PAYMENTS": "simulated",
+                "PROCESSOR_PAYMENT_LIMIT": f"{DEAREST * 4 // 5}",
+                "PROCESSOR_PAYMENT_MISHAPS": "20",
                 "NOTIFIER_SENDER": stage.channel,
                 "NOTIFIER_MAIL_FROM": "orders@shop.example",
                 "NOTIFIER_SMTP_HOST": LOOPBACK,

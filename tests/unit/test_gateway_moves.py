@@ -29,6 +29,7 @@ from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryLedger, MemoryStock, problem_of
 from tests.harness.moving import WAY, ended
+from tests.harness.paying import created_order
 from tests.harness.routing import InterruptiblePublisher
 from tests.harness.stores import as_service, store_in_process
 from tests.harness.tokens import ALICE, BOB, OPERATOR, a_guard, bearer
@@ -232,3 +233,14 @@ async def test_moves_are_announced_once_the_broker_is_back_and_in_their_order(se
     assert served.publisher.event_ids() == [f"a:{ANNOUNCED[to]}" for to in WAY]
     assert await served.redis.zrange(keyspace.MOVES, 0, -1) == ["gone:shipped"]
     assert await served.moves.announce_all() == 0
+
+
+async def test_an_order_that_is_to_be_paid_for_waits_for_its_payment() -> None:
+    """The answer says where the payment stands, and what can be asked for instead."""
+    async with moving_gateway() as gateway:
+        await created_order(gateway.redis, an_order("a", cable=3))
+        status, body, _ = await gateway.ask({"status": "processing"})
+        assert (status, body["type"], body["payment"]) == (409, "/problems/not-paid", "pending")
+        assert (body["order_status"], body["allowed"]) == ("created", ["cancelled"])
+        status, body, _ = await gateway.ask({"status": "cancelled"})
+        assert (status, body["status"], body["payment"]) == (200, "cancelled", "pending")
