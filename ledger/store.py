@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Table, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.recount import RECOUNT_SECONDS, miscounted, recount
 from ledger.schema import EVENTS, LINES, ORDERS, POSITION
 from ledger.sums import INSERTS, among, summing
 from shared.history.earlier import earlier_id
@@ -83,12 +84,17 @@ class LedgerStore:
         return await self._database.transaction(transaction, timeout_seconds=BATCH_SECONDS)
 
     async def forget_position(self) -> None:
-        """Has the follower read everything anew."""
+        """Has the follower read everything anew; the sums of statistics are made anew at once."""
 
         async def write(connection: AsyncConnection) -> None:
             await connection.execute(update(POSITION).where(_HERE).values(log_id=REBUILD, entries=0))
+            await recount(connection)  # whoever writes orders waits for the row above
 
-        await self._database.transaction(write)
+        await self._database.transaction(write, timeout_seconds=RECOUNT_SECONDS)
+
+    async def miscounted(self) -> Sequence[str]:
+        """What is wrong with the sums of statistics, in words."""
+        return await self._database.transaction(miscounted, timeout_seconds=RECOUNT_SECONDS)
 
     async def counts(self) -> tuple[int, int]:
         """How many orders and steps there are."""

@@ -48,6 +48,8 @@ class LedgerAudit:
                 found = await self._differences(again[start : start + ORDERS_AT_ONCE])
                 for order_id, why in found.items():
                     verdict.blame("unrecorded", order_id, why)
+            for why in await self._ledger.miscounted():
+                verdict.blame("unrecorded", f"statistics: {why}", "its rows come to something else")
         except (DatabaseUnavailable, TimeoutError) as error:
             verdict.blame("unrecorded", "ledger", str(error))
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Table, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.reading import LedgerReader
-from ledger.schema import ORDERS
+from ledger.schema import DAYS, ORDERS, REVENUE, SALES
 from ledger.store import Batch
 from orderctl.oracle import Verdict
 from orderctl.verification.ledger import LedgerAudit
@@ -350,6 +350,29 @@ async def test_verify_finds_a_follower_that_drops_an_entry(
         patch.setattr("ledger.store._step_row", step_row_of_nobody)
         await trial.follower.follow()
     assert (await audited(trial)).faults() == {"unrecorded": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [(DAYS, {"orders": 7}), (REVENUE, {"amount": 1}), (SALES, {"qty": 9})],
+    ids=lambda each: getattr(each, "name", ""),
+)
+async def test_verify_finds_a_sum_that_its_rows_do_not_come_to(
+    trial: Trial, database: Database, table: Table, changes: dict[str, int]
+) -> None:
+    """A rebuild makes it right."""
+    await price(trial.redis, "cable", 150)
+    await trial.redis.set(keyspace.inventory("cable"), 10)
+    await trial.accept(an_order("a", cable=1), an_order("b", cable=2))
+    await trial.decide(an_order("a", cable=1), an_order("b", cable=2))
+    await trial.follower.follow()
+    assert (await audited(trial)).faults() == {}
+    await database.transaction(lambda connection: connection.execute(update(table).values(**changes)))
+    (wrong,) = (await audited(trial)).faults()["unrecorded"]
+    assert wrong.startswith(f"statistics: {table.name} (")
+    await trial.store.forget_position()
+    await trial.follower.follow()
+    assert (await audited(trial)).faults() == {}
 
 
 async def test_verify_finds_other_money_and_a_ledger_that_stands_still(
