@@ -11,7 +11,7 @@ from shared.messages import OrderPlaced
 from shared.orders.redis.decisions import RedisDecisionStore
 from shared.orders.redis.moves import RedisMoves
 from shared.orders.redis.payments import RedisPayments
-from shared.orders.redis.sweep import Sweep
+from shared.orders.redis.sweep import LEAST_PART, Sweep
 from shared.orders.redis.trimming import LogTrimming
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.lease import Lease
@@ -24,7 +24,7 @@ def use_cases(worker: Worker[ProcessorSettings]) -> UseCases:
     store = RedisDecisionStore(
         redis,
         timeout_seconds=own.store_timeout_seconds,
-        oldest_recreated_seconds=common.order_retention_seconds / 2,
+        oldest_recreated_seconds=common.order_retention_seconds / LEAST_PART,
         asks_payment=common.payments != "off",
     )
     sweep = Sweep(

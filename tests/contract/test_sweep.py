@@ -284,3 +284,45 @@ async def test_an_order_stays_until_the_ledger_has_its_last_step(redis: Any) -> 
     assert await sweep_of(redis).sweep_once() == 0
     await redis.set(keyspace.LEDGER_POSITION, last)
     assert await sweep_of(redis).sweep_once() == 1
+
+
+async def test_for_want_of_memory_orders_leave_before_their_time(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest first, no more than it takes, and never before half of their time or the ledger has them."""
+    monkeypatch.setattr(sweep, "SWEEP_BATCH", 1)
+    used = [0.9]
+
+    async def memory_used(*_: object, **__: object) -> float:
+        return used[0] - 0.1 * int((await redis.hget(keyspace.ARCHIVE, "delivered")) or 0)
+
+    monkeypatch.setattr(sweep, "memory_used", memory_used)
+    await redis.set("inventory:cable", 10)
+    for name in ("a", "b", "c", "d"):
+        await decided(redis, an_order(name, cable=1))
+    keeping = Sweep(
+        as_service(redis, "order_processor"),
+        timeout_seconds=5.0,
+        retention_seconds=1.5 * 86_400,
+        lease=lease_of(redis),
+    )
+    assert await keeping.sweep_once() == 2
+    assert (await redis.hgetall(keyspace.ARCHIVE))["delivered"] == "2"
+    assert [name for name in "abcd" if await redis.exists(f"order:{name}")] == ["c", "d"]
+    used[0] = 2.0
+    await redis.set(keyspace.LEDGER_POSITION, "1-1")
+    assert await keeping.sweep_once() == 0
+    await redis.delete(keyspace.LEDGER_POSITION)
+    await decided(redis, an_order("e", cable=1), old=False)
+    await ended(redis, "e")
+    assert await keeping.sweep_once() == 2
+    assert await redis.exists("order:e")
+
+
+async def test_an_id_that_is_used_again_is_told_again(redis: Any) -> None:
+    """What was noted of telling the order before goes with it."""
+    await redis.set("inventory:cable", 10)
+    await decided(redis, an_order("a", cable=1))
+    await redis.set(keyspace.notification_claim("a:order.created.v1"), "sent")
+    assert await sweep_of(redis).sweep_once() == 1
+    assert await redis.keys("notif:*") == []

@@ -7,6 +7,7 @@ has not written the last step.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -24,11 +25,17 @@ from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
+from shared.redis.memory import memory_used
 from shared.redis.scripts import ScriptCall
 
 UNDECIDED: Final = "undecided"
 """What the archive counts those under that were cancelled before a decision, once more."""
 SWEEP_BATCH: Final = 200
+MOST_MEMORY: Final = 0.7
+"""Of the store's memory; beyond, orders go before their retention is over."""
+LEAST_PART: Final = 2
+"""The part of its retention for which an order is kept in any case: so old a message recreates none, as the
+processor has it."""
 LEASE_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 60.0
 
@@ -108,24 +115,40 @@ class Sweep:
         """Removes every order whose retention is over; returns how many. Raises StoreUnavailable."""
         async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
-        cutoff = seconds * 1_000_000 + microseconds - self._retention
+        now = seconds * 1_000_000 + microseconds
         written_until = await self._log.confirmed_until()
-        removed = 0
+        removed = early = 0
         for status in sorted(FINAL):
-            removed += await self._sweep_status(status, cutoff, written_until)
+            removed += await self._sweep_status(status, now - self._retention, written_until)
         if removed:
             log.info("removed orders whose retention is over", count=removed)
-        return removed
+        for status in sorted(FINAL):
+            early += await self._sweep_status(
+                status, now - self._retention // LEAST_PART, written_until, in_need=True
+            )
+        if early:
+            log.warning("removed orders before their retention is over: memory is short", count=early)
+        return removed + early
 
-    async def _sweep_status(self, status: OrderStatus, cutoff: int, written_until: int | None) -> int:
-        """What must stay is passed over by its rank: many orders may share one time, which clients choose."""
+    async def _sweep_status(
+        self, status: OrderStatus, cutoff: int, written_until: int | None, *, in_need: bool = False
+    ) -> int:
+        """What must stay is passed over by its rank: many orders may share one time, which clients choose.
+
+        ``in_need`` removes no more than it takes to have memory again.
+        """
         removed = passed_over = 0
-        while order_ids := await self._oldest(status, passed_over, cutoff):
+        while (not in_need or await self._is_short_of_memory()) and (
+            order_ids := await self._oldest(status, passed_over, cutoff)
+        ):
             gone = await self._remove(status, order_ids, cutoff, written_until)
             removed, passed_over = removed + gone, passed_over + len(order_ids) - gone
             if not await self._lease.hold(LEASE_SECONDS):
                 break
         return removed
+
+    async def _is_short_of_memory(self) -> bool:
+        return await memory_used(self._redis, timeout_seconds=self._timeout_seconds) > MOST_MEMORY
 
     async def _oldest(self, status: OrderStatus, passed_over: int, cutoff: int) -> list[str]:
         async with store_deadline(self._timeout_seconds):
@@ -163,7 +186,20 @@ class Sweep:
             return 0
         async with store_deadline(self._timeout_seconds):
             results = await self._sweep.run_many(self._redis, calls)
-        return sum(result for result in results if not isinstance(result, ResponseError))
+        gone = [call.arguments[0] for call, removed in zip(calls, results, strict=True) if removed == 1]
+        await self._forget_claims(gone)
+        return len(gone)
+
+    async def _forget_claims(self, order_ids: Sequence[str | int]) -> None:
+        """Whose id is used again is told again. After a death here they go with their own time."""
+        claims = [
+            keyspace.notification_claim(f"{order_id}:{event}")
+            for order_id in order_ids
+            for event in ANNOUNCED.values()
+        ]
+        if claims:
+            async with store_deadline(self._timeout_seconds):
+                await self._redis.unlink(*claims)
 
 
 def _is_over(record: OrderRecord, cutoff: int) -> bool:

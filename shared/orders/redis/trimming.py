@@ -6,13 +6,13 @@ Where no ledger ever confirmed anything, one that comes reads the records, so th
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
-from redis.exceptions import ResponseError
 
 from shared import keyspace
 from shared.logs import get_logger
 from shared.messaging.waiting import repeating
 from shared.orders.redis.log import place_of
 from shared.redis.client import Redis, store_deadline
+from shared.redis.memory import memory_used
 
 MOST_MEMORY: Final = 0.7
 AT_ONCE: Final = 10_000
@@ -62,7 +62,7 @@ class LogTrimming:
         excess = length - self._most_entries
         excess -= await self._remove(min(behind, f"{oldest}-0", key=place_of))
         excess -= await self._remove(behind, excess)
-        if behind == end or not await self._is_short_of_memory():
+        if behind == end or await self._memory_used() <= MOST_MEMORY:
             return 0
         ahead = await self._remove(min(end, f"{oldest}-0", key=place_of))
         ahead += await self._remove(end, excess - ahead)
@@ -70,6 +70,9 @@ class LogTrimming:
             self._ahead.inc(ahead)
             log.error("the log of steps was trimmed ahead of the ledger: memory is short", entries=ahead)
         return ahead
+
+    async def _memory_used(self) -> float:
+        return await memory_used(self._redis, timeout_seconds=self._timeout_seconds)
 
     async def _remove(self, before: str, most: int | None = None) -> int:
         """Whole nodes of the stream, of a hundred entries, go that lie before it as a whole."""
@@ -82,14 +85,3 @@ class LogTrimming:
                 break
             removed += gone
         return removed
-
-    async def _is_short_of_memory(self) -> bool:
-        async with store_deadline(self._timeout_seconds):
-            try:
-                memory = await self._redis.info("memory")
-            except ResponseError as error:
-                if "unknown command" not in str(error).lower():  # the store of embedded mode has no bound
-                    raise
-                return False
-        most = int(memory.get("maxmemory") or 0)
-        return most > 0 and int(memory.get("used_memory") or 0) > MOST_MEMORY * most
