@@ -51,7 +51,7 @@ def table(
     stock_routes = StockRoutes(stock, bodies, lists)
     return (
         *order_table(order_routes),
-        move_route(MoveRoutes(orders, moves, bodies=bodies, gate=gate)),
+        move_route(MoveRoutes(orders, moves, older, bodies=bodies, gate=gate)),
         *stock_table(stock_routes),
         product_stock_route(lambda _: stock_routes.change_product),
         docs_route(),

@@ -1,20 +1,24 @@
 """The route by which an order moves on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from api_gateway.headers import idempotency_key
+from api_gateway.one_list import LedgerOrders
 from api_gateway.ports import Moves
 from api_gateway.problems import ILLEGAL_MOVE, KEY_REUSED, NOT_MOVABLE, NOT_PAID, ORDER_CHANGED
 from api_gateway.validation import read_status_change
+from shared.history.earlier import is_order_id
 from shared.history.ownership import may_see
 from shared.history.schemas import as_json, order_view
 from shared.http.answers import json_response
 from shared.http.auth import Caller, Role, caller_of
 from shared.http.bodies import JsonBodies
 from shared.http.conditions import etag, expected_versions
+from shared.http.forwarding import handed_on
 from shared.http.limits import Gate
 from shared.http.problems import FORBIDDEN, NOT_FOUND, Problem
 from shared.logs import get_logger
@@ -41,8 +45,11 @@ log = get_logger(__name__)
 class MoveRoutes:
     """Moves orders on: operators all of them, customers their own to their cancellation."""
 
-    def __init__(self, orders: OrderReader, moves: Moves, *, bodies: JsonBodies, gate: Gate) -> None:
+    def __init__(
+        self, orders: OrderReader, moves: Moves, ledger: LedgerOrders, *, bodies: JsonBodies, gate: Gate
+    ) -> None:
         self._orders = orders
+        self._ledger = ledger
         self._moves = moves
         self._bodies = bodies
         self._gate = gate
@@ -53,7 +60,9 @@ class MoveRoutes:
         key, versions = idempotency_key(request), expected_versions(request)
         asked = read_status_change(await self._bodies.read(request))
         with self._gate:
-            record = await self._seen(order_id, caller)
+            record = await self._record(order_id, caller)
+            if record is None:
+                raise await self._ended(order_id, request)
             if caller.role is Role.CUSTOMER and asked.status is not OrderStatus.CANCELLED:
                 raise Problem(FORBIDDEN, "Customers cancel their orders; other moves are an operator's.")
             move = Move(
@@ -66,15 +75,22 @@ class MoveRoutes:
             )
             _refuse(await self._moves.move(record, move))
             log.info("order moved", order_id=order_id, to=move.to.value, by=move.by)
-            record = await self._seen(order_id, caller)
+            record = await self._record(order_id, caller) or record
             told = await self._orders.notification(order_id)
         return json_response(as_json(order_view(record, told)), headers={"ETag": etag(record.version)})
 
-    async def _seen(self, order_id: str, caller: Caller) -> OrderRecord:
+    async def _record(self, order_id: str, caller: Caller) -> OrderRecord | None:
         record = await self._orders.get(order_id) if is_identifier(order_id) else None
-        if record is None or not may_see(caller, record.customer):
+        if record is not None and not may_see(caller, record.customer):
             raise Problem(NOT_FOUND, "There is no such order.")
         return record
+
+    async def _ended(self, order_id: str, request: web.Request) -> Problem:
+        """Why an order cannot be moved of which the ledger alone knows: it has come to its end."""
+        older = await self._ledger.get(order_id, handed_on(request)) if is_order_id(order_id) else None
+        if older is None:
+            return Problem(NOT_FOUND, "There is no such order.")
+        return _illegal(OrderStatus(orjson.loads(older.body)["status"]), ())
 
 
 def _version(own: int, expected: Collection[int] | None) -> int | None:
@@ -87,12 +103,7 @@ def _version(own: int, expected: Collection[int] | None) -> int | None:
 def _refuse(result: MoveResult) -> None:
     match result:
         case IllegalMove(status=status, allowed=allowed):
-            following = " or ".join(allowed) if allowed else "nothing else"
-            raise Problem(
-                ILLEGAL_MOVE,
-                f"The order is {status}, and may become {following}.",
-                members={"order_status": status, "allowed": allowed},
-            )
+            raise _illegal(status, allowed)
         case Unpaid(status=status, allowed=allowed, payment=payment):
             detail = f"Its payment is {payment}. The order is {status}, and can be {' or '.join(allowed)}."
             members = {"order_status": status, "allowed": allowed, "payment": payment}
@@ -103,6 +114,15 @@ def _refuse(result: MoveResult) -> None:
             raise Problem(KEY_REUSED, "This Idempotency-Key was sent before, for another move of this order.")
         case NotMovable(reason=reason):
             raise Problem(NOT_MOVABLE, f"Nothing was changed, since {reason}.")
+
+
+def _illegal(status: OrderStatus, allowed: Sequence[OrderStatus]) -> Problem:
+    following = " or ".join(allowed) if allowed else "nothing else"
+    return Problem(
+        ILLEGAL_MOVE,
+        f"The order is {status}, and may become {following}.",
+        members={"order_status": status, "allowed": allowed},
+    )
 
 
 def _changed(version: int) -> Problem:

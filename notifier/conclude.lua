@@ -93,7 +93,11 @@ elseif status == 'failed' then
 else
   redis.call('HSET', record, 'event_id', ARGV[2], 'status', status, 'last_error', ARGV[4])
 end
-if not (ours and known[1]) then redis.call('EXPIRE', record, ARGV[5]) end  -- the claim did it a moment ago
+if is_kept then
+  redis.call('PERSIST', record)  -- it goes with its order
+elseif not (ours and known[1]) then  -- the claim did it a moment ago
+  redis.call('EXPIRE', record, ARGV[5])
+end
 if known[2] ~= status then
   if known[2] then redis.call('HINCRBY', counts, known[2], -1) end
   redis.call('HINCRBY', counts, status, 1)

@@ -157,7 +157,8 @@ class Verdict:
     Dead letters of orders (``dead``) and of notifications (``undelivered``), letters whose receiver has not
     answered (``unconfirmed``) or that wait for their hour (``collected``), notifications that a death
     explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``created``
-    and ``rejected`` count decisions, ``cancelled`` the orders that were cancelled, before one or after.
+    and ``rejected`` count decisions, ``cancelled`` the orders that were cancelled, before one or after,
+    ``scheduled`` those whose time has not come.
     ``amounts`` sums up by currency what the created orders cost that were not, as far as that is known;
     ``paid`` counts the orders whose payment is authorised, ``in_sql`` those that were compared with the
     ledger, which is the caller's to do.
@@ -167,6 +168,7 @@ class Verdict:
     created: int = 0
     rejected: int = 0
     cancelled: int = 0
+    scheduled: int = 0
     told: int = 0
     in_sql: int = 0
     paid: int = 0
@@ -283,6 +285,7 @@ class Oracle:
         verdict, order = self._verdict, state.order
         verdict.orders += 1
         verdict.cancelled += state.status is OrderStatus.CANCELLED
+        verdict.scheduled += state.is_early
         if self._attempted and order.id not in self._attempted:
             verdict.blame("unexpected", order.id, "nobody placed it")
         asked = self._evidence.contents.get(order.id)

@@ -43,6 +43,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         OrderStatus.CREATED.value: verdict.created,
         OrderStatus.REJECTED.value: verdict.rejected,
         OrderStatus.CANCELLED.value: verdict.cancelled,
+        OrderStatus.SCHEDULED.value: verdict.scheduled,
         "told": verdict.told,
         "in_sql": verdict.in_sql,
         "paid": verdict.paid,
@@ -79,7 +80,8 @@ def headline(outcome: Reconciliation) -> Text:
 def _grounds(outcome: Reconciliation) -> Table:
     verdict, stock = outcome.verdict, outcome.snapshot.stock
     undecided = len(verdict.stuck) + len(verdict.dead)
-    cancelled = f"; {verdict.cancelled:,} cancelled" if verdict.cancelled else ""
+    others = f"; {verdict.cancelled:,} cancelled" if verdict.cancelled else ""
+    others += f"; {verdict.scheduled:,} scheduled" if verdict.scheduled else ""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right")
@@ -87,7 +89,7 @@ def _grounds(outcome: Reconciliation) -> Table:
     table.add_row(
         "orders",
         f"{verdict.orders:,}",
-        f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided{cancelled}",
+        f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided{others}",
     )
     archived = f", {stock.archived_orders:,} of them archived" if stock.archived_orders else ""
     table.add_row("decisions", f"{stock.decided:,}", f"counted at the cut{archived}")

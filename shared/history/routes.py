@@ -22,6 +22,11 @@ from shared.orders.model import OrderStatus, Trouble
 TAG: Final = "orders"
 HISTORY: Final = "history"
 TAGS: Final = {HISTORY: "What customers were told, and what all orders come to."}
+DAYS_PARAMETER: Final = Parameter(
+    name="days",
+    description="How many days back the list of days goes.",
+    schema={"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": 30},
+)
 RESERVED_IDS: Final = frozenset({"stats"})
 """What stands at the place of an order's id in the path of another route."""
 
@@ -124,12 +129,6 @@ def history_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             description="By status, currency and day in UTC, of all years; a second old at most.",
             meaning="The statistics.",
             answer=OrderStatistics,
-            parameters=(
-                Parameter(
-                    name="days",
-                    description="How many days back `days` goes.",
-                    schema={"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": 30},
-                ),
-            ),
+            parameters=(DAYS_PARAMETER,),
         ),
     )

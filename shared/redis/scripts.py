@@ -34,7 +34,10 @@ _loaded: set[str] = set()
 WORDS_OF_COMMANDS: Final = {
     "TIME": 1,
     **dict.fromkeys(
-        ("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PTTL", "SCARD", "SMEMBERS", "TYPE", "XLEN", "ZCARD"),
+        (
+            *("DEL", "EXISTS", "GET", "HGETALL", "HLEN", "PERSIST", "PTTL", "SCARD", "SMEMBERS"),
+            *("TYPE", "XLEN", "ZCARD"),
+        ),
         2,
     ),
     **dict.fromkeys(

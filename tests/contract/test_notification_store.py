@@ -516,3 +516,16 @@ async def test_a_key_of_the_wrong_type_claims_nothing_and_writes_nothing(
     with pytest.raises((PermanentError, StoreUnavailable)):
         await store.mark_sent([attempt()])
     assert await redis.keys("*") == [key]
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["with its order", "after its order has gone"])
+async def test_what_was_told_is_shown_as_long_as_its_order(
+    redis: Any, store: RedisNotificationStore, is_kept: bool
+) -> None:
+    """An order may be open for longer than others are kept; what comes after it has its retention."""
+    if is_kept:
+        await redis.hset(keyspace.order("a"), "status", "created")
+    await store.claim([attempt()])
+    await store.mark_sent([attempt()])
+    life = await redis.ttl(keyspace.notifications("a"))
+    assert life == -1 if is_kept else 0 < life <= RETENTION

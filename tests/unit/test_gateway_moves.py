@@ -15,6 +15,7 @@ from api_gateway.announcing import AnnouncedMoves
 from api_gateway.app import build_app, table
 from shared import keyspace
 from shared.errors import BrokerUnavailable
+from shared.http.client import ServiceAnswer
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
@@ -45,6 +46,7 @@ class MovingGateway:
     session: ClientSession
     publisher: InterruptiblePublisher
     moves: AnnouncedMoves
+    ledger: MemoryLedger
 
     async def ask(
         self, body: object, order_id: str = "a", **headers: str
@@ -88,7 +90,7 @@ async def moving_gateway() -> AsyncIterator[MovingGateway]:
             intake=MemoryIntake(),
             orders=store,
             moves=moves,
-            ledger=MemoryLedger(),
+            ledger=(ledger := MemoryLedger()),
             stock=MemoryStock(),
             budget=MemoryBudget(),
             limits=HttpLimits(),
@@ -98,7 +100,7 @@ async def moving_gateway() -> AsyncIterator[MovingGateway]:
             serve(app, an_endpoint(), HttpMetrics(CollectorRegistry())) as port,
             ClientSession(f"http://127.0.0.1:{port}") as session,
         ):
-            yield MovingGateway(redis=redis, session=session, publisher=publisher, moves=moves)
+            yield MovingGateway(redis=redis, session=session, publisher=publisher, moves=moves, ledger=ledger)
 
 
 @pytest.fixture
@@ -244,3 +246,16 @@ async def test_an_order_that_is_to_be_paid_for_waits_for_its_payment() -> None:
         assert (body["order_status"], body["allowed"]) == ("created", ["cancelled"])
         status, body, _ = await gateway.ask({"status": "cancelled"})
         assert (status, body["status"], body["payment"]) == (200, "cancelled", "pending")
+
+
+async def test_an_order_that_only_the_ledger_knows_is_at_its_end() -> None:
+    """It cannot become anything, which is told to who may see it; what nobody knows is not there."""
+    async with moving_gateway() as gateway:
+        body = orjson.dumps({"status": "delivered"})
+        gateway.ledger.answers["GET", "/orders/old"] = ServiceAnswer(status=200, headers={}, body=body)
+        status, problem, _ = await gateway.ask({"status": "cancelled"}, "old")
+        assert (status, problem["type"]) == (409, "/problems/illegal-move")
+        assert (problem["order_status"], problem["allowed"]) == ("delivered", [])
+        assert (await gateway.ask({"status": "cancelled"}, "unheard-of"))[0] == 404
+        gateway.ledger.reason = "does not answer"
+        assert (await gateway.ask({"status": "cancelled"}, "old"))[0] == 503

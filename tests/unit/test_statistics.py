@@ -20,7 +20,7 @@ USERS = {"users": {"customer": 3}}
 async def served() -> AsyncIterator[Gateway]:
     """A gateway before services that know their part, but for the catalogue, which has trouble."""
     async with gateway(guard=a_guard(AuthMode.OPTIONAL)) as running:
-        knows(running.ledger, "/orders/stats", ORDERS)
+        knows(running.ledger, "/orders/stats?days=30", ORDERS)
         knows(running.accounts, "/users/stats", USERS)
         yield running
 
@@ -41,6 +41,16 @@ async def test_the_parts_of_all_services_are_one_answer(served: Gateway) -> None
         "notes": {"products": "it answered 404"},
     }
     assert all(headers["Authorization"] for _, _, headers, _ in served.ledger.asked)
+
+
+async def test_the_days_that_are_asked_for_are_handed_on(served: Gateway) -> None:
+    """What else is asked for is refused, as by every list."""
+    knows(served.ledger, "/orders/stats?days=7", {**ORDERS, "revenue": {"EUR": 1}})
+    told = await (await served.send("GET", "/stats?days=7", **bearer(OPERATOR))).json()
+    assert told["orders"]["revenue"] == {"EUR": 1}
+    for query in ("days=0", "weeks=1"):
+        problem = await problem_of(await served.send("GET", f"/stats?{query}", **bearer(OPERATOR)))
+        assert (problem["status"], problem["errors"][0]["field"]) == (400, query.partition("=")[0])
 
 
 async def test_a_part_that_takes_a_token_is_missed_without_one(served: Gateway) -> None:
