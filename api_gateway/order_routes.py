@@ -15,6 +15,7 @@ from api_gateway.problems import (
     KEY_REUSED,
     NOT_DURABLE,
     OUTBOX_FULL,
+    OWN_SCHEDULE_FULL,
     PRICE_CHANGED,
     SCHEDULE_FULL,
     SEVERAL_CURRENCIES,
@@ -50,6 +51,7 @@ from shared.orders.placement import (
     Duplicate,
     KeyReused,
     OutboxFull,
+    OwnScheduleFull,
     Placement,
     PlacementResult,
     PriceChanged,
@@ -125,6 +127,8 @@ class OrderRoutes:
             raise Problem(OUTBOX_FULL, detail) from error
         except ScheduleFull as error:
             raise Problem(SCHEDULE_FULL, f"Nothing was accepted: {error}.") from error
+        except OwnScheduleFull as error:
+            raise Problem(OWN_SCHEDULE_FULL, f"Nothing was accepted: {error}.") from error
         except NotDurable as error:
             log.warning("request refused", reason=str(error))
             detail = "No broker confirmed the order, and the store may forget it. Ask again with the same id."

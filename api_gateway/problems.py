@@ -78,6 +78,12 @@ NOT_DURABLE: Final = ProblemType(
 SCHEDULE_FULL: Final = ProblemType(
     name="schedule-full", status=503, title="Too many orders are scheduled", retry_after_seconds=60
 )
+OWN_SCHEDULE_FULL: Final = ProblemType(
+    name="own-schedule-full",
+    status=429,
+    title="Too many orders of this customer are scheduled",
+    retry_after_seconds=60,
+)
 OUTBOX_FULL: Final = ProblemType(
     name="outbox-full", status=503, title="Too many orders are waiting", retry_after_seconds=5
 )

@@ -33,6 +33,7 @@ key                          type     writers                                 li
 ``letters:{hash}``           zset     letters.lua                             an hour after the last letter
 ``collected:{hash}``         hash     notifier                                two hours after the last change
 ``orders.archive``           hash     sweep.lua                               for ever
+``orders:kept``              zset     order_processor: how long orders are    for ever
 ``payments:due``             zset     decide.lua, move.lua, pay.lua           until nothing is left to do
 ``payments:lease``           string   order_processor                         lease
 ``provider:{order id}``      hash     the simulated payment provider          as long as its order
@@ -88,6 +89,11 @@ LEDGER_POSITION: Final = "ledger:position"
 """The entry of the log up to which the ledger has written; without one, no ledger ever has."""
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
+KEPT: Final = "orders:kept"
+"""How long ended orders are kept, in seconds, and when the newest of those that were removed had ended, in
+microseconds."""
+KEPT_SECONDS: Final = "seconds"
+REMOVED_UNTIL: Final = "removed_until"
 ERASED: Final = "orders.erased"
 """Orders whose customer is gone, with their content, by when they were erased: for their dead letters."""
 SWEEP_LEASE: Final = "sweep:lease"

@@ -130,12 +130,9 @@ async def _proof(status: SystemStatus, ledger: Path) -> "Reconciliation":
     from orderctl.brokers import management_urls
     from orderctl.verification.promises import read_promises
     from orderctl.verification.session import verify
-    from shared.settings import CommonSettings, load
 
-    retention_seconds = load(CommonSettings).order_retention_seconds
     return await verify(
         status.redis.url,
-        read_promises(ledger, retention_seconds=retention_seconds),
-        retention_seconds=retention_seconds,
+        read_promises(ledger),
         management_urls=management_urls(status),
     )

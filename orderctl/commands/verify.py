@@ -53,7 +53,7 @@ def verify(
     from shared.settings import CommonSettings, load
 
     with readable_errors(NotRunningError, StoreAwayError):
-        retention_seconds = load(CommonSettings).order_retention_seconds
+        load(CommonSettings)  # a wrong value is named before anything is asked
         try:
             checked_store_url(redis_url or "redis://127.0.0.1")
         except ValueError as error:
@@ -73,7 +73,7 @@ def verify(
                 database = system.database_url("ledger")
             except NotRunningError:
                 is_away = True
-        promises = read_promises(ledger, retention_seconds=retention_seconds) if ledger else Promises()
+        promises = read_promises(ledger) if ledger else Promises()
         with progress_bar("reading", quiet=as_json) as update:
 
             def advanced(stage: Stage) -> None:
@@ -87,7 +87,6 @@ def verify(
                 reconcile(
                     store,
                     promises,
-                    retention_seconds=retention_seconds,
                     management_urls=brokers,
                     ledger_url=database,
                     republish=republish,

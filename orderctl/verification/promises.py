@@ -1,8 +1,7 @@
 """What clients were promised, by the word of their ledger."""
 
-import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orderctl.ledger import LedgerEvent, read_ledger
@@ -14,32 +13,39 @@ from shared.prices import Cost
 class Promises:
     """The acknowledged orders that must be there, what was asked for and what it was to cost, by order.
 
-    ``expired`` counts those that were acknowledged so long ago that they may have been removed since.
+    ``times`` says when they were acknowledged, in seconds since the epoch, where that is known. ``expired``
+    counts those that were acknowledged so long ago that they may have been removed since.
     """
 
     acknowledged: Collection[str] = ()
     contents: Mapping[str, Sequence[OrderItem]] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    times: Mapping[str, float] = field(default_factory=dict)
     expired: int = 0
 
+    def since(self, oldest: float) -> "Promises":
+        """Without the orders that were acknowledged before that."""
+        old = {order_id for order_id, at in self.times.items() if at < oldest}
+        return replace(
+            self,
+            acknowledged=[each for each in self.acknowledged if each not in old],
+            costs={order_id: cost for order_id, cost in self.costs.items() if order_id not in old},
+            expired=len(old),
+        )
 
-def read_promises(path: Path, *, retention_seconds: float) -> Promises:
+
+def read_promises(path: Path) -> Promises:
     """The ledger of `orderctl load`. Lines of before ledgers had times count as old as the file is."""
-    oldest = time.time() - retention_seconds
     written_at = path.stat().st_mtime
-    acknowledged: set[str] = set()
+    times: dict[str, float] = {}
     contents: dict[str, Sequence[OrderItem]] = {}
     alike: dict[tuple[OrderItem, ...], Sequence[OrderItem]] = {}
     costs: dict[str, Cost] = {}
-    expired = 0
     for entry in read_ledger(path):
         if entry.event is LedgerEvent.ATTEMPTED:
             contents[entry.order_id] = alike.setdefault(entry.items, entry.items)
         elif entry.event is LedgerEvent.ACKNOWLEDGED:
-            if (entry.at or written_at) < oldest:
-                expired += 1
-            else:
-                acknowledged.add(entry.order_id)
-                if entry.cost:
-                    costs[entry.order_id] = entry.cost
-    return Promises(acknowledged=acknowledged, contents=contents, costs=costs, expired=expired)
+            times[entry.order_id] = entry.at or written_at
+            if entry.cost:
+                costs[entry.order_id] = entry.cost
+    return Promises(acknowledged=times.keys(), contents=contents, costs=costs, times=times)

@@ -57,6 +57,7 @@ class RecordReader:
     def __init__(self, redis: Redis, *, timeout_seconds: float, retention_seconds: float) -> None:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
+        self.retention_seconds = retention_seconds
         self._retention = round(retention_seconds * 1_000_000)
 
     async def listed(self, index: OrderStatus | Trouble) -> AsyncIterator[Sequence[Sighting]]:

@@ -19,6 +19,7 @@ from shared.errors import StoreUnavailable
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, open_redis
 from shared.redis.lease import Lease
+from shared.settings import CommonSettings, load
 from shared.sql.database import open_database
 from shared.sql.migrations import migrations_of
 
@@ -34,28 +35,32 @@ async def verify(
     redis_url: str,
     promises: Promises,
     *,
-    retention_seconds: float,
     management_urls: Sequence[str] = (),
     ledger_url: str | None = None,
     republish: bool = False,
     patience: Patience | None = None,
     progress: Callable[[Stage], None] = lambda stage: None,
 ) -> Reconciliation:
-    """Reconciles the system behind this store, with its ledger if that is named. Raises StoreAwayError."""
+    """Reconciles the system behind this store, with its ledger if that is named. Raises StoreAwayError.
+
+    How long orders are kept is the processor's word, and a setting only where none has said so.
+    """
 
     async def dead_letters() -> int | None:
         return await messages_in(management_urls, ORDER_PROCESSOR.dead_queue) if management_urls else None
 
     async with open_redis(redis_url, timeout_seconds=STORE_SECONDS, max_connections=CONNECTIONS) as redis:
-        verification = Verification(
-            snapshots=SnapshotReader(redis, timeout_seconds=STORE_SECONDS),
-            reader=RecordReader(redis, timeout_seconds=STORE_SECONDS, retention_seconds=retention_seconds),
-            sweep_lease=Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=STORE_SECONDS),
-            patience=patience or Patience(),
-            progress=progress,
-        )
         healer = Republisher(redis, timeout_seconds=STORE_SECONDS, dead_letters=dead_letters)
+        snapshots = SnapshotReader(redis, timeout_seconds=STORE_SECONDS)
         try:
+            retention = (await snapshots.kept()).seconds or load(CommonSettings).order_retention_seconds
+            verification = Verification(
+                snapshots=snapshots,
+                reader=RecordReader(redis, timeout_seconds=STORE_SECONDS, retention_seconds=retention),
+                sweep_lease=Lease(redis, keyspace.SWEEP_LEASE, timeout_seconds=STORE_SECONDS),
+                patience=patience or Patience(),
+                progress=progress,
+            )
             outcome = await verification.run(promises, healer if republish else None)
             if ledger_url is not None:
                 await _compare(redis, ledger_url, outcome, patience or Patience())

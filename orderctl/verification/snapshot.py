@@ -39,6 +39,14 @@ class Snapshot:
         return sum(self.sizes.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long ended orders are kept, None where no processor said so, and when those removed had ended."""
+
+    seconds: float | None
+    removed_until: float
+
+
 class SnapshotReader:
     """Takes snapshots. Raises StoreUnavailable."""
 
@@ -102,6 +110,14 @@ class SnapshotReader:
         async with store_deadline(self._timeout_seconds):
             archive: Mapping[str, str] = await self._redis.hgetall(keyspace.ARCHIVE)
         return archive
+
+    async def kept(self) -> Retention:
+        """What the processor says of the orders that it keeps."""
+        async with store_deadline(self._timeout_seconds):
+            seconds, until = await self._redis.zmscore(
+                keyspace.KEPT, [keyspace.KEPT_SECONDS, keyspace.REMOVED_UNTIL]
+            )
+        return Retention(seconds=seconds, removed_until=(until or 0.0) / 1_000_000)
 
     async def _skus_by_hand(self) -> Sequence[str]:
         return sorted({keyspace.sku_of(key) for key in await self._keys(keyspace.INVENTORY_PATTERN)})

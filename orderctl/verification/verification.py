@@ -30,6 +30,8 @@ WAITING: Final = (OrderStatus.SCHEDULED, OrderStatus.ACCEPTED)
 INDEXES: Final = (*WAITING, *Trouble, *(status for status in OrderStatus if status not in WAITING))
 """In the order of moves, so that an order which moves meanwhile is not missed."""
 MOST_COUNTS: Final = 3
+LATE_ANSWER_SECONDS: Final = 60.0
+"""So much later than its order's end a client may have written down that it was acknowledged."""
 SWEEP_LEASE_SECONDS: Final = 30.0
 SWEEP_RENEWAL_SECONDS: Final = 5.0
 
@@ -69,6 +71,7 @@ class _Count:
     """What one walk through all orders has found: what is settled is with the oracle, the rest is here."""
 
     snapshot: Snapshot
+    promises: Promises
     oracle: Oracle
     unsettled: dict[str, OrderStatus | None] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
@@ -108,7 +111,7 @@ class Verification:
         return Reconciliation(
             verdict=count.oracle.verdict(await self._snapshots.decided()),
             snapshot=count.snapshot,
-            promises=promises,
+            promises=count.promises,
             republished=republished,
             healed=healed,
             seconds=time.monotonic() - began,
@@ -125,6 +128,9 @@ class Verification:
 
     async def _count_once(self, promises: Promises) -> _Count:
         snapshot = await self._snapshots.take()
+        removed_until = (await self._snapshots.kept()).removed_until + LATE_ANSWER_SECONDS
+        expired = snapshot.stock.taken_at / 1_000_000 - self._reader.retention_seconds
+        promises = promises.since(max(removed_until, expired))
         evidence = Evidence(
             stock=snapshot.stock,
             acknowledged=promises.acknowledged,
@@ -132,7 +138,7 @@ class Verification:
             is_whole=True,
             prices=PriceEvidence(promised=promises.costs),
         )
-        count = _Count(snapshot=snapshot, oracle=Oracle(evidence))
+        count = _Count(snapshot=snapshot, promises=promises, oracle=Oracle(evidence))
         for index in INDEXES:
             async for page in self._reader.listed(index):
                 for sighting in page:

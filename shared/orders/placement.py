@@ -10,7 +10,11 @@ from shared.prices import Cost, Prices
 
 
 class ScheduleFull(PipelineError):
-    """Raised when too many orders, or too many of the customer, wait for their time. Nothing was accepted."""
+    """Raised when too many orders wait for their time. Nothing was accepted."""
+
+
+class OwnScheduleFull(PipelineError):
+    """Raised when too many orders of this customer wait for their time. Nothing was accepted."""
 
 
 class OutboxFull(PipelineError):

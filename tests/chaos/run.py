@@ -201,7 +201,6 @@ class Run:
                 acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since},
                 costs=books.costs,
             ),
-            retention_seconds=self.stage.retention_seconds,
         )
         told, totals = self._told()
         verdict = outcome.verdict

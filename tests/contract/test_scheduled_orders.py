@@ -7,7 +7,7 @@ import pytest
 from shared import keyspace
 from shared.orders.model import OrderStatus
 from shared.orders.moves import IllegalMove, Moved
-from shared.orders.placement import Accepted, Duplicate, Replayed, ScheduleFull
+from shared.orders.placement import Accepted, Duplicate, OwnScheduleFull, Replayed, ScheduleFull
 from shared.orders.redis import store
 from shared.orders.redis.schedule import RedisSchedule
 from tests.contract.test_cut_scripts import cut_after, uncut, until_uncut
@@ -126,16 +126,16 @@ async def test_there_is_a_bound_for_all_and_one_for_each_customer(
     monkeypatch.setattr(store, "MOST_SCHEDULED", 3)
     at = await now(redis) + HOUR
 
-    async def place(name: str, customer: str | None) -> bool:
+    async def place(name: str, customer: str | None) -> str:
         placement = a_placement(an_order(name, cable=1), customer=customer, not_before=at)
         try:
             await order_store(redis).accept(placement)
-        except ScheduleFull:
-            return False
-        return True
+        except (ScheduleFull, OwnScheduleFull) as error:
+            return type(error).__name__
+        return ""
 
-    assert [await place(f"o{n}", "ann") for n in range(3)] == [True, True, False]
-    assert [await place(f"p{n}", None) for n in range(2)] == [True, False]
+    assert [await place(f"o{n}", "ann") for n in range(3)] == ["", "", "OwnScheduleFull"]
+    assert [await place(f"p{n}", None) for n in range(2)] == ["", "ScheduleFull"]
     assert isinstance((await order_store(redis).accept(a_placement(ORDER))).result, Accepted)
 
 

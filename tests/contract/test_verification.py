@@ -1,5 +1,6 @@
 """Verifying what the real scripts have written, over both stores: sound, and found out when tampered with."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from notifier.ports import Attempt
 from orderctl.errors import OrderctlError
 from orderctl.ledger import LedgerWriter
 from orderctl.oracle import FAULTS
-from orderctl.verification.promises import read_promises
+from orderctl.verification.promises import Promises, read_promises
 from orderctl.verification.reading import RecordReader
 from orderctl.verification.report import as_json
 from orderctl.verification.republishing import Republisher
@@ -29,7 +30,8 @@ from shared.redis.lease import Lease
 from tests.harness.examples import an_order, created, placed
 from tests.harness.moving import ended
 from tests.harness.pricing import price
-from tests.harness.shop import RETENTION_SECONDS, SECONDS, Shop, orders, promised
+from tests.harness.shop import SECONDS, Shop, orders, promised
+from tests.harness.waiting import wait_until
 
 Tampering = Callable[[Any], Awaitable[object]]
 
@@ -320,19 +322,46 @@ async def test_a_record_that_is_in_no_index_is_found_by_its_client(shop: Shop) -
     assert await shop.faults(promised(*orders(4))) == {}
 
 
-async def test_a_ledger_older_than_the_retention_misses_nothing(tmp_path: Path) -> None:
-    """Orders that may have been removed are not asked for; those of before ledgers had times neither."""
+async def test_a_ledger_older_than_the_retention_misses_nothing(shop: Shop, tmp_path: Path) -> None:
+    """Orders that may have been removed are not asked for, nor those that had to leave before their time."""
     path = tmp_path / "ledger.jsonl"
     with LedgerWriter(path) as ledger:
         ledger.attempted("young", (OrderItem(sku="cable", qty=2),))
         ledger.acknowledged("young")
-    old = {"event": "acknowledged", "id": "old", "at": time.time() - 7_200}
     with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(old) + "\n")
-    promises = read_promises(path, retention_seconds=RETENTION_SECONDS)
-    assert promises.acknowledged == {"young"}
+        for name, age in (("early", 1_800.0), ("old", 7_200.0)):
+            old = {"event": "acknowledged", "id": name, "at": time.time() - age}
+            stream.write(json.dumps(old) + "\n")
+    promises = read_promises(path)
     assert promises.contents == {"young": (OrderItem(sku="cable", qty=2),)}
-    assert promises.expired == 1
+    outcome = await shop.verify(promises)
+    assert (outcome.verdict.faults(), outcome.promises.expired) == ({"lost": ["early", "young"]}, 1)
+    await shop.redis.zadd(keyspace.KEPT, {keyspace.REMOVED_UNTIL: (time.time() - 1_800) * 1_000_000})
+    outcome = await shop.verify(promises)
+    assert (outcome.verdict.faults(), outcome.promises.expired) == ({"lost": ["young"]}, 2)
+
+
+async def test_what_the_sweep_removes_is_not_missed(shop: Shop) -> None:
+    """However short its retention, and whatever the verification's own settings say."""
+    await brought_to_their_end(shop)
+    assert await shop.sweep(retention_seconds=0.0).sweep_once() == 4
+    names = {order.id for order in orders(4)}
+    lost = Promises(acknowledged=names, times=dict.fromkeys(names, time.time()))
+    assert (await shop.verify(lost)).verdict.faults() == {}
+    later = Promises(acknowledged=names, times=dict.fromkeys(names, time.time() + 120))
+    assert (await shop.verify(later)).verdict.faults() == {"lost": sorted(names)}
+
+
+async def test_how_long_orders_are_kept_is_the_processors_word(shop: Shop) -> None:
+    """It says so before each sweep, also where another one holds the lease."""
+    running = asyncio.create_task(shop.sweep(retention_seconds=86_400.0).run())
+    snapshots = SnapshotReader(shop.redis, timeout_seconds=SECONDS)
+
+    async def is_said() -> bool:
+        return (await snapshots.kept()).seconds == 86_400.0
+
+    await wait_until(is_said)
+    running.cancel()
 
 
 async def test_a_ledger_finds_another_price_than_was_promised(shop: Shop, tmp_path: Path) -> None:
@@ -345,7 +374,7 @@ async def test_a_ledger_finds_another_price_than_was_promised(shop: Shop, tmp_pa
             ledger.attempted(order_id, (OrderItem(sku="cable", qty=1),))
             ledger.acknowledged(order_id, {"id": order_id, "currency": "EUR", "amount_total": amount})
         ledger.acknowledged("o1", {"id": "o1"})
-    promises = read_promises(path, retention_seconds=RETENTION_SECONDS)
+    promises = read_promises(path)
     assert promises.costs.keys() == {"p1", "p2"}
     outcome = await shop.verify(promises)
     assert outcome.verdict.faults() == {"mispriced": ["p2"]}

@@ -16,8 +16,6 @@ from tests.harness.running import Pipeline
 
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
-RETENTION_SECONDS = 30 * 86_400.0
-
 
 class SystemUnderTest:
     """The tests' own cluster as the demonstration sees a system; its services run without a supervisor."""
@@ -77,8 +75,7 @@ async def test_the_demonstration_breaks_heals_and_proves(pipeline: Pipeline, tmp
     require_whole(system.status())
     outcome = await verify(
         pipeline.cluster.redis_url,
-        read_promises(ledger, retention_seconds=RETENTION_SECONDS),
-        retention_seconds=RETENTION_SECONDS,
+        read_promises(ledger),
     )
     assert outcome.verdict.faults() == {}
     assert (outcome.verdict.created, outcome.verdict.rejected) == (540, 360)

@@ -29,7 +29,6 @@ from tests.harness.waiting import wait_until
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 BRIEF = Patience(quiet=4.0)
-RETENTION_SECONDS = 30 * 86_400.0
 MANY = 5_000
 """Orders that take longer to place than a command to begin."""
 SKU = "cable"
@@ -54,7 +53,6 @@ async def verified(pipeline: Pipeline, client: GatewayClient, *, republish: bool
     return await verify(
         pipeline.cluster.redis_url,
         Promises(acknowledged=client.books.acknowledged),
-        retention_seconds=RETENTION_SECONDS,
         management_urls=pipeline.cluster.rabbitmq_management_urls,
         republish=republish,
         patience=BRIEF,

@@ -9,9 +9,10 @@ from api_gateway.intake import OrderIntake
 from api_gateway.ports import NotDurable
 from api_gateway.relay import OutboxRemovals
 from shared.breaker import Breaker
+from shared.errors import PipelineError
 from shared.messages import epoch_microseconds
 from shared.messaging.memory import MemoryBroker
-from shared.orders.placement import ScheduleFull
+from shared.orders.placement import OwnScheduleFull, ScheduleFull
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.http_gateway import Gateway, gateway, problem_of
 from tests.harness.stores import store_in_process
@@ -79,16 +80,19 @@ async def test_a_receipt_says_that_it_is_scheduled_and_for_when(served: Gateway)
     assert (answer["status"], datetime.fromisoformat(answer["not_before"])) == ("scheduled", AT)
 
 
-async def test_a_full_calendar_is_503(served: Gateway) -> None:
-    """With when to ask again."""
-    served.intake.fault = ScheduleFull("100 orders wait for their time already, which is the most")
+@pytest.mark.parametrize(
+    ("fault", "status", "kind"),
+    [(ScheduleFull, 503, "schedule-full"), (OwnScheduleFull, 429, "own-schedule-full")],
+)
+async def test_a_full_calendar_is_told(
+    served: Gateway, fault: type[PipelineError], status: int, kind: str
+) -> None:
+    """Everybody's, and the customer's own, with when to ask again."""
+    served.intake.fault = fault("100 orders wait for their time already, which is the most")
     answer = await served.post(body(f'"{AT.isoformat()}"'))
     problem = await problem_of(answer)
-    assert (answer.status, problem["type"], problem["title"]) == (
-        503,
-        "/problems/schedule-full",
-        "Too many orders are scheduled",
-    )
+    assert (answer.status, problem["type"]) == (status, f"/problems/{kind}")
+    assert "100 orders wait" in problem["detail"]
     assert int(answer.headers["Retry-After"]) > 0
 
 

@@ -17,6 +17,7 @@
 --       19 most scheduled orders  20 most of one customer  21… qty for each item
 -- Returns {'new', time, prices, when it begins}, {'replay', order id, media type, in outbox, prices, when it begins},
 --         {'reused', order id}, {'duplicate', status, fingerprint, customer}, {'full'}, {'too_many', how many at most},
+--         {'own_too_many', how many of one customer},
 --         {'currencies', currency, …},
 --         {'unknown_products', prices}, {'price_changed', prices} or {'broken_product', key}; time in microseconds
 --         since the epoch, prices as text: shared/prices.py.
@@ -108,7 +109,7 @@ if not began and not replayed then
   is_later = begins ~= '' and tonumber(begins) > tonumber(now)
   if is_later then
     if waiting_for_time >= tonumber(ARGV[19]) then return {'too_many', ARGV[19]} end
-    if own_waiting >= tonumber(ARGV[20]) then return {'too_many', ARGV[20]} end
+    if own_waiting >= tonumber(ARGV[20]) then return {'own_too_many', ARGV[20]} end
   end
   if ARGV[3] == '0' or (not is_later and waiting >= tonumber(ARGV[3])) then return {'full'} end
   local currency, total

@@ -17,6 +17,7 @@ from shared.orders.placement import (
     Duplicate,
     KeyReused,
     OutboxFull,
+    OwnScheduleFull,
     Placement,
     PlacementResult,
     PriceChanged,
@@ -272,6 +273,8 @@ def _acceptance(answer: list[Any], placement: Placement) -> Acceptance:
             return Acceptance(result=replayed, waiting=waiting == "1")
         case ["too_many", most]:
             raise ScheduleFull(f"{int(most):,} orders wait for their time already, which is the most")
+        case ["own_too_many", most]:
+            raise OwnScheduleFull(f"{int(most):,} of your orders wait for their time, which is the most")
         case ["full"]:
             raise OutboxFull("too many orders wait for a broker")
     return Acceptance(result=_refusal(answer, placement))

@@ -61,6 +61,7 @@ class Sweep:
         """Sweeps again and again, until cancelled."""
         while True:
             try:
+                await self._tell_retention()
                 if await self._lease.hold(LEASE_SECONDS):
                     await self.migrate_once()
                     await self.forget_told()
@@ -68,6 +69,11 @@ class Sweep:
             except StoreUnavailable as error:
                 log.warning("sweep waits", reason=str(error))
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _tell_retention(self) -> None:
+        """Who verifies judges by what is kept, whatever its own settings are."""
+        async with store_deadline(self._timeout_seconds):
+            await self._redis.zadd(keyspace.KEPT, {keyspace.KEPT_SECONDS: self._retention / 1_000_000})
 
     async def migrate_once(self) -> int:
         """Makes trouble of what an older processor, which may run still, has written as a status.
@@ -172,8 +178,8 @@ class Sweep:
             untold = await self._redis.zmscore(keyspace.UNTOLD, events)
             unannounced = await self._redis.zmscore(keyspace.MOVES, moves)
             unpaid = await self._redis.zmscore(keyspace.PAYMENTS_DUE, order_ids)
-        calls = [
-            _removal(status, order_id, record)
+        leaving = [
+            (order_id, record)
             for order_id, record, *waits in zip(order_ids, records, untold, unannounced, unpaid, strict=True)
             if record is None
             or (
@@ -182,9 +188,13 @@ class Sweep:
                 and _is_written(record, written_until)
             )
         ]
-        if not calls:
+        if not leaving:
             return 0
+        calls = [_removal(status, order_id, record) for order_id, record in leaving]
+        ends = [epoch_microseconds(record.ended_at) for _, record in leaving if record and record.ended_at]
         async with store_deadline(self._timeout_seconds):
+            if ends:
+                await self._redis.zadd(keyspace.KEPT, {keyspace.REMOVED_UNTIL: max(ends)}, gt=True)
             results = await self._sweep.run_many(self._redis, calls)
         gone = [call.arguments[0] for call, removed in zip(calls, results, strict=True) if removed == 1]
         await self._forget_claims(gone)
