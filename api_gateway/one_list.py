@@ -6,6 +6,7 @@ shows may be behind: a row whose order has a record is looked at once more, and 
 have the same places, (accepted at, id), so pages part them in the same way, whatever moves meanwhile.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,6 +27,10 @@ from shared.messages import epoch_microseconds, event_time
 from shared.orders.ports import Cursor, OrderFilter, OrderPage, OrderReader
 
 TOLERATED_FAILURES: Final = 2
+PATIENCE_SECONDS: Final = 1.0
+"""For an answer of the ledger: a hundred times what one takes."""
+LESS_PATIENCE_SECONDS: Final = 0.25
+"""Once it has not answered, until it does again."""
 LONGEST_SECONDS: Final = 1.0
 """For a page that is yet to be filled: after that it is a short one."""
 LEDGER: Final = "ledger"
@@ -46,12 +51,15 @@ class _Rows:
 class LedgerOrders:
     """The ledger's orders, asked for on behalf of a client. Methods raise ServiceUnavailable.
 
-    One that cannot answer is left alone for half a second, as one that cannot be reached is.
+    One that cannot answer is left alone for half a second, as one that cannot be reached is. One that is
+    frozen is waited for once, and then less long, until it answers again.
     """
 
-    def __init__(self, service: AskedService) -> None:
+    def __init__(self, service: AskedService, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._service = service
         self._breaker = Breaker(tolerates=TOLERATED_FAILURES)
+        self._patience_seconds = patience_seconds
+        self._is_silent = False
 
     async def get(self, order_id: str, headers: Headers) -> ServiceAnswer | None:
         """The answer about one order, None where there is none that the client may see."""
@@ -81,7 +89,15 @@ class LedgerOrders:
     async def _ask(self, path: str, headers: Headers) -> ServiceAnswer | None:
         if not self._breaker.try_now():
             raise ServiceUnavailable(LEDGER, self._breaker.reason() or "it is away")
-        answer = await self._service.send("GET", path, headers=headers)
+        seconds = LESS_PATIENCE_SECONDS if self._is_silent else self._patience_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._service.send("GET", path, headers=headers)
+        except TimeoutError:
+            self._is_silent, reason = True, f"it did not answer within {seconds:g} s"
+            self._breaker.failed(reason)
+            raise ServiceUnavailable(LEDGER, reason) from None
+        self._is_silent = False
         if answer.status in (200, 404):
             self._breaker.succeeded()
             return answer if answer.status == 200 else None

@@ -80,6 +80,7 @@ class Follower:
         self._timeout_seconds = timeout_seconds
         self._written: dict[str, int] = {}
         self._confirmed = ""
+        self._position: LogPosition | None = None
 
     async def run(self) -> None:
         """Follows until cancelled, and waits where something that it needs is away."""
@@ -96,7 +97,8 @@ class Follower:
 
     async def follow_once(self) -> bool:
         """Writes one batch; whether there is more. Raises DependencyUnavailable."""
-        position = await self._store.position()
+        position = self._position or await self._store.position()
+        self._position = None  # asked for again, unless this one's end is written now
         if not position.is_known:
             return await self._heal(position, CAUSES.get(position.log_id, "interrupted"))
         page = await self._log.read(position, ENTRIES_AT_ONCE)
@@ -106,6 +108,7 @@ class Follower:
             batch, written = await self._batch(page.entries)
             if not await self._store.write(batch, since=position, until=page.end):
                 return True
+            self._position = page.end
             self._remember(written)
             self._figures.steps.inc(page.read)
         await self._confirm(page.end)
@@ -177,7 +180,8 @@ class Follower:
                     cursor, places = await self._redis.zscan(
                         keyspace.orders_in(index), cursor, count=ORDERS_AT_ONCE
                     )
-                records = await self._records([order_id for order_id, _ in places])
+                # one that moves in the index meanwhile may be told twice
+                records = await self._records(list(dict.fromkeys(order_id for order_id, _ in places)))
                 held = await self._lease.hold(LEASE_SECONDS)
                 if not held or not await self._store.write(Batch(records=records), since=mark, until=mark):
                     return False

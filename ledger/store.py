@@ -3,34 +3,28 @@
 An order is written whole, from its record, or has steps added. Rows are written many at a time.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.bulk import Known, among, by_key, insert_rows, update_rows
 from ledger.recount import RECOUNT_SECONDS, miscounted, recount
+from ledger.rows import Row, decision_row, line_rows, order_row, step_row, step_rows
 from ledger.schema import EVENTS, LINES, ORDERS, POSITION
-from ledger.sums import INSERTS, among, summing
+from ledger.sums import summing
 from shared.history.earlier import earlier_id
-from shared.messages import epoch_microseconds
-from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import LogEntry, LogPosition
-from shared.services import SERVICES
 from shared.sql.database import Database
 
 BATCH_SECONDS: Final = 15.0
 REBUILD: Final = "rebuild"
 """In the place of a position: the operator wants everything read anew."""
-_MOVED: Final = frozenset(OrderStatus) - {OrderStatus.SCHEDULED, OrderStatus.ACCEPTED, *OUTCOMES}
-"""Steps that people take, too, and say why."""
-_ADDRESS: Final = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 _HERE: Final = POSITION.c.id == 1
 _PARTS: Final = ((EVENTS, EVENTS.c.order_id), (LINES, LINES.c.order_id))
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +59,21 @@ class LedgerStore:
         """
 
         async def transaction(connection: AsyncConnection) -> bool:
+            await by_key(connection)
             moved = update(POSITION).where(_HERE, POSITION.c.log_id == since.log_id)
             result = await connection.execute(moved.values(log_id=until.log_id, entries=until.entries))
             if result.rowcount != 1:
                 return False
-            written = {record.order.id for record in batch.records}
-            written |= {step.order_id for step in batch.decisions}
-            earlier = await _earlier(connection, batch.records)
-            moved_ids = {new for each in earlier for new in (each.kept_as, each.returns_as)}
-            async with summing(connection, sorted(written | moved_ids)):
+            known = await _known(connection, [record.order.id for record in batch.records])
+            earlier = _earlier(known, batch.records)
+            before = {step.order_id for step in batch.decisions}.union(known)
+            before |= {new for each in earlier for new in (each.kept_as, each.returns_as)}
+            after = before | {record.order.id for record in batch.records}
+            async with summing(connection, sorted(before), sorted(after)):
                 await _set_aside(connection, earlier)
-                await _replace(connection, batch.records)
-                await _add(connection, EVENTS, [_step_row(step) for step in batch.steps], skip_known=True)
-                if batch.decisions:
-                    await connection.execute(_DECIDED, [_decision_row(step) for step in batch.decisions])
+                await _replace(connection, batch.records, known)
+                await insert_rows(connection, EVENTS, [step_row(step) for step in batch.steps], Known.KEPT)
+                await update_rows(connection, ORDERS, [decision_row(step) for step in batch.decisions])
             return True
 
         return await self._database.transaction(transaction, timeout_seconds=BATCH_SECONDS)
@@ -124,90 +119,6 @@ class LedgerStore:
         return await self._database.transaction(read, timeout_seconds=BATCH_SECONDS)
 
 
-def order_row(record: OrderRecord) -> Row:
-    """The row of an order, as its record has it."""
-    prices = record.prices
-    return {
-        "id": record.order.id,
-        "customer": record.customer,
-        "status": record.status.value,
-        "trouble": record.trouble.value if record.trouble else None,
-        "accepted_at": record.accepted_at_microseconds,
-        "decided_at": epoch_microseconds(record.decided_at) if record.decided_at else None,
-        "reason": nameless(record.reason) if record.reason else None,
-        "currency": prices.currency if prices else None,
-        "amount_total": prices.amount_total if prices else None,
-    }
-
-
-def line_rows(record: OrderRecord) -> list[Row]:
-    """The rows of its lines."""
-    prices = record.prices.lines if record.prices else [None] * len(record.order.items)
-    return [
-        {
-            "order_id": record.order.id,
-            "line": line,
-            "sku": item.sku,
-            "qty": item.qty,
-            "unit_amount": price.unit_amount if price else None,
-            "name": writable(price.name) if price else None,
-        }
-        for line, (item, price) in enumerate(zip(record.order.items, prices, strict=True), start=1)
-    ]
-
-
-def step_rows(record: OrderRecord) -> list[Row]:
-    """The rows of its steps: a line of the timeline each."""
-    return [
-        {
-            "order_id": record.order.id,
-            "n": n,
-            "type": step.step,
-            "at": epoch_microseconds(step.at),
-            "reason": _reason(step.step, step.by, step.reason),
-            "by": step.by or "",
-        }
-        for n, step in enumerate(record.timeline, start=1)
-    ]
-
-
-def writable(text: str) -> str:
-    """Without what PostgreSQL takes in no text; the texts of errors may hold anything."""
-    return text.replace("\0", "")
-
-
-def nameless(text: str) -> str:
-    """The same without addresses: what stands here stays for years, also after its customer is erased."""
-    return _ADDRESS.sub("…@…", writable(text))
-
-
-def _reason(step: str, by: str | None, reason: str | None) -> str:
-    """What is kept of a reason: none that a person gave in words of its own."""
-    return "" if step in _MOVED and by not in SERVICES else nameless(reason or "")
-
-
-def _step_row(step: LogEntry) -> Row:
-    return {
-        "order_id": step.order_id,
-        "n": step.n,
-        "type": step.type,
-        "at": step.at,
-        "reason": _reason(step.type, step.by, step.reason),
-        "by": step.by,
-    }
-
-
-_DECIDED: Final = (
-    update(ORDERS)
-    .where(ORDERS.c.id == bindparam("order"))
-    .values(status=bindparam("outcome"), trouble=None, decided_at=bindparam("at"), reason=bindparam("why"))
-)
-
-
-def _decision_row(step: LogEntry) -> Row:
-    return {"order": step.order_id, "outcome": step.type, "at": step.at, "why": nameless(step.reason) or None}
-
-
 @dataclass(frozen=True, slots=True)
 class _Earlier:
     """An order whose id another one has taken. ``returns_as`` is where the other would stand, had it been the
@@ -218,17 +129,20 @@ class _Earlier:
     returns_as: str
 
 
-async def _earlier(connection: AsyncConnection, records: Sequence[OrderRecord]) -> Sequence[_Earlier]:
+async def _known(connection: AsyncConnection, order_ids: Sequence[str]) -> Mapping[str, int]:
+    """When those of these orders were accepted that are here."""
+    if not order_ids:
+        return {}
+    these = select(ORDERS.c.id, ORDERS.c.accepted_at).where(among(connection, ORDERS.c.id, order_ids))
+    return {row.id: row.accepted_at for row in await connection.execute(these)}
+
+
+def _earlier(known: Mapping[str, int], records: Sequence[OrderRecord]) -> Sequence[_Earlier]:
     """Those that have the ids of these records: accepted at another time, an order is another one."""
-    accepted = {record.order.id: record.accepted_at_microseconds for record in records}
-    if not accepted:
-        return ()
-    these = among(connection, ORDERS.c.id, list(accepted))
-    rows = await connection.execute(select(ORDERS.c.id, ORDERS.c.accepted_at).where(these))
     return [
-        _Earlier(row.id, earlier_id(row.id, row.accepted_at), earlier_id(row.id, accepted[row.id]))
-        for row in rows
-        if row.accepted_at != accepted[row.id]
+        _Earlier(order_id, earlier_id(order_id, known[order_id]), earlier_id(order_id, accepted_at))
+        for order_id, accepted_at in ((each.order.id, each.accepted_at_microseconds) for each in records)
+        if known.get(order_id, accepted_at) != accepted_at
     ]
 
 
@@ -243,30 +157,16 @@ async def _set_aside(connection: AsyncConnection, earlier: Sequence[_Earlier]) -
             await connection.execute(update(table).where(key == each.order_id).values(order_id=each.kept_as))
 
 
-async def _replace(connection: AsyncConnection, records: Sequence[OrderRecord]) -> None:
+async def _replace(
+    connection: AsyncConnection, records: Sequence[OrderRecord], known: Mapping[str, int]
+) -> None:
     """The rows of an order are its record's: steps that the store has forgotten go."""
     if not records:
         return
     order_ids = [record.order.id for record in records]
-    for table, key in _PARTS:
-        known = select(key).where(among(connection, key, order_ids)).distinct()
-        gone = [{"gone": order_id} for order_id in await connection.scalars(known)]
-        if gone:
-            await connection.execute(delete(table).where(key == bindparam("gone")), gone)
-    upsert = INSERTS[connection.dialect.name](ORDERS)
-    columns = {column.name: upsert.excluded[column.name] for column in ORDERS.c if not column.primary_key}
-    upsert = upsert.on_conflict_do_update(index_elements=["id"], set_=columns)
-    await connection.execute(upsert, [order_row(record) for record in records])
-    await _add(connection, LINES, [row for record in records for row in line_rows(record)])
-    await _add(connection, EVENTS, [row for record in records for row in step_rows(record)])
-
-
-async def _add(
-    connection: AsyncConnection, table: Table, rows: Sequence[Row], *, skip_known: bool = False
-) -> None:
-    if not rows:
-        return
-    statement = INSERTS[connection.dialect.name](table)
-    if skip_known:
-        statement = statement.on_conflict_do_nothing()
-    await connection.execute(statement, rows)
+    await connection.execute(delete(EVENTS).where(among(connection, EVENTS.c.order_id, order_ids)))
+    if known:
+        await connection.execute(delete(LINES).where(among(connection, LINES.c.order_id, list(known))))
+    await insert_rows(connection, ORDERS, [order_row(record) for record in records], Known.REPLACED)
+    await insert_rows(connection, LINES, [row for record in records for row in line_rows(record)])
+    await insert_rows(connection, EVENTS, [row for record in records for row in step_rows(record)])

@@ -4,16 +4,16 @@ A batch is summed up by the database before it is written and after; the differe
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Column, ColumnElement, Table, Text, any_, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.bulk import Known, among, insert_rows
 from ledger.schema import DAYS, LINES, ORDERS, REVENUE, SALES
 from shared.history.schemas import DayView, OrderStatistics, SellerView
 from shared.orders.model import OrderStatus
@@ -22,10 +22,6 @@ BEST_SELLERS: Final = 10
 DAY_MICROSECONDS: Final = 86_400_000_000
 SOLD: Final = (OrderStatus.CREATED, OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED)
 """What was reserved and not given back: it counts as revenue."""
-INSERTS: Final[Mapping[str, Callable[[Table], Any]]] = {
-    "postgresql": postgresql.insert,
-    "sqlite": sqlite.insert,
-}
 _EPOCH: Final = date(1970, 1, 1)
 _DAY: Final = ORDERS.c.accepted_at // DAY_MICROSECONDS
 _IS_SOLD: Final = ORDERS.c.status.in_(SOLD)
@@ -41,9 +37,13 @@ class _Sums:
 
 
 @asynccontextmanager
-async def summing(connection: AsyncConnection, order_ids: Sequence[str]) -> AsyncIterator[None]:
-    """Around what writes these orders, and no others, in the connection's transaction."""
-    before = await _sums(connection, order_ids)
+async def summing(
+    connection: AsyncConnection, known: Sequence[str], order_ids: Sequence[str]
+) -> AsyncIterator[None]:
+    """Around what writes these orders, and no others, in the connection's transaction. Of them no others than
+    those in ``known`` can be there before.
+    """
+    before = await _sums(connection, known)
     yield
     after = await _sums(connection, order_ids)
     await _add(connection, DAYS, DAYS.c.orders, before.orders, after.orders)
@@ -62,17 +62,11 @@ async def _sums(connection: AsyncConnection, order_ids: Sequence[str]) -> _Sums:
         sums.orders[int(row.day), row.status] += row.orders
         if row.status in SOLD and row.amount is not None:
             sums.amounts[int(row.day), row.currency] += int(row.amount)
-    sold = select(LINES.c.sku, func.sum(LINES.c.qty).label("qty")).join(ORDERS).where(these, _IS_SOLD)
-    for row in await connection.execute(sold.group_by(LINES.c.sku)):
-        sums.pieces[(row.sku,)] += int(row.qty)
+    qty = func.sum(LINES.c.qty).filter(_IS_SOLD)  # no condition: PostgreSQL would look for all of a status
+    pieces = select(LINES.c.sku, qty.label("qty")).join(ORDERS).where(these).group_by(LINES.c.sku)
+    for row in await connection.execute(pieces):
+        sums.pieces[(row.sku,)] += int(row.qty or 0)
     return sums
-
-
-def among(connection: AsyncConnection, column: Column[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """Whether it is one of these. PostgreSQL gets one parameter for any number of them."""
-    if connection.dialect.name == "postgresql":
-        return column == any_(literal(list(values), ARRAY(Text)))
-    return column.in_(values)
 
 
 async def _add(
@@ -87,10 +81,7 @@ async def _add(
     rows = [
         {**dict(zip(keys, key, strict=True)), column.name: change} for key, change in after.items() if change
     ]
-    if rows:
-        insert: Any = INSERTS[connection.dialect.name](table)
-        sum_of_both = {column.name: column + insert.excluded[column.name]}
-        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=sum_of_both), rows)
+    await insert_rows(connection, table, rows, Known.ADDED_TO)
 
 
 async def statistics(connection: AsyncConnection, days: int) -> OrderStatistics:

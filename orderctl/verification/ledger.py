@@ -8,7 +8,8 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from ledger.store import LedgerStore, Row, line_rows, order_row, step_rows
+from ledger.rows import Row, line_rows, order_row, step_rows
+from ledger.store import LedgerStore
 from orderctl.oracle import Verdict
 from orderctl.verification.verification import Patience
 from shared import keyspace

@@ -15,6 +15,12 @@ from shared.orders.model import FINAL, PAYMENT_STEPS, OrderStatus, Payment, Trou
 from shared.prices import Prices, read_prices
 
 SOURCE: Final = "/api_gateway"
+FIELDS: Final = (
+    *("order", "status", "trouble", "accepted_at", "decided_at", "moved_at", "reason", "sku_at_fault"),
+    *("sequence", "released", "next_attempt_at", "correlation_id", "traceparent", "timeline"),
+    *("idempotency_key", "customer", "prices", "not_before"),
+)
+"""What is read of ``order:{id}``."""
 _TROUBLES: Final = frozenset(trouble.value for trouble in Trouble)
 
 

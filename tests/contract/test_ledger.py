@@ -347,7 +347,7 @@ async def test_verify_finds_a_follower_that_drops_an_entry(
     await trial.follower.follow()
     await trial.decide(order)
     with monkeypatch.context() as patch:
-        patch.setattr("ledger.store._step_row", step_row_of_nobody)
+        patch.setattr("ledger.store.step_row", step_row_of_nobody)
         await trial.follower.follow()
     assert (await audited(trial)).faults() == {"unrecorded": ["a"]}
 

@@ -3,9 +3,10 @@
 On SQLite and PostgreSQL, over the ledger's own HTTP API and the real scripts in a store in this process.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
 from tests.harness.examples import an_order
 from tests.harness.gateway import a_placement, order_store
-from tests.harness.ledger import SECONDS, Trial, served_ledger
+from tests.harness.ledger import A_CENTURY, SECONDS, Trial, served_ledger
 from tests.harness.stores import store_in_process
 
 UNOWNED: Final = OrderFilter(unowned=True)
@@ -62,7 +63,7 @@ class Shop:
 
     def a_list(self) -> OneList:
         """The list, between whose steps something happens."""
-        return OneList(_Interrupted(self), LedgerOrders(_InterruptedService(self)))
+        return OneList(_Interrupted(self), LedgerOrders(_InterruptedService(self), patience_seconds=SECONDS))
 
     async def accept(self) -> None:
         """One more order, whose id says nothing of its time."""
@@ -301,6 +302,34 @@ async def test_while_the_ledger_is_away_the_list_has_what_the_store_has_and_says
         assert (len(page["orders"]), page["next_cursor"], page["complete"]) == (2, None, False)
         assert page["note"] == "Older orders may be missing. ledger: it answered 503."
     assert asked < 9
+
+
+async def test_a_ledger_that_is_frozen_is_waited_for_once() -> None:
+    """The next lists give up sooner, until it answers again."""
+    asked, is_frozen = 0, True
+
+    class Frozen:
+        async def send(self, *_: object, **__: object) -> ServiceAnswer:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(A_CENTURY if is_frozen else 0)
+            return ServiceAnswer(status=200, headers={}, body=b'{"orders":[],"next_cursor":null}')
+
+    ledger, reasons = LedgerOrders(Frozen(), patience_seconds=0.4), []
+    for _ in range(9):
+        with pytest.raises(ServiceUnavailable) as away:
+            await ledger.list(UNOWNED, 5, None, {})
+        reasons.append(str(away.value))
+    assert reasons[0] == "ledger: it did not answer within 0.4 s"
+    assert set(reasons[1:]) == {"ledger: it did not answer within 0.25 s"}
+    assert asked < 9
+    is_frozen = False
+    answered = None
+    while answered is None:
+        with suppress(ServiceUnavailable):
+            answered = await ledger.list(UNOWNED, 5, None, {})
+        await asyncio.sleep(0.01)
+    assert answered.views == {}
 
 
 async def test_a_client_who_asks_too_much_at_once_makes_the_ledger_away_for_itself_alone() -> None:

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from ledger.follower import Follower, FollowerFigures
 from ledger.main import build_app
 from ledger.reading import LedgerReader
-from ledger.store import Batch, LedgerStore, line_rows, order_row, step_rows
+from ledger.rows import line_rows, order_row, step_rows
+from ledger.store import Batch, LedgerStore
 from shared import keyspace
 from shared.http.guard import Guard
 from shared.http.limits import HttpLimits

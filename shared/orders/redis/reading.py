@@ -11,9 +11,9 @@ from shared.errors import DecodeError
 from shared.logs import get_logger
 from shared.messages import Order
 from shared.orders.model import OrderStatus, Trouble
-from shared.orders.records import OrderRecord, read_record
+from shared.orders.records import FIELDS, OrderRecord, read_record
 from shared.prices import Prices, read_prices
-from shared.redis.client import Redis, broken_is_absent, is_away
+from shared.redis.client import Redis, broken_is_absent, is_away, round_trip
 
 log = get_logger(__name__)
 
@@ -56,11 +56,8 @@ async def fetch_records(redis: Redis, order_ids: Sequence[str]) -> list[OrderRec
     """
     if not order_ids:
         return []
-    async with redis.pipeline(transaction=False) as pipeline:
-        for order_id in order_ids:
-            _ = pipeline.hgetall(keyspace.order(order_id))
-        found = await pipeline.execute(raise_on_error=False)
-    return [_readable(order_id, fields) for order_id, fields in zip(order_ids, found, strict=True)]
+    found = await round_trip(redis, [("HMGET", keyspace.order(each), *FIELDS) for each in order_ids])
+    return [_readable(order_id, values) for order_id, values in zip(order_ids, found, strict=True)]
 
 
 def readable_prices(order: Order, text: str) -> Prices | None:
@@ -86,8 +83,9 @@ def _readable(order_id: str, found: Any) -> OrderRecord | None:
             raise found
         log.error("unreadable order record", order_id=order_id, error=str(found))
         return None
+    fields = {name: value for name, value in zip(FIELDS, found, strict=True) if value is not None}
     try:
-        return read_record(found) if found else None
+        return read_record(fields) if fields else None
     except DecodeError as error:
         log.error("unreadable order record", order_id=order_id, error=str(error))
         return None
