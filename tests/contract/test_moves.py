@@ -137,6 +137,15 @@ async def test_a_key_that_came_with_the_status_that_an_order_has_is_remembered_t
     assert await moved(redis, OrderStatus.DELIVERED, key="k") == MoveKeyReused()
 
 
+async def test_keys_of_two_senders_are_told_apart(redis: Any) -> None:
+    """The customer's key is none of the operator's, who may have chosen the same for another move."""
+    await standing(redis, OrderStatus.CREATED)
+    assert await moved(redis, OrderStatus.PROCESSING, key="k") == Moved(is_new=True)
+    assert await moved(redis, OrderStatus.CANCELLED, key="k", by="ann") == Moved(is_new=True)
+    assert await moved(redis, OrderStatus.PROCESSING, key="k") == Moved(is_new=False)
+    assert await moved(redis, OrderStatus.PROCESSING, key="k", by="ann") == MoveKeyReused()
+
+
 async def test_the_id_of_a_cancelled_order_stays_taken(redis: Any) -> None:
     """Who places it again learns that it was cancelled, and nothing begins anew."""
     await stocked(redis, cable=10)

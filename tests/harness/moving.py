@@ -12,12 +12,10 @@ from tests.harness.stores import as_service
 WAY = (OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED)
 
 
-async def moved(redis: Any, order_id: str, to: OrderStatus, **more: Any) -> MoveResult:
-    """The answer to a request to move an order, by an operator."""
+async def moved(redis: Any, order_id: str, to: OrderStatus, *, by: str = "olga", **more: Any) -> MoveResult:
+    """The answer to a request to move an order, by an operator unless it is said by whom."""
     moves = RedisMoves(as_service(redis, "api_gateway"), timeout_seconds=5.0)
-    return await moves.move(
-        await record_of(redis, order_id), Move(order_id=order_id, to=to, by="olga", **more)
-    )
+    return await moves.move(await record_of(redis, order_id), Move(order_id=order_id, to=to, by=by, **more))
 
 
 async def ended(redis: Any, order_id: str, *moves: OrderStatus) -> None:

@@ -11,7 +11,7 @@
 --       16 payments:due
 --       17… orders:{status} for each other status, in the order of the model, then inventory:{sku}
 -- ARGV  1 order id  2 the new status  3 reason  4 who asks  5 version that was seen ('' for any)
---       6 Idempotency-Key ('' without)  7 type of the event  8 '1' if the customer is told of it
+--       6 Idempotency-Key, of who asks ('' without)  7 type of the event  8 '1' if the customer is told of it
 --       9 how many other statuses there are  10 '1' if the order is a customer's
 --       11 where the payment must stand for that, if there is one ('' anywhere)  12… sku, qty for each item
 -- Returns {'moved'}, {'same'}, {'illegal', status}, {'unpaid', status, payment}, {'version', number}, {'key'}, {'unknown'}, {'deciding'},
@@ -19,7 +19,7 @@
 
 local record, pending, deciding, reserved, releases = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local outbox, moves, untold, log, changed, index = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[12], KEYS[13]
-local order_id, to, key = ARGV[1], ARGV[2], ARGV[6] ~= '' and 'moved:' .. ARGV[6] or nil
+local order_id, to, key = ARGV[1], ARGV[2], ARGV[6] ~= '' and 'moved:' .. ARGV[4] .. ':' .. ARGV[6] or nil
 local due, own_due, payments, is_owned = KEYS[14], KEYS[15], KEYS[16], ARGV[10] == '1'
 local others, first_item, first_other = tonumber(ARGV[9]), 12, 17
 local items, first_stock = (#ARGV - first_item + 1) / 2, first_other + others
