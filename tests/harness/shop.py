@@ -126,6 +126,15 @@ class Shop:
         return (await self.verify(promises)).verdict.faults()
 
 
+async def shop_of_four(redis: Any) -> Shop:
+    """Four orders of two cables over seven of them: three created, one rejected, all told."""
+    shop = Shop(redis)
+    await redis.set(keyspace.inventory("cable"), 7)
+    await redis.hset(keyspace.SUPPLIED, "cable", 7)
+    await shop.complete(*orders(4))
+    return shop
+
+
 def orders(count: int, start: int = 1) -> Sequence[Order]:
     """Orders of two cables."""
     return [an_order(f"o{number}", cable=2) for number in range(start, start + count)]
