@@ -7,10 +7,11 @@ from aiohttp import web
 
 from api_gateway.move_routes import MoveRoutes
 from api_gateway.one_list import LedgerOrders
+from api_gateway.order_events import OrderEvents
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.ports import Budget, Intake, Moves, StockStore
 from api_gateway.reference_routes import docs_route
-from api_gateway.routes import INFO, move_route, order_table, stock_table
+from api_gateway.routes import INFO, events_route, move_route, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
 from shared.http.bodies import JsonBodies
 from shared.http.client import AskedService
@@ -42,6 +43,7 @@ def table(
     stock: StockStore,
     budget: Budget,
     limits: HttpLimits,
+    events: OrderEvents,
 ) -> tuple[Route, ...]:
     """The routes that it answers itself, but for the one that describes them."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
@@ -51,6 +53,7 @@ def table(
     stock_routes = StockRoutes(stock, bodies, lists)
     return (
         *order_table(order_routes),
+        events_route(events),
         move_route(MoveRoutes(orders, moves, older, bodies=bodies, gate=gate)),
         *stock_table(stock_routes),
         product_stock_route(lambda _: stock_routes.change_product),

@@ -11,6 +11,7 @@ from api_gateway.behind import routes_behind
 from api_gateway.budget import StoreBudget
 from api_gateway.due import DueOrders
 from api_gateway.intake import OrderIntake
+from api_gateway.order_events import OrderEvents, StepFeed
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings, UnknownProductsRule
 from api_gateway.stock import RedisStockStore
@@ -21,6 +22,7 @@ from shared.health import Health
 from shared.http.client import open_client
 from shared.http.guard import Guard
 from shared.http.keys import RemoteKeys
+from shared.http.limits import Gate
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
@@ -28,6 +30,7 @@ from shared.logs import get_logger
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.waiting import waiting_out
 from shared.metrics import new_registry
+from shared.orders.redis.log import OrderLog
 from shared.orders.redis.moves import RedisMoves
 from shared.orders.redis.schedule import RedisSchedule
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
@@ -116,6 +119,7 @@ async def run(
         stock = RedisStockStore(redis, timeout_seconds=own.store_timeout_seconds, most_skus=own.max_skus)
         budget = StoreBudget(redis, timeout_seconds=own.store_timeout_seconds)
         keys = RemoteKeys(accounts)
+        feed = StepFeed(OrderLog(redis, timeout_seconds=own.store_timeout_seconds))
         own_routes = table(
             intake=intake,
             orders=store,
@@ -124,6 +128,7 @@ async def run(
             stock=stock,
             budget=budget,
             limits=limits,
+            events=OrderEvents(store, feed, Gate(own.max_streams)),
         )
         levels = StockLevels(redis, timeout_seconds=own.store_timeout_seconds)
         behind = routes_behind(accounts, catalogue, ledger, levels, limits)
@@ -140,6 +145,7 @@ async def run(
             relay.run(),
             moves.run(),
             due.run(),
+            feed.run(),
             keys.run(),
             remembering,
         )
@@ -151,6 +157,7 @@ async def run(
                 listening.set()
                 log.info("taking orders", host=own.host, port=port)
                 await stop.wait()
+                feed.close()
             await drained(removals.flush(), stop, own.store_timeout_seconds)
 
 

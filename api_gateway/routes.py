@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from api_gateway.move_routes import MoveRoutes
+from api_gateway.order_events import LAST_EVENT_ID, OrderEvents
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.problems import (
     BROKEN_PRODUCT,
@@ -92,6 +93,13 @@ _ORDER_IF_MATCH: Final = Parameter(
     schema={"type": "string"},
 )
 
+_LAST_EVENT_ID: Final = Parameter(
+    name=LAST_EVENT_ID,
+    place="header",
+    description="The event that the client has seen last; browsers send it by themselves.",
+    schema={"type": "string", "pattern": "^[0-9]{1,9}$"},
+)
+
 
 def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
     """Placing and following orders."""
@@ -151,6 +159,27 @@ def order_table(orders: OrderRoutes) -> tuple[Route, ...]:
             plain={202: "Order received: order123", 409: "Duplicate order"},
         ),
         *order_reads({"listOrders": orders.list, "getOrder": orders.show}.__getitem__, (STORE_UNAVAILABLE,)),
+    )
+
+
+def events_route(events: OrderEvents) -> Route:
+    """Following one order as it goes."""
+    return Route(
+        path="/orders/{id}/events",
+        handler=events.stream,
+        access=Access.CUSTOMER,
+        name="followOrder",
+        tag="orders",
+        summary="Follow an order as it goes",
+        description="Server-sent events: each step of the order that there was and each that comes, until it "
+        "is at its end. The `id` of an event is the number of its step; `Last-Event-ID` goes on behind it. A "
+        "comment comes every 15 s while nothing happens, an event `end` at last.",
+        meaning="The steps, one event each.",
+        answer={"type": "string"},
+        media_type="text/event-stream",
+        parameters=(_LAST_EVENT_ID,),
+        bodiless={204: "The order is at its end, and the client has seen all of it."},
+        problems=(INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY),
     )
 
 

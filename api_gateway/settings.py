@@ -36,6 +36,7 @@ class GatewaySettings(AuthSettings, OperationsSettings):
     claim_ttl_seconds: Count = 86_400
     outbox_limit: Count = 100_000
     max_concurrent_requests: Count = 512
+    max_streams: Count = 1_000
     max_skus: Count = 100_000
     unknown_products: UnknownProductsRule = UnknownProductsRule.ACCEPT
     publish_timeout_seconds: Seconds = 2.0

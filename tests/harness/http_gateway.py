@@ -12,11 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from api_gateway.app import build_app, table
 from api_gateway.behind import routes_behind
+from api_gateway.order_events import OrderEvents, StepFeed
 from api_gateway.ports import StockWouldBeNegative, UnknownSku
 from shared.errors import ServiceUnavailable
 from shared.http.client import ServiceAnswer
 from shared.http.guard import Guard
-from shared.http.limits import HttpLimits
+from shared.http.limits import Gate, HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.routes import Route
 from shared.http.server import serve
@@ -35,6 +36,7 @@ from shared.orders.placement import (
 )
 from shared.orders.ports import Cursor, OrderFilter, OrderPage
 from shared.orders.records import OrderRecord, TimelineStep
+from shared.orders.redis.log import START, LogPage, LogPosition
 from shared.prices import Prices
 from shared.redis.stock import StockPage
 from tests.harness.endpoints import an_endpoint
@@ -276,6 +278,21 @@ class MemoryMoves:
         return Moved(is_new=move.to is not record.status)
 
 
+class NoSteps:
+    """A log in which nothing ever stands."""
+
+    async def end(self) -> LogPosition:
+        return LogPosition(log_id=START)
+
+    async def read(self, after: LogPosition, limit: int) -> LogPage | None:
+        return LogPage(entries=(), end=after, read=0)
+
+
+def no_events() -> OrderEvents:
+    """Orders that nobody has, to whom nothing happens."""
+    return OrderEvents(MemoryOrders(MemoryIntake()), StepFeed(NoSteps()), Gate(1))
+
+
 def memory_table() -> Sequence[Route]:
     """All routes of a gateway whose ports live in memory."""
     intake = MemoryIntake()
@@ -287,6 +304,7 @@ def memory_table() -> Sequence[Route]:
         stock=MemoryStock(),
         budget=MemoryBudget(),
         limits=HttpLimits(),
+        events=no_events(),
     )
     return (
         *own,
@@ -317,6 +335,7 @@ async def gateway(
         stock=stock,
         budget=budget,
         limits=limits,
+        events=no_events(),
     )
     behind = routes_behind(accounts, MemoryService(), ledger, stock, limits)
     app = build_app((*own, *behind), guard or a_guard())

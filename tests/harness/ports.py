@@ -24,6 +24,7 @@ from tests.harness.http_gateway import (
     MemoryMoves,
     MemoryOrders,
     MemoryStock,
+    no_events,
 )
 from tests.harness.tokens import a_guard
 
@@ -82,6 +83,7 @@ def _app(kind: str, limits: HttpLimits) -> web.Application:
             stock=stock,
             budget=budget,
             limits=limits,
+            events=no_events(),
         )
         return build_gateway(own, a_guard())
     if kind == "dashboard":

@@ -28,7 +28,14 @@ from tests.harness.decisions import A_CENTURY, decide_one, stocked, store_recrea
 from tests.harness.endpoints import an_endpoint
 from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
-from tests.harness.http_gateway import MemoryBudget, MemoryIntake, MemoryLedger, MemoryStock, problem_of
+from tests.harness.http_gateway import (
+    MemoryBudget,
+    MemoryIntake,
+    MemoryLedger,
+    MemoryStock,
+    no_events,
+    problem_of,
+)
 from tests.harness.moving import WAY, ended
 from tests.harness.paying import created_order
 from tests.harness.routing import InterruptiblePublisher
@@ -94,6 +101,7 @@ async def moving_gateway() -> AsyncIterator[MovingGateway]:
             stock=MemoryStock(),
             budget=MemoryBudget(),
             limits=HttpLimits(),
+            events=no_events(),
         )
         app = build_app(own_routes, a_guard())
         async with (
