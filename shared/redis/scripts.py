@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from itertools import dropwhile
 from typing import Any, Final
@@ -80,8 +81,9 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
+    @cache
     def load(cls, package: str, name: str, *, head: str = "") -> "Script":
-        """Reads ``{name}.lua`` from ``package``; ``head`` is what scripts of that package share."""
+        """Reads ``{name}.lua`` from ``package``, once; ``head`` is what scripts of that package share."""
         return cls(name, head + files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8"))
 
     async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -32,4 +33,9 @@ NAMES: Final = (
 
 def load(name: str, package: str = PACKAGE) -> Script:
     """The script ``{name}.lua`` behind the names and functions that all of them share."""
-    return Script.load(package, name, head=NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8"))
+    return Script.load(package, name, head=_head())
+
+
+@cache
+def _head() -> str:
+    return NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8")
