@@ -81,10 +81,9 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
-    @cache
     def load(cls, package: str, name: str, *, head: str = "") -> "Script":
         """Reads ``{name}.lua`` from ``package``, once; ``head`` is what scripts of that package share."""
-        return cls(name, head + files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+        return cls(name, head + _text(package, name))
 
     async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """Runs once and returns what the script returned. Raises StoreUnavailable, and BrokenKey."""
@@ -143,7 +142,13 @@ def questions_of_loaded(key: str) -> list[tuple[str, Sequence[str]]]:
     return [(f"run {name}", question) for name, question in words.items()]
 
 
-def calls_of(source: str) -> list[tuple[str, str]]:
+@cache
+def _text(package: str, name: str) -> str:
+    return files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def calls_of(source: str) -> Sequence[tuple[str, str]]:
     """The commands that a script calls, in the order of its text, a function's where it is called.
 
     Each comes with the key that the text names, the last key for others, since keys of items come last.
@@ -162,7 +167,7 @@ def calls_of(source: str) -> list[tuple[str, str]]:
             elif function in functions:
                 yield from steps(functions[function])
 
-    return list(steps(_FUNCTION.sub("", code)))
+    return tuple(steps(_FUNCTION.sub("", code)))
 
 
 def _guard(needs: Sequence[tuple[str, str]]) -> str:

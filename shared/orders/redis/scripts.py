@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -29,13 +28,9 @@ NAMES: Final = (
     f"local {', '.join(_NAMED)} = {', '.join(repr(value) for value in _NAMED.values())}\n"
     f"local EVENT_TYPES = {{{_EVENTS}}}\nlocal MOVES = {{{_MOVES}}}\nlocal PLACES = {{{_PLACES}}}\n"
 )
+_HEAD: Final = NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8")
 
 
 def load(name: str, package: str = PACKAGE) -> Script:
     """The script ``{name}.lua`` behind the names and functions that all of them share."""
-    return Script.load(package, name, head=_head())
-
-
-@cache
-def _head() -> str:
-    return NAMES + files(PACKAGE).joinpath("head.lua").read_text("utf-8")
+    return Script.load(package, name, head=_HEAD)
