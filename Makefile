@@ -25,7 +25,7 @@ down: $(READY) ## stop it; its data stays (ARGS="--wipe" removes it)
 
 test: $(READY) ## every test that this machine can run (ARGS="tests/unit -k order")
 	@$(BIN)/python -m orderctl.native
-	@$(BIN)/python -m pytest -n 3 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
 test-containers: $(READY) ## what needs brokers, on containers of RabbitMQ 4 and Redis 8 (ARGS="tests/failover")
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --cluster containers -m '(broker or failover or docker) and not native' $(ARGS)

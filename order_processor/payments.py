@@ -8,6 +8,7 @@ never taken, and the store has a table of what may follow what.
 """
 
 import asyncio
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -23,7 +24,7 @@ from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.lease import Lease
 
 LEASE_SECONDS: Final = 3.0
-PAUSE_SECONDS: Final = 0.2
+PAUSE_SECONDS: Final = 0.5
 AT_ONCE: Final = 64
 DECLINED: Final = "payment_declined"
 """Why an order was cancelled for which nobody pays."""
@@ -73,17 +74,20 @@ class Payments:
         await repeating(self._round, PAUSE_SECONDS, what="paying for orders")
 
     async def _round(self) -> None:
-        while await self._lease.hold(LEASE_SECONDS) and await self.settle():
-            pass
+        while (due := await self._payments.due(AT_ONCE)) and await self._lease.hold(LEASE_SECONDS):
+            await self._see_to(due)
 
     async def settle(self) -> int:
         """Takes the next step of payments that are due; returns of how many. Raises StoreUnavailable."""
         due = await self._payments.due(AT_ONCE)
+        await self._see_to(due)
+        return len(due)
+
+    async def _see_to(self, due: Sequence[tuple[str, OrderRecord | None]]) -> None:
         steps = (self._step(order_id, record) for order_id, record in due)
         for ended in await asyncio.gather(*steps, return_exceptions=True):
             if isinstance(ended, BaseException):
                 raise ended
-        return len(due)
 
     async def _step(self, order_id: str, record: OrderRecord | None) -> None:
         if record is None:  # it was removed, or may be repaired

@@ -1,22 +1,14 @@
-"""How tests share this machine: ``make test`` runs three processes, of which two have a cluster of their own.
+"""How tests share this machine: ``make test`` runs two processes, each with a cluster of its own.
 
-Breaking brokers is mostly waiting, computing is not: while the first two wait, the third computes, and gives
-way where they do not. Tests go to whichever process is free; those of a file that starts a system for itself
-stay together, since two halves of it would start two. What a test measured is printed at the end, whichever
-process ran it.
+Breaking brokers is mostly waiting, computing is not, so that two take little more than half the time of one.
+Tests go to whichever process is free; those of a file that starts a system for itself stay together, since
+two halves of it would start two. What a test measured is printed at the end, whichever process ran it.
 """
 
-import os
 from typing import Any, Final
 
 import pytest
 
-from tests.harness.workers import number_of, worker_number
-
-WITH_A_CLUSTER: Final = 2
-"""So many processes run what needs brokers, and what computes once there is none of that left."""
-COMPUTING: Final = ("tests/property/", "tests/simulator/", "tests/unit/")
-POLITENESS: Final = 3
 HAVE_A_SYSTEM_OF_THEIR_OWN: Final = (
     "tests/integration/test_docker_system.py",
     "tests/integration/test_embedded.py",
@@ -25,12 +17,6 @@ HAVE_A_SYSTEM_OF_THEIR_OWN: Final = (
     "tests/integration/test_one_more_consumer.py",
     "tests/integration/test_quorum_members.py",
 )
-
-
-def pytest_configure() -> None:
-    """Has the process that computes give way."""
-    if worker_number() >= WITH_A_CLUSTER:
-        os.nice(POLITENESS)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -42,14 +28,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
             return path if path in HAVE_A_SYSTEM_OF_THEIR_OWN else nodeid
-
-        def _assign_work_unit(self, node: Any) -> None:
-            computes = number_of(node.gateway.id) >= WITH_A_CLUSTER
-            wanted = next((each for each in self.workqueue if each.startswith(COMPUTING) is computes), None)
-            if wanted is not None:
-                self.workqueue.move_to_end(wanted, last=False)
-            if wanted is not None or not computes:
-                super()._assign_work_unit(node)
 
     return KeepSystemsTogether(config, log)
 

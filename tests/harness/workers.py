@@ -7,9 +7,4 @@ WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 
 def worker_number() -> int:
     """From 0; what needs fixed ports keeps apart by it."""
-    return number_of(os.environ.get(WORKER_VARIABLE, "gw0"))
-
-
-def number_of(worker: str) -> int:
-    """The number of the process that is called so."""
-    return int(worker.removeprefix("gw"))
+    return int(os.environ.get(WORKER_VARIABLE, "gw0").removeprefix("gw"))

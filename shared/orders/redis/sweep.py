@@ -61,11 +61,11 @@ class Sweep:
         """Sweeps again and again, until cancelled."""
         while True:
             try:
-                await self._tell_retention()
                 if await self._lease.hold(LEASE_SECONDS):
                     await self.migrate_once()
                     await self.forget_told()
                     await self.sweep_once()
+                await self._tell_retention()  # last, since a full store refuses it
             except StoreUnavailable as error:
                 log.warning("sweep waits", reason=str(error))
             await asyncio.sleep(PAUSE_SECONDS)
@@ -191,10 +191,7 @@ class Sweep:
         if not leaving:
             return 0
         calls = [_removal(status, order_id, record) for order_id, record in leaving]
-        ends = [epoch_microseconds(record.ended_at) for _, record in leaving if record and record.ended_at]
         async with store_deadline(self._timeout_seconds):
-            if ends:
-                await self._redis.zadd(keyspace.KEPT, {keyspace.REMOVED_UNTIL: max(ends)}, gt=True)
             results = await self._sweep.run_many(self._redis, calls)
         gone = [call.arguments[0] for call, removed in zip(calls, results, strict=True) if removed == 1]
         await self._forget_claims(gone)
@@ -245,14 +242,15 @@ def _removal(status: OrderStatus, order_id: str, record: OrderRecord | None) -> 
         keyspace.notifications(order_id),
         keyspace.claim(order_id),
         keyspace.provider(order_id),
+        keyspace.KEPT,
     ]
     arguments: list[str | int] = [order_id, status.value]
     if record is None or record.ended_at is None:
-        return ScriptCall(keys, [*arguments, ""])
+        return ScriptCall(keys, [*arguments, "", keyspace.REMOVED_UNTIL])
     if record.idempotency_key:
         keys.append(keyspace.idempotency_key(record.idempotency_key, owner))
         keys.append(keyspace.older_idempotency_key(record.idempotency_key))
-    arguments.append(epoch_microseconds(record.ended_at))
+    arguments += [epoch_microseconds(record.ended_at), keyspace.REMOVED_UNTIL]
     for item in record.order.items:
         arguments += [item.sku, item.qty]
     return ScriptCall(keys, arguments)
