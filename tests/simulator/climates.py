@@ -67,6 +67,7 @@ def with_payments(plan: Plan, **pauses: float) -> Plan:
         plan,
         orders=8,
         seconds=5.0,
+        repaired_at=None,
         stock=dict.fromkeys(plan.stock, 40),
         products=dict.fromkeys((*plan.products, *plan.stock), (700, "EUR")),
         processors=2,
@@ -153,6 +154,14 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
         with_payments,
     ),
     "a late answer overwrites what came after it": lambda plan: with_payments(plan, stall=0.5),
+    "a scheduled order begins without a message": lambda plan: replace(
+        plan,
+        schedules=True,
+        is_durable=True,
+        orders=8,
+        odds=Odds(publish_cut=0.9),
+        pauses={"broker": 1.0, "crash": 0.5},
+    ),
     "a split batch loses an event": lambda plan: in_a_crowd(plan, crash=0.2, connection=0.2),
     "a dead batch is dropped unread": lambda plan: replace(
         with_operator(in_a_crowd(plan, given_up=0.2), slow=0.5), prefetch=1, seconds=20.0
