@@ -66,10 +66,6 @@ class SimulatedProvider:
         """See PaymentProvider."""
         await self._asked(lambda: self._run("void", key))
 
-    async def close(self) -> None:
-        """Waits for requests that are still on their way."""
-        await asyncio.gather(*self._late, return_exceptions=True)
-
     async def _asked(self, request: Callable[[], Awaitable[str]]) -> str:
         mishap = self._dice.choice(list(Mishap)) if self._dice.uniform(0, 100) < self._mishaps else None
         if mishap is Mishap.LATE:

@@ -27,6 +27,7 @@ from tests.harness.examples import an_order
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.ledger import A_CENTURY, SECONDS, Trial, served_ledger
 from tests.harness.stores import store_in_process
+from tests.harness.waiting import wait_until
 
 UNOWNED: Final = OrderFilter(unowned=True)
 CREATED: Final = OrderFilter(unowned=True, status=OrderStatus.CREATED)
@@ -325,10 +326,15 @@ async def test_a_ledger_that_is_frozen_is_waited_for_once() -> None:
     assert asked < 9
     is_frozen = False
     answered = None
-    while answered is None:
+
+    async def answers() -> bool:
+        nonlocal answered
         with suppress(ServiceUnavailable):
             answered = await ledger.list(UNOWNED, 5, None, {})
-        await asyncio.sleep(0.01)
+        return answered is not None
+
+    await wait_until(answers, what="an answer of the ledger")
+    assert answered is not None
     assert answered.views == {}
 
 

@@ -21,6 +21,7 @@ from tests.harness.moving import ended, moved
 from tests.harness.paying import PRICE, ToldProvider, created_order, payments_of, settled
 from tests.harness.shop import SECONDS, Shop
 from tests.harness.stores import as_service
+from tests.harness.waiting import wait_until
 from tests.simulator.bank import Bank
 from tests.simulator.network import Network
 from tests.simulator.weather import Weather, draw
@@ -81,6 +82,7 @@ async def test_whatever_goes_wrong_the_money_is_taken_once(
     monkeypatch.setattr(simulated_provider, "LATE_SECONDS", 0.01)
     dice = mock.Mock(uniform=lambda *_: 0.0, choice=lambda _: mishap)
     own = as_service(redis, "order_processor")
+    others = asyncio.all_tasks()
     unlucky = SimulatedProvider(own, timeout_seconds=SECONDS, limit=LIMIT, mishaps=100, dice=dice)
     if mishap is Mishap.TWICE:
         assert await unlucky.authorise(charge()) == Authorised()
@@ -90,7 +92,7 @@ async def test_whatever_goes_wrong_the_money_is_taken_once(
     before = await redis.hget(keyspace.provider("a"), "taken")
     assert before == ("1" if mishap in (Mishap.UNANSWERED, Mishap.TWICE) else None)
     assert await simulated(redis).authorise(charge()) == Authorised()
-    await unlucky.close()
+    await wait_until(lambda: asyncio.all_tasks() <= others, what="the late request")
     assert await redis.hget(keyspace.provider("a"), "taken") == "1"
 
 

@@ -198,3 +198,9 @@ def test_one_base_image_is_named_everywhere() -> None:
     assert dockerfile is not None
     for place in ("docker-compose.yml", "deploy/offline/build", "deploy/offline/wheels"):
         assert f"PYTHON_IMAGE:-{dockerfile[1]}}}" in (ROOT / place).read_text()
+
+
+@pytest.mark.parametrize("setting", ["PAYMENTS", "PROCESSOR_PAYMENT_LIMIT", "PROCESSOR_PAYMENT_MISHAPS"])
+def test_the_shell_says_whether_orders_are_paid_for(setting: str) -> None:
+    """As the README has it; the file sets no value of its own."""
+    assert SERVICES["order_processor"]["environment"][setting] is None

@@ -141,6 +141,13 @@ async def test_nobody_follows_anothers_order(gateway: Following) -> None:
         assert (await problem_of(stream.answer))["errors"][0]["field"] == "Last-Event-ID"
 
 
+async def test_whether_an_order_can_be_followed_can_be_asked(gateway: Following) -> None:
+    """The answer to HEAD ends at once."""
+    await gateway.shop.accept(ORDER)
+    async with asyncio.timeout(10), gateway.session.head("/orders/a/events") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+
+
 async def test_readers_are_bounded_and_leave_with_the_gateway(gateway: Following) -> None:
     """Each of those who were let in is told to come back; who is beyond is turned away."""
     await gateway.shop.accept(ORDER)

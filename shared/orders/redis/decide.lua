@@ -89,7 +89,7 @@ redis.call('ZSCORE', index, order_id)
 redis.call('ZCARD', untold)
 redis.call('SCARD', changed)
 redis.call('XLEN', log)
-redis.call('ZCARD', payments)
+if payment then redis.call('ZCARD', payments) end
 local stands = {}
 for i = 8, is_new and not trouble and 8 or 10 do stands[i] = redis.call('ZSCORE', KEYS[i], order_id) end
 local is_counted = begun and redis.call('HEXISTS', reserved, pending) == 1
