@@ -14,11 +14,20 @@ from order_processor.simulated_provider import Mishap, SimulatedProvider
 from shared import keyspace
 from shared.orders.model import OrderStatus, Payment
 from shared.orders.moves import Moved, Unpaid
+from shared.orders.redis.dead_letters import RedisOrderBooks
 from tests.contract.test_cut_scripts import cut_after, uncut, until_uncut
 from tests.harness.decisions import indexes_of, is_logged, record_of
 from tests.harness.examples import an_order
 from tests.harness.moving import ended, moved
-from tests.harness.paying import PRICE, ToldProvider, created_order, payments_of, settled
+from tests.harness.paying import (
+    PRICE,
+    ToldProvider,
+    created_order,
+    decisions_of,
+    payments_of,
+    settled,
+)
+from tests.harness.pricing import price
 from tests.harness.shop import SECONDS, Shop
 from tests.harness.stores import as_service
 from tests.harness.waiting import wait_until
@@ -205,6 +214,32 @@ async def test_a_note_of_a_payment_that_was_cut_is_finished(redis: Any) -> None:
         assert (await record_of(redis, "a")).payment is Payment.AUTHORISED
         assert await is_logged(redis), f"cut after {writes} writes"
         return answer is None
+
+    await until_uncut(cut)
+
+
+async def test_a_decision_that_was_cut_is_paid_for_whoever_finishes_it(redis: Any) -> None:
+    """An operator's drop finds it decided, and finishes that as it was begun."""
+
+    async def cut(writes: int) -> bool:
+        await redis.flushall()
+        await price(redis, "cable", PRICE)
+        await redis.set(keyspace.inventory("cable"), 10)
+        shop = Shop(redis)
+        await shop.accept(ORDER)
+        record = await shop.orders.get("a")
+        assert record is not None
+        with cut_after(writes):
+            answer = await uncut(decisions_of(redis).decide([record.placed]))
+        if answer is not None:
+            return False
+        await RedisOrderBooks(as_service(redis, "dashboard"), timeout_seconds=SECONDS).drop([record.placed])
+        found = await record_of(redis, "a")
+        assert (found.status, found.payment) == (
+            (OrderStatus.CREATED, Payment.PENDING) if writes else (OrderStatus.REJECTED, None)
+        )
+        assert await redis.zrange(keyspace.PAYMENTS_DUE, 0, -1) == (["a"] if writes else [])
+        return True
 
     await until_uncut(cut)
 

@@ -38,11 +38,11 @@ end
 
 -- Every look stands before the first write, because Redis does not roll a script back.
 local now, outcome, reason, at_fault, number = time_now(), CREATED, ARGV[8], '', nil
-local writes, sums, unlisted, ordered = {}, {}, {}, {}
+local writes, sums, unlisted, ordered, asked = {}, {}, {}, {}, ARGV[12]
 if begun then
   local content
-  now, outcome, reason, at_fault, number, content =
-    string.match(begun, '^(%d+)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(%d+)\t([^\t]*)$')
+  now, outcome, reason, at_fault, number, content, asked =
+    string.match(begun, '^(%d+)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(%d+)\t([^\t]*)\t?(.*)$')
   if not now then return {'broken_stock', pending} end
   if content ~= ARGV[5] then return {'other_content'} end
 elseif decided_at then
@@ -54,7 +54,7 @@ local is_new = not begun and not decided_at
 -- What has no total, or one of nothing, is not to be paid for.
 local payment = known[10]
 if not decided_at and outcome == CREATED and tonumber(string.match(prices, '^%u+\t(%d+)') or '0') > 0 then
-  payment = ARGV[12] ~= '' and ARGV[12]
+  payment = asked ~= '' and asked
 end
 local is_owned = ARGV[10] ~= '' and (not status or begun)  -- what recreated it may have been cut
 if is_owned then redis.call('ZSCORE', own, order_id) end
@@ -97,6 +97,7 @@ local is_counted = begun and redis.call('HEXISTS', reserved, pending) == 1
 if is_new then
   number = string.format('%.0f', tonumber(decided) + 1)
   local decision = now .. '\t' .. outcome .. '\t' .. reason .. '\t' .. at_fault .. '\t' .. number .. '\t' .. ARGV[5]
+  if payment then decision = decision .. '\t' .. payment end
   writes[#writes + 1], writes[#writes + 2] = count, number
   writes[#writes + 1], writes[#writes + 2] = pending, decision
   redis.call('MSET', unpack(writes))
