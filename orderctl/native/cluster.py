@@ -42,7 +42,6 @@ PARTS = (*NODE_NAMES, *STORES)
 SERVER_PROGRAMS = ("beam.smp", "redis-server", postgres.PROGRAM)
 FORM_SECONDS = 90.0
 STOP_GRACE_SECONDS = 25.0
-HEAD_START_SECONDS = 20.0
 POLL_SECONDS = 0.2
 LISTED_SECONDS = 30.0
 
@@ -162,7 +161,7 @@ class NativeCluster:
         else:
             self._start_processes([name for name in missing if name not in NODE_NAMES[1:]])
             self._wait_stores(missing, timeout_seconds)
-            self._give_head_start(NODE_NAMES[0])
+            self._found(NODE_NAMES[0], timeout_seconds)
             self._start_processes(missing)
         unknown = [node for node in NODE_NAMES if node not in missing and not self.seen_by(node)]
         broker_users.let_operator_in(self.layout, map(self.management_url, unknown))
@@ -304,15 +303,19 @@ class NativeCluster:
         for name in STORES:
             self.wait_store(name, timeout_seconds, just_started=name in missing)
 
-    def _give_head_start(self, first: str) -> None:
-        """Let the very first node take the lock: three that form at once wait long for each other's."""
+    def _found(self, first: str, timeout_seconds: float) -> None:
+        """Wait until the very first node serves, before the others start.
+
+        Nodes that form at once wait long for each other's lock, and one that boots while another makes the
+        virtual host may be without it for good (seen on 3.10, on a busy machine).
+        """
         self._until(
             lambda: (
-                rabbitmq.is_founding(self.layout, first)
-                or bool(self.seen_by(first))
+                bool(self.seen_by(first))
                 or self.node_pid(first) is None
+                or rabbitmq.gave_up(self.layout, first)
             ),
-            HEAD_START_SECONDS,
+            timeout_seconds,
         )
 
     def _start_processes(self, names: list[str]) -> None:
@@ -333,7 +336,9 @@ class NativeCluster:
         if name in STORES:
             stores.start(self.layout, name, self.ports[name])
             return
-        command = rabbitmq.configure(self.layout, name, self.ports, self._rabbitmq_conf)
+        founds = name == NODE_NAMES[0] and not self.layout.formed.exists()
+        more = self._rabbitmq_conf | (rabbitmq.FOUNDING if founds else {})
+        command = rabbitmq.configure(self.layout, name, self.ports, more)
         environment = rabbitmq.environment(self.layout, name, self.ports)
         processes.spawn(self.layout, name, command, environment=environment, cwd=self.layout.part(name))
 

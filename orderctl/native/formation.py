@@ -113,7 +113,7 @@ class Formation:
 
         Its time begins with its process: one that was started lately may be recovering its queues.
         """
-        node = left_out(views) if self._cluster.layout.formed.exists() else None
+        node = left_out(views)
         self._left_out_since = {node: self._left_out_since.get(node, time.monotonic())} if node else {}
         if node is None or node in self._restarted:
             return False

@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from orderctl.native import broker_users, packages, processes
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EPMD, LOOPBACK, NODE_NAMES, Ports
-from orderctl.native.processes import ProcessRecord
 from orderctl.programs import output_of
 
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
@@ -50,6 +50,9 @@ log.file = {log}
 log.file.level = info
 {more}
 """
+
+# The node that starts before all others finds none of them, and need not look for 5 s.
+FOUNDING: Final = {"cluster_formation.discovery_retry_limit": "1"}
 
 
 def erlang_name(node: str) -> str:
@@ -141,19 +144,6 @@ def _ends_in_failure(log: Path, begin: int, size: int, _: int) -> bool:
         stream.seek(max(begin if begin <= size else 0, size - _LOG_READ_BYTES))
         text = stream.read(_LOG_READ_BYTES)
     return text.rfind(b"BOOT FAILED") > text.rfind(b"Server startup complete")
-
-
-def is_founding(layout: Layout, node: str) -> bool:
-    """True once the node has taken the lock under which clusters are formed, by the word of its log."""
-    record = processes.running(layout, node)
-    return record is not None and _has_logged(layout, record, b"Will try to lock with peer discovery")
-
-
-def _has_logged(layout: Layout, record: ProcessRecord, text: bytes) -> bool:
-    with layout.log(record.name).open("rb") as log:
-        size = log.seek(0, os.SEEK_END)
-        log.seek(record.log_bytes if record.log_bytes <= size else 0)  # it was cut off meanwhile
-        return text in log.read(_LOG_READ_BYTES)
 
 
 def run_program(

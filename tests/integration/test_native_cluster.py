@@ -14,6 +14,7 @@ from tests.harness.running import Pipeline
 
 pytestmark = [pytest.mark.broker, pytest.mark.native]
 
+STAMP_LENGTH = len("2026-11-28 05:09:53.017878")
 OWN_QUEUES = {"early.bird", "kept.queue"}
 ARGUMENTS = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1}
 
@@ -59,6 +60,13 @@ def test_recorded_pids_are_the_servers_themselves(whole: NativeCluster) -> None:
     programs = {name: psutil.Process(whole.node_pid(name)).name() for name in PARTS}
     stores = {"redis": "redis-server", "cache": "redis-server", "postgres": "postgres"}
     assert programs == {**dict.fromkeys(NODE_NAMES, "beam.smp"), **stores}
+
+
+def test_the_first_node_served_before_any_other_started(whole: NativeCluster) -> None:
+    """A node that booted while another made the virtual host would never serve (RabbitMQ 3.10)."""
+    founder, *others = (whole.layout.log(node).read_text(encoding="utf-8") for node in NODE_NAMES)
+    served = next(line for line in founder.splitlines() if "Server startup complete" in line)
+    assert all(served[:STAMP_LENGTH] < other[:STAMP_LENGTH] for other in others)
 
 
 def test_starting_twice_changes_nothing(whole: NativeCluster) -> None:

@@ -52,15 +52,22 @@ class PlayedCluster:
         return TimeoutError(f"{node} {what}")
 
 
-@pytest.fixture(
-    params=[(frozenset(), TWO), (frozenset({LAST}), TWO), (frozenset(), ALL)],
-    ids=["it takes no clients", "it sees itself alone", "it hangs in its boot and is taken for running"],
-)
+LEFT_OUT = {
+    "it takes no clients": (True, frozenset(), TWO),
+    "it sees itself alone": (True, frozenset({LAST}), TWO),
+    "it hangs in its boot and is taken for running": (True, frozenset(), ALL),
+    "at its first start it is without the virtual host": (False, frozenset(), ALL),
+}
+
+
+@pytest.fixture(params=list(LEFT_OUT.values()), ids=list(LEFT_OUT))
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> PlayedCluster:
-    """A cluster that had formed before."""
-    cluster = PlayedCluster(tmp_path, *request.param)
+    """Two nodes run together, and the third does not join them."""
+    formed, *views = request.param
+    cluster = PlayedCluster(tmp_path, *views)
     cluster.layout.create()
-    cluster.layout.formed.touch()
+    if formed:
+        cluster.layout.formed.touch()
     return cluster
 
 
