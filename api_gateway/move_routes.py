@@ -1,6 +1,6 @@
 """The route by which an order moves on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 import orjson
@@ -27,11 +27,13 @@ from shared.orders.model import OrderStatus
 from shared.orders.moves import (
     IllegalMove,
     Move,
+    Moved,
     MoveKeyReused,
     MoveResult,
     NotMovable,
     OtherVersion,
     Unpaid,
+    refusal,
 )
 from shared.orders.ports import OrderReader
 from shared.orders.records import OrderRecord
@@ -90,7 +92,7 @@ class MoveRoutes:
         older = await self._ledger.get(order_id, handed_on(request)) if is_order_id(order_id) else None
         if older is None:
             return Problem(NOT_FOUND, "There is no such order.")
-        return _illegal(OrderStatus(orjson.loads(older.body)["status"]), ())
+        return _problem(IllegalMove(status=OrderStatus(orjson.loads(older.body)["status"])))
 
 
 def _version(own: int, expected: Collection[int] | None) -> int | None:
@@ -101,30 +103,21 @@ def _version(own: int, expected: Collection[int] | None) -> int | None:
 
 
 def _refuse(result: MoveResult) -> None:
+    if not isinstance(result, Moved):
+        raise _problem(result)
+
+
+def _problem(result: IllegalMove | Unpaid | OtherVersion | MoveKeyReused | NotMovable) -> Problem:
+    detail = refusal(result) or ""
     match result:
         case IllegalMove(status=status, allowed=allowed):
-            raise _illegal(status, allowed)
+            return Problem(ILLEGAL_MOVE, detail, members={"order_status": status, "allowed": allowed})
         case Unpaid(status=status, allowed=allowed, payment=payment):
-            detail = f"Its payment is {payment}. The order is {status}, and can be {' or '.join(allowed)}."
             members = {"order_status": status, "allowed": allowed, "payment": payment}
-            raise Problem(NOT_PAID, detail, members=members)
+            return Problem(NOT_PAID, detail, members=members)
         case OtherVersion(version=version):
-            raise _changed(version)
+            return Problem(ORDER_CHANGED, detail, headers={"ETag": etag(version)})
         case MoveKeyReused():
-            raise Problem(KEY_REUSED, "This Idempotency-Key was sent before, for another move of this order.")
-        case NotMovable(reason=reason):
-            raise Problem(NOT_MOVABLE, f"Nothing was changed, since {reason}.")
-
-
-def _illegal(status: OrderStatus, allowed: Sequence[OrderStatus]) -> Problem:
-    following = " or ".join(allowed) if allowed else "nothing else"
-    return Problem(
-        ILLEGAL_MOVE,
-        f"The order is {status}, and may become {following}.",
-        members={"order_status": status, "allowed": allowed},
-    )
-
-
-def _changed(version: int) -> Problem:
-    detail = "Something has happened to the order since. Look at it, and ask again."
-    return Problem(ORDER_CHANGED, detail, headers={"ETag": etag(version)})
+            return Problem(KEY_REUSED, detail)
+        case NotMovable():
+            return Problem(NOT_MOVABLE, detail)

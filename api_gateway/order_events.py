@@ -9,52 +9,44 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final
 
-import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from shared.errors import StoreUnavailable
 from shared.history.ownership import may_see
 from shared.http.auth import caller_of
-from shared.http.edge import begin_answer
+from shared.http.event_stream import (
+    HEARTBEAT_SECONDS,
+    EventReader,
+    StreamEvents,
+    an_event,
+    answer_events,
+    last_seen,
+    unknown_id,
+)
 from shared.http.limits import Gate
-from shared.http.problems import INVALID_PARAMETER, NOT_FOUND, FieldError, Problem, invalid
+from shared.http.problems import NOT_FOUND, Problem
 from shared.logs import get_logger
 from shared.messages import is_identifier
-from shared.messaging.waiting import JITTER, repeating
+from shared.messaging.waiting import repeating
 from shared.orders.model import FINAL
 from shared.orders.ports import OrderReader
 from shared.orders.records import OrderRecord
-from shared.orders.redis.log import LogPage, LogPosition
+from shared.orders.redis.log import LogPosition, StepLog
 
 POLL_SECONDS: Final = 0.25
 AT_ONCE: Final = 1_000
-HEARTBEAT_SECONDS: Final = 15.0
 LINGER_SECONDS: Final = 5.0
 """So long an order that is at its end may yet have another step, such as that its customer was told."""
-WRITE_SECONDS: Final = 10.0
-"""A client that takes nothing for so long is cut off, and resumes where it was."""
-LAST_EVENT_ID: Final = "Last-Event-ID"
-STREAM: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 log = get_logger(__name__)
-
-
-class Steps(Protocol):
-    """The log of all steps. Methods raise StoreUnavailable."""
-
-    async def end(self) -> LogPosition:
-        """Where it ends now."""
-
-    async def read(self, after: LogPosition, limit: int) -> LogPage | None:
-        """The next entries. None where the one that was read last is not there any more."""
 
 
 class StepFeed:
     """Tells who watches an order that something has happened to it."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: StepLog) -> None:
         self._log = steps
         self._position: LogPosition | None = None
         self._watched: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -119,28 +111,16 @@ class OrderEvents:
                 raise Problem(NOT_FOUND, "There is no such order.")
             if record.status in FINAL and seen >= record.version:
                 return web.Response(status=204)  # by which browsers know that there is no more
-            response = await begin_answer(request, STREAM)
-            if request.method == hdrs.METH_HEAD:
-                return response
-            await _write(response, f"retry: {JITTER.randrange(1_000, 3_000)}\n\n")
-            try:
-                await self._tell(response, record, seen, news)
-            except (ConnectionError, TimeoutError) as error:
-                log.info("a reader of events is gone", order_id=order_id, reason=str(error) or "it took none")
-                response.force_close()
-            return response
+            return await answer_events(request, lambda reader: self._tell(reader, record, seen, news))
 
-    async def _tell(
-        self, response: web.StreamResponse, record: OrderRecord, seen: int, news: asyncio.Event
-    ) -> None:
+    async def _tell(self, reader: EventReader, record: OrderRecord, seen: int, news: asyncio.Event) -> None:
         quiet = 0.0
         while not self._feed.is_closed:
             if record.version > seen:
-                await _write(response, _events(record, seen))
+                await reader.send(_events(record, seen))
                 seen, quiet = record.version, 0.0
             if record.status in FINAL and quiet >= LINGER_SECONDS:
-                end = orjson.dumps({"status": record.status}).decode()
-                await _write(response, f"event: end\ndata: {end}\n\n")
+                await reader.send(StreamEvents([an_event({"status": record.status}, name="end")]))
                 return
             pause = LINGER_SECONDS if record.status in FINAL else HEARTBEAT_SECONDS
             try:
@@ -148,7 +128,7 @@ class OrderEvents:
                     await news.wait()
             except TimeoutError:
                 quiet += pause
-                await _write(response, ":\n\n")
+                await reader.beat()
             news.clear()
             record = await self._read_again(record)
 
@@ -163,25 +143,19 @@ class OrderEvents:
 
 def _seen(request: web.Request) -> int:
     """The number of the step that the client has seen last."""
-    sent = request.headers.get(LAST_EVENT_ID, "0")
+    sent = last_seen(request) or "0"
     if not (sent.isascii() and sent.isdecimal() and len(sent) < 10):
-        raise invalid(INVALID_PARAMETER, [FieldError(field=LAST_EVENT_ID, message="is no id of an event")])
+        raise unknown_id()
     return int(sent)
 
 
-def _events(record: OrderRecord, seen: int) -> str:
-    """The steps behind the first ones, each as an event."""
-    return "".join(f"id: {n}\ndata: {_data(record, n)}\n\n" for n in range(seen + 1, record.version + 1))
+def _events(record: OrderRecord, seen: int) -> StreamEvents:
+    """The steps behind the first ones."""
+    return StreamEvents([an_event(_data(record, n), id_=str(n)) for n in range(seen + 1, record.version + 1)])
 
 
-def _data(record: OrderRecord, n: int) -> str:
+def _data(record: OrderRecord, n: int) -> dict[str, Any]:
     step = record.timeline[n - 1]
     told = {"order_id": record.order.id, "n": n, "step": step.step, "at": step.at}
     more = {"reason": step.reason, "attempts": step.attempts, "by": step.by}
-    known = {name: value for name, value in more.items() if value is not None}
-    return orjson.dumps({**told, **known}, option=orjson.OPT_UTC_Z).decode()
-
-
-async def _write(response: web.StreamResponse, text: str) -> None:
-    async with asyncio.timeout(WRITE_SECONDS):
-        await response.write(text.encode())
+    return told | {name: value for name, value in more.items() if value is not None}

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from api_gateway.move_routes import MoveRoutes
-from api_gateway.order_events import LAST_EVENT_ID, OrderEvents
+from api_gateway.order_events import OrderEvents
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.problems import (
     BROKEN_PRODUCT,
@@ -41,6 +41,7 @@ from shared.customers.routes import TAGS as CUSTOMERS
 from shared.history.routes import TAG as ORDERS, TAGS as HISTORY, order_reads
 from shared.history.schemas import OrderView
 from shared.http.auth import Access
+from shared.http.event_stream import MEDIA_TYPE, last_event_id
 from shared.http.listing import PAGE
 from shared.http.openapi import Info
 from shared.http.problems import FORBIDDEN, INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY
@@ -91,13 +92,6 @@ _ORDER_IF_MATCH: Final = Parameter(
     place="header",
     description="Refuses with 412 unless the order's `ETag` is one of these.",
     schema={"type": "string"},
-)
-
-_LAST_EVENT_ID: Final = Parameter(
-    name=LAST_EVENT_ID,
-    place="header",
-    description="The event that the client has seen last; browsers send it by themselves.",
-    schema={"type": "string", "pattern": "^[0-9]{1,9}$"},
 )
 
 
@@ -176,8 +170,8 @@ def events_route(events: OrderEvents) -> Route:
         "comment comes every 15 s while nothing happens, an event `end` at last.",
         meaning="The steps, one event each.",
         answer={"type": "string"},
-        media_type="text/event-stream",
-        parameters=(_LAST_EVENT_ID,),
+        media_type=MEDIA_TYPE,
+        parameters=last_event_id("^[0-9]{1,9}$"),
         bodiless={204: "The order is at its end, and the client has seen all of it."},
         problems=(INVALID_PARAMETER, NOT_FOUND, STORE_UNAVAILABLE, TOO_BUSY),
     )

@@ -1,12 +1,13 @@
 """The dashboard's HTTP application: its routes, and the policy of its page."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from dashboard.overview.page import Page
-from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
+from dashboard.overview.whole import Overview
+from dashboard.rendering import Pages
 from dashboard.routes import DashboardRoutes
 from shared.health import Health
 from shared.http.openapi import Info, described
@@ -18,21 +19,23 @@ SECURITY_HEADERS: Final = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without a referrer browsers would not say whose page sends a form
 }
 
 
 INFO: Final = Info(
     title="Order pipeline: dashboard",
     description="""\
-Shows the state of the whole pipeline, and lets operators look at dead letters, send them back or drop them.
+Shows the state of the whole pipeline, and lets operators look at orders and
+dead letters, move orders on, and send letters back or drop them.
 
-Every answer carries `X-Correlation-ID`, every error is `application/problem+json`. Dead letters are behind
-the token of `DASHBOARD_TOKEN`, or an operator's from the gateway (`Authorization: Bearer`, or its cookie);
-without `DASHBOARD_TOKEN` they are shown on loopback too.
+Every answer carries `X-Correlation-ID`, every error but those of pages is `application/problem+json`.
+Orders, dead letters and `/events` are behind the token of `DASHBOARD_TOKEN`, or an operator's from the
+gateway (`Authorization: Bearer`, or its cookie); without `DASHBOARD_TOKEN` they are shown on loopback too.
 """,
     tags={
         "state": "The state of the pipeline.",
+        "pages": "What people look at in a browser, and its forms.",
         "dead letters": "Messages that were given up, and what can be done with them.",
         "operations": "Probes.",
         "reference": "This description.",
@@ -49,16 +52,13 @@ class RouteGroup(Protocol):
 
 def build_app(
     *,
-    store: StoreReader,
-    brokers: BrokerObserver,
-    services: ServiceObserver,
+    overview: Overview,
     health: Health,
     registry: CollectorRegistry,
-    refresh_seconds: int,
-    notice: str = "",
-    dead_letters: RouteGroup | None = None,
+    pages: Pages,
+    further: Sequence[RouteGroup] = (),
 ) -> web.Application:
     """The whole of what the dashboard's port serves."""
-    routes = DashboardRoutes(store, brokers, services, registry, Page(refresh_seconds, notice))
-    further = () if dead_letters is None else dead_letters.table()
-    return application(described(INFO, (*routes.table(), *further, *probes(health))))
+    groups = (DashboardRoutes(overview, registry, pages), *further)
+    routes = (route for group in groups for route in group.table())
+    return application(described(INFO, (*routes, *probes(health))))

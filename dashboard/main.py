@@ -6,28 +6,39 @@ from typing import Final
 
 import aiohttp
 
+from dashboard.access import OperatorAccess
 from dashboard.app import SECURITY_HEADERS, build_app
-from dashboard.dead_letters.access import DeadLetterAccess
 from dashboard.dead_letters.actions import Drop, Erase, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.erasing import ErasedLetters
+from dashboard.dead_letters.pages import DeadLetterPages
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.dead_letters.store import RedisTurns
+from dashboard.live.feed import Feed
+from dashboard.live.routes import LiveRoutes
+from dashboard.orders.routes import OrderPages
+from dashboard.orders.store import OrderFinder
 from dashboard.overview.attention import node_faults, queue_faults
 from dashboard.overview.services import ServiceWatch
 from dashboard.overview.store import RedisStoreReader
 from dashboard.overview.watch import BrokerWatch
+from dashboard.overview.whole import Overview
+from dashboard.rendering import Pages
 from dashboard.settings import DashboardSettings
+from dashboard.visiting import Visits
 from shared import keyspace
 from shared.health import Health
 from shared.http.client import open_client
 from shared.http.keys import RemoteKeys
+from shared.http.limits import Gate
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
 from shared.metrics import new_registry
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.erasure import RedisErasedOrders
+from shared.orders.redis.log import OrderLog
+from shared.orders.redis.moves import RedisMoves
 from shared.redis.lease import Lease
 from shared.redis.rights import rights_of
 from shared.redis.stock import StockReader
@@ -92,24 +103,30 @@ async def run(
         health.add_note("nodes", lambda: _summary(node_faults(brokers.state())))
         health.add_note("queues", lambda: _summary(queue_faults(brokers.state())))
         health.drain_on(stop)
+        access = OperatorAccess(bound_to=own.host, token=own.token, verifier=TokenVerifier(keys))
+        stock = StockReader(redis, timeout_seconds=own.store_timeout_seconds)
+        store = RedisStoreReader(redis, stock, timeout_seconds=own.store_timeout_seconds)
+        overview = Overview(store, brokers, services)
+        pages = Pages(own.refresh_seconds, own.notice)
+        visits = Visits(pages, access)
+        log = OrderLog(redis, timeout_seconds=own.store_timeout_seconds)
+        feed = Feed(log, overview.attention)
+        orders = OrderPages(
+            visits,
+            OrderFinder(redis, log, timeout_seconds=own.store_timeout_seconds),
+            RedisMoves(redis, timeout_seconds=own.store_timeout_seconds),
+            desk,
+        )
+        redrive = Redrive(publisher=publisher, books=books, clock=time.time)
+        drop = Drop(publisher=publisher, books=books)
+        letters = DeadLetterRoutes(desk, redrive=redrive, drop=drop, access=access)
+        letter_pages = DeadLetterPages(visits, desk, redrive=redrive, drop=drop)
         app = build_app(
-            store=RedisStoreReader(
-                redis,
-                StockReader(redis, timeout_seconds=own.store_timeout_seconds),
-                timeout_seconds=own.store_timeout_seconds,
-            ),
-            brokers=brokers,
-            services=services,
+            overview=overview,
             health=health,
             registry=registry,
-            refresh_seconds=own.refresh_seconds,
-            notice=own.notice,
-            dead_letters=DeadLetterRoutes(
-                desk,
-                redrive=Redrive(publisher=publisher, books=books, clock=time.time),
-                drop=Drop(publisher=publisher, books=books),
-                access=DeadLetterAccess(bound_to=own.host, token=own.token, verifier=TokenVerifier(keys)),
-            ),
+            pages=pages,
+            further=(LiveRoutes(feed, access, Gate(own.max_streams)), orders, letter_pages, letters),
         )
         async with (
             serve(app, own.endpoint(own.http_limits(), headers=SECURITY_HEADERS), HttpMetrics(registry)),
@@ -121,10 +138,13 @@ async def run(
                 publisher.run(),
                 box.run(),
                 keys.run(),
+                feed.run_steps(),
+                feed.run_verdicts(),
                 ErasedLetters(desk, erased, Erase(books)).run(),
             ),
         ):
             await stop.wait()
+            feed.close()
 
 
 def _summary(faults: list[str]) -> str:

@@ -8,9 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from dashboard.overview.document import document
 from dashboard.overview.exposition import expose
-from dashboard.overview.page import Page
-from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
-from dashboard.overview.state import Answer, PipelineState, Question, StoreState
+from dashboard.overview.page import overview_page
+from dashboard.overview.state import Answer, Question
+from dashboard.overview.whole import Overview
+from dashboard.rendering import Pages
 from shared.errors import StoreUnavailable
 from shared.http.auth import Access
 from shared.http.exposition import wants_exposition
@@ -54,21 +55,12 @@ _FIGURES: Final = {
 
 
 class DashboardRoutes:
-    """The routes, over the store and the brokers."""
+    """The routes about the pipeline as a whole."""
 
-    def __init__(
-        self,
-        store: StoreReader,
-        brokers: BrokerObserver,
-        services: ServiceObserver,
-        registry: CollectorRegistry,
-        page: Page,
-    ) -> None:
-        self._store = store
-        self._brokers = brokers
-        self._services = services
+    def __init__(self, overview: Overview, registry: CollectorRegistry, pages: Pages) -> None:
+        self._overview = overview
         self._registry = registry
-        self._page = page
+        self._pages = pages
 
     def table(self) -> tuple[Route, ...]:
         """What is served, and described."""
@@ -121,12 +113,12 @@ class DashboardRoutes:
         """The figures: to a scraper in its own format, whether the store answers or not; else as JSON."""
         accept = ",".join(request.headers.getall("Accept", ()))
         if wants_exposition(accept):
-            body, content_type = expose(await self._state(), self._registry, accept)
+            body, content_type = expose(await self._overview.state(), self._registry, accept)
             return web.Response(body=body, headers={"Content-Type": content_type, **_NEGOTIATED})
         question = _question(request)
-        figures = await self._store.read()
-        answer = await self._store.answer(question)
-        state = self._together(figures, None)
+        figures = await self._overview.store.read()
+        answer = await self._overview.store.answer(question)
+        state = self._overview.around(figures)
         body = orjson.dumps(
             document(state, figures, question, answer),
             option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
@@ -135,13 +127,13 @@ class DashboardRoutes:
 
     async def page(self, request: web.Request) -> web.Response:
         """The live page. It is shown without the store too, and says so, in words and by its status."""
-        state, question = await self._state(), _question(request)
+        state, question = await self._overview.state(), _question(request)
         try:
-            answer = Answer() if state.store is None else await self._store.answer(question)
+            answer = Answer() if state.store is None else await self._overview.store.answer(question)
         except StoreUnavailable:
             answer = Answer()
         return web.Response(
-            text=self._page.render(state, question, answer),
+            text=overview_page(self._pages, state, question, answer),
             status=200 if state.store is not None else 503,
             content_type="text/html",
         )
@@ -150,26 +142,9 @@ class DashboardRoutes:
         """One of the few files that the page refers to."""
         name = request.path.rpartition("/")[2]
         return web.Response(
-            text=self._page.files[name],
+            text=self._pages.files[name],
             content_type=_STATIC_FILES[name],
             headers={"Cache-Control": "no-cache"},
-        )
-
-    async def _state(self) -> PipelineState:
-        try:
-            store, fault = await self._store.read(), None
-        except StoreUnavailable as error:
-            store, fault = None, str(error)
-        return self._together(store, fault)
-
-    def _together(self, store: StoreState | None, fault: str | None) -> PipelineState:
-        brokers, services = self._brokers.state(), self._services.states()
-        return PipelineState(
-            store=store,
-            store_fault=fault,
-            broker=brokers,
-            services=services,
-            cache_fault=self._services.cache_fault(),
         )
 
 

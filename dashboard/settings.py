@@ -15,8 +15,8 @@ from shared.settings import Count, Port, Seconds, settings_config
 class DashboardSettings(ClientPortSettings):
     """Where the dashboard listens, how often it asks the brokers, and its deadlines.
 
-    Dead letters are shown, redriven and dropped to whoever has the ``token``, and to operators, as accounts
-    at ``accounts_url`` knows them; without a ``token``, to those on loopback too.
+    Orders and dead letters are open to whoever has the ``token``, and to operators, as accounts at
+    ``accounts_url`` knows them; without a ``token``, to those on loopback too.
     ``notice`` is a sentence that the page shows before anything else. ``service_urls`` say where each service
     has its ``/readyz``.
     """
@@ -36,6 +36,7 @@ class DashboardSettings(ClientPortSettings):
     broker_timeout_seconds: Seconds = 1.5
     broker_poll_seconds: Seconds = 2.0
     refresh_seconds: Count = 3
+    max_streams: Count = 2_048
 
     @field_validator("service_urls", mode="before")
     @classmethod

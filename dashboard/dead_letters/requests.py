@@ -102,15 +102,16 @@ def read_query(request: web.Request) -> ListRequest:
         raise invalid(
             INVALID_FIELDS, [FieldError(field=name, message="stands more than once") for name in twice]
         )
-    return _checked(ListRequest, dict(request.query))
+    return checked(ListRequest, dict(request.query))
 
 
 async def read_action(request: web.Request, bodies: JsonBodies) -> ActionRequest:
     """Raises Problem with 400, 408, 413, 415, 422 or 503."""
-    return _checked(ActionRequest, await bodies.read(request))
+    return checked(ActionRequest, await bodies.read(request))
 
 
-def _checked(model: type[Model], given: Any) -> Model:
+def checked(model: type[Model], given: Any) -> Model:
+    """What was asked. Raises Problem with 422 that names each field at fault."""
     try:
         return model.model_validate(_bounded(model, given))
     except ValidationError as error:

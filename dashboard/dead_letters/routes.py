@@ -6,8 +6,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from dashboard.access import OperatorAccess
 from dashboard.dead_letters import schemas
-from dashboard.dead_letters.access import DeadLetterAccess
 from dashboard.dead_letters.actions import Acted, Action, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
@@ -51,7 +51,7 @@ class DeadLetterRoutes:
     """The routes, over the desk."""
 
     def __init__(
-        self, desk: DeadLetterDesk, *, redrive: Action, drop: Action, access: DeadLetterAccess
+        self, desk: DeadLetterDesk, *, redrive: Action, drop: Action, access: OperatorAccess
     ) -> None:
         self._desk = desk
         self._redrive = redrive
@@ -143,25 +143,16 @@ class DeadLetterRoutes:
         return await self._act(request, self._drop)
 
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
-        asked = await read_action(request, self._bodies)
-        client = actor_of(request)
-        if not asked.dry_run:
-            log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
-        errand = Errand(
-            action=DryRun(action.name) if asked.dry_run else action,
-            wanted=asked.wanted(asked.ids),
-            client=client,
-            limit=asked.limit,
-        )
+        errand = errand_of(await read_action(request, self._bodies), action, actor_of(request))
         if preferred(",".join(request.headers.getall("Accept", ())), (LINES,)) == LINES:
             return await self._by_lines(request, errand)
-        report = _Collected()
+        report = Collected()
         tally = await self._desk.act(errand, report)
         if tally.fault is not None and tally.done == 0:
             raise Problem(
                 BROKER_UNAVAILABLE, "No broker took the messages in time. All letters are where they were."
             )
-        return _answer(_summary(errand, tally, report.found) | {"letters": report.shown})
+        return _answer(summary(errand, tally, report.found) | {"letters": report.shown})
 
     async def _by_lines(self, request: web.Request, errand: Errand) -> web.StreamResponse:
         report = _ResultLines(request)
@@ -172,7 +163,7 @@ class DeadLetterRoutes:
                 raise
             log.warning("dead letters out of reach", reason=str(error))
             tally = Tally(complete=False, fault=str(error))
-        return await report.end(_summary(errand, tally, report.found))
+        return await report.end(summary(errand, tally, report.found))
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -189,7 +180,19 @@ class DeadLetterRoutes:
         return guarded
 
 
-class _Collected:
+def errand_of(asked: ActionRequest, action: Action, client: str) -> Errand:
+    """What was asked for, noted in the log unless it is for looking only."""
+    if not asked.dry_run:
+        log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
+    return Errand(
+        action=DryRun(action.name) if asked.dry_run else action,
+        wanted=asked.wanted(asked.ids),
+        client=client,
+        limit=asked.limit,
+    )
+
+
+class Collected:
     """Results for one answer at the end."""
 
     def __init__(self) -> None:
@@ -254,7 +257,8 @@ def _note_found(found: set[str], results: Sequence[Acted]) -> None:
     found.update(each for result in results for each in (result.letter.id, result.letter.order_id) if each)
 
 
-def _summary(errand: Errand, tally: Tally, found: set[str]) -> dict[str, Any]:
+def summary(errand: Errand, tally: Tally, found: set[str]) -> dict[str, Any]:
+    """What an errand came to, as JSON shows it."""
     return {
         "action": errand.action.name,
         "dry_run": isinstance(errand.action, DryRun),

@@ -1,15 +1,18 @@
 // Brings what is live on the page up to what the server renders anew, touching only what differs, so that scroll,
-// focus and selection stay. Without this script the page reloads itself.
+// focus and selection stay: soon after something happened, and every few seconds in any case. Without this script the
+// page reloads itself.
 "use strict";
 
 const seconds = Number(document.body.dataset.refreshSeconds);
-const parts = ["live", "answer"];
+const parts = ["live", "answer"].filter((id) => document.getElementById(id));
+const LEAST_MILLISECONDS = 1_000;
 
 function update(shown, told) {
   if (shown.isEqualNode(told)) return;
   if (shown.nodeName !== told.nodeName) return shown.replaceWith(told);
   if (shown.nodeType === Node.TEXT_NODE) return void (shown.data = told.data);
-  for (const { name } of [...shown.attributes]) if (!told.hasAttribute(name)) shown.removeAttribute(name);
+  const isGone = ({ name }) => !told.hasAttribute(name) && !(name === "open" && shown.nodeName === "DETAILS");
+  for (const { name } of [...shown.attributes].filter(isGone)) shown.removeAttribute(name);
   for (const { name, value } of told.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
   updateChildren(shown, [...shown.childNodes], [...told.childNodes]);
 }
@@ -41,10 +44,30 @@ async function renew() {
   document.title = page.title;
 }
 
+let wake = () => {};
+let hasNews = false;
+
+function tell() {
+  hasNews = true;
+  wake();
+}
+
+// The stream comes back by itself, but for refusals, after which the clock alone renews the page.
+function listen() {
+  const events = new EventSource("/events?steps=no");
+  for (const name of ["activity", "reset", "system.degraded", "system.recovered"]) events.addEventListener(name, tell);
+}
+
 async function renewAgainAndAgain() {
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    await new Promise((resolve) => setTimeout(resolve, LEAST_MILLISECONDS));
+    if (!hasNews)
+      await new Promise((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, seconds * 1_000 - LEAST_MILLISECONDS);
+      });
     if (document.hidden) continue;
+    hasNews = false;
     try {
       await renew();
       document.body.classList.remove("offline");
@@ -54,4 +77,5 @@ async function renewAgainAndAgain() {
   }
 }
 
+listen();
 renewAgainAndAgain();

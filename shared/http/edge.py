@@ -94,9 +94,14 @@ ANSWER_HEADERS: Final = web.AppKey("answer_headers", AnswerHeaders)
 async def begin_answer(request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
     """An answer that is written piece by piece: its headers are on their way."""
     response = web.StreamResponse(headers=headers)
-    request.app[ANSWER_HEADERS].add_to(response, request[TRACE], request)
+    add_headers(request, response)
     await response.prepare(request)
     return response
+
+
+def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Completes the answer to a request before it is on its way."""
+    request.app[ANSWER_HEADERS].add_to(response, request[TRACE], request)
 
 
 class Edge:

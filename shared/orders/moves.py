@@ -106,6 +106,22 @@ class NotMovable:
 MoveResult = Moved | IllegalMove | Unpaid | OtherVersion | MoveKeyReused | NotMovable
 
 
+def refusal(result: MoveResult) -> str | None:
+    """Why an order was not moved, for people; None where it was."""
+    match result:
+        case IllegalMove(status=status, allowed=allowed):
+            return f"The order is {status}, and may become {' or '.join(allowed) or 'nothing else'}."
+        case Unpaid(status=status, allowed=allowed, payment=payment):
+            return f"Its payment is {payment}. The order is {status}, and can be {' or '.join(allowed)}."
+        case OtherVersion():
+            return "Something has happened to the order since. Look at it, and ask again."
+        case MoveKeyReused():
+            return "This Idempotency-Key was sent before, for another move of this order."
+        case NotMovable(reason=reason):
+            return f"Nothing was changed, since {reason}."
+    return None
+
+
 def allowed_from(status: OrderStatus) -> Sequence[OrderStatus]:
     """The moves that can be asked for of an order that stands there."""
     return [following for following in MOVES[status] if following in EVENT_TYPES]

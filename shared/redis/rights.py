@@ -91,11 +91,11 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         ),
         "ledger": Rights(reads=_ORDERS),
         "dashboard": Rights(
-            writes=(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE),
-            reads=(
-                *(keyspace.OUTBOX, keyspace.MOVES, "notifications*", keyspace.SKU_INDEX),
-                keyspace.LEDGER_POSITION,
+            writes=(
+                *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE),
+                *("move:*", keyspace.MOVES, keyspace.OUTBOX, keyspace.RELEASES),
             ),
+            reads=("notifications*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),
             commands=("info",),
         ),
     },

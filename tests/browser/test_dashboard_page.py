@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from dashboard.overview.state import NodeState, NodeStatus, ServiceState
+from tests.browser.pages import PATIENCE_MILLISECONDS, opened, shows
 from tests.harness.dashboard import NODES, SERVICES, STORE, Dashboard, dashboard, with_nodes
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-
-PATIENCE_MILLISECONDS = 20_000
 
 
 @pytest.fixture
@@ -19,23 +18,6 @@ async def served() -> AsyncIterator[Dashboard]:
     """A dashboard that has good news and renews its page every second."""
     async with dashboard() as running:
         yield running
-
-
-async def opened(browser: Any, url: str, **options: Any) -> Any:
-    """A page on which everything that goes wrong fails the test."""
-    context = await browser.new_context(**options)
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
-    page = await context.new_page()
-    page.faults = []
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("console", lambda line: page.faults.append(line.text) if line.type == "error" else None)
-    await page.goto(url)
-    return page
-
-
-async def shows(page: Any, text: str) -> None:
-    """Waits until the text can be seen."""
-    await playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE_MILLISECONDS)
 
 
 async def test_the_page_renews_itself_without_javascript(browser: Any, served: Dashboard) -> None:

@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from aiohttp import ClientResponse, ClientSession
 from prometheus_client import CollectorRegistry
 
+from dashboard.access import OperatorAccess
 from dashboard.app import SECURITY_HEADERS, build_app
+from dashboard.live.feed import Feed
+from dashboard.live.routes import LiveRoutes
 from dashboard.overview.state import (
     Answer,
     BrokerState,
@@ -20,16 +23,21 @@ from dashboard.overview.state import (
     StoreServer,
     StoreState,
 )
+from dashboard.overview.whole import Overview
+from dashboard.rendering import Pages
 from shared.errors import StoreUnavailable
 from shared.health import Health
+from shared.http.limits import Gate
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.keyspace import NotificationStatus
 from shared.metrics import new_registry
 from shared.orders.model import OrderStatus, Trouble
 from shared.pipeline import CONSUMPTIONS, queues
+from shared.service.lifecycle import running
 from shared.services import SERVICES as REGISTRY
 from tests.harness.endpoints import an_endpoint
+from tests.harness.http_gateway import NoSteps
 
 NODES = ("rabbitmq1@localhost", "rabbitmq2@localhost", "rabbitmq3@localhost")
 READ_AT = datetime(2025, 11, 21, 8, 30, 5, tzinfo=UTC)
@@ -156,13 +164,15 @@ class Dashboard:
         self.brokers = MadeUpBrokers()
         self.services = MadeUpServices()
         self.health = Health()
+        overview = Overview(self.store, self.brokers, self.services)
+        self.feed = Feed(NoSteps(), overview.attention)
+        access = OperatorAccess(bound_to="127.0.0.1", token=None)
         self.app = build_app(
-            store=self.store,
-            brokers=self.brokers,
-            services=self.services,
+            overview=overview,
             health=self.health,
             registry=new_registry(),
-            refresh_seconds=1,
+            pages=Pages(refresh_seconds=1),
+            further=(LiveRoutes(self.feed, access, Gate(10)),),
         )
         self.url = ""
         self.client: ClientSession
@@ -182,5 +192,7 @@ async def dashboard() -> AsyncIterator[Dashboard]:
     endpoint = an_endpoint(headers=SECURITY_HEADERS)
     async with serve(served.app, endpoint, HttpMetrics(CollectorRegistry())) as port:
         served.url = f"http://127.0.0.1:{port}/"
-        async with ClientSession(served.url) as served.client:
+        feed = served.feed
+        async with ClientSession(served.url) as served.client, running(feed.run_steps(), feed.run_verdicts()):
             yield served
+            feed.close()

@@ -1,22 +1,34 @@
 """A dashboard on a real socket, over the dead letters of an afterlife."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from dashboard.access import OperatorAccess
 from dashboard.app import SECURITY_HEADERS, build_app
-from dashboard.dead_letters.access import DeadLetterAccess
+from dashboard.dead_letters.pages import DeadLetterPages
 from dashboard.dead_letters.routes import DeadLetterRoutes
+from dashboard.live.feed import Feed
+from dashboard.live.routes import LiveRoutes
+from dashboard.orders.routes import OrderPages
+from dashboard.orders.store import OrderFinder
 from dashboard.overview.state import Answer, BrokerState, Question, StoreState
+from dashboard.overview.whole import Overview
+from dashboard.rendering import Pages
+from dashboard.visiting import Visits
 from shared.errors import StoreUnavailable
 from shared.health import Health
+from shared.http.limits import Gate
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
-from tests.harness.afterlife import Afterlife
+from shared.orders.redis.log import OrderLog
+from shared.orders.redis.moves import RedisMoves
+from shared.service.lifecycle import running
+from tests.harness.afterlife import SECONDS, Afterlife
 from tests.harness.dashboard import MadeUpServices
 from tests.harness.endpoints import an_endpoint
 from tests.harness.tokens import KEY, MemoryKeys
@@ -42,22 +54,38 @@ class NoBrokers:
         return BrokerState(nodes=[], queues={}, observed_at=None, age_seconds=None, silence={})
 
 
-def an_app(world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1") -> web.Application:
-    """The dashboard over the dead letters of a world."""
-    access = DeadLetterAccess(
+def a_feed(world: Afterlife) -> Feed:
+    """What happens to the orders of a world, whose system is always well."""
+
+    async def attention() -> Sequence[str]:
+        return ()
+
+    return Feed(OrderLog(world.redis, timeout_seconds=SECONDS), attention)
+
+
+def an_app(
+    world: Afterlife, feed: Feed, *, token: str | None = None, bound_to: str = "127.0.0.1"
+) -> web.Application:
+    """The dashboard over the orders and the dead letters of a world."""
+    access = OperatorAccess(
         bound_to=bound_to,
         token=SecretStr(token) if token else None,
         verifier=TokenVerifier(MemoryKeys(KEY)),
     )
-    routes = DeadLetterRoutes(world.desk(), redrive=world.redrive(), drop=world.drop(), access=access)
+    pages, desk, redrive, drop = Pages(refresh_seconds=30), world.desk(), world.redrive(), world.drop()
+    visits = Visits(pages, access)
+    orders = OrderFinder(world.redis, OrderLog(world.redis, timeout_seconds=SECONDS), timeout_seconds=SECONDS)
     return build_app(
-        store=NoStore(),
-        brokers=NoBrokers(),
-        services=MadeUpServices(),
+        overview=Overview(NoStore(), NoBrokers(), MadeUpServices()),
         health=Health(),
         registry=CollectorRegistry(),
-        refresh_seconds=1,
-        dead_letters=routes,
+        pages=pages,
+        further=(
+            DeadLetterRoutes(desk, redrive=redrive, drop=drop, access=access),
+            DeadLetterPages(visits, desk, redrive=redrive, drop=drop),
+            OrderPages(visits, orders, RedisMoves(world.redis, timeout_seconds=SECONDS), desk),
+            LiveRoutes(feed, access, Gate(10)),
+        ),
     )
 
 
@@ -66,11 +94,14 @@ async def serving(
     world: Afterlife, *, token: str | None = None, bound_to: str = "127.0.0.1"
 ) -> AsyncIterator[ClientSession]:
     """A session with a dashboard on loopback that believes to be bound to ``bound_to``."""
-    app = an_app(world, token=token, bound_to=bound_to)
+    feed = a_feed(world)
+    app = an_app(world, feed, token=token, bound_to=bound_to)
     async with (
+        running(feed.run_steps(), feed.run_verdicts()),
         serve(
             app, an_endpoint(headers=SECURITY_HEADERS, drain_seconds=0.1), HttpMetrics(CollectorRegistry())
         ) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield session
+        feed.close()

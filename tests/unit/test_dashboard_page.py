@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from dashboard.overview.page import Page, amount, duration
+from dashboard.overview.page import overview_page
 from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineState, Question
+from dashboard.rendering import Pages, amount, duration
 from shared.messages import Order, OrderItem, Trace
 from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord, TimelineStep
@@ -190,9 +191,9 @@ def test_a_notice_stands_above_everything_else() -> None:
     """As text; a page without one has no place for it."""
     state = PipelineState(store=STORE, store_fault=None, broker=whole_brokers())
     view = state, Question(), Answer()
-    html = Page(1, "for trying only, <not> for selling").render(*view)
+    html = overview_page(Pages(1, "for trying only, <not> for selling"), *view)
     assert html.index("for trying only, &lt;not&gt; for selling") < html.index("<main>")
-    assert "notice" not in Page(1).render(*view)
+    assert "notice" not in overview_page(Pages(1), *view)
 
 
 async def test_a_long_stock_list_is_cut(served: Dashboard) -> None:

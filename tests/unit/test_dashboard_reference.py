@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.harness.afterlife import Afterlife, afterlife
 from tests.harness.dashboard import dashboard
-from tests.harness.dead_dashboard import an_app, serving
+from tests.harness.dead_dashboard import a_feed, an_app, serving
 from tests.harness.description import Described, operations, references, validator
 from tests.harness.examples import an_order
 
@@ -52,7 +52,7 @@ async def test_it_has_every_route_and_no_other(world: Afterlife, described: Desc
     """HEAD comes with GET."""
     routes = {
         (route.resource.canonical, route.method.lower())
-        for route in an_app(world).router.routes()
+        for route in an_app(world, a_feed(world)).router.routes()
         if route.resource is not None and route.method != "HEAD"
     }
     assert routes == {(path, method) for path, method, _ in operations(described)}

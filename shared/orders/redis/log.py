@@ -7,7 +7,7 @@ flush, and where an older copy of the store was restored, it is not. Then the re
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.exceptions import ResponseError
 
@@ -76,6 +76,16 @@ class Kept:
     unwritten_seconds: float | None
 
 
+class StepLog(Protocol):
+    """What following the log needs of it. Methods raise StoreUnavailable."""
+
+    async def end(self) -> LogPosition:
+        """Where it ends now."""
+
+    async def read(self, after: LogPosition, limit: int) -> LogPage | None:
+        """The next entries. None where the one that was read last is not there any more."""
+
+
 class OrderLog:
     """The log as its readers see it. Every method raises StoreUnavailable."""
 
@@ -99,6 +109,12 @@ class OrderLog:
         """Where the log ends now."""
         async with store_deadline(self._timeout_seconds):
             return _end(await self._info())
+
+    async def latest(self, limit: int) -> Sequence[LogEntry]:
+        """The last steps of all, newest first."""
+        async with store_deadline(self._timeout_seconds):
+            found = await self._redis.xrevrange(keyspace.LOG, count=limit)
+        return [entry for log_id, fields in found if (entry := _entry(log_id, fields)) is not None]
 
     async def confirm(self, position: LogPosition) -> None:
         """Says how far the ledger has written: what is trimmed and swept is behind that."""

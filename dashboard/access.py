@@ -1,4 +1,4 @@
-"""Who may look at dead letters and act on them: operators, clients with the token or on this machine.
+"""Who may look at orders and letters and act on them: operators, clients with the token or on this machine.
 
 A browser must not do it on behalf of a foreign page, which can make it send requests to loopback. That such a
 page lets a name of its own point here is met by the server, on every port.
@@ -24,7 +24,7 @@ JWT_DOTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterAccess:
+class OperatorAccess:
     """``bound_to`` is the address on which the dashboard listens; ``verifier`` knows tokens of accounts."""
 
     bound_to: str
@@ -40,7 +40,7 @@ class DeadLetterAccess:
             self._check_token(request, self.token)
         elif not is_loopback(self.bound_to):
             raise Problem(
-                FORBIDDEN, "Dead letters are shown off this machine only behind a token: set DASHBOARD_TOKEN."
+                FORBIDDEN, "This is shown off this machine only behind a token: set DASHBOARD_TOKEN."
             )
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
@@ -71,9 +71,9 @@ class DeadLetterAccess:
         is_right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), wanted)
         if scheme.lower() != "bearer" or not is_right:
             if authorization:
-                self.attempts.failed(client, "dead-letter token")
+                self.attempts.failed(client, "dashboard token")
             raise Problem(
                 UNAUTHORIZED,
-                "Dead letters are behind a token: that of DASHBOARD_TOKEN, or an operator's.",
+                "This is behind a token: that of DASHBOARD_TOKEN, or an operator's.",
                 headers={"WWW-Authenticate": "Bearer"},
             )

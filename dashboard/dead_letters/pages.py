@@ -1,0 +1,129 @@
+"""The page about dead letters: by what they died of, each with its story, and what can be done about them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from dashboard.dead_letters.actions import Action
+from dashboard.dead_letters.desk import DeadLetterDesk
+from dashboard.dead_letters.letter import Letter, view
+from dashboard.dead_letters.problems import BUSY, problem_of
+from dashboard.dead_letters.requests import ActionRequest, ListRequest, checked
+from dashboard.dead_letters.routes import Collected, errand_of, summary
+from dashboard.visiting import Visits, form
+from shared.errors import DependencyUnavailable
+from shared.http.auth import actor_of
+from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS
+from shared.http.routes import Handler, Parameter, Route
+
+MOST_SHOWN: Final = 200
+RESULTS_SHOWN: Final = 50
+_NAMES: Final = ("queue", "reason", "sku")
+_ORDER: Final = Parameter(name="order", description="About this order alone.", schema={"type": "string"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Letters that lie in one queue for one reason, each with what JSON shows of it."""
+
+    queue: str
+    reason: str
+    letters: Sequence[tuple[Letter, Mapping[str, Any]]]
+
+
+class DeadLetterPages:
+    """The routes, over the desk."""
+
+    def __init__(self, visits: Visits, desk: DeadLetterDesk, *, redrive: Action, drop: Action) -> None:
+        self._visits = visits
+        self._desk = desk
+        self._actions = (redrive, drop)
+
+    def table(self) -> tuple[Route, ...]:
+        """What is served, and described."""
+        text = {"type": "string"}
+        filters = (Parameter(name=name, description="A filter.", schema=text) for name in _NAMES)
+        return (
+            self._visits.route(
+                "/dead-letters",
+                self.show,
+                name="deadLettersPage",
+                summary="Dead letters by what they died of",
+                parameters=(_ORDER, *filters),
+                problems=(INVALID_FIELDS, BUSY, BROKER_UNAVAILABLE),
+            ),
+            *(
+                self._visits.route(
+                    f"/dead-letters/{action.name}",
+                    self._acting(action),
+                    method="POST",
+                    name=f"{action.name}ByForm",
+                    summary=f"{action.name.capitalize()} letters, by the forms of the page",
+                    problems=(INVALID_FIELDS, BUSY, BROKER_UNAVAILABLE),
+                )
+                for action in self._actions
+            ),
+        )
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """``GET /dead-letters``"""
+        return await self._page(request.query)
+
+    def _acting(self, action: Action) -> Handler:
+        async def act(request: web.Request) -> web.StreamResponse:
+            asked = _asked(await form(request))
+            errand, report = errand_of(asked, action, actor_of(request)), Collected()
+            try:
+                tally = await self._desk.act(errand, report)
+            except DependencyUnavailable as error:
+                raise problem_of(error) or error from error
+            done = summary(errand, tally, report.found) | {"letters": report.shown[:RESULTS_SHOWN]}
+            return await self._page({}, done)
+
+        return act
+
+    async def _page(self, query: Mapping[str, str], done: Mapping[str, Any] | None = None) -> web.Response:
+        order_id = query.get("order")
+        asked = checked(ListRequest, {name: query[name] for name in _NAMES if query.get(name)})
+        wanted = asked.wanted(None if not order_id else [order_id])
+        try:
+            looked = await self._desk.look(wanted, MOST_SHOWN)
+        except DependencyUnavailable as error:
+            raise problem_of(error) or error from error
+        now = self._desk.now()
+        groups: defaultdict[tuple[str, str], list[tuple[Letter, Mapping[str, Any]]]] = defaultdict(list)
+        for letter in looked.letters:
+            groups[letter.queue, letter.reason].append((letter, view(letter, now)))
+        return self._visits.page(
+            "dead_letters.html",
+            groups=[
+                Group(queue=queue, reason=reason, letters=found) for (queue, reason), found in groups.items()
+            ],
+            waiting=sum(looked.waiting.values()),
+            looked=looked,
+            order_id=order_id,
+            is_narrowed=bool(order_id or any(query.get(name) for name in _NAMES)),
+            done=done,
+            body=_body,
+        )
+
+
+def _asked(fields: Mapping[str, str]) -> ActionRequest:
+    """What the form's fields ask for: one letter, or all of a kind."""
+    filters: dict[str, Any] = {name: fields[name] for name in ("queue", "reason") if fields.get(name)}
+    which = {"ids": [fields["id"]]} if fields.get("id") else {"all": True}
+    limit = fields.get("limit", "").strip()
+    if limit:
+        filters["limit"] = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 10 else limit
+    return checked(ActionRequest, filters | which | {"dry_run": "dry_run" in fields})
+
+
+def _body(told: Mapping[str, Any]) -> str:
+    """A letter's body, for people."""
+    if "body" in told:
+        return orjson.dumps(told["body"], option=orjson.OPT_INDENT_2).decode()
+    return f"no JSON, or too much of it; its beginning in base64:\n{told['body_base64']}"

@@ -1,0 +1,1 @@
+"""Single orders: looked at, and moved on."""

@@ -1,0 +1,84 @@
+"""Pages for operators: behind the same door as what they show, with refusals that a person can read."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from dashboard.access import OperatorAccess
+from dashboard.rendering import Pages
+from shared.errors import BrokerUnavailable, StoreUnavailable
+from shared.http.auth import Access
+from shared.http.bodies import JsonBodies
+from shared.http.limits import HttpLimits
+from shared.http.problems import (
+    FORBIDDEN,
+    NOT_FOUND,
+    STORE_UNAVAILABLE,
+    TOO_MANY_ATTEMPTS,
+    UNAUTHORIZED,
+    Problem,
+    ProblemType,
+)
+from shared.http.routes import Handler, Route
+
+_REFUSALS: Final = (UNAUTHORIZED, FORBIDDEN, TOO_MANY_ATTEMPTS, NOT_FOUND, STORE_UNAVAILABLE)
+_FORMS: Final = JsonBodies(HttpLimits())
+_SIGN_IN: Final = "Sign in as an operator on the gateway's page /shop, in this browser, and come back."
+
+
+class Visits:
+    """Makes routes of pages."""
+
+    def __init__(self, pages: Pages, access: OperatorAccess) -> None:
+        self._pages = pages
+        self._access = access
+
+    def route(
+        self, path: str, handler: Handler, *, problems: tuple[ProblemType, ...] = (), **more: Any
+    ) -> Route:
+        """A page at this path."""
+        return Route(
+            path=path,
+            handler=self._guarded(handler),
+            access=Access.OPERATOR,
+            tag="pages",
+            answer={"type": "string"},
+            media_type="text/html",
+            problems=(*_REFUSALS, *problems),
+            **({"meaning": "The page."} | more),
+        )
+
+    def page(self, template: str, *, status: int = 200, **variables: Any) -> web.Response:
+        """An answer with this page."""
+        text = self._pages.render(template, **variables)
+        return web.Response(text=text, status=status, content_type="text/html")
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                await self._access.check(request)
+                return await handler(request)
+            except Problem as problem:
+                kind, more = problem.kind, [_SIGN_IN] if problem.kind is UNAUTHORIZED else []
+                more += [f"{fault.field} {fault.message}." for fault in problem.members.get("errors", ())]
+                detail = " ".join((problem.detail, *more))
+                return self._refused(kind.status, kind.title, detail, problem.headers)
+            except (StoreUnavailable, BrokerUnavailable) as error:
+                return self._refused(
+                    503, "Not now", f"{str(error).rstrip('.')}. This page comes back by itself."
+                )
+
+        return guarded
+
+    def _refused(
+        self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        answer = self.page("refusal.html", status=status, what=title, detail=detail)
+        answer.headers.update(headers or {})
+        return answer
+
+
+async def form(request: web.Request) -> Mapping[str, str]:
+    """The fields that a page sent. Raises Problem with 400, 408, 413 or 415."""
+    return await _FORMS.form(request)

@@ -1,0 +1,116 @@
+"""An operator's pages in a real browser: live by events, without a reload, for every reader and screen."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dashboard.overview.state import NodeState, NodeStatus
+from shared.orders.model import OrderStatus
+from tests.browser.pages import opened, shows
+from tests.harness.afterlife import Afterlife, afterlife
+from tests.harness.dashboard import NODES, STORE, dashboard, with_nodes
+from tests.harness.dead_dashboard import serving
+from tests.harness.examples import an_order
+from tests.harness.moving import moved
+
+playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.async_playwright", reason="axe is not installed")
+
+WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[Afterlife]:
+    """An order that was decided, and two that died of the stock of their SKU."""
+    async with afterlife() as made:
+        await made.stock("cable", "1e3")
+        await made.stock("lamp", 10)
+        await made.accept(an_order("good", email=None, lamp=2))
+        for order_id in ("bad", "worse"):
+            await made.accept(an_order(order_id, email=None, cable=1))
+        await made.work()
+        await made.stock("cable", 10)
+        yield made
+
+
+@pytest.fixture
+async def url(world: Afterlife) -> AsyncIterator[str]:
+    """Where a dashboard shows them, that by the clock alone would renew its pages every 30 s."""
+    async with serving(world) as session:
+        yield str(session._base_url).rstrip("/")
+
+
+async def test_an_order_is_watched_and_cancelled(browser: Any, world: Afterlife, url: str) -> None:
+    """What others do to it appears by itself, and what is being typed stays; then it is moved by its page."""
+    page = await opened(browser, f"{url}/orders")
+    await page.get_by_role("link", name="good").first.click()
+    reason = page.get_by_label("Reason")
+    await reason.fill("the lamp is bro")
+    await page.evaluate("window.stays = true")
+    await moved(world.redis, "good", OrderStatus.PROCESSING)
+    await playwright.expect(page.get_by_role("button", name="It is shipped")).to_be_visible()
+    assert await page.evaluate("window.stays")
+    assert await reason.input_value() == "the lamp is bro"
+    await reason.fill("the lamp is broken")
+    await page.get_by_role("button", name="Cancel it").click()
+    await shows(page, ": the lamp is broken")
+    assert (await world.order("good")).status is OrderStatus.CANCELLED
+    assert page.faults == []
+
+
+async def test_dead_letters_are_read_and_sent_back(browser: Any, world: Afterlife, url: str) -> None:
+    """With the keyboard alone; what is open stays open although a letter comes in the meantime."""
+    page = await opened(browser, f"{url}/dead-letters")
+    summary = page.locator("summary").first
+    await summary.focus()
+    await page.keyboard.press("Enter")
+    body = page.locator("pre").first
+    await playwright.expect(body).to_contain_text('"subject": "bad"')
+    await world.stock("cable", "1e3")
+    await world.accept(an_order("third", email=None, cable=1))
+    await world.work()
+    await world.stock("cable", 10)
+    await shows(page, "3 letters in")
+    await playwright.expect(body).to_be_visible()
+    await page.get_by_role("button", name="Send back all of this kind").focus()
+    await page.keyboard.press("Enter")
+    await shows(page, "3 letters sent back")
+    await world.work()
+    await page.get_by_role("link", name="third").first.click()
+    await shows(page, "by order_processor")
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_every_page_fits_and_can_be_read_by_all(
+    browser: Any, url: str, scheme: str, width: int
+) -> None:
+    """No sideways scrolling, and nothing that WCAG AA forbids, as far as a program can tell."""
+    page = await opened(
+        browser, f"{url}/orders", color_scheme=scheme, viewport={"width": width, "height": 800}
+    )
+    for path in ("orders", "orders/good", "orders/bad", "orders/nope", "dead-letters"):
+        await page.goto(f"{url}/{path}")
+        await page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        assert await faults_of(page) == [], path
+    async with dashboard() as served:
+        await page.goto(served.url)
+        assert await faults_of(page) == []
+        served.store.figures = replace(STORE, outbox_oldest_seconds=90.0)
+        served.brokers.seen = with_nodes(
+            served.brokers.seen, [NodeState(node=NODES[2], status=NodeStatus.NOT_RUNNING)]
+        )
+        await shows(page, "does not run")
+        assert await faults_of(page) == []
+
+
+async def faults_of(page: Any) -> list[str]:
+    """What axe finds wrong with the page as it is shown."""
+    found = await axe.Axe().run(page, options=WCAG_AA)
+    return [
+        f"{each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]
+    ]
