@@ -45,6 +45,15 @@ from tests.simulator.weather import MEAN_PAUSES, Plan, draw
 CHUNKS, SEEDS_PER_CHUNK = 20, 50
 SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 20
 ALL_BUGS = {**BUGS, **PAYMENT_BUGS}
+FIRST_SEEDS = {
+    "a late claim reopens what failed": 64,
+    "the second letter is not noted before it goes": 45,
+    "ack before the event is published": 108,
+    "a letter goes though it was not sent back": 64,
+    "a claim for ever": 22,
+    "anybody's release frees the claim": 61,
+}
+"""Where the search for a rare bug begins, to spare the seeds before; it goes on over all others."""
 SPARED_SHARE = 0.33
 """Some awaits never wait, some only while somebody lists orders or a crash point is armed."""
 MORTAL = (
@@ -89,9 +98,10 @@ def _as_it_is(plan: Plan) -> Plan:
 @pytest.mark.parametrize("name", ALL_BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
     """A simulator that finds nothing would prove nothing."""
-    climate = CLIMATES.get(name, _as_it_is)
+    climate, first = CLIMATES.get(name, _as_it_is), FIRST_SEEDS.get(name, 0)
+    seeds = (*range(first, SEEDS_PER_BUG), *range(first))
     with ALL_BUGS[name]():
-        assert any(simulator().run(seed, plan=climate(draw(seed))).faults for seed in range(SEEDS_PER_BUG)), (
+        assert any(simulator().run(seed, plan=climate(draw(seed))).faults for seed in seeds), (
             f"not found in {SEEDS_PER_BUG} seeds"
         )
 
@@ -135,16 +145,19 @@ def test_every_kind_of_fault_comes_up() -> None:
 def test_crashes_strike_at_nearly_every_await() -> None:
     """What is proven about crashes is proven for the awaits at which one has happened."""
     struck: set[Spot] = set()
+    awaits = [spot for module in MORTAL for spot in _awaits(module)]
+    spared = [path for path, _ in awaits]
     for seed in range(3 * SEEDS_PER_CHUNK):
+        if len(spared) < SPARED_SHARE * len(awaits):
+            break
         plan = with_operator(draw(seed))
         plan = with_poor_mail(plan) if seed % 2 else plan
         outcome = simulator().run(seed, plan=replace(plan, pauses={**plan.pauses, "crash": 0.4}))
         assert not outcome.faults, report(outcome, with_trace=False)
         struck |= outcome.died_at
-    awaits = [spot for module in MORTAL for spot in _awaits(module)]
-    spared = [
-        f"{path}:{min(lines)}" for path, lines in awaits if not any((path, at) in struck for at in lines)
-    ]
+        spared = [
+            f"{path}:{min(lines)}" for path, lines in awaits if not any((path, at) in struck for at in lines)
+        ]
     assert len(spared) < SPARED_SHARE * len(awaits), spared
 
 
