@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from dashboard.overview.attention import Flow
 from dashboard.overview.document import document
 from dashboard.overview.exposition import expose
 from dashboard.overview.page import overview_page
@@ -45,10 +46,11 @@ _OBJECTS: Final = (
 )
 _FIGURES: Final = {
     "type": "object",
-    "required": ["processed_orders_count", *_OBJECTS, "broker_nodes", "store", "attention", "as_of"],
+    "required": ["processed_orders_count", *_OBJECTS, "broker_nodes", "store", "attention", "flow", "as_of"],
     "properties": {
         "processed_orders_count": {"type": ["integer", "null"]},
         **{name: {"type": "object"} for name in _OBJECTS},
+        "flow": {"type": "string", "enum": list(Flow)},
         "broker_nodes": {"type": "array", "items": {"type": "object"}},
     },
 }

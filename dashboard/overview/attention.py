@@ -1,6 +1,7 @@
 """What an operator should look at, in plain sentences: one for each cause, not for all that it spoils."""
 
 from collections.abc import Collection, Iterator, Sequence
+from enum import StrEnum
 from typing import Final
 
 from dashboard.overview.brokers import INTAKES
@@ -26,11 +27,31 @@ OLD_UNPAID_SECONDS: Final = 120.0
 """Longer than all of the retry tiers together."""
 OLD_UNWRITTEN_SECONDS: Final = 60.0
 LEDGER: Final = "ledger"
+GATEWAY: Final = "api_gateway"
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
 NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
 CONSUMER: Final = "consumer"
 _NEEDS_BROKERS: Final = frozenset({BROKER, CONSUMER, "brokers"})
+
+
+class Flow(StrEnum):
+    """What becomes of an order that is placed now."""
+
+    FLOWING = "flowing"
+    WAITING = "waiting"
+    REFUSED = "refused"
+
+
+def flow(state: PipelineState) -> Flow:
+    """Whether orders are accepted, and decided."""
+    idle = {each.name: each for each in state.services if each.silence or (each.replicas and not each.ready)}
+    gateway = idle.get(GATEWAY)
+    if state.store_reason or (gateway and (gateway.silence or gateway.faults.keys() - _NEEDS_BROKERS)):
+        return Flow.REFUSED  # without brokers it accepts orders all the same
+    if ORDER_PROCESSOR.service in idle or not (_majority_runs(state.broker) or _unknown(state.broker)):
+        return Flow.WAITING
+    return Flow.FLOWING
 
 
 def attention(state: PipelineState) -> list[str]:
@@ -119,6 +140,11 @@ def dead_letters(broker: BrokerState, dead_queue: str) -> int | None:
 
 def _silent(broker: BrokerState) -> bool:
     return bool(broker.nodes) and all(node.status is NodeStatus.UNKNOWN for node in broker.nodes)
+
+
+def _unknown(broker: BrokerState) -> bool:
+    """Whether no management interface answered so far; the brokers may do well."""
+    return not broker.nodes or _silent(broker)
 
 
 def _majority_runs(broker: BrokerState) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dashboard.overview.attention import attention, dead_letters
+from dashboard.overview.attention import attention, dead_letters, flow
 from dashboard.overview.state import (
     Answer,
     BrokerState,
@@ -49,6 +49,7 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
         },
         "services": {service.name: _service(service) for service in state.services},
         "attention": attention(state),
+        "flow": flow(state),
         "as_of": _as_of(store, state.broker),
         **{name: known for name, (subject, known) in asked.items() if subject is not None},
     }

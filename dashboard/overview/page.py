@@ -3,13 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from dashboard.overview.attention import attention, is_old
+from dashboard.overview.attention import Flow, attention, flow, is_old
 from dashboard.overview.brokers import INTAKES
 from dashboard.overview.state import Answer, PipelineState, Question, QueueState
 from dashboard.rendering import Pages
 from shared.pipeline import CONSUMPTIONS, NOTIFIER, RETRY_TIERS_SECONDS, Consumption
 
 SKUS_SHOWN: Final = 200
+_FLOWS: Final = {
+    Flow.FLOWING: "Orders flow.",
+    Flow.WAITING: "Orders are accepted, and wait.",
+    Flow.REFUSED: "No order is accepted.",
+}
 
 
 def overview_page(pages: Pages, state: PipelineState, question: Question, answer: Answer) -> str:
@@ -23,6 +28,8 @@ def overview_page(pages: Pages, state: PipelineState, question: Question, answer
         question=question,
         answer=answer,
         faults=attention(state),
+        look="good" if not attention(state) else "unsure" if flow(state) is Flow.FLOWING else "bad",
+        flow=_FLOWS[flow(state)],
         skus_shown=SKUS_SHOWN,
         is_old=is_old,
         others=[_main(each, known) for each in CONSUMPTIONS if each not in (*INTAKES, NOTIFIER)],

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from dashboard.overview.attention import attention
+from dashboard.overview.attention import Flow, attention, flow
 from dashboard.overview.state import (
     BrokerState,
     NodeState,
@@ -44,6 +45,41 @@ def unready(*names: str, **faults: str) -> list[ServiceState]:
         ServiceState(name=each.name, replicas=1, faults=faults) if each.name in names else each
         for each in SERVICES
     ]
+
+
+def silent(name: str) -> list[ServiceState]:
+    """All services; this one does not answer."""
+    gone = ServiceState(name=name, silence="connection refused")
+    return [gone if each.name == name else each for each in SERVICES]
+
+
+def running_nodes(count: int) -> BrokerState:
+    """Brokers of which so many run."""
+    statuses = [NodeStatus.RUNNING] * count + [NodeStatus.NOT_RUNNING] * (len(NODES) - count)
+    nodes = [NodeState(node=node, status=status) for node, status in zip(NODES, statuses, strict=True)]
+    return with_nodes(whole_brokers(), nodes)
+
+
+WHOLE = PipelineState(store=STORE, store_fault=None, broker=whole_brokers(), services=SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ({}, Flow.FLOWING),
+        ({"services": silent("notifier")}, Flow.FLOWING),
+        ({"broker": running_nodes(2)}, Flow.FLOWING),
+        ({"broker": running_nodes(1)}, Flow.WAITING),
+        ({"services": silent("order_processor")}, Flow.WAITING),
+        ({"services": unready("api_gateway", rabbitmq="no quorum")}, Flow.FLOWING),
+        ({"services": silent("api_gateway")}, Flow.REFUSED),
+        ({"services": unready("api_gateway", redis="it is read-only")}, Flow.REFUSED),
+        ({"store": None, "store_fault": "Redis: connection refused"}, Flow.REFUSED),
+    ],
+)
+def test_it_is_told_whether_orders_flow(broken: dict[str, Any], expected: Flow) -> None:
+    """Amber where they do, red where they wait or are refused."""
+    assert flow(replace(WHOLE, **broken)) is expected
 
 
 def test_a_whole_pipeline_needs_none() -> None:
