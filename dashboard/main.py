@@ -140,6 +140,7 @@ async def run(
                 keys.run(),
                 feed.run_steps(),
                 feed.run_verdicts(),
+                overview.pace.run(),
                 ErasedLetters(desk, erased, Erase(books)).run(),
             ),
         ):

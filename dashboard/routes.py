@@ -135,7 +135,7 @@ class DashboardRoutes:
         except StoreUnavailable:
             answer = Answer()
         return web.Response(
-            text=overview_page(self._pages, state, question, answer),
+            text=overview_page(self._pages, state, self._overview.pace, question, answer),
             status=200 if state.store is not None else 503,
             content_type="text/html",
         )

@@ -5,6 +5,7 @@ from typing import Final
 
 from dashboard.overview.attention import Flow, attention, flow, is_old
 from dashboard.overview.brokers import INTAKES
+from dashboard.overview.pace import Pace
 from dashboard.overview.state import Answer, PipelineState, Question, QueueState
 from dashboard.rendering import Pages
 from shared.pipeline import CONSUMPTIONS, NOTIFIER, RETRY_TIERS_SECONDS, Consumption
@@ -17,12 +18,13 @@ _FLOWS: Final = {
 }
 
 
-def overview_page(pages: Pages, state: PipelineState, question: Question, answer: Answer) -> str:
+def overview_page(pages: Pages, state: PipelineState, pace: Pace, question: Question, answer: Answer) -> str:
     """The page as HTML."""
     known = {} if is_old(state.broker) else state.broker.queues
     return pages.render(
         "overview.html",
         state=state,
+        pace=pace,
         store=state.store,
         broker=state.broker,
         question=question,

@@ -12,6 +12,9 @@ class StoreReader(Protocol):
     async def read(self) -> StoreState:
         """The figures of the whole pipeline."""
 
+    async def counts(self) -> tuple[int, int]:
+        """Orders that were decided and customers that were told, ever."""
+
     async def answer(self, question: Question) -> Answer:
         """What is known of one SKU and one order."""
 

@@ -75,6 +75,16 @@ class RedisStoreReader:
             skus=await self._stock.count(),
         )
 
+    async def counts(self) -> tuple[int, int]:
+        async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=False) as pipeline:
+            _ = pipeline.get(keyspace.PROCESSED_COUNT)
+            _ = pipeline.hget(keyspace.NOTIFICATION_COUNTS, NotificationStatus.SENT.value)
+            decided, told = await pipeline.execute(raise_on_error=False)
+        for figure in (decided, told):
+            if isinstance(figure, RedisError) and is_away(figure):
+                raise outage(figure) from figure
+        return _integer(decided) or 0, _integer(told) or 0
+
     async def answer(self, question: Question) -> Answer:
         level = None if question.sku is None else await self._stock.get(question.sku)
         if question.order_id is None:

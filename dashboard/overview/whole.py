@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dashboard.overview.attention import attention
+from dashboard.overview.pace import Pace
 from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
 from dashboard.overview.state import PipelineState, StoreState
 from shared.errors import StoreUnavailable
@@ -13,6 +14,7 @@ class Overview:
 
     def __init__(self, store: StoreReader, brokers: BrokerObserver, services: ServiceObserver) -> None:
         self.store = store
+        self.pace = Pace(store)
         self._brokers = brokers
         self._services = services
 

@@ -123,6 +123,11 @@ class MadeUpStore:
             raise StoreUnavailable("Redis did not answer within 1 s")
         return self.figures
 
+    async def counts(self) -> tuple[int, int]:
+        """See the port."""
+        figures = await self.read()
+        return figures.processed or 0, figures.notifications[NotificationStatus.SENT] or 0
+
     async def answer(self, question: Question) -> Answer:
         """See the port."""
         if self.away:

@@ -41,6 +41,10 @@ class NoStore:
         """See the port."""
         raise StoreUnavailable("not here")
 
+    async def counts(self) -> tuple[int, int]:
+        """See the port."""
+        return 0, 0
+
     async def answer(self, question: Question) -> Answer:
         """See the port."""
         return Answer()

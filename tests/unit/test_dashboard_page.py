@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from dashboard.overview.pace import Pace
 from dashboard.overview.page import overview_page
 from dashboard.overview.state import Answer, NodeState, NodeStatus, PipelineState, Question
 from dashboard.rendering import Pages, amount, duration
@@ -20,6 +21,7 @@ from tests.harness.dashboard import (
     SERVICES,
     STORE,
     Dashboard,
+    MadeUpStore,
     dashboard,
     whole_brokers,
     with_nodes,
@@ -190,7 +192,7 @@ async def test_what_comes_from_outside_is_text(served: Dashboard) -> None:
 def test_a_notice_stands_above_everything_else() -> None:
     """As text; a page without one has no place for it."""
     state = PipelineState(store=STORE, store_fault=None, broker=whole_brokers())
-    view = state, Question(), Answer()
+    view = state, Pace(MadeUpStore()), Question(), Answer()
     html = overview_page(Pages(1, "for trying only, <not> for selling"), *view)
     assert html.index("for trying only, &lt;not&gt; for selling") < html.index("<main>")
     assert "notice" not in overview_page(Pages(1), *view)
