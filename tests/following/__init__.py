@@ -1,0 +1,1 @@
+"""A thousand readers of events, some of them slow, while gateways die."""
