@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.messages import content_fingerprint, encode_order, request_fingerprint
-from shared.orders.model import OrderStatus
+from shared.orders.model import OrderStatus, Trouble
 from shared.orders.placement import (
     Acceptance,
     Accepted,
@@ -144,11 +144,12 @@ class RedisOrderStore:
             return wanted.status in (None, record.status) and wanted.trouble in (None, record.trouble)
 
         indexes = [keyspace.orders_of(wanted.customer)] if wanted.customer else _indexes(wanted)
+        standing = (wanted.trouble or wanted.status) if wanted.customer else None
         page, limit = _Page(limit), max(limit, RECORDS_PER_READ)
         while True:
             pages = await asyncio.gather(*(self._newest(each, limit + 1, after, wanted) for each in indexes))
             newest = sorted({place for page in pages for place in page}, reverse=True)
-            is_whole = await self._fill(page, newest[:limit], is_wanted)
+            is_whole = await self._fill(page, newest[:limit], is_wanted, standing)
             if is_whole and len(newest) <= limit:
                 return OrderPage(orders=page.orders, next_cursor=None)
             if not is_whole or page.is_full:
@@ -159,16 +160,34 @@ class RedisOrderStore:
             if page.looked_at >= MOST_LOOKED_AT and newest[limit][0] != page.last[0]:
                 return OrderPage(orders=page.orders, next_cursor=_after((page.last[0], FIRST_ID)))
 
-    async def _fill(self, page: "_Page", places: Places, is_wanted: Callable[[OrderRecord], bool]) -> bool:
-        """Puts the orders at these places into a page; False where it had no room for the next one."""
+    async def _fill(
+        self,
+        page: "_Page",
+        places: Places,
+        is_wanted: Callable[[OrderRecord], bool],
+        standing: OrderStatus | Trouble | None,
+    ) -> bool:
+        """Puts the orders at these places into a page; False where it had no room for the next one.
+
+        Of those that are not ``standing`` there, by its index, no record is read.
+        """
         for begin in range(0, len(places), RECORDS_PER_READ):
             part = places[begin : begin + RECORDS_PER_READ]
-            records = await self.get_many([order_id for _, order_id in part])
-            for place, record in zip(part, records, strict=True):
+            ids = [order_id for _, order_id in part]
+            chosen = ids if standing is None else await self._standing(ids, standing)
+            records = dict(zip(chosen, await self.get_many(chosen), strict=True))
+            for place in part:
+                record = records.get(place[1])
                 wanted = record if record is not None and is_wanted(record) else None
                 if not page.take(place, wanted):
                     return False
         return True
+
+    async def _standing(self, order_ids: Sequence[str], where: OrderStatus | Trouble) -> Sequence[str]:
+        """Those of them that are in this index."""
+        async with store_deadline(self._timeout_seconds):
+            scores = await self._redis.zmscore(keyspace.orders_in(where), [*order_ids])
+        return [each for each, score in zip(order_ids, scores, strict=True) if score is not None]
 
 
 class _Page:
