@@ -10,7 +10,7 @@ from api_gateway.one_list import LedgerOrders
 from api_gateway.order_events import OrderEvents
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.ports import Budget, Intake, Moves, StockStore
-from api_gateway.reference_routes import docs_route
+from api_gateway.reference_routes import docs_route, shop_route
 from api_gateway.routes import INFO, events_route, move_route, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
 from shared.http.bodies import JsonBodies
@@ -58,4 +58,5 @@ def table(
         *stock_table(stock_routes),
         product_stock_route(lambda _: stock_routes.change_product),
         docs_route(),
+        shop_route(),
     )

@@ -1,4 +1,4 @@
-"""A page that draws the API's description with nothing from elsewhere."""
+"""Pages that the gateway serves whole: the API's description, and the shop; with nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -11,19 +11,29 @@ from shared.http.routes import Route
 
 
 def docs_route() -> Route:
-    """``GET /docs``. The page is made once."""
-    page, policy = _page()
+    """``GET /docs``."""
+    return _page_route("docs", tag="reference", summary="This description as a page")
 
-    async def docs(_: web.Request) -> web.Response:
+
+def shop_route() -> Route:
+    """``GET /shop``."""
+    return _page_route("shop", tag="shop", summary="The shop as customers see it")
+
+
+def _page_route(name: str, *, tag: str, summary: str) -> Route:
+    """The page is made once."""
+    page, policy = _page(name)
+
+    async def show(_: web.Request) -> web.Response:
         return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
 
     return Route(
-        path="/docs",
-        handler=docs,
+        path=f"/{name}",
+        handler=show,
         access=Access.PUBLIC,
-        name="docs",
-        tag="reference",
-        summary="This description as a page",
+        name=name,
+        tag=tag,
+        summary=summary,
         description="Works offline.",
         meaning="The page.",
         answer={"type": "string"},
@@ -31,11 +41,11 @@ def docs_route() -> Route:
     )
 
 
-def _page() -> tuple[str, str]:
+def _page(name: str) -> tuple[str, str]:
     """The page with its style and its script inside, and the policy that lets these two run and no other."""
     folder = files("api_gateway").joinpath("static")
     page, style, script = (
-        folder.joinpath(f"docs.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+        folder.joinpath(f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
     policy = (
         "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'self'; "

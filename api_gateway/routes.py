@@ -72,6 +72,7 @@ same answer again. `GET` routes answer `HEAD` too.
         **HISTORY,
         **CUSTOMERS,
         SESSIONS: "The same for browsers, with cookies.",
+        "shop": "The page for customers.",
         "reference": "This description.",
     },
 )

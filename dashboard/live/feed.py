@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -56,6 +57,13 @@ class Stretch:
         """All, but for steps that stand no further than that in the log."""
         told = (each for each in self._events if each.name != ACTIVITY)
         return StreamEvents([each for each in told if not each.id or place_of(each.id) > place])
+
+
+@dataclass(slots=True)
+class Bookmark:
+    """Where a reader is. Only this leads there: what lies before it is held by nobody."""
+
+    at: Stretch
 
 
 class Feed:
@@ -123,11 +131,13 @@ class Feed:
         finally:
             self.readers -= 1
 
-    async def latest(self) -> tuple[Stretch, StreamEvents]:
-        """The last link so far, and what is wrong as of it."""
+    async def latest(self) -> tuple[Bookmark, StreamEvents]:
+        """Where there is nothing more to read so far, and what is wrong as of then."""
         while self._last is None:
             await self._has_begun.wait()
-        return self._last, StreamEvents([_of_system(DEGRADED, cause) for cause in self._causes.values()])
+        return Bookmark(self._last), StreamEvents(
+            [_of_system(DEGRADED, cause) for cause in self._causes.values()]
+        )
 
     def close(self) -> None:
         """Ends every stream: its reader comes back to another dashboard."""

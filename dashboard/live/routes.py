@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from dashboard.access import OperatorAccess
-from dashboard.live.feed import AT_ONCE, RESET, Feed, Place, Stretch, step_event
+from dashboard.live.feed import AT_ONCE, RESET, Bookmark, Feed, Place, step_event
 from shared.errors import StoreUnavailable
 from shared.http.auth import Access
 from shared.http.event_stream import (
@@ -89,48 +89,49 @@ class LiveRoutes:
         with self._gate, self._feed.watched():
             try:
                 async with asyncio.timeout(FIRST_LOOK_SECONDS):
-                    link, standing = await self._feed.latest()
+                    bookmark, standing = await self._feed.latest()
             except TimeoutError:
                 raise StoreUnavailable("the log of steps was not read in time") from None
 
             async def tell(reader: EventReader) -> None:
                 try:
-                    place = await self._catch_up(reader, seen, link) if has_steps else None
+                    place = await self._catch_up(reader, seen, bookmark.at.end) if has_steps else None
                     await reader.send(standing)
-                    await self._go_on(reader, link, place)
+                    await self._go_on(reader, bookmark, place)
                 except StoreUnavailable as error:
                     log.info("a reader of events is sent away", reason=str(error))
 
             return await answer_events(request, tell)
 
-    async def _catch_up(self, reader: EventReader, seen: LogPosition | None, link: Stretch) -> Place:
-        """Tells what came between; the answer is the place of what was told last."""
-        position = seen or link.end
+    async def _catch_up(self, reader: EventReader, seen: LogPosition | None, end: LogPosition) -> Place:
+        """Tells what came until the end at least; the answer is the place of what was told last."""
+        position = seen or end
         while seen is not None:
             page = await self._feed.steps.read(position, AT_ONCE)
             if page is None:
                 await reader.send(StreamEvents([RESET]))
-                return place_of(link.end.log_id)
+                return place_of(end.log_id)
             await reader.send(StreamEvents([step_event(entry) for entry in page.entries]))
             position = page.end
             if page.read < AT_ONCE:
                 break
         return place_of(position.log_id)
 
-    async def _go_on(self, reader: EventReader, link: Stretch, place: Place | None) -> None:
+    async def _go_on(self, reader: EventReader, bookmark: Bookmark, place: Place | None) -> None:
         """``place`` is that of the step that the reader had last; None where it wants none."""
         while not self._feed.is_closed:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await link.has_following.wait()
+                    await bookmark.at.has_following.wait()
             except TimeoutError:
                 await reader.beat()
-            while link.following is not None:
-                before, link = link, link.following
+            while (following := bookmark.at.following) is not None:
                 if place is None:
-                    events = link.without_steps
+                    events = following.without_steps
                 else:
-                    events = link.all if place_of(before.end.log_id) >= place else link.after(place)
+                    is_new = place_of(bookmark.at.end.log_id) >= place
+                    events = following.all if is_new else following.after(place)
+                bookmark.at = following
                 if events:
                     await reader.send(events)
 

@@ -64,8 +64,9 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
     dashboard = status.service("dashboard")
     heading = ("The pipeline takes orders", "bold green")
     out.print(Text.assemble("\n", heading, f" (mode {status.mode}, {seconds:.1f} s)\n"))
-    rows = [("orders", f"{gateway.url}/orders"), ("API documentation", f"{gateway.url}/docs")]
-    rows += [("dashboard", f"{dashboard.url}/"), ("its metrics", f"{dashboard.url}/metrics")]
+    rows = [("shop", f"{gateway.url}/shop"), ("dashboard", f"{dashboard.url}/")]
+    rows += [("orders", f"{gateway.url}/orders"), ("API documentation", f"{gateway.url}/docs")]
+    rows.append(("dashboard metrics", f"{dashboard.url}/metrics"))
     rows += [(f"{service.name} metrics", f"{service.ops_url}/metrics") for service in status.services[:-1]]
     rows += [
         ("RabbitMQ management", _without_credentials(node.management_url))
@@ -77,7 +78,7 @@ def show_welcome(status: SystemStatus, seconds: float) -> None:
     for name, url in rows:
         out.print(Text(f"  {name:<24}{url}"))
     out.print("\nTry it:\n")
-    say("  orderctl sample     (users, products and orders to look at)")
+    say("  orderctl sample     (users, products and orders to look at; the shop then has something to sell)")
     say("  orderctl inventory set mag-safe-phone-case 100")
     out.print(
         Text(

@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.overview.state import NodeState, NodeStatus
 from shared.orders.model import OrderStatus
-from tests.browser.pages import opened, shows
+from tests.browser.pages import faults_of, opened, shows
 from tests.harness.afterlife import Afterlife, afterlife
 from tests.harness.dashboard import NODES, STORE, dashboard, with_nodes
 from tests.harness.dead_dashboard import serving
@@ -16,9 +16,6 @@ from tests.harness.examples import an_order
 from tests.harness.moving import moved
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.async_playwright", reason="axe is not installed")
-
-WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
 @pytest.fixture
@@ -106,11 +103,3 @@ async def test_every_page_fits_and_can_be_read_by_all(
         )
         await shows(page, "does not run")
         assert await faults_of(page) == []
-
-
-async def faults_of(page: Any) -> list[str]:
-    """What axe finds wrong with the page as it is shown."""
-    found = await axe.Axe().run(page, options=WCAG_AA)
-    return [
-        f"{each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]
-    ]

@@ -1,7 +1,9 @@
 """Following everything over HTTP: each step once, in order, and what is wrong with the system."""
 
 import asyncio
+import gc
 import string
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -198,6 +200,20 @@ async def test_readers_are_bounded_and_leave_room_for_others(dashboard: Watching
             assert (await problem_of(answer))["type"].endswith("too-busy")
         async with dashboard.session.get("/events", headers={"Last-Event-ID": "x"}) as answer:
             assert answer.status == 400
+
+
+async def test_what_all_have_read_is_forgotten(dashboard: Watching) -> None:
+    """However long somebody watches."""
+    async with dashboard.stream() as reader:
+        await reader.read(0)
+        bookmark, _ = await dashboard.feed.latest()
+        first = weakref.ref(bookmark.at)
+        del bookmark
+        for name in "abc":
+            await dashboard.order(name)
+            await reader.read(3)
+        gc.collect()
+        assert first() is None
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off(

@@ -1,0 +1,128 @@
+"""The shop in a real browser, over a whole system: from nothing to an order that is watched, and back."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.pages import faults_of, opened, shows
+from tests.harness.embedded import operator_of_embedded
+from tests.harness.terminal import Operator
+
+playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+
+FIRST_PORT = 29_000
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Somebody who has brought the whole system up in one process, with products to look at."""
+    with operator_of_embedded(tmp_path_factory.mktemp("shop") / "data", FIRST_PORT) as operator:
+        operator.types("up", "--mode", "embedded")
+        operator.types("sample")
+        yield operator
+
+
+@pytest.fixture(scope="module")
+def url(operator: Operator) -> str:
+    """Where the shop is."""
+    return f"{operator.status()['services']['api_gateway']['url']}/shop"
+
+
+def card(page: Any, text: str) -> Any:
+    """The newest order that says so."""
+    return page.locator("#orders .order", has_text=text).first
+
+
+async def test_an_order_is_placed_with_the_keyboard_watched_and_cancelled(
+    browser: Any, operator: Operator, url: str
+) -> None:
+    """Without an account and without a reload; what the operator does to it appears by itself."""
+    page = await opened(browser, url)
+    await page.get_by_label("Add Mug, blue").focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Order", exact=True).focus()
+    await page.keyboard.press("Enter")
+    order = card(page, "Mug, blue")
+    await playwright.expect(order).to_contain_text("you were told")
+    await playwright.expect(order.locator(".state")).to_have_text("confirmed")
+    order_id = await order.locator("code").inner_text()
+    operator.types("order", "process", order_id)
+    await playwright.expect(order.locator(".state")).to_have_text("being prepared")
+    await order.get_by_role("button", name="Cancel").click()
+    await playwright.expect(order.locator(".state")).to_have_text("cancelled")
+    assert '"cancelled"' in operator.types("order", "show", order_id, "--json")
+    await page.reload()
+    await playwright.expect(card(page, order_id).locator(".state")).to_have_text("cancelled")
+    assert page.faults == []
+
+
+async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any, url: str) -> None:
+    """It is theirs: signed out it is not shown."""
+    page = await opened(browser, url)
+    await page.get_by_label("I am new here").check()
+    await page.get_by_label("Name").fill("zoe")
+    await page.get_by_label("Password").fill("a password of some length")
+    await page.get_by_label("E-mail", exact=True).fill("zoe@shop.example")
+    await page.get_by_role("button", name="Make an account").click()
+    await shows(page, "Welcome, zoe.")
+    await page.get_by_label("Add Bread knife").click()
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await playwright.expect(card(page, "Bread knife")).to_contain_text("confirmed")
+    await page.reload()
+    await playwright.expect(card(page, "Bread knife").locator(".state")).to_have_text("confirmed")
+    await page.get_by_role("button", name="Sign out").click()
+    await shows(page, "You are signed out.")
+    await playwright.expect(page.locator("#orders .order")).to_have_count(0)
+    assert page.faults == []
+
+
+async def test_what_is_sold_out_is_said_with_the_order(browser: Any, url: str) -> None:
+    """Nothing is taken, and the rest stays for sale."""
+    page = await opened(browser, url)
+    await page.get_by_label("Pieces of Desk lamp").fill("50")
+    await page.get_by_label("Add Desk lamp").click()
+    await page.get_by_role("button", name="Order", exact=True).click()
+    order = card(page, "Desk lamp")
+    await playwright.expect(order.locator(".state")).to_have_text("not possible")
+    await playwright.expect(order).to_contain_text("sold out")
+    await playwright.expect(order.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+async def test_a_gateway_that_does_not_answer_is_asked_again_for_the_same_order(
+    browser: Any, operator: Operator, url: str
+) -> None:
+    """The first answer is lost on its way: there is one order all the same."""
+    page = await opened(browser, url)
+    lost: list[str] = []
+
+    async def lose(route: Any) -> None:
+        if route.request.method != "POST" or lost:
+            await route.continue_()
+            return
+        lost.append(await (await route.fetch()).text())
+        await route.abort()
+
+    await page.route("**/orders", lose)
+    await page.get_by_label("Add Tea pot, cast iron").click()
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await shows(page, "you will not order twice")
+    order = card(page, "Tea pot")
+    await playwright.expect(order).to_contain_text("confirmed")
+    assert await order.locator("code").inner_text() in lost[0]
+    await playwright.expect(page.locator("#orders .order")).to_have_count(1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_shop_fits_a_phone_and_can_be_used_by_all(browser: Any, url: str, scheme: str) -> None:
+    """No sideways scrolling, and nothing that WCAG AA forbids; without a script it says what to do."""
+    page = await opened(browser, url, color_scheme=scheme, viewport={"width": 360, "height": 740})
+    await page.get_by_label("Add Phone case, clear").click()
+    await shows(page, "In all")
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert await faults_of(page) == []
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await playwright.expect(card(page, "Phone case")).to_contain_text("confirmed")
+    assert await faults_of(page) == []
+    bare = await opened(browser, url, java_script_enabled=False)
+    await playwright.expect(bare.get_by_role("link", name="/docs")).to_be_visible()
