@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "product": "products.app",
     "order": "orders.app",
     "dead": "dead.app",
+    "events": "events.events",
     "ledger": "ledger.app",
     "redis": "redis.redis",
     "sample": "sample.sample",

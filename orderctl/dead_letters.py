@@ -5,7 +5,7 @@ most once. So a dashboard that is busy is asked a few times before the operator 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -68,6 +68,28 @@ class DeadLetterClient:
         if not isinstance(summary, dict):
             raise OrderctlError(f"{self._url} broke off; ask again: what was done is not done twice")
         return summary
+
+    def events(self, last_id: str = "") -> Iterator[Mapping[str, Any]]:
+        """What happens, from now on or behind what was seen last, until the connection ends."""
+        headers = self._headers | ({"Last-Event-ID": last_id} if last_id else {})
+        try:
+            with request(self._url, "GET", "/events", headers=headers, seconds=SILENCE_SECONDS) as answer:
+                if answer.status != 200:
+                    raise _failure(answer.status, answer.read())
+                told: dict[str, Any] = {}
+                for line in answer:
+                    name, _, value = line.decode().rstrip("\n").partition(": ")
+                    if name in {"event", "id"}:
+                        told[name] = value
+                    elif name == "data":
+                        told[name] = object_in(value.encode())
+                    elif not name and "data" in told:
+                        yield told
+                        told = {}
+        except _Busy as error:
+            raise OrderctlError(str(error)) from error
+        except OSError as error:
+            raise OrderctlError(unanswered(self._url, error), advice="orderctl status") from error
 
     def _ask(
         self, method: str, path: str, body: bytes | None = None, on_line: OnLine = lambda _: None
