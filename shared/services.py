@@ -1,8 +1,8 @@
 """The one registry of services: what they are called, where they listen, what they need and consume.
 
 What starts services, asks them, shows them or watches them derives from here; what cannot derive (compose,
-Prometheus, ``.env.example``, the README) is held to it by ``tests/unit/test_services.py``. A service NAME is
-the package NAME, run by ``python -m NAME``. Consumers are the rows of the map.
+Prometheus, ``.env.example``, ``docs/settings.md``) is held to it by ``tests/unit/test_services.py``. A
+service NAME is the package NAME, run by ``python -m NAME``. Consumers are the rows of the map.
 """
 
 from collections.abc import Mapping

@@ -39,6 +39,7 @@ Ids = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="All letters that the other options mean.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show which letters it would be.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many at most.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Only those that died for this reason.", show_default=False)]
 Sku = Annotated[str | None, typer.Option(help="Only those whose order wants this SKU.", show_default=False)]
 OlderThan = Annotated[
@@ -105,6 +106,7 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     older_than: OlderThan = None,
     younger_than: YoungerThan = None,
     queue: Queue = None,
+    limit: Limit = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     url: DashboardUrl = None,
@@ -113,7 +115,12 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     """Send letters back to their consumer. It has its effect at most once, however often it is asked."""
     with readable_errors():
         filters = _given(
-            reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue
+            reason=reason,
+            sku=sku,
+            older_than=older_than,
+            younger_than=younger_than,
+            queue=queue,
+            limit=limit,
         )
         _act("redrive", _body(ids, everything, filters, dry_run), url, data_dir, as_json=as_json)
 
@@ -127,6 +134,7 @@ def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     older_than: OlderThan = None,
     younger_than: YoungerThan = None,
     queue: Queue = None,
+    limit: Limit = None,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before dropping --all.")] = False,
     as_json: AsJson = False,
@@ -136,7 +144,12 @@ def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     """Give letters up for good. Their orders end as rejected, reason dropped, and the customers are told."""
     with readable_errors():
         filters = _given(
-            reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue
+            reason=reason,
+            sku=sku,
+            older_than=older_than,
+            younger_than=younger_than,
+            queue=queue,
+            limit=limit,
         )
         body = _body(ids, everything, filters, dry_run)
         if everything and not dry_run and not yes:

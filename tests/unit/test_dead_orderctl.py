@@ -87,6 +87,13 @@ async def test_a_redrive_says_what_it_did_and_asked_again_does_nothing(dead: Run
     assert "no such dead letter" in again.output
 
 
+async def test_so_many_letters_are_sent_back_as_was_said(dead: Run, world: Afterlife) -> None:
+    """First a few, to see how they fare."""
+    result = await dead("redrive", "--all", "--limit", "1")
+    assert (result.exit_code, "redriven 1 of 1 letter" in result.output) == (0, True), result.output
+    assert len((await world.letters()).letters) == 1
+
+
 async def test_a_dry_run_names_the_letters_and_leaves_them(dead: Run) -> None:
     """Dropping nothing needs no confirmation."""
     result = await dead("drop", "--all", "--dry-run")

@@ -124,7 +124,7 @@ def test_prometheus_asks_nothing_else() -> None:
 
 
 @EVERY_SERVICE
-@pytest.mark.parametrize("document", ["README.md", ".env.example"])
+@pytest.mark.parametrize("document", ["docs/settings.md", ".env.example"])
 def test_documents_tell_its_ports(document: str, service: Service) -> None:
     """The line with the setting has the number."""
     for setting, port in service.ports.items():
