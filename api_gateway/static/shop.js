@@ -27,9 +27,11 @@ const byId = (id) => document.getElementById(id);
 const words = (name) => WORDS[name] ?? name.replaceAll("_", " ");
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const products = new Map();
+const cards = new Map();
 const basket = new Map();
 const orders = new Map();
 const streams = new Map();
+const session = { renewsAt: 0, endsAt: 0, renewal: null };
 let me = null;
 let cursor = null;
 
@@ -73,19 +75,22 @@ async function sent(method, path, options = {}) {
   }
 }
 
+const valueOf = (answer, text) => (text && (answer.headers.get("Content-Type") ?? "").includes("json") ? JSON.parse(text) : {});
+
 async function ask(method, path, { body, headers = {}, renews = true } = {}) {
+  if (renews && me && Date.now() > session.renewsAt) await renewed();
   const content = body === undefined ? {} : { "Content-Type": "application/json" };
   const { answer, text } = await sent(method, path, {
     headers: { ...content, ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   if (answer.status === 401 && renews && me) {
-    if ((await sent("POST", "/session/refresh")).answer.ok) return ask(method, path, { body, headers, renews: false });
-    signedOut();
+    session.endsAt = 0;
+    await renewed();
+    return ask(method, path, { body, headers, renews: false });
   }
-  const value = text && (answer.headers.get("Content-Type") ?? "").includes("json") ? JSON.parse(text) : {};
-  if (!answer.ok) throw new Refusal(answer.status, value);
-  return value;
+  if (!answer.ok) throw new Refusal(answer.status, valueOf(answer, text));
+  return valueOf(answer, text);
 }
 
 // Whether nobody knows what came of a request: then it is sent again under the same key.
@@ -102,15 +107,33 @@ async function guarded(deed) {
 
 // --- who is there --------------------------------------------------------------------------------------------
 
-async function recognise() {
-  const asked = () => ask("GET", "/users/me", { renews: false });
-  try {
-    me = await asked();
-  } catch (error) {
-    const renewed = error.status === 401 && (await sent("POST", "/session/refresh")).answer.ok;
-    me = renewed ? await asked() : null;
+// The cookie is renewed before it runs out: what is sent without it would be taken for a stranger's.
+function renewed() {
+  session.renewal ??= renew().finally(() => (session.renewal = null));
+  return session.renewal;
+}
+
+async function renew() {
+  const { answer, text } = await sent("POST", "/session/refresh");
+  if (answer.ok) return began(valueOf(answer, text));
+  if (answer.status === 401) {
+    signedOut();
+    throw new Refusal(401, { detail: "Your session has ended. Sign in again." });
   }
-  showWho();
+  if (Date.now() > session.endsAt) throw new Refusal(answer.status, valueOf(answer, text));
+}
+
+function began({ expires_in: seconds }) {
+  session.renewsAt = Date.now() + seconds * 500;
+  session.endsAt = Date.now() + seconds * 1_000;
+}
+
+async function recognise() {
+  try {
+    me = await ask("GET", "/users/me", { renews: false });
+  } finally {
+    showWho();
+  }
 }
 
 function signedOut() {
@@ -140,8 +163,8 @@ byId("sign-in").addEventListener("submit", (event) => {
   const { username, password, email } = Object.fromEntries(new FormData(form));
   guarded(async () => {
     if (byId("is-new").checked) await ask("POST", "/users", { body: { username, password, email } });
-    await ask("POST", "/session", { body: { username, password } });
-    localStorage.setItem("signed-in", "yes");
+    began(await ask("POST", "/session", { body: { username, password } }));
+    localStorage.setItem("signed-in", username);
     form.reset();
     byId("is-new").dispatchEvent(new Event("change"));
     forgetOrders();
@@ -159,6 +182,9 @@ byId("sign-out").addEventListener("click", () =>
   }),
 );
 
+// Signed in or out on another page of this browser.
+addEventListener("storage", ({ key }) => key === "signed-in" && location.reload());
+
 // --- products and basket -------------------------------------------------------------------------------------
 
 async function listProducts(isMore = false) {
@@ -168,30 +194,40 @@ async function listProducts(isMore = false) {
   for (const product of page.products) products.set(product.sku, product);
   cursor = page.next_cursor;
   byId("more").hidden = !cursor;
-  byId("products").replaceChildren(...[...products.values()].map(productCard));
+  const shown = [...products.values()].map(productCard);
+  const list = byId("products");
+  if (shown.length !== list.children.length || shown.some((card, place) => list.children[place] !== card)) list.replaceChildren(...shown);
   if (!products.size) byId("products").append(make("li", { className: "quiet" }, "Nothing is for sale yet. An operator can add some: orderctl sample"));
   showBasket();
 }
 
+// A card that is shown is kept, with what is typed into it and the focus.
 function productCard(product) {
   const isSoldOut = product.stock === null || product.stock === 0;
   const left = product.stock === undefined ? "" : isSoldOut ? "sold out" : `${product.stock} left`;
-  const quantity = make("input", { type: "number", min: 1, max: 10_000, value: 1, ariaLabel: `Pieces of ${product.name}` });
-  const form = make("form", {}, quantity, make("button", { className: "plain", disabled: isSoldOut, ariaLabel: `Add ${product.name}` }, "Add"));
+  if (!cards.has(product.sku)) cards.set(product.sku, emptyCard(product.sku));
+  const { card, name, about, price, quantity, button } = cards.get(product.sku);
+  name.textContent = product.name;
+  about.textContent = [product.category, left].filter(Boolean).join(" · ");
+  price.textContent = money(product.unit_amount, product.currency);
+  quantity.ariaLabel = `Pieces of ${product.name}`;
+  button.ariaLabel = `Add ${product.name}`;
+  button.disabled = isSoldOut;
+  return card;
+}
+
+function emptyCard(sku) {
+  const [name, about, price] = [make("b"), make("span", { className: "quiet" }), make("span", { className: "price" })];
+  const quantity = make("input", { type: "number", min: 1, max: 10_000, value: 1 });
+  const button = make("button", { className: "plain" }, "Add");
+  const form = make("form", {}, quantity, button);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    basket.set(product.sku, (basket.get(product.sku) ?? 0) + Number(quantity.value));
+    basket.set(sku, (basket.get(sku) ?? 0) + Number(quantity.value));
     showBasket();
-    say(`${product.name} is in the basket.`);
+    say(`${products.get(sku).name} is in the basket.`);
   });
-  return make(
-    "li",
-    { className: "card product" },
-    make("b", {}, product.name),
-    make("span", { className: "quiet" }, [product.category, left].filter(Boolean).join(" · ")),
-    make("span", { className: "price" }, money(product.unit_amount, product.currency)),
-    form,
-  );
+  return { card: make("li", { className: "card product" }, name, about, price, form), name, about, price, quantity, button };
 }
 
 byId("more").addEventListener("click", () => guarded(() => listProducts(true)));
@@ -316,7 +352,7 @@ function show(order) {
 
 function showOrders() {
   byId("none").hidden = Boolean(orders.size);
-  const cards = [...orders.values()].map((order) => {
+  const shown = [...orders.values()].map((order) => {
     order.card ??= make("li", { className: "card order" });
     const told = JSON.stringify([order.status, order.reason, order.timeline]);
     if (order.card.dataset.told !== told) order.card.replaceChildren(...orderParts(order));
@@ -324,8 +360,8 @@ function showOrders() {
     return order.card;
   });
   const list = byId("orders");
-  cards.forEach((card, place) => list.children[place] === card || list.insertBefore(card, list.children[place] ?? null));
-  while (list.children.length > cards.length) list.lastChild.remove();
+  shown.forEach((card, place) => list.children[place] === card || list.insertBefore(card, list.children[place] ?? null));
+  while (list.children.length > shown.length) list.lastChild.remove();
 }
 
 function orderParts(order) {
@@ -369,7 +405,7 @@ function follow() {
     streams.set(order.id, stream);
     stream.onmessage = ({ lastEventId, data }) => took(order.id, Number(lastEventId), JSON.parse(data));
     stream.addEventListener("end", () => left(order.id));
-    stream.onerror = () => stream.readyState === EventSource.CLOSED && left(order.id);
+    stream.onerror = () => stream.readyState === EventSource.CLOSED && refused(order.id);
   }
 }
 
@@ -377,6 +413,19 @@ function left(id) {
   streams.get(id)?.close();
   streams.delete(id);
   follow();
+}
+
+// A stream that the gateway does not give is asked for again after a while, spread over all who wait.
+async function refused(id) {
+  await pause(AGAIN_MILLISECONDS * (1 + 2 * Math.random()));
+  try {
+    const order = await ask("GET", `/orders/${encodeURIComponent(id)}`);
+    if (orders.has(id)) Object.assign(orders.get(id), order);
+  } catch (error) {
+    if (error.status === 404) orders.delete(id);
+  }
+  showOrders();
+  left(id);
 }
 
 function took(id, n, step) {
@@ -392,8 +441,8 @@ function took(id, n, step) {
 }
 
 guarded(async () => {
-  if (localStorage.getItem("signed-in")) await recognise();
-  else showWho();
+  if (localStorage.getItem("signed-in")) await guarded(() => renewed().then(recognise));
+  showWho();
   await Promise.all([listProducts(), listOrders()]);
   await finishOrdering();
 });

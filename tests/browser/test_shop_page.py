@@ -1,5 +1,6 @@
 """The shop in a real browser, over a whole system: from nothing to an order that is watched, and back."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,14 +59,17 @@ async def test_an_order_is_placed_with_the_keyboard_watched_and_cancelled(
 
 
 async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any, url: str) -> None:
-    """It is theirs: signed out it is not shown."""
+    """It is theirs, also after the cookie with the token has run out: signed out it is not shown."""
     page = await opened(browser, url)
+    await page.clock.install()
     await page.get_by_label("I am new here").check()
     await page.get_by_label("Name").fill("zoe")
     await page.get_by_label("Password").fill("a password of some length")
     await page.get_by_label("E-mail", exact=True).fill("zoe@shop.example")
     await page.get_by_role("button", name="Make an account").click()
     await shows(page, "Welcome, zoe.")
+    await page.context.clear_cookies(name="order_pipeline_token")
+    await page.clock.fast_forward("16:00")
     await page.get_by_label("Add Bread knife").click()
     await page.get_by_role("button", name="Order", exact=True).click()
     await playwright.expect(card(page, "Bread knife")).to_contain_text("confirmed")
@@ -78,8 +82,15 @@ async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any
 
 
 async def test_what_is_sold_out_is_said_with_the_order(browser: Any, url: str) -> None:
-    """Nothing is taken, and the rest stays for sale."""
+    """Nothing is taken, and what is typed meanwhile stays."""
     page = await opened(browser, url)
+    stock = page.locator(".product", has_text="Phone case, clear").locator(".quiet")
+    before = await stock.inner_text()
+    await page.get_by_label("Add Phone case, clear").click()
+    await page.get_by_label("Pieces of Bread knife").fill("3")
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await playwright.expect(stock).not_to_have_text(before)
+    await playwright.expect(page.get_by_label("Pieces of Bread knife")).to_have_value("3")
     await page.get_by_label("Pieces of Desk lamp").fill("50")
     await page.get_by_label("Add Desk lamp").click()
     await page.get_by_role("button", name="Order", exact=True).click()
@@ -111,6 +122,22 @@ async def test_a_gateway_that_does_not_answer_is_asked_again_for_the_same_order(
     await playwright.expect(order).to_contain_text("confirmed")
     assert await order.locator("code").inner_text() in lost[0]
     await playwright.expect(page.locator("#orders .order")).to_have_count(1)
+
+
+async def test_a_stream_that_is_refused_is_asked_for_again_after_a_pause(browser: Any, url: str) -> None:
+    """A gateway in trouble is not stormed by the pages that watch orders."""
+    page = await opened(browser, url)
+    asked: list[float] = []
+
+    async def refuse(route: Any) -> None:
+        asked.append(time.monotonic())
+        await (route.fulfill(status=503) if len(asked) == 1 else route.continue_())
+
+    await page.route("**/events", refuse)
+    await page.get_by_label("Add Mug, blue").click()
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await playwright.expect(card(page, "Mug, blue")).to_contain_text("you were told")
+    assert asked[1] - asked[0] > 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
