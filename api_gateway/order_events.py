@@ -143,7 +143,9 @@ class OrderEvents:
 
 def _seen(request: web.Request) -> int:
     """The number of the step that the client has seen last."""
-    sent = last_seen(request) or "0"
+    sent = last_seen(request)
+    if sent is None:
+        return 0
     if not (sent.isascii() and sent.isdecimal() and len(sent) < 10):
         raise unknown_id()
     return int(sent)

@@ -29,7 +29,8 @@ INFO: Final = Info(
 Shows the state of the whole pipeline, and lets operators look at orders and
 dead letters, move orders on, and send letters back or drop them.
 
-Every answer carries `X-Correlation-ID`, every error but those of pages is `application/problem+json`.
+Every answer carries `X-Correlation-ID`, every error is `application/problem+json`, or a
+page for browsers that asked for one.
 Orders, dead letters and `/events` are behind the token of `DASHBOARD_TOKEN`, or an operator's from the
 gateway (`Authorization: Bearer`, or its cookie); without `DASHBOARD_TOKEN` they are shown on loopback too.
 """,

@@ -60,11 +60,15 @@ class Visits:
                 await self._access.check(request)
                 return await handler(request)
             except Problem as problem:
+                if not is_browser(request):
+                    raise
                 kind, more = problem.kind, [_SIGN_IN] if problem.kind is UNAUTHORIZED else []
                 more += [f"{fault.field} {fault.message}." for fault in problem.members.get("errors", ())]
                 detail = " ".join((problem.detail, *more))
                 return self._refused(kind.status, kind.title, detail, problem.headers)
             except (StoreUnavailable, BrokerUnavailable) as error:
+                if not is_browser(request):
+                    raise
                 return self._refused(
                     503, "Not now", f"{str(error).rstrip('.')}. This page comes back by itself."
                 )
@@ -77,6 +81,11 @@ class Visits:
         answer = self.page("refusal.html", status=status, what=title, detail=detail)
         answer.headers.update(headers or {})
         return answer
+
+
+def is_browser(request: web.Request) -> bool:
+    """Whether the client names HTML, as all browsers do: others get the problem."""
+    return "text/html" in ",".join(request.headers.getall("Accept", ()))
 
 
 async def form(request: web.Request) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict
 
 from dashboard.dead_letters.actions import Action
 from dashboard.dead_letters.desk import DeadLetterDesk
@@ -17,7 +18,7 @@ from dashboard.dead_letters.routes import Collected, errand_of, summary
 from dashboard.visiting import Visits, form
 from shared.errors import DependencyUnavailable
 from shared.http.auth import actor_of
-from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS
+from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS, MALFORMED_FORM
 from shared.http.routes import Handler, Parameter, Route
 
 MOST_SHOWN: Final = 200
@@ -33,6 +34,18 @@ class Group:
     queue: str
     reason: str
     letters: Sequence[tuple[Letter, Mapping[str, Any]]]
+
+
+class LettersForm(BaseModel):
+    """One letter by its ``id``, or all of a queue that died of a reason; ``dry_run`` is there or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = ""
+    queue: str = ""
+    reason: str = ""
+    limit: str = ""
+    dry_run: str = ""
 
 
 class DeadLetterPages:
@@ -63,7 +76,8 @@ class DeadLetterPages:
                     method="POST",
                     name=f"{action.name}ByForm",
                     summary=f"{action.name.capitalize()} letters, by the forms of the page",
-                    problems=(INVALID_FIELDS, BUSY, BROKER_UNAVAILABLE),
+                    form=LettersForm,
+                    problems=(INVALID_FIELDS, MALFORMED_FORM, BUSY, BROKER_UNAVAILABLE),
                 )
                 for action in self._actions
             ),
@@ -75,7 +89,7 @@ class DeadLetterPages:
 
     def _acting(self, action: Action) -> Handler:
         async def act(request: web.Request) -> web.StreamResponse:
-            asked = _asked(await form(request))
+            asked = _asked(checked(LettersForm, await form(request)))
             errand, report = errand_of(asked, action, actor_of(request)), Collected()
             try:
                 tally = await self._desk.act(errand, report)
@@ -112,14 +126,14 @@ class DeadLetterPages:
         )
 
 
-def _asked(fields: Mapping[str, str]) -> ActionRequest:
-    """What the form's fields ask for: one letter, or all of a kind."""
-    filters: dict[str, Any] = {name: fields[name] for name in ("queue", "reason") if fields.get(name)}
-    which = {"ids": [fields["id"]]} if fields.get("id") else {"all": True}
-    limit = fields.get("limit", "").strip()
+def _asked(sent: LettersForm) -> ActionRequest:
+    """What the form asks for. Without a letter or a kind of them it asks for nothing that is done."""
+    which: dict[str, Any] = {"ids": [sent.id]} if sent.id else {"all": bool(sent.queue and sent.reason)}
+    which |= {name: text for name in ("queue", "reason") if (text := getattr(sent, name))}
+    limit = sent.limit.strip()
     if limit:
-        filters["limit"] = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 10 else limit
-    return checked(ActionRequest, filters | which | {"dry_run": "dry_run" in fields})
+        which["limit"] = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 10 else limit
+    return checked(ActionRequest, which | {"dry_run": bool(sent.dry_run)})
 
 
 def _body(told: Mapping[str, Any]) -> str:

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import quote
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.letter import Letter, Wanted
+from dashboard.dead_letters.requests import checked
 from dashboard.orders.store import Found, OrderFinder
-from dashboard.visiting import Visits, form
+from dashboard.visiting import Visits, form, is_browser
 from shared.errors import DependencyUnavailable
 from shared.history.schemas import order_view
 from shared.http.auth import actor_of
-from shared.http.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Problem, invalid
+from shared.http.problems import INVALID_FIELDS, MALFORMED_FORM, NOT_FOUND, Problem, ProblemType
 from shared.http.routes import Parameter, Route
 from shared.logs import get_logger
 from shared.messages import event_time, is_identifier
@@ -28,6 +30,8 @@ LATEST: Final = 25
 IN_TROUBLE: Final = 25
 MOST_LETTERS: Final = 10
 LONGEST_REASON: Final = 200
+NOT_MOVED: Final = ProblemType(name="not-moved", status=409, title="The order was not moved")
+MOST_STEPS: Final = 1_000_000
 BUTTONS: Final = {
     OrderStatus.PROCESSING: "Prepare it",
     OrderStatus.SHIPPED: "It is shipped",
@@ -38,6 +42,23 @@ _LOOKS: Final = {OrderStatus.REJECTED: "bad", OrderStatus.DELIVERED: "good", Ord
 _ID: Final = Parameter(name="id", place="path", description="Its id.", schema={"type": "string"})
 
 log = get_logger(__name__)
+
+
+class MoveForm(BaseModel):
+    """What the order is to become, as of which version its page showed it, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Annotated[OrderStatus, Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
+    version: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    reason: Annotated[str, Field(max_length=LONGEST_REASON, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
+
+    @field_validator("status")
+    @classmethod
+    def _can_be_asked_for(cls, status: OrderStatus) -> OrderStatus:
+        if status not in EVENT_TYPES:
+            raise ValueError("cannot be asked for")
+        return status
 
 
 class OrderPages:
@@ -61,6 +82,7 @@ class OrderPages:
                     Parameter(name="id", description="Leads to this order.", schema={"type": "string"}),
                 ),
                 bodiless={303: "There is such an order, or may be."},
+                headers={303: ("Location",)},
             ),
             self._visits.route(
                 "/orders/{id}",
@@ -76,9 +98,11 @@ class OrderPages:
                 name="moveOrderByForm",
                 summary="Move an order on, by the form of its page",
                 parameters=(_ID,),
+                form=MoveForm,
                 meaning="It was not moved: its page says why.",
                 bodiless={303: "It was moved: the order's page."},
-                problems=(INVALID_FIELDS,),
+                headers={303: ("Location",)},
+                problems=(INVALID_FIELDS, MALFORMED_FORM, NOT_MOVED),
             ),
         )
 
@@ -99,22 +123,18 @@ class OrderPages:
 
     async def move(self, request: web.Request) -> web.StreamResponse:
         """``POST /orders/{id}/status``"""
-        found, fields = await self._found(request), await form(request)
-        to, version, reason = (fields.get(name, "").strip() for name in ("status", "version", "reason"))
-        faults = {
-            "status": to not in EVENT_TYPES,
-            "version": not (version.isascii() and version.isdecimal() and len(version) < 10),
-            "reason": len(reason) > LONGEST_REASON or not reason.isprintable(),
-        }
-        if any(faults.values()):
-            at_fault = [name for name, is_wrong in faults.items() if is_wrong]
-            raise invalid(INVALID_FIELDS, [FieldError(field=name, message="is no such") for name in at_fault])
+        found, asked = await self._found(request), checked(MoveForm, await form(request))
         order_id, actor = found.record.order.id, actor_of(request)
-        move = Move(order_id=order_id, to=OrderStatus(to), by=actor, reason=reason, version=int(version))
+        move = Move(
+            order_id=order_id, to=asked.status, by=actor, reason=asked.reason.strip(), version=asked.version
+        )
         fault = refusal(await self._moves.move(found.record, move))
-        log.warning("audit", action="move", order_id=order_id, to=to, outcome=fault or "moved", client=actor)
+        outcome = fault or "moved"
+        log.warning("audit", action="move", order_id=order_id, to=move.to, outcome=outcome, client=actor)
         if fault is None:
             return _see(order_id)
+        if not is_browser(request):
+            raise Problem(NOT_MOVED, fault)
         return await self._page(await self._found(request), fault)
 
     async def _found(self, request: web.Request) -> Found:

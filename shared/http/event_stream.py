@@ -139,7 +139,8 @@ def last_event_id(pattern: str) -> Sequence[Parameter]:
 
 def last_seen(request: web.Request) -> str | None:
     """What the client has seen last, by its own word."""
-    return request.headers.get(LAST_EVENT_ID) or request.query.get(QUERY_NAME)
+    sent = request.headers.get(LAST_EVENT_ID)
+    return request.query.get(QUERY_NAME) if sent is None else sent
 
 
 def unknown_id() -> Problem:

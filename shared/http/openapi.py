@@ -174,7 +174,9 @@ def _behind(guard: Guard, route: Route) -> Route:
 
 
 def _problems(route: Route) -> Iterator[ProblemType]:
-    yield from dict.fromkeys((*route.problems, *(WITH_BODY if route.bodies else ()), *EVERYWHERE))
+    yield from dict.fromkeys(
+        (*route.problems, *(WITH_BODY if route.bodies or route.form else ()), *EVERYWHERE)
+    )
 
 
 def _operation(route: Route) -> Json:
@@ -192,12 +194,14 @@ def _operation(route: Route) -> Json:
         "parameters": [_parameter(each) for each in (_CORRELATION, *identifiers, *route.parameters)],
         "responses": {str(route.status): _success(route)} | _bodiless(route) | _refusals(route),
     }
+    contents = {} if route.form is None else {FORM: {"schema": _ref(route.form)}}
     if route.bodies:
         refs = [_ref(body) for body in route.bodies]
         content: Json = {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}
         content["examples"] = {name: {"value": example} for name, example in route.body_examples.items()}
-        form = {} if route.form is None else {FORM: {"schema": _ref(route.form)}}
-        operation["requestBody"] = {"required": True, "content": {JSON: content, **form}}
+        contents = {JSON: content, **contents}
+    if contents:
+        operation["requestBody"] = {"required": True, "content": contents}
     return operation
 
 

@@ -38,7 +38,7 @@ OTHERS: Final[Mapping[str, str]] = {
     "catalogue": "HSET order:a status created",
     "accounts": "DEL inventory:cable",
     "order_processor": "DEL product:cable",
-    "dashboard": "ZREM outbox a",
+    "dashboard": "SET idemp:a 1",
     "api_gateway": "DEL notifications:a",
     "ledger": "XTRIM orders:log MAXLEN 0",
 }
@@ -93,11 +93,13 @@ def test_without_a_login_there_is_nothing(redis_server: RedisServer) -> None:
 
 async def test_readiness_names_the_right_to_keys_that_is_missing(redis_server: RedisServer) -> None:
     """Before a script is refused in the middle of an order."""
-    rules = [rule for rule in rules_of("dashboard") if rule != f"%R~{keyspace.OUTBOX}"]
+    rules = [rule for rule in rules_of("dashboard") if rule != f"%R~{keyspace.LEDGER_POSITION}"]
     async with made(redis_server, *rules) as redis:
         watch = StoreWatch(redis, rights=rights_of("dashboard"), timeout_seconds=5.0)
         await watch.look()
-        assert str(watch.unready_reason()).startswith("Redis: NOPERM no right to read outbox")
+        assert str(watch.unready_reason()).startswith(
+            f"Redis: NOPERM no right to read {keyspace.LEDGER_POSITION}"
+        )
         watch = StoreWatch(redis, rights=rights_of("notifier"), timeout_seconds=5.0)
         await watch.look()
         assert str(watch.unready_reason()).startswith("Redis: NOPERM no right to write notifications*")
