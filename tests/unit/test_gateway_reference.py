@@ -179,14 +179,18 @@ async def test_an_outage_fits_the_description(served: Gateway, described: dict[s
     validator(described, schema).validate(await answer.json(content_type=None))
 
 
-async def test_the_page_works_offline(served: Gateway) -> None:
+@pytest.mark.parametrize(
+    ("path", "asks"), [("/docs", 'fetch("/openapi.json")'), ("/shop", 'ask("POST", "/orders"')]
+)
+async def test_a_page_works_offline(served: Gateway, path: str, asks: str) -> None:
     """It names nothing outside of the gateway, and its policy lets nothing else in."""
-    answer = await served.send("GET", "/docs")
+    answer = await served.send("GET", path)
     page = await answer.text()
     assert answer.content_type == "text/html"
+    assert len(page) <= 60_000
     assert not re.search(r"https?://|//[a-z]+\.|<link|src=", page)
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert 'fetch("/openapi.json")' in page
+    assert asks in page
 
 
 async def test_the_description_is_served_as_it_is(served: Gateway, described: dict[str, Any]) -> None:
