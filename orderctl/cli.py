@@ -1,62 +1,61 @@
-"""`orderctl`: the table of commands. A command's module is imported when it is called: each starts fast."""
+"""`orderctl`: what is called by which words, and how the process ends."""
 
 import os
 import sys
-from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from orderctl.commands.completion import COMPLETING
+from orderctl.commands.table import COMMANDS, GROUPS
+from orderctl.hints import as_called
 from shared.text import visible
 
-COMMANDS: Final[Mapping[str, str]] = {
-    "up": "lifecycle.up",
-    "down": "lifecycle.down",
-    "status": "views.status",
-    "logs": "views.logs",
-    "doctor": "views.doctor",
-    "kill": "parts.kill",
-    "stop": "parts.stop",
-    "start": "parts.start",
-    "inventory": "inventory.app",
-    "user": "users.app",
-    "keys": "users.keys",
-    "product": "products.app",
-    "order": "orders.app",
-    "dead": "dead.app",
-    "events": "events.events",
-    "ledger": "ledger.app",
-    "redis": "redis.redis",
-    "sample": "sample.sample",
-    "load": "load.load",
-    "verify": "verify.verify",
-    "demo": "demo.demo",
-    "failpoints": "failpoints.failpoints",
-}
-"""Each with the module in `orderctl.commands` and the function, or the group of commands, in it."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+AFTERWORD: Final = (
+    "Each command has --help of its own. Status 0: done, and nothing is wrong; 1: it failed, or what was "
+    "looked at is not well; 2: it cannot be asked for like that, and nothing was tried; 130: interrupted."
+)
 
 
 class _OnDemand(TyperGroup):
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+    """Knows what its commands do from the table alone, and imports the one that is called."""
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(".")
-        found = getattr(import_module(f"orderctl.commands.{module}"), attribute)
-        if not isinstance(found, typer.Typer):
-            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            alone.command(cmd_name, context_settings=getattr(found, "context_settings", None))(found)
-            found = alone
-        command = get_command(found)
-        command.name = cmd_name
-        return command
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=does) for name, (_, does) in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _imported(command.name or ""), rest
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        width = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            with formatter.section(typer.style(title, bold=True)):
+                formatter.write_dl([(name.ljust(width), does) for name, (_, does) in group.commands.items()])
+                for example in group.examples:
+                    formatter.write(typer.style(f"{'':>4}$ {as_called(example)}\n", dim=True))
+        formatter.write_paragraph()
+        formatter.write_text(AFTERWORD)
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(".")
+    found = getattr(import_module(f"orderctl.commands.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name, context_settings=getattr(found, "context_settings", None))(found)
+        found = alone
+    command = get_command(found)
+    command.name = name
+    return command
 
 
 app = typer.Typer(
@@ -65,11 +64,24 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"orderctl {version('order-pipeline')}")
+        raise typer.Exit
+
+
 @app.callback()
-def orderctl() -> None:
+def orderctl(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which this is.")
+    ] = False,
+) -> None:
     """Run the order pipeline on this machine, break parts of it, and look inside."""
 
 
@@ -81,6 +93,10 @@ def main() -> None:
     if strange:
         _say(f"the argument {strange[0]} is no text in UTF-8")
         sys.exit(EXIT_USAGE)
+    if COMPLETING in os.environ:
+        from typer.completion import get_completion_inspect_parameters
+
+        get_completion_inspect_parameters()  # makes the shells known
     status: str | int | None = EXIT_FAILED
     try:
         app()

@@ -7,11 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orderctl.terminal import err, listing, out, say, shown
+from orderctl.terminal import age, err, listing, out, say, shown
 
 LISTED_RESULTS: Final = 20
 """Up to so many letters are named one by one when all went well."""
-_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
 _COLOURS: Final = {"redriven": "green", "dropped": "yellow", "failed": "red"}
 
 
@@ -55,20 +54,11 @@ def overview(letters: Sequence[Mapping[str, Any]]) -> Table:
             Text(letter["id"]),
             Text(letter["reason"], style="red"),
             str(letter["attempts"]),
-            _age(letter["age_seconds"]),
+            age(letter["age_seconds"]),
             f"{letter['redriven']}×" if letter["redriven"] else "",
             Text(letter["last_error"][:120]),
         )
     return table
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit} ago"
-    return f"{seconds:.0f}s ago"
 
 
 def _text(value: object) -> str:

@@ -127,6 +127,11 @@ class GatewayClient:
             raise answer.failure()
         return answer.body
 
+    async def get_at_once(self, path: str, **query: str) -> Mapping[str, Any]:
+        """A resource as JSON, asked for once; empty where it cannot be had now, or not at all."""
+        answer = await self._once("GET", path, None, query, {}, 1)
+        return answer.body if isinstance(answer, GatewayAnswer) and answer.status == 200 else {}
+
     async def set_stock(self, sku: str, available: int) -> None:
         """Make so many pieces of a SKU available; raises GatewayError unless it was done."""
         answer = await self.send("PUT", f"/inventory/{quote(sku, safe='')}", body={"available": available})

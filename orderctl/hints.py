@@ -7,14 +7,21 @@ import shutil
 import sys
 from pathlib import Path
 
-_GROUPS = "dead|inventory|keys|order|product|user"
+_GROUPS = "dead|inventory|keys|ledger|order|product|user"
 _ADVISED = re.compile(rf"(?<![\w./-])orderctl ((?:(?:{_GROUPS}) )?[a-z]+(?: --[a-z-]+(?: \w+)?)*)")
+_ASK_A_GATEWAY = frozenset({"inventory", "load", "order", "product"})
 _options: list[str] = []
+_url: list[str] = []
 
 
 def repeat_option(*words: str) -> None:
     """Hints name this option from now on: without it they would speak to another system."""
     _options[:] = words
+
+
+def repeat_url(*words: str) -> None:
+    """Hints at commands that ask a gateway name this option from now on."""
+    _url[:] = words
 
 
 def command_name() -> str:
@@ -29,8 +36,12 @@ def command_name() -> str:
 
 def as_called(text: str) -> str:
     """The text with each `orderctl …` in it as this operator would have to type it."""
-    options = f" {shlex.join(_options)}" if _options else ""
-    return _ADVISED.sub(lambda advised: f"{command_name()} {advised[1]}{options}", text)
+
+    def typed(advised: re.Match[str]) -> str:
+        url = _url if advised[1].split()[0] in _ASK_A_GATEWAY else ()
+        return " ".join(filter(None, (command_name(), advised[1], shlex.join((*_options, *url)))))
+
+    return _ADVISED.sub(typed, text)
 
 
 def _short(path: Path) -> str:

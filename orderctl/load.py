@@ -13,6 +13,7 @@ from orderctl.ledger import LedgerWriter
 from shared.messages import OrderItem
 
 UNANSWERED = "no answer"
+STILL_OPEN = "still open"
 LOOK_AGAIN_SECONDS = 0.2
 
 
@@ -140,7 +141,7 @@ def evenly(order_ids: Sequence[str], most: int) -> Sequence[str]:
 async def look_back(
     client: GatewayClient, order_ids: Sequence[str], concurrency: int, timeout_seconds: float
 ) -> Counter[str]:
-    """What became of these orders once they are decided, or time is over: each status, with its reason."""
+    """What became of these orders: each status, with its reason; open are those not decided in that time."""
     became: Counter[str] = Counter()
     waiting = iter(order_ids)
     deadline = time.monotonic() + timeout_seconds
@@ -151,7 +152,9 @@ async def look_back(
             while order.get("decided_at") is None and time.monotonic() < deadline:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 order = await client.get(f"/orders/{order_id}")
-            became[" ".join(filter(None, (order["status"], order.get("reason"))))] += 1
+            decided = order.get("decided_at") is not None
+            what = " ".join(filter(None, (order["status"], order.get("reason"))))
+            became[what if decided else STILL_OPEN] += 1
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):

@@ -1,23 +1,18 @@
 """Which way of running the pipeline is meant: the one that is asked for, the one that `up` took, or the best.
 
 `up` writes down what it took beside the data, because every other command means that system. A mode is added
-by its class in `_SYSTEMS`, which stand in the order in which `auto` prefers them.
+by its place in `_PREFERRED`, and by its class, which is imported where it is meant: each command starts fast.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from orderctl.docker.system import DockerSystem
-from orderctl.embedded.system import EmbeddedSystem
 from orderctl.environment import chosen_ports
 from orderctl.errors import OrderctlError
 from orderctl.native.layout import ADVICE, Layout, chosen_data_dir, default_data_dir, project_root
-from orderctl.native.system import NativeSystem
 from orderctl.system import Mode, System
 
-_SYSTEMS: Mapping[Mode, type[System]] = {
-    each.mode: each for each in (DockerSystem, NativeSystem, EmbeddedSystem)
-}
+_PREFERRED: Final = (Mode.DOCKER, Mode.NATIVE, Mode.EMBEDDED)
 _RECORD = "mode"
 
 
@@ -25,7 +20,7 @@ def system_for(mode: Mode, data_dir: Path | None) -> System:
     """The system of this mode."""
     if mode is Mode.AUTO:
         mode = _recorded(data_dir) or _best()
-    kind = _SYSTEMS[mode]
+    kind = _class_of(mode)
     return kind(data_dir or default_data_dir(mode), chosen_ports=chosen_ports(kind.port_settings))
 
 
@@ -59,16 +54,31 @@ def forget(data_dir: Path | None) -> None:
     _record(data_dir).unlink(missing_ok=True)
 
 
+def _class_of(mode: Mode) -> type[System]:
+    if mode is Mode.DOCKER:
+        from orderctl.docker.system import DockerSystem
+
+        return DockerSystem
+    if mode is Mode.EMBEDDED:
+        from orderctl.embedded.system import EmbeddedSystem
+
+        return EmbeddedSystem
+    from orderctl.native.system import NativeSystem
+
+    return NativeSystem
+
+
 def _best() -> Mode:
     """The mode that comes closest to production of those that this machine offers."""
-    return next(mode for mode, kind in _SYSTEMS.items() if kind.is_offered())
+    return next(mode for mode in _PREFERRED if _class_of(mode).is_offered())
 
 
 def _goes_on(mode: Mode, data_dir: Path | None) -> bool:
     """Where it has data it is gone on with, also if the machine does not offer it just now: an engine that is
     slow to answer must not lead to another, empty system."""
     has_data = Layout(data_dir or default_data_dir(mode)).ports.exists()
-    return _SYSTEMS[mode].keeps_data and (has_data or _SYSTEMS[mode].is_offered())
+    kind = _class_of(mode)
+    return kind.keeps_data and (has_data or kind.is_offered())
 
 
 def _runs(mode: Mode, data_dir: Path | None) -> bool:
@@ -84,7 +94,7 @@ def _recorded(data_dir: Path | None) -> Mode | None:
         mode = Mode(_record(data_dir).read_text(encoding="ascii").strip())
     except (OSError, ValueError):
         return None
-    return mode if mode in _SYSTEMS else None
+    return mode if mode in _PREFERRED else None
 
 
 def _write_down(mode: Mode, data_dir: Path | None) -> None:

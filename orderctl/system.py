@@ -4,8 +4,9 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -196,6 +197,10 @@ class System(ABC):
     @abstractmethod
     def logs(self) -> dict[str, Path]:
         """The log of each part that has one."""
+
+    def added_lines(self, name: str | None, since: datetime) -> Iterator[tuple[str, str]]:
+        """What parts, or one of them, write from then on, where their logs are no files that grow."""
+        raise NotImplementedError(f"the logs of mode {self.mode} are files")
 
     def down(self, *, wipe: bool, progress: Progress) -> None:
         """Stop everything, and with `wipe` remove its data; harmless when nothing runs."""

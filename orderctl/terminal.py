@@ -1,6 +1,7 @@
 """What is written to the terminal, and how an error looks there."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from shared.text import visible
 if TYPE_CHECKING:
     from rich.table import Table
 
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (0, "s"))
+WIDTH_IN_PIPES = 160
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -43,7 +46,10 @@ class _Escaped:
 
 
 def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    """Tables in a pipe are as wide as they need, up to a bound; they are not folded for a window."""
+    seen = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    width = None if seen else WIDTH_IN_PIPES
+    console = Console(stderr=stderr, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.push_render_hook(_Visible())
     return console
 
@@ -70,6 +76,15 @@ def listing(*columns: str) -> "Table":
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def age(seconds: float | None) -> str:
+    """How long ago something was, or in how long it will be."""
+    if seconds is None:
+        return "?"
+    size, unit = next(each for each in _UNITS if abs(seconds) >= each[0])
+    long = f"{abs(seconds) / max(1, size):.0f}{unit}"
+    return f"in {long}" if seconds <= -1 else f"{long} ago"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """`orderctl order`: place an order by hand, follow one, move it on, list them."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +13,8 @@ from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir, GatewayUrl
 from orderctl.errors import OrderctlError
-from orderctl.gateway_client import ask
-from orderctl.terminal import listing, out, print_json, readable_errors, say, shown
+from orderctl.gateway_client import GatewayClient, ask
+from orderctl.terminal import age, listing, out, print_json, readable_errors, say, shown
 from shared.currencies import written
 from shared.orders.model import OrderStatus, Trouble
 
@@ -82,13 +83,19 @@ def show(
     url: GatewayUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show one order and what happened to it."""
+    """Show one order, what happened to it, and what its customer was told."""
+
+    async def looked_up(client: GatewayClient) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        order = await client.get(f"/orders/{quote(order_id, safe='')}")
+        wanted = not as_json
+        return order, await client.get_at_once("/notifications", order_id=order_id) if wanted else {}
+
     with readable_errors():
-        order = ask(url, data_dir, lambda client: client.get(f"/orders/{quote(order_id, safe='')}"))
+        order, told = ask(url, data_dir, looked_up)
         if as_json:
             print_json(order)
         else:
-            _show(order)
+            _show(order, told.get("notifications", ()))
 
 
 @app.command()
@@ -137,10 +144,12 @@ def list_orders(
         if as_json:
             print_json(page)
             return
-        table = listing("id", "status", "reason", "items", "amount")
+        table = listing("id", "status", "reason", "items", "amount", "accepted (UTC)")
+        table.columns[-1].no_wrap = True
         table.columns[0].min_width = max((len(order["id"]) for order in page["orders"]), default=0)
         for order in page["orders"]:
-            table.add_row(order["id"], _status(order), _reason(order), _items(order), _cost(order))
+            told = (_status(order), _reason(order), _items(order), _cost(order), _accepted(order))
+            table.add_row(order["id"], *told)
         out.print(table if page["orders"] else "no orders")
         if page.get("note"):
             say(page["note"], "yellow")
@@ -178,7 +187,8 @@ def _item(text: str) -> dict[str, Any]:
     return {"sku": sku, "qty": int(qty)}
 
 
-def _show(order: Mapping[str, Any]) -> None:
+def _show(order: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+    """`history` is what the ledger knows the customer was told, newest first; the record has the last."""
     out.print(Text.assemble(shown(f"{order['id']}  "), _status(order), shown(f"  {_reason(order)}")))
     say(f"items  {_items(order)}")
     for item in order.get("items", ()):
@@ -191,14 +201,32 @@ def _show(order: Mapping[str, Any]) -> None:
         say(f"email  {order['email']}")
     if order.get("not_before"):
         say(f"begins {order['not_before']}")
+    if order["status"] != OrderStatus.SCHEDULED and (accepted := _accepted(order, in_full=True)):
+        say(f"since  {accepted}")
+    for sent in reversed(history):
+        channel = f" by {sent['channel']}" if sent.get("channel") else ""
+        unconfirmed = ", unconfirmed" if sent["unconfirmed"] else ""
+        say(f"told   {sent['event']}: {sent['status']}{channel}{unconfirmed}, at {sent['at']}")
+    known = {sent["at"] for sent in history}
     for told in order.get("notifications", ()):
-        say(f"told   {_notification(told)}")
+        if told["sent_at"] not in known:
+            say(f"told   {_notification(told)}")
     table = listing("at", "step", "why and by whom")
     for column in table.columns[:2]:
         column.no_wrap = True
     for step in order.get("timeline", ()):
         table.add_row(step["at"], step["step"], _why(step))
     out.print(table)
+
+
+def _accepted(order: Mapping[str, Any], *, in_full: bool = False) -> str:
+    """When it was accepted, or is to begin: the time of a day ago or less, else the day; and how long ago."""
+    if not order.get("accepted_at"):
+        return ""
+    at = datetime.fromisoformat(order["accepted_at"]).astimezone(UTC)
+    ago = datetime.now(UTC) - at
+    form = "%H:%M:%S" if abs(ago) < timedelta(days=1) else "%Y-%m-%d"
+    return f"{order['accepted_at'] if in_full else at.strftime(form)}, {age(ago.total_seconds())}"
 
 
 def _why(step: Mapping[str, Any]) -> str:

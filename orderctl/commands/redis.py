@@ -19,7 +19,10 @@ def redis(
     cache: Annotated[bool, typer.Option("--cache", help="The cache, not the store.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Run redis-cli against the store of this system: GET orders.processed.count, or none for its prompt."""
+    """Run redis-cli against the store of this system.
+
+    With words such as GET orders.processed.count, or none for its prompt.
+    """
     with readable_errors():
         command, environment = current_system(data_dir).redis_cli(CACHE if cache else REDIS, arguments or [])
         if shutil.which(command[0]) is None:

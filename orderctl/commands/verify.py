@@ -41,7 +41,9 @@ def verify(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Reconcile every order with stock, status, events, notifications and ledger, while orders flow.
+    """Reconcile every order with everything that speaks of it, while orders flow.
+
+    That is stock, status, events, notifications, payments and the ledger.
 
     Status 1 if anything was lost, doubled, oversold or stuck; 2 if the store cannot be read.
     """

@@ -1,11 +1,13 @@
 """The whole pipeline in containers: the compose file brought up, looked at, broken and taken down."""
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +23,6 @@ from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, STORES
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
-from orderctl.terminal import say
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.redis.rights import OPERATOR
 from shared.services import SERVICES
@@ -30,6 +31,8 @@ BROKER_USER = "pipeline"
 UP_SECONDS = 240
 POLL_SECONDS = 0.5
 LOG_LINES = 2_000
+_PREFIXED = re.compile(r"(?P<part>\S+?)(?:-\d+)?\s+\| (?P<line>.*)")
+"""A line as compose prints it: behind the name of its service and the number of the copy."""
 PASSWORD_VARIABLE = "RABBITMQ_PASSWORD"  # noqa: S105 - the name of a variable
 POSTGRES_PASSWORD_VARIABLE = "POSTGRES_PASSWORD"  # noqa: S105 - the same
 
@@ -121,18 +124,17 @@ class DockerSystem(System):
         names = (*PARTS, "compose", "build")
         return {name: self.layout.log(name) for name in names if self.layout.log(name).exists()}
 
-    def follow_logs(self, name: str | None, lines: int) -> None:
-        """Print what the containers write, until interrupted."""
-        if name is not None:
-            known(name)
-        words = ["logs", "--follow", "--tail", str(lines), *([name] if name else [])]
+    def added_lines(self, name: str | None, since: datetime) -> Iterator[tuple[str, str]]:
+        """What the containers write from then on, each line with the name of its part, until interrupted."""
+        words = ["logs", "--follow", "--no-color", "--since", since.isoformat(), *([name] if name else [])]
         command, environment = self.compose.command(*words), self.compose.environment()
         with (
             contextlib.suppress(KeyboardInterrupt),
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as following,
         ):
             for line in following.stdout or ():
-                say(line.decode("utf-8", "replace").rstrip("\n"))
+                if found := _PREFIXED.match(line.decode("utf-8", "replace").rstrip("\n")):
+                    yield found["part"], found["line"]
 
     # --- one part ----------------------------------------------------------------------------------------
 

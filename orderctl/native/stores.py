@@ -23,7 +23,7 @@ def start(layout: Layout, name: str, port: int) -> ProcessRecord:
     if name == POSTGRES:
         return postgres.start(layout, port)
     command = redis.configure(layout, port, name)
-    environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+    environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}
     return processes.spawn(layout, name, command, environment=environment, cwd=layout.part(name))
 
 

@@ -217,7 +217,7 @@ async def test_what_became_of_the_orders_is_looked_up_once_they_are_decided() ->
     application.router.add_get("/orders/{id}", show)
     async with TestServer(application) as server, connected(str(server.make_url("")).rstrip("/")) as client:
         became = await look_back(client, ["rich", "poor", "never"], 3, 0.5)
-    assert became == {"created": 1, "rejected insufficient_stock": 1, "accepted": 1}
+    assert became == {"created": 1, "rejected insufficient_stock": 1, "still open": 1}
 
 
 def test_of_many_orders_some_are_looked_at_from_first_to_last() -> None:

@@ -234,6 +234,17 @@ def test_hints_can_be_pasted(
         hints.repeat_option()
 
 
+def test_hints_at_another_gateway_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the command takes its URL: what only knows this machine is not given one."""
+    monkeypatch.setattr(sys, "argv", ["/o/orderctl"])
+    hints.repeat_url("--url", "http://shop:8080")
+    try:
+        said = hints.as_called("orderctl order show o1, or orderctl ledger status")
+    finally:
+        hints.repeat_url()
+    assert said == "/o/orderctl order show --url http://shop:8080 o1, or /o/orderctl ledger status"
+
+
 @pytest.mark.parametrize("words", [("inventory", "set", "x"), ("order", "place", "--sku", "x", "--qty")])
 def test_a_number_that_no_message_can_hold_is_one_line(words: tuple[str, ...]) -> None:
     """It was a traceback."""

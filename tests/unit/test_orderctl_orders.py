@@ -1,15 +1,17 @@
 """What an operator types becomes the order that the gateway takes."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 import typer
 
 from orderctl.commands import orders as commands
 from orderctl.commands.orders import order_body
 from orderctl.errors import OrderctlError
-from orderctl.gateway_client import GatewayAnswer
+from orderctl.gateway_client import GatewayAnswer, GatewayClient
 
 
 def test_one_product_and_further_items_become_one_order() -> None:
@@ -49,7 +51,7 @@ def test_what_an_order_costs_is_shown_in_its_currencys_form(
         ],
     }
     page = {"orders": [order, {"id": "order2", "status": "created", "items": []}], "next_cursor": None}
-    monkeypatch.setattr(commands, "ask", lambda *_: order)
+    monkeypatch.setattr(commands, "ask", lambda *_: (order, {}))
     commands.show("order1")
     shown = capsys.readouterr().out
     assert "USB cable: 2 × 19.99 EUR = 39.98 EUR" in shown
@@ -137,3 +139,71 @@ def test_a_list_that_is_not_complete_says_so(
     monkeypatch.setattr(commands, "ask", lambda *_: page)
     commands.list_orders()
     assert "Older orders may be missing." in capsys.readouterr().out
+
+
+def told_at(second: int, event: str) -> dict[str, Any]:
+    """What the ledger has of one notification."""
+    at = f"2026-11-28T17:23:{second:02}Z"
+    return {"event": event, "status": "sent", "unconfirmed": False, "at": at, "channel": "smtp"}
+
+
+@pytest.mark.parametrize("ledger_answers", [True, False])
+def test_an_order_is_shown_with_what_its_customer_was_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ledger_answers: bool
+) -> None:
+    """From the ledger, asked once, all of it; the record has the last, and knows what is under way."""
+    last = {"channel": "smtp", "unconfirmed": False, "collected": False, "sending_at": None, "error": None}
+    order = {
+        "id": "order1",
+        "status": "shipped",
+        "items": [],
+        "accepted_at": (datetime.now(UTC) - timedelta(hours=3)).isoformat(),
+        "notifications": [
+            {**last, "status": "sent", "sent_at": told_at(9, "")["at"]},
+            {**last, "status": "sending", "sent_at": None, "error": "no route"},
+        ],
+    }
+    history = {"notifications": [told_at(9, "order.shipped.v1"), told_at(4, "order.created.v1")]}
+    asked: list[str] = []
+
+    async def transport(_: str, target: str, *__: Any) -> tuple[int, dict[str, str], bytes]:
+        asked.append(target)
+        if target.startswith("/notifications"):
+            return (200, {}, orjson.dumps(history)) if ledger_answers else (503, {"Retry-After": "9"}, b"")
+        return 200, {}, orjson.dumps(order)
+
+    client = GatewayClient(transport, "http://gateway", 5)
+    monkeypatch.setattr(commands, "ask", lambda _url, _folder, question: asyncio.run(question(client)))
+    commands.show("order1")
+    assert asked == ["/orders/order1", "/notifications?order_id=order1"]
+    lines = capsys.readouterr().out.splitlines()
+    told = [line.removeprefix("told   ") for line in lines if line.startswith("told")]
+    by_ledger = [
+        "order.created.v1: sent by smtp, at 2026-11-28T17:23:04Z",
+        "order.shipped.v1: sent by smtp, at 2026-11-28T17:23:09Z",
+    ]
+    by_record = ["sent by smtp, at 2026-11-28T17:23:09Z"]
+    assert told == [*(by_ledger if ledger_answers else by_record), "sending by smtp, no route"]
+    assert any(line.startswith("since") and line.endswith(", 3h ago") for line in lines)
+
+
+def test_a_list_says_when_each_order_was_accepted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In UTC, and how long ago; of an order that is yet to begin, in how long."""
+    now = datetime.now(UTC)
+    times = {
+        "new": now - timedelta(seconds=200),
+        "old": now - timedelta(days=40),
+        "due": now + timedelta(2.1),
+    }
+    orders = [
+        {"id": name, "status": "created", "items": [], "accepted_at": at.isoformat()}
+        for name, at in times.items()
+    ]
+    monkeypatch.setattr(commands, "ask", lambda *_: {"orders": orders, "next_cursor": None})
+    commands.list_orders()
+    _, new, old, due = capsys.readouterr().out.splitlines()
+    assert new.rstrip().endswith(f"{times['new']:%H:%M:%S}, 3m ago")
+    assert old.rstrip().endswith(f"{times['old']:%Y-%m-%d}, 40d ago")
+    assert due.rstrip().endswith(f"{times['due']:%Y-%m-%d}, in 2d")
