@@ -3,7 +3,7 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -69,7 +69,8 @@ def _is_known(line: str) -> bool:
     words = shlex.split(line.split(" && ", maxsplit=1)[0])
     command: Any = get_command(app)
     while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
-        command = command.get_command(cast(Any, None), words.pop(0))
+        context = command.make_context("", [], resilient_parsing=True)
+        command = command.resolve_command(context, [words.pop(0)])[1]
     if command is None:
         return False
     options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
