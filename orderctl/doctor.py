@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from http import HTTPStatus
 
 from rich.text import Text
 
 from orderctl.docker import engine
 from orderctl.embedded import PROCESS as EMBEDDED_PROCESS
 from orderctl.exposure import ADVICE
-from orderctl.http import request
+from orderctl.http import in_words, object_in, request
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
@@ -120,7 +121,10 @@ def _said_by_dashboard(url: str) -> list[str]:
     try:
         headers = {"Accept": "application/json"}
         with request(url, "GET", "/metrics", headers=headers, seconds=ANSWER_SECONDS) as answer:
-            said = json.loads(answer.read())["attention"]
+            content = answer.read()
+            if answer.status != HTTPStatus.OK:
+                return [f"dashboard: {in_words(answer.status, object_in(content))}"]
+            said = json.loads(content)["attention"]
     except (OSError, ValueError, KeyError) as error:
         return [f"dashboard: its figures cannot be read: {error}"]
     return [str(each) for each in said]

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.letter import Letter, Wanted
 from dashboard.dead_letters.requests import checked
+from dashboard.orders.problems import NOT_MOVED
 from dashboard.orders.store import Found, OrderFinder
 from dashboard.visiting import Visits, form, is_browser
 from shared.errors import DependencyUnavailable
 from shared.history.schemas import order_view
 from shared.http.auth import actor_of
-from shared.http.problems import INVALID_FIELDS, MALFORMED_FORM, NOT_FOUND, Problem, ProblemType
+from shared.http.problems import INVALID_FIELDS, MALFORMED_FORM, NOT_FOUND, Problem
 from shared.http.routes import Parameter, Route
 from shared.logs import get_logger
 from shared.messages import event_time, is_identifier
@@ -30,7 +31,6 @@ LATEST: Final = 25
 IN_TROUBLE: Final = 25
 MOST_LETTERS: Final = 10
 LONGEST_REASON: Final = 200
-NOT_MOVED: Final = ProblemType(name="not-moved", status=409, title="The order was not moved")
 MOST_STEPS: Final = 1_000_000
 BUTTONS: Final = {
     OrderStatus.PROCESSING: "Prepare it",
