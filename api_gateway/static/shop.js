@@ -269,7 +269,9 @@ byId("basket").addEventListener("submit", (event) => {
   const email = event.target.elements.email.value.trim();
   const items = [...basket].map(([sku, qty]) => ({ sku, qty }));
   const body = { items, ...(total() ?? {}), ...(email && !me ? { email } : {}) };
-  sessionStorage.setItem("ordering", JSON.stringify({ key: newKey(), body }));
+  const kept = JSON.parse(sessionStorage.getItem("ordering") ?? "null");
+  const key = JSON.stringify(kept?.body) === JSON.stringify(body) ? kept.key : newKey();
+  sessionStorage.setItem("ordering", JSON.stringify({ key, body }));
   guarded(finishOrdering);
 });
 
@@ -281,6 +283,7 @@ async function finishOrdering() {
   say("Ordering …");
   try {
     const order = await placed(key, body);
+    sessionStorage.removeItem("ordering");
     basket.clear();
     showBasket();
     remember(order.id);
@@ -289,14 +292,14 @@ async function finishOrdering() {
     follow();
     listProducts().catch(() => {});
   } catch (error) {
+    if (error.status === 401) throw new Refusal(401, { detail: "Sign in to order. The basket stays." }); // so does the key
+    sessionStorage.removeItem("ordering");
     if (error.type?.endsWith("price-changed")) {
       await listProducts();
       throw new Refusal(error.status, { detail: "A price has changed. Look at the basket, and order again." });
     }
-    if (error.status === 401) throw new Refusal(401, { detail: "Sign in to order. The basket stays." });
     throw error;
   } finally {
-    sessionStorage.removeItem("ordering");
     byId("order").disabled = false;
   }
 }

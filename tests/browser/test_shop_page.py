@@ -140,6 +140,33 @@ async def test_a_stream_that_is_refused_is_asked_for_again_after_a_pause(browser
     assert asked[1] - asked[0] > 1
 
 
+async def test_a_session_that_ends_while_an_order_is_asked_for_again_makes_no_second_one(
+    browser: Any, url: str
+) -> None:
+    """The key stays with the basket: ordering once more is asking for the same order."""
+    page = await opened(browser, url)
+    lost: list[str] = []
+
+    async def lose_and_refuse(route: Any) -> None:
+        if route.request.method != "POST" or len(lost) == 2:
+            await route.continue_()
+        elif lost:
+            lost.append("refused")
+            await route.fulfill(status=401, content_type="application/problem+json", body='{"detail": "no"}')
+        else:
+            lost.append(await (await route.fetch()).text())
+            await route.abort()
+
+    await page.route("**/orders", lose_and_refuse)
+    await page.get_by_label("Add A field guide to queues").click()
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await shows(page, "Sign in to order. The basket stays.")
+    await page.get_by_role("button", name="Order", exact=True).click()
+    order = card(page, "field guide")
+    await playwright.expect(order).to_contain_text("confirmed")
+    assert await order.locator("code").inner_text() in lost[0]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_shop_fits_a_phone_and_can_be_used_by_all(browser: Any, url: str, scheme: str) -> None:
     """No sideways scrolling, and nothing that WCAG AA forbids; without a script it says what to do."""
