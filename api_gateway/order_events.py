@@ -123,12 +123,8 @@ class OrderEvents:
                 await reader.send(StreamEvents([an_event({"status": record.status}, name="end")]))
                 return
             pause = LINGER_SECONDS if record.status in FINAL else HEARTBEAT_SECONDS
-            try:
-                async with asyncio.timeout(pause):
-                    await news.wait()
-            except TimeoutError:
+            if not await reader.wait(news, pause):
                 quiet += pause
-                await reader.beat()
             news.clear()
             record = await self._read_again(record)
 

@@ -10,6 +10,7 @@ from dashboard.rendering import Pages
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.http.auth import Access
 from shared.http.bodies import JsonBodies
+from shared.http.guard import SAFE_METHODS
 from shared.http.limits import HttpLimits
 from shared.http.problems import (
     FORBIDDEN,
@@ -23,7 +24,10 @@ from shared.http.problems import (
 from shared.http.routes import Handler, Route
 
 _REFUSALS: Final = (UNAUTHORIZED, FORBIDDEN, TOO_MANY_ATTEMPTS, NOT_FOUND, STORE_UNAVAILABLE)
+_NONE: Final[Mapping[str, str]] = {}
 _FORMS: Final = JsonBodies(HttpLimits())
+_LATER: Final = "This page comes back by itself."
+_UNCLEAR: Final = "Whether anything was done is not known: look before you ask again, which does no harm."
 _SIGN_IN: Final = "Sign in as an operator on the gateway's page /shop, in this browser, and come back."
 
 
@@ -65,21 +69,21 @@ class Visits:
                 kind, more = problem.kind, [_SIGN_IN] if problem.kind is UNAUTHORIZED else []
                 more += [f"{fault.field} {fault.message}." for fault in problem.members.get("errors", ())]
                 detail = " ".join((problem.detail, *more))
-                return self._refused(kind.status, kind.title, detail, problem.headers)
+                return self._refused(request, kind.status, kind.title, detail, problem.headers)
             except (StoreUnavailable, BrokerUnavailable) as error:
                 if not is_browser(request):
                     raise
-                return self._refused(
-                    503, "Not now", f"{str(error).rstrip('.')}. This page comes back by itself."
-                )
+                advice = _LATER if request.method in SAFE_METHODS else _UNCLEAR
+                return self._refused(request, 503, "Not now", f"{str(error).rstrip('.')}. {advice}")
 
         return guarded
 
     def _refused(
-        self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
+        self, request: web.Request, status: int, title: str, detail: str, headers: Mapping[str, str] = _NONE
     ) -> web.Response:
-        answer = self.page("refusal.html", status=status, what=title, detail=detail)
-        answer.headers.update(headers or {})
+        renews = request.method in SAFE_METHODS
+        answer = self.page("refusal.html", status=status, what=title, detail=detail, renews=renews)
+        answer.headers.update(headers)
         return answer
 
 

@@ -70,26 +70,30 @@ class DeadLetterClient:
         return summary
 
     def events(self, last_id: str = "") -> Iterator[Mapping[str, Any]]:
-        """What happens, from now on or behind what was seen last, until the connection ends."""
+        """What happens, from now on or behind what was seen last, until the connection ends.
+
+        The first event is `begin`. Raises OrderctlError where it is refused, OSError where nothing answers.
+        """
         headers = self._headers | ({"Last-Event-ID": last_id} if last_id else {})
-        try:
-            with request(self._url, "GET", "/events", headers=headers, seconds=SILENCE_SECONDS) as answer:
-                if answer.status != 200:
-                    raise _failure(answer.status, answer.read())
-                told: dict[str, Any] = {}
-                for line in answer:
-                    name, _, value = line.decode().rstrip("\n").partition(": ")
-                    if name in {"event", "id"}:
-                        told[name] = value
-                    elif name == "data":
-                        told[name] = object_in(value.encode())
-                    elif not name and "data" in told:
-                        yield told
-                        told = {}
-        except _Busy as error:
-            raise OrderctlError(str(error)) from error
-        except OSError as error:
-            raise OrderctlError(unanswered(self._url, error), advice="orderctl status") from error
+        with request(self._url, "GET", "/events", headers=headers, seconds=SILENCE_SECONDS) as answer:
+            if answer.status == BUSY:
+                raise OSError(in_words(answer.status, object_in(answer.read())))
+            if answer.status != 200:
+                raise _failure(answer.status, answer.read())
+            told: dict[str, Any] = {}
+            for line in answer:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name in {"event", "id"}:
+                    told[name] = value
+                elif name == "data":
+                    told[name] = object_in(value.encode())
+                elif not name and "data" in told:
+                    yield told
+                    told = {}
+
+    def silence(self, error: OSError) -> OrderctlError:
+        """The error for a dashboard that does not answer."""
+        return OrderctlError(unanswered(self._url, error), advice="orderctl status")
 
     def _ask(
         self, method: str, path: str, body: bytes | None = None, on_line: OnLine = lambda _: None
@@ -102,7 +106,7 @@ class DeadLetterClient:
                     raise OrderctlError(str(error)) from error
                 time.sleep(BUSY_PAUSE_SECONDS)
             except OSError as error:
-                raise OrderctlError(unanswered(self._url, error), advice="orderctl status") from error
+                raise self.silence(error) from error
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, method: str, path: str, body: bytes | None, on_line: OnLine) -> Mapping[str, Any]:

@@ -178,6 +178,7 @@ byId("sign-out").addEventListener("click", () =>
   guarded(async () => {
     await ask("DELETE", "/session", { renews: false });
     signedOut();
+    [...basket.keys()].forEach((sku) => put(sku, 0));
     say("You are signed out.");
   }),
 );
@@ -189,7 +190,7 @@ addEventListener("storage", ({ key }) => key === "signed-in" && location.reload(
 
 async function listProducts(isMore = false) {
   const after = isMore && cursor ? `&cursor=${encodeURIComponent(cursor)}` : "";
-  const page = await ask("GET", `/products?limit=${PAGE}${after}`);
+  const page = await ask("GET", `/products?limit=${PAGE}${after}`, { renews: false });
   if (!isMore) products.clear();
   for (const product of page.products) products.set(product.sku, product);
   cursor = page.next_cursor;
@@ -223,14 +224,20 @@ function emptyCard(sku) {
   const form = make("form", {}, quantity, button);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    basket.set(sku, (basket.get(sku) ?? 0) + Number(quantity.value));
-    showBasket();
+    put(sku, (basket.get(sku) ?? 0) + Number(quantity.value));
     say(`${products.get(sku).name} is in the basket.`);
   });
   return { card: make("li", { className: "card product" }, name, about, price, form), name, about, price, quantity, button };
 }
 
 byId("more").addEventListener("click", () => guarded(() => listProducts(true)));
+
+function put(sku, qty) {
+  if (qty > 0) basket.set(sku, qty);
+  else basket.delete(sku);
+  sessionStorage.setItem("basket", JSON.stringify([...basket]));
+  showBasket();
+}
 
 function total() {
   const lines = [...basket].map(([sku, qty]) => [products.get(sku), qty]);
@@ -244,8 +251,7 @@ function showBasket() {
     const product = products.get(sku);
     const remove = make("button", { type: "button", className: "plain", ariaLabel: `Remove ${product?.name ?? sku}` }, "Remove");
     remove.addEventListener("click", () => {
-      basket.delete(sku);
-      showBasket();
+      put(sku, 0);
     });
     const price = product ? money(product.unit_amount * qty, product.currency) : "";
     return make("tr", {}, make("th", { scope: "row" }, `${qty} × ${product?.name ?? sku}`), make("td", {}, price), make("td", {}, remove));
@@ -269,23 +275,30 @@ byId("basket").addEventListener("submit", (event) => {
   const email = event.target.elements.email.value.trim();
   const items = [...basket].map(([sku, qty]) => ({ sku, qty }));
   const body = { items, ...(total() ?? {}), ...(email && !me ? { email } : {}) };
-  const kept = JSON.parse(sessionStorage.getItem("ordering") ?? "null");
-  const key = JSON.stringify(kept?.body) === JSON.stringify(body) ? kept.key : newKey();
-  sessionStorage.setItem("ordering", JSON.stringify({ key, body }));
-  guarded(finishOrdering);
+  guarded(async () => {
+    const kept = pending();
+    if (kept && JSON.stringify(kept.body) !== JSON.stringify(body)) await finishOrdering();
+    sessionStorage.setItem(slot(), JSON.stringify({ key: pending()?.key ?? newKey(), body }));
+    await finishOrdering();
+  });
 });
 
+// A key is one account's: as somebody else it would order anew.
+const whose = () => me?.username ?? "";
+const slot = () => `ordering:${whose()}`;
+const pending = () => JSON.parse(sessionStorage.getItem(slot()) ?? "null");
+
 async function finishOrdering() {
-  const kept = sessionStorage.getItem("ordering");
+  const kept = pending();
   if (!kept) return;
-  const { key, body } = JSON.parse(kept);
+  const { key, body } = kept;
+  const own = slot();
   byId("order").disabled = true;
   say("Ordering …");
   try {
-    const order = await placed(key, body);
-    sessionStorage.removeItem("ordering");
-    basket.clear();
-    showBasket();
+    const order = await placed(key, body, whose());
+    sessionStorage.removeItem(own);
+    for (const { sku, qty } of body.items) put(sku, (basket.get(sku) ?? 0) - qty);
     remember(order.id);
     say("Thank you. Your order is below, and tells by itself how it goes.");
     show({ items: body.items, currency: body.currency, amount_total: body.amount_total, timeline: [], ...order });
@@ -293,7 +306,7 @@ async function finishOrdering() {
     listProducts().catch(() => {});
   } catch (error) {
     if (error.status === 401) throw new Refusal(401, { detail: "Sign in to order. The basket stays." }); // so does the key
-    sessionStorage.removeItem("ordering");
+    sessionStorage.removeItem(own);
     if (error.type?.endsWith("price-changed")) {
       await listProducts();
       throw new Refusal(error.status, { detail: "A price has changed. Look at the basket, and order again." });
@@ -304,8 +317,9 @@ async function finishOrdering() {
   }
 }
 
-async function placed(key, body) {
+async function placed(key, body, orderer) {
   for (;;) {
+    if (whose() !== orderer) throw new Refusal(401, { detail: "Sign in again to hear what became of your order." });
     try {
       return await ask("POST", "/orders", { body, headers: { "Idempotency-Key": key } });
     } catch (error) {
@@ -332,11 +346,14 @@ function forgetOrders() {
 }
 
 async function listOrders() {
+  const asker = whose();
   if (me) {
     const page = await ask("GET", `/orders?limit=${MOST_REMEMBERED}`);
+    if (whose() !== asker) return;
     for (const order of page.orders) orders.set(order.id, { timeline: [], ...order });
   } else {
     const found = await Promise.allSettled(remembered().map((id) => ask("GET", `/orders/${encodeURIComponent(id)}`)));
+    if (whose() !== asker) return;
     for (const { value } of found) if (value) orders.set(value.id, value);
   }
   showOrders();
@@ -390,7 +407,7 @@ function cancel(id, button) {
   guarded(async () => {
     try {
       const order = await ask("PATCH", `/orders/${encodeURIComponent(id)}/status`, { body: { status: "cancelled" } });
-      Object.assign(orders.get(id), order);
+      Object.assign(orders.get(id) ?? {}, order);
       say("The order is cancelled.");
       listProducts().catch(() => {});
     } finally {
@@ -443,9 +460,18 @@ function took(id, n, step) {
   showOrders();
 }
 
+// Who is there, what there is, and what was being ordered: each as far as it can be known.
 guarded(async () => {
-  if (localStorage.getItem("signed-in")) await guarded(() => renewed().then(recognise));
+  for (const [sku, qty] of JSON.parse(sessionStorage.getItem("basket") ?? "[]")) basket.set(sku, qty);
+  const name = localStorage.getItem("signed-in");
+  const faults = [];
+  const tried = (deed) => deed().catch((error) => faults.push(error));
+  if (name) {
+    await tried(() => renewed().then(recognise));
+    if (localStorage.getItem("signed-in")) me ??= { username: name }; // accounts are away: asked again before anything is sent
+  }
   showWho();
-  await Promise.all([listProducts(), listOrders()]);
-  await finishOrdering();
+  await Promise.all([tried(listProducts), tried(listOrders)]);
+  await tried(finishOrdering);
+  if (faults.length) throw faults[0];
 });

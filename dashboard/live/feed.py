@@ -6,6 +6,7 @@ and what the slowest has passed is gone. Nothing is read while no one watches.
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Stretch:
 
     def __init__(self, end: LogPosition, events: Sequence[StreamEvent] = ()) -> None:
         self.end = end
+        self.read_at = time.monotonic()
         self.following: Stretch | None = None
         self.has_following = asyncio.Event()
         self._events = events
@@ -91,7 +93,7 @@ class Feed:
     async def follow(self) -> None:
         """Looks into the log once."""
         if not self.readers:
-            self._last = None
+            self._last, self._causes = None, {}
             self._has_begun.clear()
             self._somebody.clear()
             await self._somebody.wait()
@@ -150,6 +152,11 @@ class Feed:
             last, self._last = self._last, Stretch(end, events)
             last.following = self._last
             last.has_following.set()
+
+
+def begun(position: LogPosition) -> StreamEvent:
+    """The first event, by whose id a client goes on that is cut off before there was a step."""
+    return an_event({}, name="begin", id_=position.log_id)
 
 
 def step_event(entry: LogEntry) -> StreamEvent:

@@ -2,12 +2,13 @@
 
 import asyncio
 import re
+import time
 from typing import Final
 
 from aiohttp import web
 
 from dashboard.access import OperatorAccess
-from dashboard.live.feed import AT_ONCE, RESET, Bookmark, Feed, Place, step_event
+from dashboard.live.feed import AT_ONCE, RESET, Bookmark, Feed, Place, begun, step_event
 from shared.errors import StoreUnavailable
 from shared.http.auth import Access
 from shared.http.event_stream import (
@@ -36,6 +37,10 @@ from shared.logs import get_logger
 from shared.orders.redis.log import LogPosition, place_of
 
 FIRST_LOOK_SECONDS: Final = 5.0
+MOST_LAG_SECONDS: Final = 30.0
+"""Who is further behind is cut off and goes on from the log: what lies in between is held for the slowest."""
+CATCHING_UP_AT_ONCE: Final = 4
+"""Each reads pages of a thousand steps; what it reads at present is let through between them."""
 ID_PATTERN: Final = "^[0-9]{1,15}-[0-9]{1,9}$"
 _ID: Final = re.compile(ID_PATTERN)
 _STEPS: Final = Parameter(
@@ -54,6 +59,7 @@ class LiveRoutes:
         self._feed = feed
         self._access = access
         self._gate = gate
+        self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
 
     def table(self) -> tuple[Route, ...]:
         """What is served, and described."""
@@ -65,12 +71,13 @@ class LiveRoutes:
                 name="followEverything",
                 tag="state",
                 summary="Follow everything that happens",
-                description="Server-sent events: every step of every order, with the id of its entry in the "
-                "log, behind which `Last-Event-ID` goes on; `system.degraded` and `system.recovered` with "
-                "the cause, all that is wrong right at the start; `reset` where the log was trimmed past "
-                "what the client saw last. A comment comes every 15 s while nothing happens. The same over "
-                "a WebSocket, a JSON object each, where the client asks to upgrade. With `steps=no` an event "
-                "`activity` a second says how many steps there were, instead of each.",
+                description="Server-sent events: `begin` first; every step of every order, with the id of "
+                "its entry in the log, behind which `Last-Event-ID` goes on; `system.degraded` and "
+                "`system.recovered` with the cause, all that is wrong right at the start; `reset` where the "
+                "log was trimmed past what the client saw last. A comment comes every 15 s while nothing "
+                "happens. The same over a WebSocket, a JSON object each, where the client asks to upgrade. "
+                "With `steps=no` an event `activity` a second says how many steps there were, instead of "
+                "each.",
                 meaning="What happens, one event each.",
                 answer={"type": "string"},
                 media_type=MEDIA_TYPE,
@@ -95,7 +102,10 @@ class LiveRoutes:
 
             async def tell(reader: EventReader) -> None:
                 try:
-                    place = await self._catch_up(reader, seen, bookmark.at.end) if has_steps else None
+                    place = None
+                    if has_steps:
+                        await reader.send(StreamEvents([begun(seen or bookmark.at.end)]))
+                        place = await self._catch_up(reader, seen, bookmark.at.end)
                     await reader.send(standing)
                     await self._go_on(reader, bookmark, place)
                 except StoreUnavailable as error:
@@ -107,7 +117,8 @@ class LiveRoutes:
         """Tells what came until the end at least; the answer is the place of what was told last."""
         position = seen or end
         while seen is not None:
-            page = await self._feed.steps.read(position, AT_ONCE)
+            async with self._catching_up:
+                page = await self._feed.steps.read(position, AT_ONCE)
             if page is None:
                 await reader.send(StreamEvents([RESET]))
                 return place_of(end.log_id)
@@ -120,12 +131,10 @@ class LiveRoutes:
     async def _go_on(self, reader: EventReader, bookmark: Bookmark, place: Place | None) -> None:
         """``place`` is that of the step that the reader had last; None where it wants none."""
         while not self._feed.is_closed:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await bookmark.at.has_following.wait()
-            except TimeoutError:
-                await reader.beat()
+            await reader.wait(bookmark.at.has_following, HEARTBEAT_SECONDS)
             while (following := bookmark.at.following) is not None:
+                if time.monotonic() - following.read_at > MOST_LAG_SECONDS:
+                    raise TimeoutError("it is too slow")
                 if place is None:
                     events = following.without_steps
                 else:

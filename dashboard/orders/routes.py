@@ -110,6 +110,8 @@ class OrderPages:
         """``GET /orders``"""
         wanted = request.query.get("id", "").strip()
         if wanted:
+            if not is_identifier(wanted) or not wanted.strip("."):
+                raise Problem(NOT_FOUND, "That is no id of an order.")
             return _see(wanted)
         return self._visits.page(
             "orders.html",
@@ -160,6 +162,7 @@ class OrderPages:
             letters=letters,
             silence=silence,
             fault=fault,
+            renews=fault is None,
             look="bad" if record.trouble else _LOOKS.get(record.status, "unsure"),
             moves={
                 to: BUTTONS[to] for to in allowed_from(record.status) if not (unpaid and to in NEEDS_PAYMENT)

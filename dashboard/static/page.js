@@ -9,7 +9,7 @@ const LEAST_MILLISECONDS = 1_000;
 
 function update(shown, told) {
   if (shown.isEqualNode(told)) return;
-  if (shown.nodeName !== told.nodeName) return shown.replaceWith(told);
+  if (shown.nodeName !== told.nodeName || shown.dataset?.key !== told.dataset?.key) return shown.replaceWith(told);
   if (shown.nodeType === Node.TEXT_NODE) return void (shown.data = told.data);
   const isGone = ({ name }) => !told.hasAttribute(name) && !(name === "open" && shown.nodeName === "DETAILS");
   for (const { name } of [...shown.attributes].filter(isGone)) shown.removeAttribute(name);

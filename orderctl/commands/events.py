@@ -12,7 +12,6 @@ from rich.text import Text
 from orderctl.commands.dead import DashboardUrl
 from orderctl.commands.options import AsJson, DataDir
 from orderctl.dead_letters import DeadLetterClient, dead_letters
-from orderctl.errors import OrderctlError
 from orderctl.terminal import out, readable_errors, shown
 
 PAUSE_SECONDS: Final = 1.0
@@ -51,10 +50,11 @@ def _followed(client: DeadLetterClient, last_id: str) -> Iterator[Mapping[str, A
             for event in client.events(last_id):
                 has_begun = True
                 last_id = event.get("id", last_id)
-                yield event
-        except OrderctlError:
+                if event.get("event") != "begin":
+                    yield event
+        except OSError as error:
             if not has_begun:
-                raise
+                raise client.silence(error) from error
         time.sleep(PAUSE_SECONDS)
 
 

@@ -208,6 +208,8 @@ def _routing_problem(error: web.HTTPException) -> Problem:
                 f"This resource takes {methods}.",
                 headers={"Allow": methods},
             )
+        case web.HTTPBadRequest():  # a handshake for a WebSocket that is none
+            return Problem(MALFORMED_REQUEST, "This is no handshake for a WebSocket.", closes=True)
         case web.HTTPExpectationFailed():
             return Problem(EXPECTATION_FAILED, "Only Expect: 100-continue is understood.", closes=True)
         case _:

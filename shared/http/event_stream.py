@@ -6,6 +6,9 @@ that with a WebSocket, and names it in the query.
 """
 
 import asyncio
+import contextlib
+import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +25,9 @@ from shared.messaging.waiting import JITTER
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_SECONDS: Final = 15.0
+NOTICE_SECONDS: Final = 1.0
+ESTABLISHED: Final = 1
+"""The state of a connection, as Linux has it first in ``tcp_info``."""
 WRITE_SECONDS: Final = 10.0
 """A client that takes nothing for so long is cut off, and resumes where it was."""
 LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -91,8 +97,11 @@ class EventReader(Protocol):
     async def send(self, events: StreamEvents) -> None:
         """Sends them, in their order."""
 
-    async def beat(self) -> None:
-        """Sends what both sides can see each other by."""
+    async def wait(self, news: asyncio.Event, seconds: float) -> bool:
+        """Whether there was news within this time; after a silence both sides see that the other is there.
+
+        A client that is gone is noticed within a second, whether anything happens or not.
+        """
 
     async def end(self, *, is_gone: bool) -> None:
         """Lets the client go; ``is_gone`` where it did not take what was sent."""
@@ -148,15 +157,39 @@ def unknown_id() -> Problem:
     return invalid(INVALID_PARAMETER, [FieldError(field=LAST_EVENT_ID, message="is no id of an event")])
 
 
+async def _waited(news: asyncio.Event, seconds: float, is_gone: Callable[[], bool]) -> bool:
+    """Whether there was news. Raises ConnectionResetError where the client is gone."""
+    ends = time.monotonic() + seconds
+    while not news.is_set():
+        if is_gone():
+            raise ConnectionResetError("it has gone")
+        left = ends - time.monotonic()
+        if left <= 0:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(left, NOTICE_SECONDS)):
+                await news.wait()
+    return True
+
+
+def _has_hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the other side has closed the connection, by the kernel's word: nothing is read meanwhile."""
+    wire = transport.get_extra_info("socket")
+    if wire is None or not hasattr(socket, "TCP_INFO"):
+        return False
+    return bool(wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED)
+
+
 class _Stream:
     """Server-sent events."""
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self.response = response
+        self._request = request
 
     @classmethod
     async def begin(cls, request: web.Request) -> "_Stream":
-        stream = cls(await begin_answer(request, _HEADERS))
+        stream = cls(request, await begin_answer(request, _HEADERS))
         if request.method != hdrs.METH_HEAD:
             await stream._write(f"retry: {JITTER.randrange(*_RETRY_MILLISECONDS)}\n\n".encode())
         return stream
@@ -164,8 +197,15 @@ class _Stream:
     async def send(self, events: StreamEvents) -> None:
         await self._write(events.text)
 
-    async def beat(self) -> None:
-        await self._write(b":\n\n")
+    async def wait(self, news: asyncio.Event, seconds: float) -> bool:
+        has_news = await _waited(news, seconds, self._is_gone)
+        if not has_news:
+            await self._write(b":\n\n")
+        return has_news
+
+    def _is_gone(self) -> bool:
+        transport = self._request.transport
+        return transport is None or transport.is_closing() or _has_hung_up(transport)
 
     async def end(self, *, is_gone: bool) -> None:
         if is_gone:
@@ -197,9 +237,8 @@ class _Socket:
             for message in events.messages:
                 await self.response.send_str(message)
 
-    async def beat(self) -> None:
-        if self._listening.done():
-            raise ConnectionResetError("it closed the WebSocket")
+    async def wait(self, news: asyncio.Event, seconds: float) -> bool:
+        return await _waited(news, seconds, self._listening.done)
 
     async def end(self, *, is_gone: bool) -> None:
         self._listening.cancel()

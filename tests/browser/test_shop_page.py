@@ -167,6 +167,42 @@ async def test_a_session_that_ends_while_an_order_is_asked_for_again_makes_no_se
     assert await order.locator("code").inner_text() in lost[0]
 
 
+async def test_an_order_that_is_unclear_is_never_asked_for_as_somebody_else(browser: Any, url: str) -> None:
+    """Who signs out meanwhile keeps its key: it is asked for once that account is back."""
+    page = await opened(browser, url)
+    asked: list[str] = []
+
+    async def unclear(route: Any) -> None:
+        if route.request.method == "POST":
+            asked.append(route.request.headers["idempotency-key"])
+            await route.fulfill(status=503, content_type="application/problem+json", body='{"detail": "no"}')
+        else:
+            await route.continue_()
+
+    await page.get_by_label("I am new here").check()
+    await page.get_by_label("Name").fill("yara")
+    await page.get_by_label("Password").fill("a password of some length")
+    await page.get_by_label("E-mail", exact=True).fill("yara@shop.example")
+    await page.get_by_role("button", name="Make an account").click()
+    await shows(page, "Welcome, yara.")
+    await page.route("**/orders", unclear)
+    await page.get_by_label("Add Mug, blue").click()
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await shows(page, "you will not order twice")
+    await page.get_by_role("button", name="Sign out").click()
+    await shows(page, "Sign in to order.")
+    await page.unroute("**/orders")
+    await playwright.expect(page.locator("#orders .order")).to_have_count(0)
+    assert len(set(asked)) == 1
+    await page.get_by_label("Name").fill("yara")
+    await page.get_by_label("Password").fill("a password of some length")
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await shows(page, "Welcome, yara.")
+    await page.reload()
+    await playwright.expect(card(page, "Mug, blue")).to_contain_text("confirmed")
+    await playwright.expect(page.locator("#orders .order")).to_have_count(1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_shop_fits_a_phone_and_can_be_used_by_all(browser: Any, url: str, scheme: str) -> None:
     """No sideways scrolling, and nothing that WCAG AA forbids; without a script it says what to do."""

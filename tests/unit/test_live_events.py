@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSServerHandshakeErr
 from prometheus_client import CollectorRegistry
 
 from dashboard.access import OperatorAccess
-from dashboard.live import feed as feeds
+from dashboard.live import feed as feeds, routes
 from dashboard.live.feed import Feed
 from dashboard.live.routes import LiveRoutes
 from shared import keyspace
@@ -75,9 +75,11 @@ class Reader:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found) < events:
                 block = (await self.content.readuntil(b"\n\n")).decode()
+                if not block:
+                    raise EOFError
                 told = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
                 self.last_id = told.get("id", self.last_id)
-                if "data" in told:
+                if "data" in told and told.get("event") != "begin":
                     data = orjson.loads(told["data"])
                     found.append((told.get("event", data.get("step")), data))
         return found
@@ -105,8 +107,8 @@ async def dashboard(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watching]:
             return list(wrong)
 
         feed = Feed(OrderLog(as_service(redis, "dashboard"), timeout_seconds=5.0), attention)
-        routes = LiveRoutes(feed, OperatorAccess(bound_to="127.0.0.1", token=None), Gate(3))
-        app = application(described(Info(title="", description="", tags={}), routes.table()))
+        live = LiveRoutes(feed, OperatorAccess(bound_to="127.0.0.1", token=None), Gate(3))
+        app = application(described(Info(title="", description="", tags={}), live.table()))
         async with (
             running(feed.run_steps(), feed.run_verdicts()),
             serve(app, an_endpoint(), HttpMetrics(CollectorRegistry())) as port,
@@ -188,7 +190,10 @@ async def test_the_same_comes_over_a_websocket(dashboard: Watching) -> None:
 async def messages(socket: ClientWebSocketResponse, count: int) -> list[tuple[str, str]]:
     """The next ones: order and step."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        told = [orjson.loads(await socket.receive_str())["data"] for _ in range(count)]
+        told: list[dict[str, Any]] = []
+        while len(told) < count:
+            event = orjson.loads(await socket.receive_str())
+            told += [] if event.get("event") == "begin" else [event["data"]]
     return [(data["order_id"], data["step"]) for data in told]
 
 
@@ -200,6 +205,52 @@ async def test_readers_are_bounded_and_leave_room_for_others(dashboard: Watching
             assert (await problem_of(answer))["type"].endswith("too-busy")
         async with dashboard.session.get("/events", headers={"Last-Event-ID": "x"}) as answer:
             assert answer.status == 400
+
+
+async def test_a_reader_that_is_cut_off_before_any_step_misses_none(dashboard: Watching) -> None:
+    """The first thing that it is told is where it is."""
+    async with dashboard.stream() as reader:
+        dashboard.wrong.append("a fault")
+        await reader.read(1)
+        seen = reader.last_id
+    await dashboard.order("a")
+    async with dashboard.stream(Last_Event_ID=seen) as reader:
+        told = [event for event in await reader.read(4) if event[0] != "system.degraded"]
+        assert steps(told) == whole("a")
+
+
+async def test_a_reader_that_goes_without_a_word_is_noticed(dashboard: Watching) -> None:
+    """Within a second or two, though nothing happens; what is wrong then is not told to the next one."""
+    async with dashboard.stream() as reader:
+        dashboard.wrong.append("a fault")
+        await reader.read(1)
+        await dashboard.redis.ping()
+        transport = reader.content._protocol.transport
+        transport.abort()
+        await wait_until(lambda: dashboard.feed.readers == 0, timeout_seconds=5.0, what="it is noticed")
+
+
+async def test_a_reader_that_is_far_behind_goes_on_from_the_log(
+    dashboard: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut off: what lies between would be held for it."""
+    monkeypatch.setattr(routes, "MOST_LAG_SECONDS", -1.0)
+    async with dashboard.stream() as reader:
+        await reader.read(0)
+        await dashboard.order("a")
+        with pytest.raises(EOFError):
+            await reader.read(3)
+        seen = reader.last_id
+    monkeypatch.undo()
+    async with dashboard.stream(Last_Event_ID=seen) as reader:
+        assert steps(await reader.read(3)) == whole("a")
+
+
+async def test_a_handshake_that_is_none_is_refused(dashboard: Watching) -> None:
+    """As what it is."""
+    headers = {"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "99"}
+    async with dashboard.session.get("/events", headers=headers) as answer:
+        assert (await problem_of(answer))["type"].endswith("malformed-request")
 
 
 async def test_what_all_have_read_is_forgotten(dashboard: Watching) -> None:

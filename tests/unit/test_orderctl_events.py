@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 from orderctl.cli import app
 from orderctl.commands import events
 from orderctl.dead_letters import DeadLetterClient
-from orderctl.errors import OrderctlError
 
 STEPS = [
     {"id": f"{n}-0", "data": {"order_id": "a\x1b[2J", "n": n, "step": step, "at": "2026-11-29T10:00:01.5Z"}}
@@ -32,7 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if len(asked) == 4:
             raise Ended
         if len(asked) == 2:
-            raise OrderctlError("it does not answer")
+            raise ConnectionRefusedError("it does not answer")
+        yield {"event": "begin", "id": last_id, "data": {}}
         yield STEPS[len(asked) // 2]
         if len(asked) == 3:
             yield DOWN
