@@ -15,7 +15,7 @@ from shared.errors import ServiceUnavailable
 from shared.http.attempts import FailedAttempts
 from shared.http.auth import CALLER, ROLES, Access
 from shared.http.clients import client_of
-from shared.http.guard import COOKIE, check_origin
+from shared.http.guard import COOKIE, check_origin, is_foreign
 from shared.http.problems import FORBIDDEN, UNAUTHORIZED, Problem
 from shared.http.tokens import InvalidToken, TokenVerifier
 from shared.urls import is_loopback
@@ -42,8 +42,7 @@ class OperatorAccess:
             raise Problem(
                 FORBIDDEN, "This is shown off this machine only behind a token: set DASHBOARD_TOKEN."
             )
-        origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
+        if is_foreign(request):
             raise Problem(FORBIDDEN, "This is not for pages of another origin.")
 
     async def _is_operator(self, request: web.Request) -> bool:

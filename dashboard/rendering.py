@@ -33,7 +33,11 @@ class Pages:
             "megabytes": megabytes,
             "money": written,
         }
-        self._environment.globals |= {"refresh_seconds": refresh_seconds, "notice": notice}
+        self._environment.globals |= {
+            "refresh_seconds": refresh_seconds,
+            "notice": notice,
+            "pause_seconds": None,
+        }
         folder = files("dashboard").joinpath("static")
         self.files = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in STATIC_FILES}
 

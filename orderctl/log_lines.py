@@ -1,4 +1,4 @@
-"""What a line of a log says, whoever wrote it: when, how grave, by which part, about which order.
+"""What a line of a log says, in the form of each part: when, how grave, by which part, about which order.
 
 The services write JSON, brokers and stores each their own form. A line without a time of its own, such as one
 of a traceback or a banner, belongs to the entry above it.

@@ -93,7 +93,7 @@ async function ask(method, path, { body, headers = {}, renews = true } = {}) {
   return valueOf(answer, text);
 }
 
-// Whether nobody knows what came of a request: then it is sent again under the same key.
+// Whether it is unknown what came of a request: then it is sent again under the same key.
 const isUnclear = (error) => error instanceof Silence || error.status >= 500 || error.status === 429;
 
 async function guarded(deed) {
@@ -283,7 +283,7 @@ byId("basket").addEventListener("submit", (event) => {
   });
 });
 
-// A key is one account's: as somebody else it would order anew.
+// A key is one account's: under another one it would order anew.
 const whose = () => me?.username ?? "";
 const slot = () => `ordering:${whose()}`;
 const pending = () => JSON.parse(sessionStorage.getItem(slot()) ?? "null");

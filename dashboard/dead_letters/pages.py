@@ -23,6 +23,8 @@ from shared.http.routes import Handler, Parameter, Route
 
 MOST_SHOWN: Final = 200
 RESULTS_SHOWN: Final = 50
+PAUSE_SECONDS: Final = 5
+"""Between two looks of an open page, which take the desk's turn; steps of orders bring none about."""
 _NAMES: Final = ("queue", "reason", "sku")
 _ORDER: Final = Parameter(name="order", description="About this order alone.", schema={"type": "string"})
 
@@ -123,6 +125,7 @@ class DeadLetterPages:
             is_narrowed=bool(order_id or any(query.get(name) for name in _NAMES)),
             done=done,
             body=_body,
+            pause_seconds=PAUSE_SECONDS,
         )
 
 

@@ -63,7 +63,7 @@ class Stretch:
 
 @dataclass(slots=True)
 class Bookmark:
-    """Where a reader is. Only this leads there: what lies before it is held by nobody."""
+    """Where a reader is. Only this leads there, so that what lies before it can be forgotten."""
 
     at: Stretch
 
@@ -75,31 +75,31 @@ class Feed:
         self.steps = steps
         self._attention = attention
         self._last: Stretch | None = None
-        self._has_begun = asyncio.Event()
+        self._begun = asyncio.Event()
         self._causes: Mapping[str, str] = {}
         self.readers = 0
-        self._somebody = asyncio.Event()
+        self._watching = asyncio.Event()
         self._steps_since = 0
         self.is_closed = False
 
     async def run_steps(self) -> None:
-        """Follows the log while anybody watches, until cancelled."""
+        """Follows the log while there are readers, until cancelled."""
         await repeating(self.follow, POLL_SECONDS, what="following the steps of orders")
 
     async def run_verdicts(self) -> None:
-        """Looks at the system while anybody watches, until cancelled."""
+        """Looks at the system while there are readers, until cancelled."""
         await repeating(self.look, LOOK_SECONDS, what="watching the pipeline")
 
     async def follow(self) -> None:
         """Looks into the log once."""
         if not self.readers:
             self._last, self._causes = None, {}
-            self._has_begun.clear()
-            self._somebody.clear()
-            await self._somebody.wait()
+            self._begun.clear()
+            self._watching.clear()
+            await self._watching.wait()
         if self._last is None:
             self._last = Stretch(await self.steps.end())
-            self._has_begun.set()
+            self._begun.set()
         page = await self.steps.read(self._last.end, AT_ONCE)
         if page is None:
             self._append([RESET], await self.steps.end())
@@ -109,7 +109,7 @@ class Feed:
 
     async def look(self) -> None:
         """Compares what is wrong with what was, by its words without their numbers, and counts steps."""
-        await self._somebody.wait()
+        await self._watching.wait()
         now = {_NUMBER.sub("#", cause): cause for cause in await self._attention()}
         before, self._causes = self._causes, now
         gone = [cause for words, cause in before.items() if words not in now]
@@ -127,7 +127,7 @@ class Feed:
     def watched(self) -> Iterator[None]:
         """There is something to read as long as this is open."""
         self.readers += 1
-        self._somebody.set()
+        self._watching.set()
         try:
             yield
         finally:
@@ -136,10 +136,9 @@ class Feed:
     async def latest(self) -> tuple[Bookmark, StreamEvents]:
         """Where there is nothing more to read so far, and what is wrong as of then."""
         while self._last is None:
-            await self._has_begun.wait()
-        return Bookmark(self._last), StreamEvents(
-            [_of_system(DEGRADED, cause) for cause in self._causes.values()]
-        )
+            await self._begun.wait()
+        standing = [_of_system(DEGRADED, cause) for cause in self._causes.values()]
+        return Bookmark(self._last), StreamEvents(standing)
 
     def close(self) -> None:
         """Ends every stream: its reader comes back to another dashboard."""

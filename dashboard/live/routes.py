@@ -96,37 +96,42 @@ class LiveRoutes:
         with self._gate, self._feed.watched():
             try:
                 async with asyncio.timeout(FIRST_LOOK_SECONDS):
-                    bookmark, standing = await self._feed.latest()
+                    await self._feed.latest()
             except TimeoutError:
                 raise StoreUnavailable("the log of steps was not read in time") from None
 
             async def tell(reader: EventReader) -> None:
                 try:
-                    place = None
-                    if has_steps:
-                        await reader.send(StreamEvents([begun(seen or bookmark.at.end)]))
-                        place = await self._catch_up(reader, seen, bookmark.at.end)
-                    await reader.send(standing)
-                    await self._go_on(reader, bookmark, place)
+                    await self._tell(reader, seen, has_steps=has_steps)
                 except StoreUnavailable as error:
                     log.info("a reader of events is sent away", reason=str(error))
 
             return await answer_events(request, tell)
 
-    async def _catch_up(self, reader: EventReader, seen: LogPosition | None, end: LogPosition) -> Place:
-        """Tells what came until the end at least; the answer is the place of what was told last."""
-        position = seen or end
-        while seen is not None:
+    async def _tell(self, reader: EventReader, seen: LogPosition | None, *, has_steps: bool) -> None:
+        """What came since, what is wrong, and what comes."""
+        bookmark, standing = await self._feed.latest()
+        place = None
+        if has_steps:
+            position = seen or bookmark.at.end
+            await reader.send(StreamEvents([begun(position)]))
+            place = place_of(position.log_id)
+        while has_steps and seen is not None:
+            (
+                bookmark,
+                standing,
+            ) = await self._feed.latest()  # before each page: a slow reader holds nothing meanwhile
             async with self._catching_up:
-                page = await self._feed.steps.read(position, AT_ONCE)
+                page = await self._feed.steps.read(seen, AT_ONCE)
             if page is None:
                 await reader.send(StreamEvents([RESET]))
-                return place_of(end.log_id)
-            await reader.send(StreamEvents([step_event(entry) for entry in page.entries]))
-            position = page.end
-            if page.read < AT_ONCE:
+                place = place_of(bookmark.at.end.log_id)
                 break
-        return place_of(position.log_id)
+            await reader.send(StreamEvents([step_event(entry) for entry in page.entries]))
+            place = place_of(page.end.log_id)
+            seen = page.end if page.read == AT_ONCE else None
+        await reader.send(standing)
+        await self._go_on(reader, bookmark, place)
 
     async def _go_on(self, reader: EventReader, bookmark: Bookmark, place: Place | None) -> None:
         """``place`` is that of the step that the reader had last; None where it wants none."""

@@ -149,7 +149,7 @@ class OrderPages:
 
     async def _page(self, found: Found, fault: str | None = None) -> web.Response:
         record = found.record
-        letters, silence = await self._letters(record.order.id)
+        letters, silence = await self._letters(found)
         unpaid = record.payment not in (None, Payment.AUTHORISED)
         return self._visits.page(
             "order.html",
@@ -172,10 +172,15 @@ class OrderPages:
             longest_reason=LONGEST_REASON,
         )
 
-    async def _letters(self, order_id: str) -> tuple[Sequence[Letter], str | None]:
-        """Dead letters of the order; the other is why they are not known, if so."""
+    async def _letters(self, found: Found) -> tuple[Sequence[Letter], str | None]:
+        """Dead letters of the order; the other is why they are not known, if so.
+
+        They are looked for where something has died: that takes the desk's turn, and pages renew themselves.
+        """
+        if not found.has_died:
+            return [], None
         try:
-            return (await self._desk.look(Wanted(ids=(order_id,)), MOST_LETTERS)).letters, None
+            return (await self._desk.look(Wanted(ids=(found.record.order.id,)), MOST_LETTERS)).letters, None
         except DependencyUnavailable as error:
             return [], str(error)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import keyspace
+from shared.keyspace import NotificationStatus
 from shared.orders.model import Trouble
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import LogEntry, OrderLog
@@ -19,6 +20,12 @@ class Found:
     record: OrderRecord
     notification: Mapping[str, str]
     is_in_outbox: bool
+
+    @property
+    def has_died(self) -> bool:
+        """Whether its message, or what its customer was to be told, was given up."""
+        is_told = self.notification.get("status") != NotificationStatus.FAILED
+        return self.record.trouble is Trouble.DEAD or not is_told
 
 
 class OrderFinder:

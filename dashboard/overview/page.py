@@ -20,6 +20,7 @@ _FLOWS: Final = {
 
 def overview_page(pages: Pages, state: PipelineState, pace: Pace, question: Question, answer: Answer) -> str:
     """The page as HTML."""
+    faults, flowing = attention(state), flow(state)
     known = {} if is_old(state.broker) else state.broker.queues
     return pages.render(
         "overview.html",
@@ -29,9 +30,9 @@ def overview_page(pages: Pages, state: PipelineState, pace: Pace, question: Ques
         broker=state.broker,
         question=question,
         answer=answer,
-        faults=attention(state),
-        look="good" if not attention(state) else "unsure" if flow(state) is Flow.FLOWING else "bad",
-        flow=_FLOWS[flow(state)],
+        faults=faults,
+        look="good" if not faults else "unsure" if flowing is Flow.FLOWING else "bad",
+        flow=_FLOWS[flowing],
         skus_shown=SKUS_SHOWN,
         is_old=is_old,
         others=[_main(each, known) for each in CONSUMPTIONS if each not in (*INTAKES, NOTIFIER)],

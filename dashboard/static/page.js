@@ -54,6 +54,7 @@ function tell() {
 
 // The stream comes back by itself, but for refusals, after which the clock alone renews the page.
 function listen() {
+  if (!("follows" in document.body.dataset)) return;
   const events = new EventSource("/events?steps=no");
   for (const name of ["activity", "reset", "system.degraded", "system.recovered"]) events.addEventListener(name, tell);
 }

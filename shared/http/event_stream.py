@@ -18,6 +18,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from shared.http.edge import add_headers, begin_answer
+from shared.http.guard import is_foreign
 from shared.http.problems import FORBIDDEN, INVALID_PARAMETER, FieldError, Problem, invalid
 from shared.http.routes import Parameter
 from shared.logs import get_logger
@@ -130,8 +131,7 @@ async def answer_events(
 async def _begin(request: web.Request) -> EventReader:
     if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket" or request.method != hdrs.METH_GET:
         return await _Stream.begin(request)
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin.partition("://")[2] != request.headers.get(hdrs.HOST):
+    if is_foreign(request):
         raise Problem(FORBIDDEN, "A WebSocket is for pages of this origin.")
     return await _Socket.begin(request)
 

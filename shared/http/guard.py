@@ -144,12 +144,17 @@ def sent_token(request: web.Request) -> tuple[str | None, bool]:
     return token, token is not None
 
 
+def is_foreign(request: web.Request) -> bool:
+    """Whether a page of another origin sends this; who names no origin is no browser's page."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin is not None and origin.partition("://")[2] != request.headers.get(hdrs.HOST)
+
+
 def check_origin(request: web.Request) -> None:
     """Raises Problem with 403 where a page of another origin may have sent what changes something."""
     if request.method in SAFE_METHODS:
         return
-    origin = request.headers.get(hdrs.ORIGIN, "")
-    if origin.partition("://")[2] != request.headers.get(hdrs.HOST):
+    if hdrs.ORIGIN not in request.headers or is_foreign(request):
         detail = "With a cookie, what changes something is taken from pages of this origin alone."
         raise Problem(FORBIDDEN, detail)
 

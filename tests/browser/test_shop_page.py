@@ -18,7 +18,7 @@ FIRST_PORT = 29_000
 
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """Somebody who has brought the whole system up in one process, with products to look at."""
+    """An operator who has brought the whole system up in one process, with products to look at."""
     with operator_of_embedded(tmp_path_factory.mktemp("shop") / "data", FIRST_PORT) as operator:
         operator.types("up", "--mode", "embedded")
         operator.types("sample")
@@ -169,7 +169,7 @@ async def test_a_session_that_ends_while_an_order_is_asked_for_again_makes_no_se
     assert await order.locator("code").inner_text() in lost[0]
 
 
-async def test_an_order_that_is_unclear_is_never_asked_for_as_somebody_else(browser: Any, url: str) -> None:
+async def test_an_unclear_order_is_never_asked_for_under_another_account(browser: Any, url: str) -> None:
     """Who signs out meanwhile keeps its key: it is asked for once that account is back."""
     page = await opened(browser, url)
     asked: list[str] = []

@@ -1,5 +1,6 @@
 """Orders that belong to a customer: found by it, kept apart from those of others, and forgotten with it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from shared.messages import Order, decode, encode, event_time
 from shared.orders.model import OrderStatus
 from shared.orders.placement import Accepted, Duplicate, KeyReused, Replayed
 from shared.orders.ports import OrderFilter
-from shared.orders.records import placed_event
+from shared.orders.records import OrderRecord, placed_event
 from shared.orders.redis import store as store_module
 from shared.orders.redis.store import RedisOrderStore
 from tests.harness.examples import TRACE, an_order
@@ -133,6 +134,25 @@ async def test_a_customers_orders_are_filtered_by_status(redis: Any, store: Redi
     assert await listed(store, customer="alice", status=OrderStatus.ACCEPTED) == ["o6", "o4", "o2", "o0"]
     page = await store.list(OrderFilter(status=OrderStatus.CREATED, customer="alice"), 4, None)
     assert len(page.orders) == 4
+
+
+async def test_of_a_customers_orders_elsewhere_no_record_is_read(
+    store: RedisOrderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told by the index of the status, however many there are."""
+    for number in range(8):
+        await store.accept(a_placement(an_order(f"o{number}", cable=1), customer="alice"))
+    read: list[str] = []
+    get_many = store.get_many
+
+    async def noted(order_ids: Sequence[str]) -> list[OrderRecord | None]:
+        read.extend(order_ids)
+        return await get_many(order_ids)
+
+    monkeypatch.setattr(store, "get_many", noted)
+    assert await listed(store, customer="alice", status=OrderStatus.DELIVERED) == []
+    assert read == []
+    assert len(await listed(store, customer="alice", status=OrderStatus.ACCEPTED)) == len(set(read)) == 8
 
 
 async def test_a_page_looks_at_a_bounded_number_of_orders(

@@ -1,6 +1,7 @@
 """Clients that follow orders and clients that watch everything; each notes what it missed or saw twice."""
 
 import asyncio
+import contextlib
 import random
 import re
 from collections import Counter
@@ -126,7 +127,7 @@ class Watcher:
                 await self._read(stop)
             except (ClientError, TimeoutError) as error:
                 self._found.interruptions[f"watcher: {type(error).__name__}"] += 1
-            await asyncio.sleep(0.2)
+            await stopped(stop, 0.2)
 
     async def _read(self, stop: asyncio.Event) -> None:
         headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
@@ -163,7 +164,14 @@ async def idle(session: ClientSession, stop: asyncio.Event, found: Findings) -> 
                         return
         except (ClientError, TimeoutError) as error:
             found.interruptions[f"page: {type(error).__name__}"] += 1
-            await asyncio.sleep(1.0)
+            await stopped(stop, 1.0)
+
+
+async def stopped(stop: asyncio.Event, seconds: float) -> None:
+    """A client's pause before it comes back, which ends with the trial."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def blocks(content: Any) -> AsyncIterator[tuple[str, str, str]]:

@@ -124,7 +124,7 @@ class MadeUpStore:
         return self.figures
 
     async def counts(self) -> tuple[int, int]:
-        """See the port."""
+        """Those of the figures."""
         figures = await self.read()
         return figures.processed or 0, figures.notifications[NotificationStatus.SENT] or 0
 

@@ -42,7 +42,7 @@ class NoStore:
         raise StoreUnavailable("not here")
 
     async def counts(self) -> tuple[int, int]:
-        """See the port."""
+        """None yet."""
         return 0, 0
 
     async def answer(self, question: Question) -> Answer:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from dashboard.access import OperatorAccess
 from dashboard.live import feed as feeds, routes
-from dashboard.live.feed import Feed
+from dashboard.live.feed import Feed, Stretch
 from dashboard.live.routes import LiveRoutes
 from shared import keyspace
 from shared.http import event_stream
@@ -25,7 +25,7 @@ from shared.http.metrics import HttpMetrics
 from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.server import serve
-from shared.orders.redis.log import OrderLog
+from shared.orders.redis.log import LogPage, LogPosition, OrderLog
 from shared.service.lifecycle import running
 from tests.harness.endpoints import an_endpoint
 from tests.harness.examples import an_order
@@ -246,6 +246,39 @@ async def test_a_reader_that_is_far_behind_goes_on_from_the_log(
         assert steps(await reader.read(3)) == whole("a")
 
 
+async def test_a_reader_that_catches_up_holds_nothing(
+    dashboard: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly: what comes meanwhile it reads from the log too."""
+    monkeypatch.setattr(routes, "AT_ONCE", 1)
+    steps_read = dashboard.feed.steps.read
+    held: list[weakref.ref[Stretch]] = []
+
+    async def moved_on() -> bool:
+        return (await dashboard.feed.latest())[0].at is not held[0]()
+
+    async def read(after: LogPosition, limit: int) -> LogPage | None:
+        if limit == 1:
+            held.append(weakref.ref((await dashboard.feed.latest())[0].at))
+            if len(held) == 1:
+                await dashboard.order("b")
+                await wait_until(moved_on, what="the feed reads on")
+            elif len(held) == 3:
+                gc.collect()
+                assert held[0]() is None
+        return await steps_read(after, limit)
+
+    async with dashboard.stream() as reader:
+        await dashboard.order("a")
+        await reader.read(1)
+        seen = reader.last_id
+        await reader.read(2)
+    monkeypatch.setattr(dashboard.feed.steps, "read", read)
+    async with dashboard.stream(Last_Event_ID=seen) as reader:
+        assert steps(await reader.read(5)) == [*whole("a")[1:], *whole("b")]
+    assert len(held) > 3
+
+
 async def test_a_handshake_that_is_none_is_refused(dashboard: Watching) -> None:
     """As what it is."""
     headers = {"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "99"}
@@ -254,7 +287,7 @@ async def test_a_handshake_that_is_none_is_refused(dashboard: Watching) -> None:
 
 
 async def test_what_all_have_read_is_forgotten(dashboard: Watching) -> None:
-    """However long somebody watches."""
+    """However long a reader stays."""
     async with dashboard.stream() as reader:
         await reader.read(0)
         bookmark, _ = await dashboard.feed.latest()

@@ -6,6 +6,7 @@ import pytest
 from aiohttp import ClientSession
 
 from dashboard.orders.routes import BUTTONS
+from shared import keyspace
 from shared.messaging.ports import OutgoingMessage
 from shared.orders.model import OrderStatus
 from shared.orders.moves import EVENT_TYPES
@@ -80,6 +81,15 @@ async def test_an_order_says_where_it_stands_and_why(session: ClientSession) -> 
     html = await page(session, "/orders/bad")
     assert 'class="state bad">dead' in html
     assert "/dead-letters?order=bad" in html
+
+
+async def test_dead_letters_are_looked_for_where_something_has_died(
+    world: Afterlife, session: ClientSession
+) -> None:
+    """Pages renew themselves: an order that is well does not take the desk's turn each time."""
+    await world.redis.set(keyspace.DEAD_LETTERS_LEASE, "another")
+    assert "Not known" not in await page(session, "/orders/good")
+    assert "Not known" in await page(session, "/orders/bad")
 
 
 @pytest.mark.parametrize("order_id", ["nope", HOSTILE, "x" * 100])

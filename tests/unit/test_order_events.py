@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, WSServerHandshakeError
 from prometheus_client import CollectorRegistry
 
 from api_gateway import order_events
@@ -127,6 +127,20 @@ async def test_a_reader_that_comes_back_goes_on_where_it_was(gateway: Following)
         await gateway.redis.xtrim(keyspace.LOG, maxlen=0)
         await moved(gateway.redis, "a", OrderStatus.PROCESSING)
         assert steps(await stream.read(1)) == [("4", "processing")]
+
+
+async def test_the_same_comes_over_a_websocket(gateway: Following) -> None:
+    """From behind the step that its query names; a page of another origin gets none."""
+    await gateway.shop.accept(ORDER)
+    await gateway.shop.decide(ORDER)
+    async with (
+        asyncio.timeout(10),
+        gateway.session.ws_connect("/orders/a/events", params={"last_event_id": "1"}) as socket,
+    ):
+        told = [orjson.loads(await socket.receive_str()) for _ in range(2)]
+    assert [(event["id"], event["data"]["step"]) for event in told] == [("2", "created"), ("3", "notified")]
+    with pytest.raises(WSServerHandshakeError, match="403"):
+        await gateway.session.ws_connect("/orders/a/events", headers={"Origin": "http://elsewhere.example"})
 
 
 async def test_nobody_follows_anothers_order(gateway: Following) -> None:

@@ -26,6 +26,7 @@ class Dashboard(http.server.ThreadingHTTPServer):
     """Says what a test tells it to."""
 
     attention: tuple[str, ...] = ()
+    refusal: str = ""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
@@ -40,8 +41,10 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     server: Dashboard
 
     def do_GET(self) -> None:
-        body = json.dumps({"attention": self.server.attention}).encode()
-        self.send_response(200)
+        refusal = {"title": "Store unavailable", "detail": self.server.refusal}
+        told = refusal if self.server.refusal else {"attention": self.server.attention}
+        body = json.dumps(told).encode()
+        self.send_response(503 if self.server.refusal else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -188,3 +191,11 @@ def test_a_system_that_has_ended_by_itself_is_not_well(tmp_path: Path, command: 
     assert CliRunner().invoke(app, words).exit_code == 0
     NativeSystem(tmp_path / "data").layout.create()
     assert CliRunner().invoke(app, words).exit_code == 1
+
+
+def test_what_the_dashboard_refuses_is_told_in_its_words(tmp_path: Path, dashboard: Dashboard) -> None:
+    """As while the store stands still."""
+    dashboard.refusal = "Redis did not answer within 1 s."
+    assert faults_of(ToldSystem(tmp_path, dashboard)) == [
+        "dashboard: Store unavailable: Redis did not answer within 1 s."
+    ]
