@@ -1,6 +1,7 @@
 """Messages that travel together: one route, bounded, and each caller learns what became of its own."""
 
 import asyncio
+import random
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from shared.messaging.settlement import message_of
 from tests.harness.examples import an_order, created, placed, rejected
 from tests.harness.routing import event_of
 from tests.harness.waiting import wait_until
+from tests.simulator.loop import SimulatedLoop
 
 SECONDS = 30.0
 
@@ -152,18 +154,26 @@ async def test_a_caller_that_left_takes_its_event_along_before_it_is_sent() -> N
     assert [subjects(message) for message in inner.sent] == [["a"], ["c"]]
 
 
-async def test_no_caller_waits_longer_than_the_deadline_though_one_before_hangs() -> None:
+@pytest.mark.parametrize("seed", range(10))
+def test_no_caller_waits_longer_than_the_deadline_though_one_before_hangs(seed: int) -> None:
     """The time that an event waits for its turn counts."""
-    inner = HeldPublisher()
-    publisher = gathering(inner, seconds=0.05)
-    loop = asyncio.get_running_loop()
-    first = asyncio.create_task(publisher.publish(order_message("a")))
-    await wait_until(lambda: len(inner.sent) == 1)
-    began = loop.time()
-    second = asyncio.create_task(publisher.publish(order_message("b")))
-    results = await asyncio.gather(first, second, return_exceptions=True)
-    assert [type(result) for result in results] == [BrokerUnavailable, BrokerUnavailable]
-    assert loop.time() - began < 10 * 0.05
+    loop = SimulatedLoop(random.Random(seed))
+
+    async def waited(publisher: GatheringPublisher, name: str) -> float:
+        begun = loop.time()
+        with pytest.raises(BrokerUnavailable):
+            await publisher.publish(order_message(name))
+        return loop.time() - begun
+
+    async def two() -> list[float]:
+        inner = HeldPublisher()
+        publisher = gathering(inner, seconds=5.0)
+        first = asyncio.create_task(waited(publisher, "a"))
+        await asyncio.sleep(1.0)
+        assert len(inner.sent) == 1
+        return list(await asyncio.gather(first, waited(publisher, "b")))
+
+    assert loop.run(two()) == [5.0, 5.0]
 
 
 async def test_an_event_that_no_frame_can_carry_fails_alone_with_its_message() -> None:

@@ -1,6 +1,7 @@
 """Concurrent script calls share round trips, and nothing else."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -8,9 +9,10 @@ import pytest
 from redis.exceptions import ResponseError
 
 from shared.errors import StoreUnavailable
-from shared.redis.client import Redis, store_deadline
+from shared.redis.client import Redis
 from shared.redis.coalescing import LARGEST_BATCH, CoalescedScript
 from shared.redis.scripts import Script, ScriptCall
+from tests.simulator.loop import SimulatedLoop
 
 
 class RecordedScript:
@@ -125,19 +127,26 @@ async def test_a_caller_that_gives_up_leaves_the_others_alone() -> None:
         await leaving
 
 
-async def test_a_silent_store_is_given_up_within_the_deadline() -> None:
+@pytest.mark.parametrize("seed", range(10))
+def test_a_silent_store_is_given_up_within_the_deadline(seed: int) -> None:
     """Whoever waits behind stalled round trips waits no longer than it would have alone."""
-    subject = coalesced(script := RecordedScript(), timeout_seconds=0.05)
+    loop = SimulatedLoop(random.Random(seed))
+    script = RecordedScript()
     script.gate.clear()
 
-    async def run_alone(name: str) -> None:
-        async with store_deadline(0.05):
+    async def waited(subject: CoalescedScript, name: str) -> float:
+        begun = loop.time()
+        with pytest.raises(StoreUnavailable):
             await subject.run(call(name))
+        return loop.time() - begun
 
-    callers = []
-    for name in ("first", "second", "behind"):
-        callers.append(asyncio.create_task(run_alone(name)))
-        await asyncio.sleep(0)
-    results = await asyncio.gather(*callers, return_exceptions=True)
-    assert [type(result) for result in results] == [StoreUnavailable] * 3
-    assert sum(script.batches) == 2
+    async def three() -> list[float]:
+        subject = coalesced(script, timeout_seconds=5.0)
+        callers = []
+        for name in ("first", "second", "behind"):
+            callers.append(asyncio.create_task(waited(subject, name)))
+            await asyncio.sleep(1.0)
+        assert script.batches == [1, 1]
+        return await asyncio.gather(*callers)
+
+    assert loop.run(three()) == [5.0, 5.0, 5.0]
