@@ -14,6 +14,7 @@ from dashboard.dead_letters.erasing import ErasedLetters
 from dashboard.dead_letters.pages import DeadLetterPages
 from dashboard.dead_letters.routes import DeadLetterRoutes
 from dashboard.dead_letters.store import RedisTurns
+from dashboard.dead_letters.trail import RedisAuditTrail
 from dashboard.live.feed import Feed
 from dashboard.live.routes import LiveRoutes
 from dashboard.orders.routes import OrderPages
@@ -92,7 +93,10 @@ async def run(
         )
         store_watch = StoreWatch(redis, rights=rights_of(NAME), timeout_seconds=own.store_timeout_seconds)
         lease = Lease(redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=own.store_timeout_seconds)
-        desk = DeadLetterDesk(box=box, publisher=publisher, turns=RedisTurns(lease), clock=time.time)
+        trail = RedisAuditTrail(redis, timeout_seconds=own.store_timeout_seconds)
+        desk = DeadLetterDesk(
+            box=box, publisher=publisher, turns=RedisTurns(lease), trail=trail, clock=time.time
+        )
         books = RedisOrderBooks(redis, timeout_seconds=own.store_timeout_seconds)
         erased = RedisErasedOrders(redis, timeout_seconds=own.store_timeout_seconds)
         health.add("redis", store_watch.unready_reason)
@@ -119,8 +123,8 @@ async def run(
         )
         redrive = Redrive(publisher=publisher, books=books, clock=time.time)
         drop = Drop(publisher=publisher, books=books)
-        letters = DeadLetterRoutes(desk, redrive=redrive, drop=drop, access=access)
-        letter_pages = DeadLetterPages(visits, desk, redrive=redrive, drop=drop)
+        letters = DeadLetterRoutes(desk, redrive=redrive, drop=drop, trail=trail, access=access)
+        letter_pages = DeadLetterPages(visits, desk, redrive=redrive, drop=drop, trail=trail)
         app = build_app(
             overview=overview,
             health=health,

@@ -60,6 +60,10 @@ class DeadLetterClient:
         """One letter, by its id or its order's."""
         return self._ask("GET", f"/dead/{quote(letter_id, safe=':')}")
 
+    def audit(self, limit: int) -> Mapping[str, Any]:
+        """What was done to letters, the newest first."""
+        return self._ask("GET", f"/dead-audit?limit={limit}")
+
     def act(
         self, action: str, body: Mapping[str, Any], on_line: OnLine = lambda _: None
     ) -> Mapping[str, Any]:

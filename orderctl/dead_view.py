@@ -61,6 +61,18 @@ def overview(letters: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def trail(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """One line per letter that was dealt with."""
+    table = listing("when", "outcome", "id", "had died of", "by", "detail")
+    for each in entries:
+        table.add_row(
+            each["at"],
+            Text(each["outcome"], style=_COLOURS.get(each["outcome"], "")),
+            *(shown(each[name]) for name in ("letter_id", "reason", "by", "detail")),
+        )
+    return table
+
+
 def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 

@@ -42,6 +42,7 @@ key                          type     writers                                 li
 ``orders:log``               stream   shared/orders/redis, conclude.lua       until its readers have passed
 ``ledger:position``          string   ledger                                  for ever
 ``sweep:lease``              string   order_processor                         lease
+``dead:audit``               stream   dashboard                               the last 10,000
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
 ``accounts:lease``           string   accounts                                lease
@@ -97,6 +98,7 @@ REMOVED_UNTIL: Final = "removed_until"
 ERASED: Final = "orders.erased"
 """Orders whose customer is gone, with their content, by when they were erased: for their dead letters."""
 SWEEP_LEASE: Final = "sweep:lease"
+DEAD_LETTERS_AUDIT: Final = "dead:audit"
 DEAD_LETTERS_LEASE: Final = "dead:lease"
 """Whoever holds it looks at the dead letters; two at a time would each see a part of them."""
 SKUS: Final = "stock.skus"

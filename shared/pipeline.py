@@ -91,6 +91,15 @@ class Consumption:
         """What the names of its retry tiers begin with."""
         return f"{self.queues}.retry"
 
+    def takes(self, event_type: str) -> bool:
+        """Whether events of this type reach its queue."""
+        route = ROUTES.get(event_type)
+        return (
+            route is not None
+            and route.exchange == self.exchange.name
+            and matches(self.routing_key, route.routing_key)
+        )
+
     def retry_queue(self, tier_seconds: int) -> str:
         """The queue in which a message waits ``tier_seconds`` at the longest before it comes back."""
         return f"{self.retry_prefix}.{tier_seconds}"
@@ -171,6 +180,14 @@ SHOP_ROUTES: Final[Mapping[str, EventRoute]] = {
     for key in keys
 }
 """By the type of the event of a product or of a customer."""
+
+
+def matches(pattern: str, routing_key: str) -> bool:
+    """Topic matching as far as the pipeline's bindings use it: ``*`` stands for one word."""
+    wanted, given = pattern.split("."), routing_key.split(".")
+    return len(wanted) == len(given) and all(
+        each in ("*", word) for each, word in zip(wanted, given, strict=True)
+    )
 
 
 def consumption_of(service: str) -> Consumption:

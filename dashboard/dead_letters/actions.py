@@ -7,14 +7,14 @@ letter is removed last, by whoever called.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from dashboard.dead_letters.letter import Letter
-from shared.errors import BrokerUnavailable, StoreUnavailable
+from dashboard.dead_letters.letter import Letter, read_letter
+from shared.errors import BrokerUnavailable, DecodeError, StoreUnavailable
 from shared.logs import get_logger
-from shared.messages import content_fingerprint
+from shared.messages import content_fingerprint, decode
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
@@ -62,13 +62,18 @@ class Action(Protocol):
 
 
 class DryRun:
-    """Nothing is done, so that an operator sees which letters it would have been."""
+    """Nothing is done, so that an operator sees which letters it would have been, and which would fail."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, obstacle: Callable[[Letter], str | None] = lambda _: None) -> None:
         self.name = name
+        self._obstacle = obstacle
 
     async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
-        return [Acted(letter=letter, outcome=Outcome.UNTOUCHED) for letter in letters]
+        obstacles = [self._obstacle(letter) for letter in letters]
+        return [
+            Acted(letter=letter, outcome=Outcome.FAILED if fault else Outcome.UNTOUCHED, detail=fault or "")
+            for letter, fault in zip(letters, obstacles, strict=True)
+        ]
 
 
 class Redrive:
@@ -109,6 +114,49 @@ class Redrive:
             headers=redriven_headers(delivery.headers, round(self._clock() * 1_000_000)),
         )
         return await _published(self._publisher, message, letter, Outcome.REDRIVEN)
+
+
+class CorrectedRedrive:
+    """Back to the consumer's queue with another body: a message that could not be read, or said it wrong.
+
+    What was ordered stays as it was accepted: consumers hold it against the order's record, and a letter that
+    can be read keeps its event and its order here.
+    """
+
+    def __init__(self, redrive: "Action", body: bytes) -> None:
+        self.name = redrive.name
+        self._redrive = redrive
+        self._body = body
+
+    async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
+        return [await self._one(letter) for letter in letters]
+
+    async def _one(self, letter: Letter) -> Acted:
+        fault = self.obstacle(letter)
+        if fault is not None:
+            return Acted(letter=letter, outcome=Outcome.FAILED, detail=fault)
+        (acted,) = await self._redrive.carry_out([self._corrected(letter)])
+        return replace(acted, letter=letter, detail=acted.detail or "with a corrected body")
+
+    def obstacle(self, letter: Letter) -> str | None:
+        """Why the body cannot take the place of the letter's own, if it cannot."""
+        try:
+            decode(self._body)
+        except DecodeError as error:
+            return f"the corrected body is no event: {error}"
+        corrected = self._corrected(letter)
+        if corrected.event is None or not letter.consumption.takes(corrected.event.type):
+            return f"{letter.consumption.service} does not take {corrected.event_type}"
+        if letter.order_id not in (None, corrected.order_id):
+            return (
+                f"the corrected body is about order {corrected.order_id}, the letter about {letter.order_id}"
+            )
+        if letter.content not in (None, corrected.content):
+            return "the corrected body changes what was ordered, or by whom"
+        return None
+
+    def _corrected(self, letter: Letter) -> Letter:
+        return read_letter(letter.queue, replace(letter.delivery, body=self._body))
 
 
 class Drop:

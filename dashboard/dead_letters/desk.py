@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dashboard.dead_letters.actions import Acted, Action, Outcome
+from dashboard.dead_letters.actions import Acted, Action, DryRun, Outcome
 from dashboard.dead_letters.letter import SHOWN_BODY_BYTES, Letter, Wanted, read_letter
 from dashboard.dead_letters.ports import Turns
+from dashboard.dead_letters.trail import AuditEntry, RedisAuditTrail
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.logs import get_logger
 from shared.messages import split
@@ -81,11 +82,18 @@ class DeadLetterDesk:
     """The one way to the dead letters."""
 
     def __init__(
-        self, *, box: DeadLetterBox, publisher: Publisher, turns: Turns, clock: Callable[[], float]
+        self,
+        *,
+        box: DeadLetterBox,
+        publisher: Publisher,
+        turns: Turns,
+        trail: RedisAuditTrail,
+        clock: Callable[[], float],
     ) -> None:
         self._box = box
         self._publisher = publisher
         self._turns = turns
+        self._trail = trail
         self._clock = clock
 
     def now(self) -> int:
@@ -179,16 +187,35 @@ class DeadLetterDesk:
         self, chosen: Sequence[Letter], errand: Errand, letters: Letters, tally: Tally
     ) -> Sequence[Acted]:
         results = await errand.action.carry_out(chosen)
+        if not isinstance(errand.action, DryRun):
+            await self._write_down(errand, results)
         for result in results:
             if result.is_done:
                 await letters.remove(result.letter.delivery)
                 tally.done += 1
-            if result.outcome is not Outcome.UNTOUCHED:
-                _audit(errand, result)
         tally.matched += len(results)
         tally.failed += sum(result.outcome is Outcome.FAILED for result in results)
         tally.fault = next((result.fault for result in results if result.fault), None)
         return results
+
+    async def _write_down(self, errand: Errand, results: Sequence[Acted]) -> None:
+        """Before the letters are removed, so that none ever goes without a word."""
+        for result in results:
+            _audit(errand, result)
+        await self._trail.add(
+            [
+                AuditEntry(
+                    action=errand.action.name,
+                    outcome=result.outcome.value,
+                    detail=result.detail,
+                    letter_id=result.letter.id,
+                    order_id=result.letter.order_id or "",
+                    reason=result.letter.reason,
+                    by=errand.client,
+                )
+                for result in results
+            ]
+        )
 
 
 def _audit(errand: Errand, result: Acted) -> None:

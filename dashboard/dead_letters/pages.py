@@ -3,26 +3,32 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from dashboard.dead_letters.actions import Action
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.letter import Letter, view
 from dashboard.dead_letters.problems import BUSY, problem_of
-from dashboard.dead_letters.requests import ActionRequest, ListRequest, checked
+from dashboard.dead_letters.requests import ActionRequest, ListRequest, RedriveRequest, checked
 from dashboard.dead_letters.routes import Collected, errand_of, summary
+from dashboard.dead_letters.trail import RedisAuditTrail
 from dashboard.visiting import Visits, form
 from shared.errors import DependencyUnavailable
 from shared.http.auth import actor_of
-from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS, MALFORMED_FORM
+from shared.http.bodies import parse_json
+from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS, MALFORMED_FORM, MALFORMED_JSON
 from shared.http.routes import Handler, Parameter, Route
+from shared.text import visible
 
 MOST_SHOWN: Final = 200
 RESULTS_SHOWN: Final = 50
+ENTRIES_SHOWN: Final = 25
+LARGEST_CORRECTION_BYTES: Final = 16_384
+"""A form sends each byte as up to three; longer ones are corrected by `orderctl dead redrive --body`."""
 PAUSE_SECONDS: Final = 5
 """Between two looks of an open page, which take the desk's turn; steps of orders bring none about."""
 _NAMES: Final = ("queue", "reason", "sku")
@@ -48,14 +54,24 @@ class LettersForm(BaseModel):
     reason: str = ""
     limit: str = ""
     dry_run: str = ""
+    body: Annotated[str, Field(description="For redrive: goes back instead of the letter's own.")] = ""
 
 
 class DeadLetterPages:
     """The routes, over the desk."""
 
-    def __init__(self, visits: Visits, desk: DeadLetterDesk, *, redrive: Action, drop: Action) -> None:
+    def __init__(
+        self,
+        visits: Visits,
+        desk: DeadLetterDesk,
+        *,
+        redrive: Action,
+        drop: Action,
+        trail: RedisAuditTrail,
+    ) -> None:
         self._visits = visits
         self._desk = desk
+        self._trail = trail
         self._actions = (redrive, drop)
 
     def table(self) -> tuple[Route, ...]:
@@ -79,7 +95,7 @@ class DeadLetterPages:
                     name=f"{action.name}ByForm",
                     summary=f"{action.name.capitalize()} letters, by the forms of the page",
                     form=LettersForm,
-                    problems=(INVALID_FIELDS, MALFORMED_FORM, BUSY, BROKER_UNAVAILABLE),
+                    problems=(INVALID_FIELDS, MALFORMED_FORM, MALFORMED_JSON, BUSY, BROKER_UNAVAILABLE),
                 )
                 for action in self._actions
             ),
@@ -124,7 +140,10 @@ class DeadLetterPages:
             order_id=order_id,
             is_narrowed=bool(order_id or any(query.get(name) for name in _NAMES)),
             done=done,
+            trail=await self._trail.latest(ENTRIES_SHOWN),
             body=_body,
+            editable=_editable,
+            largest_correction=LARGEST_CORRECTION_BYTES,
             pause_seconds=PAUSE_SECONDS,
         )
 
@@ -136,7 +155,23 @@ def _asked(sent: LettersForm) -> ActionRequest:
     limit = sent.limit.strip()
     if limit:
         which["limit"] = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 10 else limit
+    if sent.body.strip():
+        corrected = {"body": parse_json(sent.body.encode()), "dry_run": bool(sent.dry_run)}
+        return checked(RedriveRequest, which | corrected)
     return checked(ActionRequest, which | {"dry_run": bool(sent.dry_run)})
+
+
+def _editable(told: Mapping[str, Any]) -> str:
+    """The body as JSON that means the same when it comes back: what is not seen is written as an escape."""
+    if "body" not in told:
+        return ""
+    text = orjson.dumps(told["body"], option=orjson.OPT_INDENT_2).decode()
+    return "".join(each if each == "\n" or visible(each) == each else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
 
 
 def _body(told: Mapping[str, Any]) -> str:

@@ -70,9 +70,17 @@ class ListRequest(_Filter):
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
 
 
+class AuditRequest(BaseModel):
+    """The query of ``GET /dead-audit``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
 class ActionRequest(_Filter):
-    """The body of ``POST /dead/redrive`` and ``POST /dead/drop``: letters by id (theirs, or their orders'),
-    or all; filters narrow either."""
+    """The body of ``POST /dead/drop``, and with :class:`RedriveRequest` that of ``POST /dead/redrive``:
+    letters by id (theirs, or their orders'), or all; filters narrow either."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -95,19 +103,32 @@ class ActionRequest(_Filter):
         return self
 
 
-def read_query(request: web.Request) -> ListRequest:
+class RedriveRequest(ActionRequest):
+    """The body of ``POST /dead/redrive``: where it has a ``body``, one letter goes back with that instead of
+    its own."""
+
+    body: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_letter_has_it(self) -> "RedriveRequest":
+        if self.body is not None and (self.ids is None or len(self.ids) != 1):
+            raise ValueError('"body" corrects one letter: say which by one id in "ids"')
+        return self
+
+
+def read_query(request: web.Request, model: type[Model]) -> Model:
     """Raises Problem with 422 that names each parameter at fault."""
     twice = [name for name in dict.fromkeys(request.query) if len(request.query.getall(name)) > 1]
     if twice:
         raise invalid(
             INVALID_FIELDS, [FieldError(field=name, message="stands more than once") for name in twice]
         )
-    return checked(ListRequest, dict(request.query))
+    return checked(model, dict(request.query))
 
 
-async def read_action(request: web.Request, bodies: JsonBodies) -> ActionRequest:
+async def read_action(request: web.Request, bodies: JsonBodies, model: type[ActionRequest]) -> ActionRequest:
     """Raises Problem with 400, 408, 413, 415, 422 or 503."""
-    return checked(ActionRequest, await bodies.read(request))
+    return checked(model, await bodies.read(request))
 
 
 def checked(model: type[Model], given: Any) -> Model:

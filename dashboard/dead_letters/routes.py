@@ -1,6 +1,7 @@
 """Dead letters over HTTP: read them, send them back, drop them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import orjson
@@ -8,17 +9,20 @@ from aiohttp import web
 
 from dashboard.access import OperatorAccess
 from dashboard.dead_letters import schemas
-from dashboard.dead_letters.actions import Acted, Action, DryRun
+from dashboard.dead_letters.actions import Acted, Action, CorrectedRedrive, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
 from dashboard.dead_letters.problems import BUSY, problem_of
 from dashboard.dead_letters.requests import (
     ACTION_LIMITS,
     ActionRequest,
+    AuditRequest,
     ListRequest,
+    RedriveRequest,
     read_action,
     read_query,
 )
+from dashboard.dead_letters.trail import MOST_KEPT, RedisAuditTrail
 from shared.errors import DependencyUnavailable
 from shared.http.auth import Access, actor_of
 from shared.http.bodies import JsonBodies
@@ -51,9 +55,16 @@ class DeadLetterRoutes:
     """The routes, over the desk."""
 
     def __init__(
-        self, desk: DeadLetterDesk, *, redrive: Action, drop: Action, access: OperatorAccess
+        self,
+        desk: DeadLetterDesk,
+        *,
+        redrive: Action,
+        drop: Action,
+        trail: RedisAuditTrail,
+        access: OperatorAccess,
     ) -> None:
         self._desk = desk
+        self._trail = trail
         self._redrive = redrive
         self._drop = drop
         self._access = access
@@ -83,11 +94,22 @@ class DeadLetterRoutes:
                 parameters=(schemas.ID,),
                 problems=(NOT_FOUND,),
             ),
-            self._action("redrive", self.redrive, "Send letters back to their consumers"),
-            self._action("drop", self.drop, "Give letters up"),
+            self._action("redrive", self.redrive, "Send letters back to their consumers", RedriveRequest),
+            self._action("drop", self.drop, "Give letters up", ActionRequest),
+            self._route(
+                path="/dead-audit",
+                handler=self.audit,
+                name="listDeadLetterAudit",
+                summary="What was done to dead letters, and by whom",
+                description=f"The newest first, of the last {MOST_KEPT:,}.",
+                meaning="The letters that were dealt with.",
+                answer=schemas.AUDIT,
+                parameters=query_parameters(AuditRequest),
+                problems=(INVALID_FIELDS,),
+            ),
         )
 
-    def _action(self, name: str, handler: Handler, summary: str) -> Route:
+    def _action(self, name: str, handler: Handler, summary: str, body: type[ActionRequest]) -> Route:
         return self._route(
             method="POST",
             path=f"/dead/{name}",
@@ -98,7 +120,7 @@ class DeadLetterRoutes:
             f"With `Accept: {LINES}` the answer comes line by line as letters are dealt with.",
             meaning="What became of them.",
             answer=schemas.RESULT,
-            bodies=(ActionRequest,),
+            bodies=(body,),
             body_examples={"one order": {"ids": ["order123"]}, "all, to see": {"all": True, "dry_run": True}},
         )
 
@@ -114,7 +136,7 @@ class DeadLetterRoutes:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """The letters that the query asks for."""
-        query = read_query(request)
+        query = read_query(request, ListRequest)
         looked = await self._desk.look(query.wanted(), query.limit)
         now = self._desk.now()
         return _answer(
@@ -136,14 +158,21 @@ class DeadLetterRoutes:
 
     async def redrive(self, request: web.Request) -> web.StreamResponse:
         """Sends letters back to their consumers."""
-        return await self._act(request, self._redrive)
+        return await self._act(request, self._redrive, RedriveRequest)
 
     async def drop(self, request: web.Request) -> web.StreamResponse:
         """Gives letters up."""
-        return await self._act(request, self._drop)
+        return await self._act(request, self._drop, ActionRequest)
 
-    async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
-        errand = errand_of(await read_action(request, self._bodies), action, actor_of(request))
+    async def audit(self, request: web.Request) -> web.StreamResponse:
+        """What was done last."""
+        entries = await self._trail.latest(read_query(request, AuditRequest).limit)
+        return _answer({"audit": [asdict(entry) for entry in entries]})
+
+    async def _act(
+        self, request: web.Request, action: Action, model: type[ActionRequest]
+    ) -> web.StreamResponse:
+        errand = errand_of(await read_action(request, self._bodies, model), action, actor_of(request))
         if preferred(",".join(request.headers.getall("Accept", ())), (LINES,)) == LINES:
             return await self._by_lines(request, errand)
         report = Collected()
@@ -183,13 +212,14 @@ class DeadLetterRoutes:
 def errand_of(asked: ActionRequest, action: Action, client: str) -> Errand:
     """What was asked for, noted in the log unless it is for looking only."""
     if not asked.dry_run:
-        log.warning("audit", action=f"{action.name} asked for", asked=asked.model_dump(), client=client)
-    return Errand(
-        action=DryRun(action.name) if asked.dry_run else action,
-        wanted=asked.wanted(asked.ids),
-        client=client,
-        limit=asked.limit,
-    )
+        said = asked.model_dump(exclude={"body"})
+        log.warning("audit", action=f"{action.name} asked for", asked=said, client=client)
+    errand = Errand(action=action, wanted=asked.wanted(asked.ids), client=client, limit=asked.limit)
+    dry = DryRun(action.name)
+    if isinstance(asked, RedriveRequest) and asked.body is not None:
+        action = CorrectedRedrive(action, orjson.dumps(asked.body))
+        errand, dry = replace(errand, action=action, limit=1), DryRun(action.name, action.obstacle)
+    return replace(errand, action=dry) if asked.dry_run else errand
 
 
 class Collected:

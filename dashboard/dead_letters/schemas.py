@@ -55,6 +55,21 @@ _ACTED: Final = _object(
     outcome={"type": "string", "enum": [outcome.value for outcome in Outcome]},
     detail=_MAYBE_TEXT,
 )
+AUDIT: Final = _object(
+    audit={
+        "type": "array",
+        "items": _object(
+            action=_TEXT,
+            outcome=_TEXT,
+            detail=_TEXT,
+            letter_id=_TEXT,
+            order_id=_TEXT,
+            reason=_TEXT,
+            by=_TEXT,
+            at=_MAYBE_TIME,
+        ),
+    }
+)
 RESULT: Final = _object(
     action=_TEXT,
     dry_run=_FLAG,

@@ -17,8 +17,18 @@ function update(shown, told) {
   updateChildren(shown, [...shown.childNodes], [...told.childNodes]);
 }
 
+// What has a key that is told no more goes, with the blank behind it, so that its neighbours stay what they are.
+function withoutGone(shown, told) {
+  const keys = new Set(told.map((child) => child.dataset?.key));
+  const isGone = (child) => child?.dataset?.key !== undefined && !keys.has(child.dataset.key);
+  const goes = shown.map((child, index) => isGone(child) || (isGone(shown[index - 1]) && !child.textContent.trim()));
+  shown.filter((_, index) => goes[index]).forEach((child) => child.remove());
+  return shown.filter((_, index) => !goes[index]);
+}
+
 // Children that both have in common at either end stay; between them, one changes into the other.
-function updateChildren(parent, shown, told) {
+function updateChildren(parent, before, told) {
+  const shown = withoutGone(before, told);
   const shorter = Math.min(shown.length, told.length);
   let head = 0;
   while (head < shorter && shown[head].isEqualNode(told[head])) head += 1;

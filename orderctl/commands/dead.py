@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 from rich.text import Text
 
 from orderctl.commands.options import AsJson, DataDir
 from orderctl.dead_letters import dead_letters
-from orderctl.dead_view import amount, in_full, overview, show_results, warn_if_incomplete
+from orderctl.dead_view import amount, in_full, overview, show_results, trail, warn_if_incomplete
 from orderctl.errors import OrderctlError
 from orderctl.terminal import (
     EXIT_FAILED,
@@ -107,6 +108,12 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     younger_than: YoungerThan = None,
     queue: Queue = None,
     limit: Limit = None,
+    corrected: Annotated[
+        typer.FileBinaryRead | None,
+        typer.Option(
+            "--body", help="JSON to send instead of the letter's own body, of one ID.", show_default=False
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     url: DashboardUrl = None,
@@ -122,7 +129,10 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
             queue=queue,
             limit=limit,
         )
-        _act("redrive", _body(ids, everything, filters, dry_run), url, data_dir, as_json=as_json)
+        body = _body(ids, everything, filters, dry_run)
+        if corrected is not None:
+            body["body"] = _json_of(corrected.read())
+        _act("redrive", body, url, data_dir, as_json=as_json)
 
 
 @app.command()
@@ -155,6 +165,29 @@ def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         if everything and not dry_run and not yes:
             _confirm(body, url, data_dir)
         _act("drop", body, url, data_dir, as_json=as_json)
+
+
+@app.command()
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 50,
+    as_json: AsJson = False,
+    url: DashboardUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List what was done to dead letters, and by whom, the newest first."""
+    with readable_errors():
+        done = dead_letters(url, data_dir).audit(limit)
+        if as_json:
+            print_json(done)
+            return
+        out.print(trail(done["audit"]) if done["audit"] else "nothing was done to any dead letter")
+
+
+def _json_of(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise OrderctlError(f"what --body names is no JSON: {error}") from error
 
 
 def _given(**filters: str | int | None) -> dict[str, Any]:

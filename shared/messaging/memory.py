@@ -15,7 +15,7 @@ from typing import Final
 from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
 from shared.messaging.ports import Delivery, OutgoingMessage
-from shared.pipeline import BINDINGS, Queue, queues
+from shared.pipeline import BINDINGS, Queue, matches, queues
 
 DEAD_LETTER_TARGET: Final = "x-dead-letter-routing-key"
 FIRST_REASON, LAST_REASON = "x-first-death-reason", "x-last-death-reason"
@@ -133,7 +133,7 @@ class MemoryBroker:
         return [
             self._queues[binding.queue]
             for binding in BINDINGS
-            if binding.exchange == message.exchange and _matches(binding.routing_key, message.routing_key)
+            if binding.exchange == message.exchange and matches(binding.routing_key, message.routing_key)
         ]
 
     def _enqueue(self, queue: _MemoryQueue, stored: _Stored) -> None:
@@ -269,11 +269,3 @@ class MemorySubscription:
         """Ends the subscription."""
         self._lost = self._lost or reason
         self._changed.set()
-
-
-def _matches(pattern: str, routing_key: str) -> bool:
-    """Topic matching as far as the pipeline's bindings use it: ``*`` stands for one word."""
-    wanted, given = pattern.split("."), routing_key.split(".")
-    return len(wanted) == len(given) and all(
-        each in ("*", word) for each, word in zip(wanted, given, strict=True)
-    )

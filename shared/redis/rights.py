@@ -92,7 +92,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
         "ledger": Rights(reads=_ORDERS),
         "dashboard": Rights(
             writes=(
-                *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE),
+                *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE, keyspace.DEAD_LETTERS_AUDIT),
                 *("move:*", keyspace.MOVES, keyspace.OUTBOX, keyspace.RELEASES),
             ),
             reads=("notifications*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),

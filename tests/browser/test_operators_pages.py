@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.dead_letters.letter import Wanted
 from dashboard.overview.state import NodeState, NodeStatus
 from shared.orders.model import OrderStatus
 from tests.browser.pages import faults_of, opened, shows
@@ -77,6 +78,28 @@ async def test_dead_letters_are_read_and_sent_back(browser: Any, world: Afterlif
     await world.work()
     await page.get_by_role("link", name="third").first.click()
     await shows(page, "by order_processor")
+    assert page.faults == []
+
+
+async def test_a_dead_letter_is_corrected(browser: Any, world: Afterlife, url: str) -> None:
+    """What is being typed stays although a letter before it goes; then it is on its way, and noted."""
+    first, second = (await world.letters()).letters
+    page = await opened(browser, f"{url}/dead-letters")
+    letter = page.locator("details.letter").nth(1)
+    await letter.locator("summary").first.click()
+    await letter.get_by_text("Correct it and send it back").click()
+    body = page.get_by_label("Its new body, of the same order")
+    whole = await letter.locator("textarea").input_value()
+    await letter.locator("textarea").fill("{")
+    assert (await world.do(world.drop(), Wanted(ids=[first.id]))).done == 1
+    await shows(page, "1 letter in")
+    await playwright.expect(body).to_be_visible()
+    assert await body.input_value() == "{"
+    await body.fill(whole)
+    await page.get_by_role("button", name="Send back corrected").click()
+    await shows(page, "with a corrected body")
+    await world.work()
+    assert (await world.order(second.order_id or "")).status is OrderStatus.CREATED
     assert page.faults == []
 
 

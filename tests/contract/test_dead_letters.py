@@ -11,6 +11,7 @@ from dashboard.dead_letters.actions import Erase
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.erasing import ErasedLetters
 from dashboard.dead_letters.store import RedisTurns
+from dashboard.dead_letters.trail import RedisAuditTrail
 from shared import keyspace
 from shared.messages import content_fingerprint, encode, join
 from shared.messaging.dead_letters import DeadLettersBusy, Letters
@@ -188,7 +189,13 @@ async def test_letters_of_an_erased_customer_go_and_the_others_stay(
         await bury(broker, *(body.decode() for body in contents), queue=queue)
     books = RedisOrderBooks(redis_in_process, timeout_seconds=5.0)
     turns = RedisTurns(Lease(redis_in_process, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=5.0))
-    desk = DeadLetterDesk(box=broker.dead_letters, publisher=broker.publisher, turns=turns, clock=time.time)
+    desk = DeadLetterDesk(
+        box=broker.dead_letters,
+        publisher=broker.publisher,
+        turns=turns,
+        trail=RedisAuditTrail(redis_in_process, timeout_seconds=5.0),
+        clock=time.time,
+    )
     orders = RedisErasedOrders(redis_in_process, timeout_seconds=5.0)
     await ErasedLetters(desk, orders, Erase(books)).round()
     assert await bodies(broker) == [text.decode() for text in letters[DEAD] if text != letters[DEAD][1]]

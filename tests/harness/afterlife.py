@@ -13,6 +13,7 @@ from dashboard.dead_letters.actions import Action, Drop, Erase, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Looked, Tally
 from dashboard.dead_letters.letter import Wanted
 from dashboard.dead_letters.store import RedisTurns
+from dashboard.dead_letters.trail import RedisAuditTrail
 from notifier.domain import TOLD, Notification
 from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
@@ -217,7 +218,13 @@ class Afterlife:
         """The desk of a dashboard that has just started, which may crash by plan."""
         lease = Lease(self.redis, keyspace.DEAD_LETTERS_LEASE, timeout_seconds=SECONDS)
         broker = _CrashingBroker(self.broker, self.plan)
-        return DeadLetterDesk(box=broker, publisher=broker, turns=RedisTurns(lease), clock=time.time)
+        return DeadLetterDesk(
+            box=broker, publisher=broker, turns=RedisTurns(lease), trail=self.trail(), clock=time.time
+        )
+
+    def trail(self) -> RedisAuditTrail:
+        """What was done to dead letters."""
+        return RedisAuditTrail(self.redis, timeout_seconds=SECONDS)
 
     def redrive(self) -> Redrive:
         """The action, which may crash by plan."""

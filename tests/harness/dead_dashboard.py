@@ -85,8 +85,8 @@ def an_app(
         registry=CollectorRegistry(),
         pages=pages,
         further=(
-            DeadLetterRoutes(desk, redrive=redrive, drop=drop, access=access),
-            DeadLetterPages(visits, desk, redrive=redrive, drop=drop),
+            DeadLetterRoutes(desk, redrive=redrive, drop=drop, trail=world.trail(), access=access),
+            DeadLetterPages(visits, desk, redrive=redrive, drop=drop, trail=world.trail()),
             OrderPages(visits, orders, RedisMoves(world.redis, timeout_seconds=SECONDS), desk),
             LiveRoutes(feed, access, Gate(10)),
         ),

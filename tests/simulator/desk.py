@@ -10,6 +10,7 @@ from dashboard.dead_letters.actions import Acted, Action, Drop, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import DEAD_QUEUES, Letter, Wanted
 from dashboard.dead_letters.store import RedisTurns
+from dashboard.dead_letters.trail import RedisAuditTrail
 from shared import keyspace
 from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
@@ -33,6 +34,7 @@ class Dashboard:
             box=SimulatedBox(around.broker, process),
             publisher=publisher,
             turns=RedisTurns(lease),
+            trail=RedisAuditTrail(redis, timeout_seconds=STORE_SECONDS),
             clock=around.time.time,
         )
         self._redrive = Redrive(publisher=publisher, books=books, clock=around.time.time)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,31 @@ async def test_a_dry_run_names_the_letters_and_leaves_them(dead: Run) -> None:
     assert "2 letters; nothing was done" in result.output
     assert "order2" in result.output
     assert "2 in orders.dead" in (await dead("list")).output
+
+
+async def test_one_letter_is_corrected_and_the_trail_says_so(
+    dead: Run, world: Afterlife, tmp_path: Path
+) -> None:
+    """From a file, or from what another command prints."""
+    (first, _) = (await world.letters()).letters
+    body, broken = tmp_path / "body.json", tmp_path / "broken.json"
+    body.write_bytes(first.delivery.body)
+    broken.write_text("{")
+    assert "nothing was done" in (await dead("audit")).output
+    result = await dead("redrive", "order1", "--body", str(broken))
+    assert (result.exit_code, "no JSON" in result.output) == (1, True)
+    result = await dead("redrive", "--all", "--body", str(body))
+    assert (result.exit_code, 'say which by one id in "ids"' in result.output) == (1, True)
+    result = await dead("redrive", "order2", "--body", "-", input=first.delivery.body)
+    assert (result.exit_code, "about order order1" in result.output) == (1, True)
+    result = await dead("redrive", "order1", "--body", str(body))
+    assert (result.exit_code, "with a corrected body" in result.output) == (0, True)
+    trail = json.loads((await dead("audit", "--json")).output)["audit"]
+    assert [(each["order_id"], each["outcome"]) for each in trail] == [
+        ("order1", "redriven"),
+        ("order2", "failed"),
+    ]
+    assert "orders.dead:order1" in (await dead("audit")).output
 
 
 async def test_all_are_dropped_only_after_a_yes(dead: Run, world: Afterlife) -> None:

@@ -1,0 +1,71 @@
+"""What operators did to dead letters, for the page: the last of it, kept in Redis. Logs have all of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared import keyspace
+from shared.errors import StoreUnavailable
+from shared.logs import get_logger
+from shared.messages import event_time
+from shared.redis.client import Redis, store_deadline
+
+MOST_KEPT: Final = 10_000
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One letter that an operator dealt with; ``at`` is Redis' time, None until it is written."""
+
+    action: str
+    outcome: str
+    detail: str
+    letter_id: str
+    order_id: str
+    reason: str
+    by: str
+    at: datetime | None = None
+
+
+class RedisAuditTrail:
+    """A stream that forgets its oldest entries."""
+
+    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+        self._redis: Any = redis
+        self._timeout_seconds = timeout_seconds
+
+    async def add(self, entries: Sequence[AuditEntry]) -> None:
+        """Adds the entries. Where the store is away they stand in the log alone, which says so."""
+        try:
+            async with (
+                store_deadline(self._timeout_seconds),
+                self._redis.pipeline(transaction=False) as pipeline,
+            ):
+                for entry in entries:
+                    pipeline.xadd(
+                        keyspace.DEAD_LETTERS_AUDIT, _fields(entry), maxlen=MOST_KEPT, approximate=True
+                    )
+                await pipeline.execute()
+        except StoreUnavailable as error:
+            log.warning("audit trail not written", count=len(entries), reason=str(error))
+
+    async def latest(self, limit: int) -> Sequence[AuditEntry]:
+        """The last entries, newest first. Raises StoreUnavailable."""
+        async with store_deadline(self._timeout_seconds):
+            found = await self._redis.xrevrange(keyspace.DEAD_LETTERS_AUDIT, count=limit)
+        return [_entry(entry_id, fields) for entry_id, fields in found]
+
+
+_NAMES: Final = ("action", "outcome", "detail", "letter_id", "order_id", "reason", "by")
+
+
+def _fields(entry: AuditEntry) -> Mapping[str, str]:
+    return {name: getattr(entry, name) for name in _NAMES}
+
+
+def _entry(entry_id: str, fields: Mapping[str, str]) -> AuditEntry:
+    milliseconds = int(entry_id.partition("-")[0])
+    return AuditEntry(at=event_time(milliseconds * 1_000), **{name: fields.get(name, "") for name in _NAMES})

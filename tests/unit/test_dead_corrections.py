@@ -1,0 +1,209 @@
+"""A dead letter goes back with a corrected body: what it may say, what it may not, and what is kept of it."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientSession
+
+from dashboard.dead_letters.actions import CorrectedRedrive
+from dashboard.dead_letters.letter import Letter
+from shared import keyspace
+from shared.messages import content_fingerprint, encode
+from shared.messaging.ports import OutgoingMessage
+from shared.orders.model import OrderStatus, Trouble
+from shared.pipeline import CONSUMPTIONS, NOTIFIER, ORDER_PROCESSOR, ROUTES
+from tests.harness.afterlife import Afterlife, Crashed, afterlife
+from tests.harness.dead_dashboard import serving
+from tests.harness.examples import an_order, created, placed
+from tests.harness.routing import messages_in
+
+ORDER = an_order("order1", cable=2)
+WHOLE = orjson.loads(encode(placed(ORDER)))
+TORN = {name: value for name, value in WHOLE.items() if name != "data"}
+BROWSER = {"Accept": "text/html"}
+STEPS_AT_MOST = 40
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[Afterlife]:
+    """An order whose message has lost its data on the way."""
+    async with afterlife() as made:
+        yield await torn(made)
+
+
+async def torn(world: Afterlife) -> Afterlife:
+    """The same, by hand."""
+    await world.stock("cable", 10)
+    await world.accept(ORDER)
+    await world.redis.hset(keyspace.order(ORDER.id), "fingerprint", content_fingerprint(ORDER))
+    await messages_in(world.broker, ORDER_PROCESSOR.queue)
+    body = orjson.dumps(TORN)
+    await world.broker.publish(OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.queue, body=body))
+    await world.work()
+    return world
+
+
+async def the_letter(world: Afterlife) -> Letter:
+    """The only one."""
+    (letter,) = (await world.letters()).letters
+    return letter
+
+
+def corrected(world: Afterlife, body: Mapping[str, Any]) -> CorrectedRedrive:
+    """The action."""
+    return CorrectedRedrive(world.redrive(), orjson.dumps(body))
+
+
+async def test_a_message_that_could_not_be_read_is_corrected_and_decided(world: Afterlife) -> None:
+    """Like any other; who did it, and what, is kept."""
+    letter = await the_letter(world)
+    assert (letter.event, letter.order_id) == (None, "order1")
+    tally = await world.do(corrected(world, WHOLE))
+    assert (tally.matched, tally.done, tally.failed) == (1, 1, 0)
+    await world.work()
+    assert (await world.order("order1")).status is OrderStatus.CREATED
+    assert (await world.available("cable"), await world.decided()) == (8, 1)
+    assert (await world.letters()).letters == []
+    (entry,) = await world.trail().latest(10)
+    assert (entry.action, entry.outcome, entry.detail) == ("redrive", "redriven", "with a corrected body")
+    assert (entry.letter_id, entry.order_id, entry.by) == (letter.id, "order1", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (TORN, "is no event"),
+        ({"any": "thing"}, "is no event"),
+        (orjson.loads(encode(placed(an_order("order2", cable=2)))), "about order order2"),
+        (orjson.loads(encode(created(ORDER))), "order_processor does not take order.created.v1"),
+        (WHOLE | {"type": "order.placed.v9"}, "order_processor does not take order.placed.v9"),
+    ],
+)
+async def test_a_correction_that_would_die_again_or_vanish_is_refused(
+    world: Afterlife, body: Mapping[str, Any], why: str
+) -> None:
+    """And the letter stays where it is."""
+    tally = await world.do(corrected(world, body))
+    assert (tally.matched, tally.done, tally.failed) == (1, 0, 1)
+    assert (await the_letter(world)).delivery.body == orjson.dumps(TORN)
+    (entry,) = await world.trail().latest(10)
+    assert entry.outcome == "failed"
+    assert why in entry.detail
+
+
+async def test_what_was_ordered_cannot_be_corrected(world: Afterlife) -> None:
+    """A readable letter keeps its order; of one that is not, the processor finds the order's record."""
+    richer = orjson.loads(encode(placed(replace(ORDER, email="eve@shop.example"))))
+    await world.do(corrected(world, richer))
+    await world.work()
+    assert (await the_letter(world)).reason == "other_content"
+    assert (await world.order("order1")).trouble is not Trouble.RETRYING
+    assert (await world.available("cable"), await world.decided()) == (10, 0)
+    await world.do(corrected(world, WHOLE))
+    assert "changes what was ordered" in (await world.trail().latest(1))[0].detail
+
+
+async def test_a_crash_anywhere_in_a_correction_is_made_good_by_asking_again() -> None:
+    """Decided once, nothing left behind."""
+    for at in range(STEPS_AT_MOST):
+        async with afterlife() as world:
+            await torn(world)
+            world.plan.at, world.plan.steps = at, 0
+            try:
+                await world.do(corrected(world, WHOLE))
+            except Crashed:
+                world.plan.at = None
+                await world.work()
+                await world.do(corrected(world, WHOLE))
+                await world.work()
+            else:
+                assert at > 4
+                return
+            assert (await world.order("order1")).status is OrderStatus.CREATED
+            assert (await world.available("cable"), await world.decided()) == (8, 1)
+            assert (await world.letters()).letters == []
+    raise AssertionError("the plan never ran to its end")
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def session(world: Afterlife) -> AsyncIterator[ClientSession]:
+    """A dashboard over it."""
+    async with serving(world) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/dead/redrive", {"all": True, "body": WHOLE}),
+        ("/dead/redrive", {"ids": ["order1", "order2"], "body": WHOLE}),
+        ("/dead/redrive", {"ids": ["order1"], "body": "text"}),
+        ("/dead/drop", {"ids": ["order1"], "body": WHOLE}),
+    ],
+)
+async def test_a_body_is_for_one_letter(
+    world: Afterlife, session: ClientSession, path: str, asked: Mapping[str, Any]
+) -> None:
+    """That goes back."""
+    async with session.post(path, json=asked) as answer:
+        assert answer.status == 422, await answer.text()
+        assert "body" in await answer.text()
+    assert len((await world.letters()).letters) == 1
+
+
+async def test_a_correction_is_tried_and_made_by_the_page(world: Afterlife, session: ClientSession) -> None:
+    """What would not do is told before anything is done; what was done stands below the letters."""
+    letter = await the_letter(world)
+    for text, dry_run, told, status in (
+        ("{", "", "The body is not JSON", 400),
+        (orjson.dumps(TORN).decode(), "on", "is no event", 200),
+        (orjson.dumps(WHOLE).decode(), "on", "1 letter would be sent back", 200),
+        (orjson.dumps(WHOLE).decode(), "", "redriven, with a corrected body", 200),
+    ):
+        assert await world.trail().latest(1) == []
+        form = {"id": letter.id, "body": text, "dry_run": dry_run}
+        async with session.post("/dead-letters/redrive", data=form, headers=BROWSER) as answer:
+            assert answer.status == status
+            assert told in await answer.text()
+    async with session.get("/dead-letters", headers=BROWSER) as answer:
+        assert "What was done last" in await answer.text()
+    async with session.get("/dead-audit?limit=5") as answer:
+        (entry,) = (await answer.json())["audit"]
+    assert (entry["outcome"], entry["order_id"], entry["by"]) == ("redriven", "order1", "127.0.0.1")
+
+
+async def test_what_cannot_be_seen_in_a_body_comes_back_as_it_was(
+    world: Afterlife, session: ClientSession
+) -> None:
+    """Signs that turn text round, and such, are shown as escapes, which mean the same."""
+    hidden = TORN | {"note": "a\u202eb\x7f\U000e0041é\n"}
+    await messages_in(world.broker, ORDER_PROCESSOR.dead_queue)
+    await world.broker.publish(
+        OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.dead_queue, body=orjson.dumps(hidden))
+    )
+    async with session.get("/dead-letters", headers=BROWSER) as answer:
+        html = await answer.text()
+    text = html.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0]
+    assert "a\\u202eb\\u007f\\udb40\\udc41é\\n" in text
+    assert orjson.loads(text.replace("&#34;", '"')) == hidden
+
+
+async def test_a_trail_that_cannot_be_written_keeps_no_letter_back(world: Afterlife) -> None:
+    """The log has what was done."""
+    await world.redis.set(keyspace.DEAD_LETTERS_AUDIT, "no stream")
+    assert (await world.do(corrected(world, WHOLE))).done == 1
+
+
+def test_each_consumer_takes_the_events_that_are_routed_to_it() -> None:
+    """No more and no less."""
+    taken = {each.service: {name for name in ROUTES if each.takes(name)} for each in CONSUMPTIONS}
+    assert taken == {
+        ORDER_PROCESSOR.service: {"order.placed.v1"},
+        NOTIFIER.service: ROUTES.keys() - {"order.placed.v1"},
+    }
