@@ -26,6 +26,8 @@ from dashboard.overview.watch import BrokerWatch
 from dashboard.overview.whole import Overview
 from dashboard.rendering import Pages
 from dashboard.settings import DashboardSettings
+from dashboard.stock.routes import StockPages
+from dashboard.stock.store import StockShelf
 from dashboard.visiting import Visits
 from shared import keyspace
 from shared.health import Health
@@ -38,6 +40,7 @@ from shared.http.tokens import TokenVerifier
 from shared.metrics import new_registry
 from shared.orders.redis.dead_letters import RedisOrderBooks
 from shared.orders.redis.erasure import RedisErasedOrders
+from shared.orders.redis.listing import RedisOrderReader
 from shared.orders.redis.log import OrderLog
 from shared.orders.redis.moves import RedisMoves
 from shared.redis.lease import Lease
@@ -118,9 +121,11 @@ async def run(
         orders = OrderPages(
             visits,
             OrderFinder(redis, log, timeout_seconds=own.store_timeout_seconds),
+            RedisOrderReader(redis, timeout_seconds=own.store_timeout_seconds),
             RedisMoves(redis, timeout_seconds=own.store_timeout_seconds),
             desk,
         )
+        stock_pages = StockPages(visits, StockShelf(redis, stock, timeout_seconds=own.store_timeout_seconds))
         redrive = Redrive(publisher=publisher, books=books, clock=time.time)
         drop = Drop(publisher=publisher, books=books)
         letters = DeadLetterRoutes(desk, redrive=redrive, drop=drop, trail=trail, access=access)
@@ -130,7 +135,13 @@ async def run(
             health=health,
             registry=registry,
             pages=pages,
-            further=(LiveRoutes(feed, access, Gate(own.max_streams)), orders, letter_pages, letters),
+            further=(
+                LiveRoutes(feed, access, Gate(own.max_streams)),
+                orders,
+                letter_pages,
+                letters,
+                stock_pages,
+            ),
         )
         async with (
             serve(app, own.endpoint(own.http_limits(), headers=SECURITY_HEADERS), HttpMetrics(registry)),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -15,19 +15,24 @@ from dashboard.orders.problems import NOT_MOVED
 from dashboard.orders.store import Found, OrderFinder
 from dashboard.visiting import Visits, form, is_browser
 from shared.errors import DependencyUnavailable
+from shared.history.listing import CUSTOMER, ORDER_CURSOR, STATUS, order_cursor
 from shared.history.schemas import order_view
 from shared.http.auth import actor_of
-from shared.http.problems import INVALID_FIELDS, MALFORMED_FORM, NOT_FOUND, Problem
+from shared.http.listing import ListParameter, maybe, read_parameters
+from shared.http.problems import INVALID_FIELDS, INVALID_PARAMETER, MALFORMED_FORM, NOT_FOUND, Problem
 from shared.http.routes import Parameter, Route
 from shared.logs import get_logger
 from shared.messages import event_time, is_identifier
 from shared.orders.model import NEEDS_PAYMENT, OrderStatus, Payment
 from shared.orders.moves import EVENT_TYPES, Move, allowed_from, refusal
+from shared.orders.ports import Cursor, OrderFilter
 from shared.orders.records import OrderRecord
+from shared.orders.redis.listing import RedisOrderReader
 from shared.orders.redis.moves import RedisMoves
 from shared.prices import LinePrice
 
 LATEST: Final = 25
+LISTED: Final = 50
 IN_TROUBLE: Final = 25
 MOST_LETTERS: Final = 10
 LONGEST_REASON: Final = 200
@@ -40,6 +45,12 @@ BUTTONS: Final = {
 }
 _LOOKS: Final = {OrderStatus.REJECTED: "bad", OrderStatus.DELIVERED: "good", OrderStatus.CANCELLED: ""}
 _ID: Final = Parameter(name="id", place="path", description="Its id.", schema={"type": "string"})
+_LIST: Final = {
+    "id": maybe(ListParameter(parse=str)),
+    "status": maybe(STATUS),
+    "customer": maybe(CUSTOMER),
+    "cursor": maybe(ORDER_CURSOR),
+}
 
 log = get_logger(__name__)
 
@@ -64,8 +75,16 @@ class MoveForm(BaseModel):
 class OrderPages:
     """The routes."""
 
-    def __init__(self, visits: Visits, orders: OrderFinder, moves: RedisMoves, desk: DeadLetterDesk) -> None:
+    def __init__(
+        self,
+        visits: Visits,
+        orders: OrderFinder,
+        reader: RedisOrderReader,
+        moves: RedisMoves,
+        desk: DeadLetterDesk,
+    ) -> None:
         self._visits = visits
+        self._reader = reader
         self._orders = orders
         self._moves = moves
         self._desk = desk
@@ -80,7 +99,15 @@ class OrderPages:
                 summary="What happens to orders, and which are in trouble",
                 parameters=(
                     Parameter(name="id", description="Leads to this order.", schema={"type": "string"}),
+                    Parameter(name="status", description="Lists those.", schema={"enum": ["", *OrderStatus]}),
+                    Parameter(
+                        name="customer", description="Lists those of an account.", schema={"type": "string"}
+                    ),
+                    Parameter(
+                        name="cursor", description="Where the list before ended.", schema={"type": "string"}
+                    ),
                 ),
+                problems=(INVALID_PARAMETER,),
                 bodiless={303: "There is such an order, or may be."},
                 headers={303: ("Location",)},
             ),
@@ -108,15 +135,30 @@ class OrderPages:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """``GET /orders``"""
-        wanted = request.query.get("id", "").strip()
+        asked = read_parameters(request, **_LIST)
+        wanted, status, customer = asked["id"], asked["status"], asked["customer"]
         if wanted:
             if not is_identifier(wanted) or not wanted.strip("."):
                 raise Problem(NOT_FOUND, "That is no id of an order.")
             return _see(wanted)
+        if status or customer or asked["cursor"]:
+            page = await self._reader.list(
+                OrderFilter(status=status, customer=customer), LISTED, asked["cursor"]
+            )
+            return self._visits.page(
+                "listed.html",
+                page=page,
+                chosen=status,
+                customer=customer,
+                statuses=OrderStatus,
+                looks=_LOOKS,
+                further=_further(page.next_cursor, status, customer),
+            )
         return self._visits.page(
             "orders.html",
             steps=[(step, event_time(step.at)) for step in await self._orders.latest(LATEST)],
             troubled=await self._orders.in_trouble(IN_TROUBLE),
+            statuses=OrderStatus,
         )
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -183,6 +225,18 @@ class OrderPages:
             return (await self._desk.look(Wanted(ids=(found.record.order.id,)), MOST_LETTERS)).letters, None
         except DependencyUnavailable as error:
             return [], str(error)
+
+
+def _further(after: Cursor | None, status: OrderStatus | None, customer: str | None) -> str | None:
+    """Where the list goes on."""
+    if after is None:
+        return None
+    named = {
+        "status": status,
+        "customer": customer,
+        "cursor": order_cursor(after.accepted_at, after.order_id),
+    }
+    return urlencode({name: value for name, value in named.items() if value})
 
 
 def _lines(record: OrderRecord) -> Sequence[LinePrice | None]:

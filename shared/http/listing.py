@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -38,6 +38,15 @@ class ListParameter:
 
     parse: Callable[[str], Any]
     default: Any = None
+
+
+def maybe(parameter: ListParameter) -> ListParameter:
+    """The same for forms, which send what was left empty, and blanks around what was pasted."""
+
+    def parse(text: str) -> Any:
+        return parameter.parse(text.strip()) if text.strip() else parameter.default
+
+    return replace(parameter, parse=parse)
 
 
 def read_parameters(request: web.Request, **known: ListParameter) -> dict[str, Any]:

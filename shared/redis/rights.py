@@ -95,7 +95,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
                 *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE, keyspace.DEAD_LETTERS_AUDIT),
                 *("move:*", keyspace.MOVES, keyspace.OUTBOX, keyspace.RELEASES),
             ),
-            reads=("notifications*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),
+            reads=("notifications*", "product:*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),
             commands=("info",),
         ),
     },

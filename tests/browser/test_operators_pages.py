@@ -106,13 +106,17 @@ async def test_a_dead_letter_is_corrected(browser: Any, world: Afterlife, url: s
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_every_page_fits_and_can_be_read_by_all(
-    browser: Any, url: str, scheme: str, width: int
+    browser: Any, world: Afterlife, url: str, scheme: str, width: int
 ) -> None:
     """No sideways scrolling, and nothing that WCAG AA forbids, as far as a program can tell."""
+    await world.do(world.drop(), Wanted(ids=["worse"]))  # so that something was done
     page = await opened(
         browser, f"{url}/orders", color_scheme=scheme, viewport={"width": width, "height": 800}
     )
-    for path in ("orders", "orders/good", "orders/bad", "orders/nope", "dead-letters"):
+    for path in (
+        *("orders", "orders/good", "orders/bad", "orders/nope", "orders?status=created"),
+        *("dead-letters", "stock"),
+    ):
         await page.goto(f"{url}/{path}")
         await page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path

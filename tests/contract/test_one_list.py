@@ -187,7 +187,7 @@ async def test_each_order_is_shown_once_and_none_is_missing_while_they_move(
     """
     dice = random.Random(seed)
     shop.has_customers = bool(seed % 2)
-    monkeypatch.setattr("shared.orders.redis.store.MOST_LOOKED_AT", 3)
+    monkeypatch.setattr("shared.orders.redis.listing.MOST_LOOKED_AT", 3)
     for _ in range(40):
         await shop.accept()
     for _ in range(30):

@@ -11,7 +11,7 @@ from shared.orders.model import OrderStatus
 from shared.orders.placement import Accepted, Duplicate, KeyReused, Replayed
 from shared.orders.ports import OrderFilter
 from shared.orders.records import OrderRecord, placed_event
-from shared.orders.redis import store as store_module
+from shared.orders.redis import listing
 from shared.orders.redis.store import RedisOrderStore
 from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import a_placement, order_store
@@ -42,8 +42,8 @@ async def test_a_list_ends_although_all_orders_of_a_customer_share_one_time(
     redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client chooses the time of scheduled orders: each page looks at so many and says where to go on."""
-    monkeypatch.setattr(store_module, "MOST_LOOKED_AT", 4)
-    monkeypatch.setattr(store_module, "RECORDS_PER_READ", 2)
+    monkeypatch.setattr(listing, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(listing, "RECORDS_PER_READ", 2)
     orders = order_store(redis)
     seconds, _ = await redis.time()
     at = (int(seconds) + 3_600) * 1_000_000
@@ -159,7 +159,7 @@ async def test_a_page_looks_at_a_bounded_number_of_orders(
     store: RedisOrderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is picked from among very many comes on short pages, even empty ones, and in the end all of it."""
-    monkeypatch.setattr(store_module, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(listing, "MOST_LOOKED_AT", 4)
     await store.accept(a_placement(an_order("first")))
     for number in range(20):
         await store.accept(a_placement(an_order(f"o{number:02}"), customer="alice"))
@@ -174,7 +174,7 @@ async def test_a_cursor_names_no_order_that_was_passed_over(
     store: RedisOrderStore, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """Clients can read it, and one without a token may not even know of those of customers."""
-    monkeypatch.setattr(store_module, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(listing, "MOST_LOOKED_AT", 4)
     for number in range(30):
         customer = None if number % 7 in {0, 2} else "alice"
         await store.accept(a_placement(an_order(f"o{number:02}"), customer=customer))
@@ -187,7 +187,7 @@ async def test_a_cursor_names_no_order_that_was_passed_over(
             break
         named.add(cursor.order_id)
     assert shown == [f"o{number:02}" for number in range(29, -1, -1) if number % 7 in {0, 2}]
-    assert named <= {*shown, store_module.FIRST_ID}
+    assert named <= {*shown, listing.FIRST_ID}
 
 
 async def test_an_acceptance_that_was_cut_is_finished_by_its_own_customer_alone(

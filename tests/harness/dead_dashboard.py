@@ -18,6 +18,8 @@ from dashboard.orders.store import OrderFinder
 from dashboard.overview.state import Answer, BrokerState, Question, StoreState
 from dashboard.overview.whole import Overview
 from dashboard.rendering import Pages
+from dashboard.stock.routes import StockPages
+from dashboard.stock.store import StockShelf
 from dashboard.visiting import Visits
 from shared.errors import StoreUnavailable
 from shared.health import Health
@@ -25,8 +27,10 @@ from shared.http.limits import Gate
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.http.tokens import TokenVerifier
+from shared.orders.redis.listing import RedisOrderReader
 from shared.orders.redis.log import OrderLog
 from shared.orders.redis.moves import RedisMoves
+from shared.redis.stock import StockReader
 from shared.service.lifecycle import running
 from tests.harness.afterlife import SECONDS, Afterlife
 from tests.harness.dashboard import MadeUpServices
@@ -79,6 +83,7 @@ def an_app(
     pages, desk, redrive, drop = Pages(refresh_seconds=30), world.desk(), world.redrive(), world.drop()
     visits = Visits(pages, access)
     orders = OrderFinder(world.redis, OrderLog(world.redis, timeout_seconds=SECONDS), timeout_seconds=SECONDS)
+    stock = StockReader(world.redis, timeout_seconds=SECONDS)
     return build_app(
         overview=Overview(NoStore(), NoBrokers(), MadeUpServices()),
         health=Health(),
@@ -87,7 +92,14 @@ def an_app(
         further=(
             DeadLetterRoutes(desk, redrive=redrive, drop=drop, trail=world.trail(), access=access),
             DeadLetterPages(visits, desk, redrive=redrive, drop=drop, trail=world.trail()),
-            OrderPages(visits, orders, RedisMoves(world.redis, timeout_seconds=SECONDS), desk),
+            OrderPages(
+                visits,
+                orders,
+                RedisOrderReader(world.redis, timeout_seconds=SECONDS),
+                RedisMoves(world.redis, timeout_seconds=SECONDS),
+                desk,
+            ),
+            StockPages(visits, StockShelf(world.redis, stock, timeout_seconds=SECONDS)),
             LiveRoutes(feed, access, Gate(10)),
         ),
     )

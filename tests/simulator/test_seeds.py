@@ -43,7 +43,7 @@ from tests.simulator.unpaid import PAYMENT_BUGS
 from tests.simulator.weather import MEAN_PAUSES, Plan, draw
 
 CHUNKS, SEEDS_PER_CHUNK = 20, 50
-SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 20
+SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 8
 ALL_BUGS = {**BUGS, **PAYMENT_BUGS}
 FIRST_SEEDS = {
     "a late claim reopens what failed": 64,

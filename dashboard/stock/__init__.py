@@ -1,0 +1,1 @@
+"""Stock: what is available, what is held, what it costs."""
