@@ -65,7 +65,7 @@ async def test_orders_cancelled_while_they_are_decided_end_in_one_way(pipeline: 
     told, all stock is back, and each event has one line.
     """
     leader = await leader_of(pipeline, ORDER_PROCESSOR.queue)
-    async with trial(pipeline, orders=400, concurrency=20) as run:
+    async with trial(pipeline, orders=1_000, concurrency=20) as run:
         cancelling = asyncio.create_task(run.cancel_all())
         await run.reached(0.2)
         await asyncio.to_thread(pipeline.cluster.kill, leader)
