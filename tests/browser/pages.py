@@ -33,3 +33,34 @@ async def faults_of(page: Any) -> list[str]:
     return [
         f"{each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]
     ]
+
+
+OVERLAPS = """() => {
+  const texts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { parentElement, data } = walker.currentNode;
+    const isSeen = parentElement.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true });
+    const floats = ["fixed", "sticky"].includes(getComputedStyle(parentElement).position);
+    if (!data.trim() || !isSeen || floats) continue;
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    for (const box of range.getClientRects()) {
+      const clip = parentElement.closest("pre, textarea")?.getBoundingClientRect();
+      if (box.width > 1 && (!clip || box.bottom <= clip.bottom)) texts.push([box, data.trim().slice(0, 40)]);
+    }
+  }
+  const shared = (a, b, from, to) => Math.min(a[to], b[to]) - Math.max(a[from], b[from]);
+  const covers = (a, b) => shared(a, b, "left", "right") > 2 && shared(a, b, "top", "bottom") > 4;
+  const found = texts.flatMap(([box, text], index) =>
+    texts.slice(index + 1).filter(([other]) => covers(box, other)).map(([, other]) => `${text} / ${other}`));
+  const right = document.documentElement.clientWidth;
+  return [...found, ...texts.filter(([box]) => box.left < 0).map(([, text]) => `left of the page: ${text}`),
+    ...(document.documentElement.scrollWidth > right ? ["it scrolls sideways"] : [])];
+}"""
+
+
+async def misplaced_on(page: Any) -> list[str]:
+    """Texts that lie over one another, or beside the page."""
+    found: list[str] = await page.evaluate(OVERLAPS)
+    return found

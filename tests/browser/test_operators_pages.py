@@ -9,7 +9,7 @@ import pytest
 from dashboard.dead_letters.letter import Wanted
 from dashboard.overview.state import NodeState, NodeStatus
 from shared.orders.model import OrderStatus
-from tests.browser.pages import faults_of, opened, shows
+from tests.browser.pages import faults_of, misplaced_on, opened, shows
 from tests.harness.afterlife import Afterlife, afterlife
 from tests.harness.dashboard import NODES, STORE, dashboard, with_nodes
 from tests.harness.dead_dashboard import serving
@@ -103,6 +103,17 @@ async def test_a_dead_letter_is_corrected(browser: Any, world: Afterlife, url: s
     assert page.faults == []
 
 
+async def test_texts_that_lie_over_one_another_are_noticed(browser: Any, url: str) -> None:
+    """What looks at layouts sees a heading that was pushed into the navigation, and one beside the page."""
+    page = await opened(browser, f"{url}/orders")
+    assert await misplaced_on(page) == []
+    move = "(place) => Object.assign(document.querySelector('h1').style, { position: 'absolute', ...place })"
+    await page.evaluate(move, {"top": "1.3rem", "left": "4.3rem"})
+    assert "Pipeline / Orders" in await misplaced_on(page)
+    await page.evaluate(move, {"left": "-1rem"})
+    assert "left of the page: Orders" in await misplaced_on(page)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_every_page_fits_and_can_be_read_by_all(
@@ -119,11 +130,12 @@ async def test_every_page_fits_and_can_be_read_by_all(
     ):
         await page.goto(f"{url}/{path}")
         await page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
-        assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        assert await misplaced_on(page) == [], path
         assert await faults_of(page) == [], path
     async with dashboard() as served:
         await page.goto(served.url)
         assert await faults_of(page) == []
+        assert await misplaced_on(page) == []
         served.store.figures = replace(STORE, outbox_oldest_seconds=90.0)
         served.brokers.seen = with_nodes(
             served.brokers.seen, [NodeState(node=NODES[2], status=NodeStatus.NOT_RUNNING)]

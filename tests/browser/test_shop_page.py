@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.pages import faults_of, opened, shows
+from tests.browser.pages import faults_of, misplaced_on, opened, shows
 from tests.harness.embedded import operator_of_embedded
 from tests.harness.terminal import Operator
 from tests.harness.waiting import wait_until
@@ -211,7 +211,7 @@ async def test_the_shop_fits_a_phone_and_can_be_used_by_all(browser: Any, url: s
     page = await opened(browser, url, color_scheme=scheme, viewport={"width": 360, "height": 740})
     await page.get_by_label("Add Phone case, clear").click()
     await shows(page, "In all")
-    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert await misplaced_on(page) == []
     assert await faults_of(page) == []
     await page.get_by_role("button", name="Order", exact=True).click()
     await playwright.expect(card(page, "Phone case")).to_contain_text("confirmed")
