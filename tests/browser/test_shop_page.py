@@ -59,6 +59,29 @@ async def test_an_order_is_placed_with_the_keyboard_watched_and_cancelled(
     assert page.faults == []
 
 
+async def test_an_order_goes_from_the_shop_to_the_door(browser: Any, operator: Operator, url: str) -> None:
+    """A customer and an operator, each at one page that nobody reloads, from nothing to a delivered order."""
+    shop = await opened(browser, url)
+    desk = await opened(browser, f"{operator.status()['services']['dashboard']['url']}/orders")
+    await shop.evaluate("window.stays = true")
+    await shop.get_by_label("Add Mug, blue").click()
+    await shop.get_by_role("button", name="Order", exact=True).click()
+    state = card(shop, "Mug, blue").locator(".state")
+    await playwright.expect(state).to_have_text("confirmed")
+    order_id = await card(shop, "Mug, blue").locator("code").inner_text()
+    await desk.get_by_role("link", name=order_id).first.click()  # it has come up by itself
+    for button, told in (
+        ("Prepare it", "being prepared"),
+        ("It is shipped", "shipped"),
+        ("It is delivered", "delivered"),
+    ):
+        await desk.get_by_role("button", name=button).click()
+        await playwright.expect(state).to_have_text(told)
+    await playwright.expect(desk.locator(".verdict")).to_have_text("delivered")
+    assert await shop.evaluate("window.stays")
+    assert (shop.faults, desk.faults) == ([], [])
+
+
 async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any, url: str) -> None:
     """It is theirs, also after the cookie with the token has run out: signed out it is not shown."""
     page = await opened(browser, url)
