@@ -24,7 +24,7 @@ from shared.http.routes import Parameter, Route
 from shared.logs import get_logger
 from shared.messages import event_time, is_identifier
 from shared.orders.model import NEEDS_PAYMENT, OrderStatus, Payment
-from shared.orders.moves import EVENT_TYPES, Move, allowed_from, refusal
+from shared.orders.moves import EVENT_TYPES, Move, OtherVersion, allowed_from, refusal
 from shared.orders.ports import Cursor, OrderFilter
 from shared.orders.records import OrderRecord
 from shared.orders.redis.listing import RedisOrderReader
@@ -36,7 +36,6 @@ LISTED: Final = 50
 IN_TROUBLE: Final = 25
 MOST_LETTERS: Final = 10
 LONGEST_REASON: Final = 200
-MOST_STEPS: Final = 1_000_000
 BUTTONS: Final = {
     OrderStatus.PROCESSING: "Prepare it",
     OrderStatus.SHIPPED: "It is shipped",
@@ -56,12 +55,15 @@ log = get_logger(__name__)
 
 
 class MoveForm(BaseModel):
-    """What the order is to become, as of which version its page showed it, and why."""
+    """What the order is to become, as what its page showed it, and why.
+
+    Not as of which version: what its customer was told is a step too, and no reason to ask again.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     status: Annotated[OrderStatus, Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
-    version: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    was: OrderStatus
     reason: Annotated[str, Field(max_length=LONGEST_REASON, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
 
     @field_validator("status")
@@ -169,10 +171,14 @@ class OrderPages:
         """``POST /orders/{id}/status``"""
         found, asked = await self._found(request), checked(MoveForm, await form(request))
         order_id, actor = found.record.order.id, actor_of(request)
+        record = found.record
         move = Move(
-            order_id=order_id, to=asked.status, by=actor, reason=asked.reason.strip(), version=asked.version
+            order_id=order_id, to=asked.status, by=actor, reason=asked.reason.strip(), version=record.version
         )
-        fault = refusal(await self._moves.move(found.record, move))
+        if asked.was is record.status:
+            fault = refusal(await self._moves.move(record, move))
+        else:
+            fault = refusal(OtherVersion(version=record.version))
         outcome = fault or "moved"
         log.warning("audit", action="move", order_id=order_id, to=move.to, outcome=outcome, client=actor)
         if fault is None:
