@@ -2,20 +2,18 @@
 
 import asyncio
 import re
-import time
 from typing import Final
 
 from aiohttp import web
 
 from dashboard.access import OperatorAccess
-from dashboard.live.feed import AT_ONCE, RESET, Bookmark, Feed, Place, begun, step_event
+from dashboard.live.feed import Feed
+from dashboard.live.telling import Teller
 from shared.errors import StoreUnavailable
 from shared.http.auth import Access
 from shared.http.event_stream import (
-    HEARTBEAT_SECONDS,
     MEDIA_TYPE,
     EventReader,
-    StreamEvents,
     answer_events,
     last_event_id,
     last_seen,
@@ -34,13 +32,9 @@ from shared.http.problems import (
 )
 from shared.http.routes import Parameter, Route
 from shared.logs import get_logger
-from shared.orders.redis.log import LogPosition, place_of
+from shared.orders.redis.log import LogPosition
 
 FIRST_LOOK_SECONDS: Final = 5.0
-MOST_LAG_SECONDS: Final = 30.0
-"""Who is further behind is cut off and goes on from the log: what lies in between is held for the slowest."""
-CATCHING_UP_AT_ONCE: Final = 4
-"""Each reads pages of a thousand steps; what it reads at present is let through between them."""
 ID_PATTERN: Final = "^[0-9]{1,15}-[0-9]{1,9}$"
 _ID: Final = re.compile(ID_PATTERN)
 _STEPS: Final = Parameter(
@@ -59,7 +53,7 @@ class LiveRoutes:
         self._feed = feed
         self._access = access
         self._gate = gate
-        self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
+        self._teller = Teller(feed)
 
     def table(self) -> tuple[Route, ...]:
         """What is served, and described."""
@@ -102,52 +96,11 @@ class LiveRoutes:
 
             async def tell(reader: EventReader) -> None:
                 try:
-                    await self._tell(reader, seen, has_steps=has_steps)
+                    await self._teller.tell(reader, seen, has_steps=has_steps)
                 except StoreUnavailable as error:
                     log.info("a reader of events is sent away", reason=str(error))
 
             return await answer_events(request, tell)
-
-    async def _tell(self, reader: EventReader, seen: LogPosition | None, *, has_steps: bool) -> None:
-        """What came since, what is wrong, and what comes."""
-        bookmark, standing = await self._feed.latest()
-        place = None
-        if has_steps:
-            position = seen or bookmark.at.end
-            await reader.send(StreamEvents([begun(position)]))
-            place = place_of(position.log_id)
-        while has_steps and seen is not None:
-            (
-                bookmark,
-                standing,
-            ) = await self._feed.latest()  # before each page: a slow reader holds nothing meanwhile
-            async with self._catching_up:
-                page = await self._feed.steps.read(seen, AT_ONCE)
-            if page is None:
-                await reader.send(StreamEvents([RESET]))
-                place = place_of(bookmark.at.end.log_id)
-                break
-            await reader.send(StreamEvents([step_event(entry) for entry in page.entries]))
-            place = place_of(page.end.log_id)
-            seen = page.end if page.read == AT_ONCE else None
-        await reader.send(standing)
-        await self._go_on(reader, bookmark, place)
-
-    async def _go_on(self, reader: EventReader, bookmark: Bookmark, place: Place | None) -> None:
-        """``place`` is that of the step that the reader had last; None where it wants none."""
-        while not self._feed.is_closed:
-            await reader.wait(bookmark.at.has_following, HEARTBEAT_SECONDS)
-            while (following := bookmark.at.following) is not None:
-                if time.monotonic() - following.read_at > MOST_LAG_SECONDS:
-                    raise TimeoutError("it is too slow")
-                if place is None:
-                    events = following.without_steps
-                else:
-                    is_new = place_of(bookmark.at.end.log_id) >= place
-                    events = following.all if is_new else following.after(place)
-                bookmark.at = following
-                if events:
-                    await reader.send(events)
 
 
 def _has_steps(request: web.Request) -> bool:

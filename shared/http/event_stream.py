@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -76,6 +76,9 @@ class StreamEvents:
 
     def __bool__(self) -> bool:
         return bool(self._events)
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return iter(self._events)
 
     @cached_property
     def text(self) -> bytes:

@@ -162,6 +162,13 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
         odds=Odds(publish_cut=0.9),
         pauses={"broker": 1.0, "crash": 0.5},
     ),
+    **dict.fromkeys(
+        (
+            "the feed is looked at after the log",
+            "what was read from the log is told again",
+        ),
+        lambda plan: replace(with_moves(plan), dashboards=2, is_watched=True),
+    ),
     "a split batch loses an event": lambda plan: in_a_crowd(plan, crash=0.2, connection=0.2),
     "a dead batch is dropped unread": lambda plan: replace(
         with_operator(in_a_crowd(plan, given_up=0.2), slow=0.5), prefetch=1, seconds=20.0

@@ -11,11 +11,16 @@ from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import DEAD_QUEUES, Letter, Wanted
 from dashboard.dead_letters.store import RedisTurns
 from dashboard.dead_letters.trail import RedisAuditTrail
+from dashboard.live.feed import Feed
+from dashboard.live.telling import Teller
 from shared import keyspace
 from shared.errors import BrokerUnavailable, SubscriptionLost
+from shared.http.event_stream import EventReader
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
 from shared.orders.redis.dead_letters import RedisOrderBooks
+from shared.orders.redis.log import LogPosition, OrderLog
 from shared.redis.lease import Lease
+from shared.service.lifecycle import running
 from tests.simulator.broker import Session, SimulatedBroker, SimulatedPublisher
 from tests.simulator.processes import Process
 from tests.simulator.services import STORE_SECONDS, Surroundings
@@ -40,10 +45,23 @@ class Dashboard:
         self._redrive = Redrive(publisher=publisher, books=books, clock=around.time.time)
         self._drop = WrittenDown(Drop(publisher=publisher, books=books), around.dropped)
         self._trace = around.trace
+        self._is_watched = around.plan.is_watched
+        self._feed = Feed(OrderLog(redis, timeout_seconds=STORE_SECONDS), _all_is_well)
+        self._teller = Teller(self._feed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """See Service."""
-        await stop.wait()
+        if self._is_watched:
+            async with running(self._feed.run_steps()):
+                await stop.wait()
+                self._feed.close()
+        else:
+            await stop.wait()
+
+    async def watch(self, reader: EventReader, seen: str) -> None:
+        """Tells a client what happens, after what it has seen. Raises what ends the stream."""
+        with self._feed.watched():
+            await self._teller.tell(reader, LogPosition(log_id=seen) if seen else None, has_steps=True)
 
     async def redrive(self, limit: int | None, queues: Sequence[str] = DEAD_QUEUES) -> Tally:
         """Sends letters back, all of them where there is no limit. Raises DependencyUnavailable."""
@@ -58,6 +76,10 @@ class Dashboard:
         tally = await self._desk.act(errand, Unread())
         self._trace.note(f"{action.name}: {tally}")
         return tally
+
+
+async def _all_is_well() -> Sequence[str]:
+    return ()
 
 
 class WrittenDown:

@@ -28,12 +28,14 @@ from tests.simulator.store import SimulatedStore, StoreServer
 from tests.simulator.substitutes import UNMARKED, VirtualTime, substituted
 from tests.simulator.supervision import Supervisor
 from tests.simulator.trace import Trace
+from tests.simulator.watching import Watcher
 from tests.simulator.weather import BROKEN_SKU, Plan, Weather, draw
 
 CALM_SECONDS: Final = 2_400.0
 """So long after the last fault all is settled: many leases, since copies of one notification that cannot be
 delivered wait for one another, a lease at a time, and several hours of those that bound letters."""
 POLL_SECONDS: Final = 0.5
+LOOKS_AT_WATCHER: Final = 240
 ERRAND_SECONDS: Final = 60.0
 WAITING: Final = (keyspace.OUTBOX, keyspace.MOVES, keyspace.DUE, keyspace.PAYMENTS_DUE)
 """Where the store has what somebody is yet to do."""
@@ -116,7 +118,11 @@ class _Run:
             self._supervisor.move, self._clients.ledger, random.Random(f"movers {seed}"), trace
         )
         self._faults = Faults(self._around, self._supervisor, self._movers, random.Random(f"faults {seed}"))
+        self._watcher = Watcher(
+            self._supervisor.dashboards, random.Random(f"watcher {seed}"), self._around.trace
+        )
         self._sweeping = random.Random(f"sweeping {seed}")
+        self._watching: asyncio.Task[None] | None = None
         self._wanted = wishes(plan, random.Random(f"wishes {seed}"))
 
     async def play(self) -> None:
@@ -128,13 +134,19 @@ class _Run:
         self._around.price_list.publish()
         self._supervisor.start()
         placing = self._around.network.spawn(self._clients.run(self._wanted))
+        if self._around.plan.is_watched:
+            self._watching = self._around.network.spawn(self._watcher.run())
         await self._faults.run()
+        if self._watching:  # for as long as little happens, to follow it costs more than all the rest
+            self._watching.cancel()
         self._outcome.calm_at = self._loop.time()
         is_settled = await self._settles(placing)
         if is_settled and self._around.plan.dashboards:
             await self._redrive_all()
             is_settled = await self._settles(placing)
         self._outcome.settled_at = self._loop.time()
+        if self._watching:
+            await self._told_all()
         scene = await self._judge(is_settled)
         if self._around.plan.is_swept and not self._outcome.faults:
             await self._age(scene)
@@ -144,6 +156,16 @@ class _Run:
         self._supervisor.dismiss_all()
         await sweep_all(self._around, self._supervisor, self._sweeping)
         self._outcome.faults += [*self._supervisor.faults, *faults_after_sweep(scene, before)]
+
+    async def _told_all(self) -> None:
+        """Who watches comes back, and is told the rest."""
+        watching = self._around.network.spawn(self._watcher.run())
+        log = self._log()
+        for _ in range(LOOKS_AT_WATCHER):
+            if not log or self._watcher.has_seen(log[-1]):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        watching.cancel()
 
     async def _redrive_all(self) -> None:
         """Once all is well the operator sends everything back, and it arrives."""
@@ -169,6 +191,11 @@ class _Run:
         server = around.store.server
         return not any(server.carry_out("ZCARD", outbox) for outbox in WAITING)
 
+    def _log(self) -> list[str]:
+        """The ids of the steps of orders."""
+        found = self._around.store.server.carry_out("XRANGE", keyspace.LOG, "-", "+")
+        return [str(log_id) for log_id, _ in found]
+
     async def _judge(self, is_settled: bool) -> Scene:
         outcome, around = self._outcome, self._around
         if not is_settled:
@@ -188,6 +215,8 @@ class _Run:
         )
         found, verdict = faults_at(scene)
         outcome.faults += [*self._supervisor.faults, *found]
+        outcome.faults += self._watcher.misses(self._log())
+        outcome.counts["told"] = len(self._watcher.seen)
         self._supervisor.faults.clear()
         arrivals = around.customers.arrivals.values()
         outcome.counts.update(

@@ -19,6 +19,8 @@ import fakeredis.commands_mixins.server_mixin
 import structlog
 
 import api_gateway.relay
+import dashboard.live.feed
+import dashboard.live.telling
 import notifier.batches
 import notifier.handlers
 import notifier.store
@@ -41,8 +43,13 @@ _SMALLER: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (api_gateway.relay, "RELAY_BATCH", BATCH),
     (shared.orders.redis.sweep, "SWEEP_BATCH", BATCH),
     (notifier.batches, "MOST_UNMARKED", UNMARKED),
+    (dashboard.live.feed, "AT_ONCE", BATCH),
+    (dashboard.live.telling, "AT_ONCE", BATCH),
+    (dashboard.live.feed, "POLL_SECONDS", 1.0),
 )
 _TIMED: Final[Sequence[ModuleType]] = (
+    dashboard.live.feed,
+    dashboard.live.telling,
     fakeredis._helpers,
     fakeredis._socket._base,
     fakeredis.commands_mixins.server_mixin,

@@ -118,6 +118,8 @@ class Plan:
     schedules: bool = False
     payments: float | None = None
     """How often a request about a payment goes wrong; None where nothing is to be paid for."""
+    is_watched: bool = False
+    """Whether somebody follows the dashboards' stream of events."""
 
     @property
     def supplied(self) -> Mapping[str, int]:
@@ -142,7 +144,7 @@ class Plan:
             f"outbox bound {self.outbox_limit}, {'durable' if self.is_durable else 'weak'} store, "
             f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
             f"{self.letters_per_hour} letters an hour, products {dict(self.products)}, "
-            f"payments {self.payments}, "
+            f"payments {self.payments}, {'watched, ' if self.is_watched else ''}"
             f"{BROKEN_SKU} repaired at {self.repaired_at}, {'swept' if self.is_swept else 'not swept'}\n"
             f"odds: {likely or 'none'}\nfaults: {pauses or 'none'}"
         )
@@ -206,6 +208,7 @@ def draw(seed: int) -> Plan:
         pauses=pauses,
         schedules=random.Random(f"schedules {seed}").random() < 0.3,
         payments=random.Random(f"payments {seed}").choice((None, None, 0.0, 0.2, 0.5)),
+        is_watched=has_operator and random.Random(f"watched {seed}").random() < 0.4,
     )
 
 

@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSServerHandshakeErr
 from prometheus_client import CollectorRegistry
 
 from dashboard.access import OperatorAccess
-from dashboard.live import feed as feeds, routes
+from dashboard.live import feed as feeds, telling
 from dashboard.live.feed import Feed, Stretch
 from dashboard.live.routes import LiveRoutes
 from shared import keyspace
@@ -234,7 +234,7 @@ async def test_a_reader_that_is_far_behind_goes_on_from_the_log(
     dashboard: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is cut off: what lies between would be held for it."""
-    monkeypatch.setattr(routes, "MOST_LAG_SECONDS", -1.0)
+    monkeypatch.setattr(telling, "MOST_LAG_SECONDS", -1.0)
     async with dashboard.stream() as reader:
         await reader.read(0)
         await dashboard.order("a")
@@ -250,7 +250,7 @@ async def test_a_reader_that_catches_up_holds_nothing(
     dashboard: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However slowly: what comes meanwhile it reads from the log too."""
-    monkeypatch.setattr(routes, "AT_ONCE", 1)
+    monkeypatch.setattr(telling, "AT_ONCE", 1)
     steps_read = dashboard.feed.steps.read
     held: list[weakref.ref[Stretch]] = []
 
