@@ -10,7 +10,6 @@ from api_gateway.one_list import LedgerOrders
 from api_gateway.order_events import OrderEvents
 from api_gateway.order_routes import OrderRoutes
 from api_gateway.ports import Budget, Intake, Moves, StockStore
-from api_gateway.reference_routes import docs_route, shop_route
 from api_gateway.routes import INFO, events_route, move_route, order_table, stock_table
 from api_gateway.stock_routes import StockRoutes
 from shared.http.bodies import JsonBodies
@@ -45,7 +44,7 @@ def table(
     limits: HttpLimits,
     events: OrderEvents,
 ) -> tuple[Route, ...]:
-    """The routes that it answers itself, but for the one that describes them."""
+    """The routes that it answers itself, but for its pages and the one that describes them."""
     bodies, lists = JsonBodies(limits), HeavyWork(at_once=LISTS_AT_ONCE)
     gate = Gate(limits.max_concurrent_requests)
     older = LedgerOrders(ledger)
@@ -57,6 +56,4 @@ def table(
         move_route(MoveRoutes(orders, moves, older, bodies=bodies, gate=gate)),
         *stock_table(stock_routes),
         product_stock_route(lambda _: stock_routes.change_product),
-        docs_route(),
-        shop_route(),
     )

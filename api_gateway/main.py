@@ -12,6 +12,7 @@ from api_gateway.budget import StoreBudget
 from api_gateway.due import DueOrders
 from api_gateway.intake import OrderIntake
 from api_gateway.order_events import OrderEvents, StepFeed
+from api_gateway.pages import page_table
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings, UnknownProductsRule
 from api_gateway.stock import RedisStockStore
@@ -133,7 +134,7 @@ async def run(
         levels = StockLevels(redis, timeout_seconds=own.store_timeout_seconds)
         behind = routes_behind(accounts, catalogue, ledger, levels, limits)
         guard = Guard(own.auth_mode, TokenVerifier(keys), own.rate())
-        app = build_app((*own_routes, *behind), guard)
+        app = build_app((*own_routes, *page_table(own.dashboard_url), *behind), guard)
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
         remembering = _remember_topology(redis, own, publisher)

@@ -8,7 +8,7 @@ from shared.http.cors import CrossOrigins
 from shared.http.limits import HttpLimits
 from shared.http.rates import Rate, requests_per_second
 from shared.http.server import Endpoint
-from shared.http.settings import AuthSettings, OperationsSettings, Origins, ServiceUrl
+from shared.http.settings import AuthSettings, BrowserUrl, OperationsSettings, Origins, ServiceUrl
 from shared.settings import Count, Port, Seconds, settings_config
 
 REQUESTS_PER_SECOND: Final = 50
@@ -23,7 +23,7 @@ class UnknownProductsRule(StrEnum):
 
 
 class GatewaySettings(AuthSettings, OperationsSettings):
-    """Where the gateway listens, and its bounds."""
+    """Where the gateway listens, and its bounds. ``dashboard_url`` is where browsers find the dashboard."""
 
     model_config = settings_config("GATEWAY_")
 
@@ -31,6 +31,7 @@ class GatewaySettings(AuthSettings, OperationsSettings):
     ops_port: Port = 9100
     catalogue_url: ServiceUrl = "http://127.0.0.1:8102"
     ledger_url: ServiceUrl = "http://127.0.0.1:8103"
+    dashboard_url: BrowserUrl | None = None
     requests_per_second: Count | None = None
     cors_origins: Origins = ()
     claim_ttl_seconds: Count = 86_400

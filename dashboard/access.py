@@ -5,6 +5,7 @@ page lets a name of its own point here is met by the server, on every port.
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,10 +14,10 @@ from pydantic import SecretStr
 
 from shared.errors import ServiceUnavailable
 from shared.http.attempts import FailedAttempts
-from shared.http.auth import CALLER, ROLES, Access
+from shared.http.auth import ANONYMOUS_OPERATOR, CALLER, NOBODY, ROLES, Access, Caller
 from shared.http.clients import client_of
 from shared.http.guard import COOKIE, check_origin, is_foreign
-from shared.http.problems import FORBIDDEN, UNAUTHORIZED, Problem
+from shared.http.problems import FORBIDDEN, UNAUTHORIZED, Problem, ProblemType
 from shared.http.tokens import InvalidToken, TokenVerifier
 from shared.urls import is_loopback
 
@@ -31,6 +32,16 @@ class OperatorAccess:
     token: SecretStr | None
     verifier: TokenVerifier | None = None
     attempts: FailedAttempts = field(default_factory=FailedAttempts)
+
+    def anonymous(self, access: Access) -> Caller | None:
+        """As whom a request without a token passes, None where it does not."""
+        if access is Access.PUBLIC:
+            return NOBODY
+        return ANONYMOUS_OPERATOR if self.token is None and is_loopback(self.bound_to) else None
+
+    def problems(self, access: Access, method: str) -> Sequence[ProblemType]:
+        """None: each of the routes behind it declares them."""
+        return ()
 
     async def check(self, request: web.Request) -> None:
         """Raises Problem with 401, 403 or 429."""

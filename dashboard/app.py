@@ -6,11 +6,13 @@ from typing import Final, Protocol
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from dashboard.access import OperatorAccess
 from dashboard.overview.whole import Overview
 from dashboard.rendering import Pages
 from dashboard.routes import DashboardRoutes
 from shared.health import Health
 from shared.http.openapi import Info, described
+from shared.http.pages import docs_route
 from shared.http.routes import Route, application
 from shared.service.operations import probes
 
@@ -23,6 +25,7 @@ SECURITY_HEADERS: Final = {
 }
 
 
+GATEWAY_DOCS: Final = "The gateway's API"
 INFO: Final = Info(
     title="Order pipeline: dashboard",
     description="""\
@@ -41,6 +44,7 @@ gateway (`Authorization: Bearer`, or its cookie); without `DASHBOARD_TOKEN` they
         "operations": "Probes.",
         "reference": "This description.",
     },
+    bearer="`DASHBOARD_TOKEN`, or the `access_token` of an operator that `POST /tokens` of the gateway gave.",
 )
 
 
@@ -57,9 +61,15 @@ def build_app(
     health: Health,
     registry: CollectorRegistry,
     pages: Pages,
+    access: OperatorAccess,
     further: Sequence[RouteGroup] = (),
+    gateway_url: str | None = None,
 ) -> web.Application:
-    """The whole of what the dashboard's port serves."""
+    """The whole of what the dashboard's port serves.
+
+    ``gateway_url`` is where browsers find the gateway, if that is known.
+    """
     groups = (DashboardRoutes(overview, registry, pages), *further)
     routes = (route for group in groups for route in group.table())
-    return application(described(INFO, (*routes, *probes(health))))
+    docs = docs_route(INFO.title, {} if gateway_url is None else {GATEWAY_DOCS: f"{gateway_url}/docs"})
+    return application(described(INFO, (*routes, *probes(health), docs), access))

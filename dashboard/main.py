@@ -135,6 +135,8 @@ async def run(
             health=health,
             registry=registry,
             pages=pages,
+            access=access,
+            gateway_url=own.gateway_url,
             further=(
                 LiveRoutes(feed, access, Gate(own.max_streams)),
                 orders,

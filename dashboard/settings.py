@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from shared.http.settings import ClientPortSettings, ServiceUrl
+from shared.http.settings import BrowserUrl, ClientPortSettings, ServiceUrl
 from shared.services import SERVICES
 from shared.settings import Count, Port, Seconds, settings_config
 
@@ -18,7 +18,7 @@ class DashboardSettings(ClientPortSettings):
     Orders and dead letters are open to whoever has the ``token``, and to operators, as accounts at
     ``accounts_url`` knows them; without a ``token``, to those on loopback too.
     ``notice`` is a sentence that the page shows before anything else. ``service_urls`` say where each service
-    has its ``/readyz``.
+    has its ``/readyz``, ``gateway_url`` where browsers find the gateway.
     """
 
     model_config = settings_config("DASHBOARD_")
@@ -26,6 +26,7 @@ class DashboardSettings(ClientPortSettings):
     port: Port = 8081
     token: Annotated[SecretStr, Field(min_length=16)] | None = None
     accounts_url: ServiceUrl = "http://127.0.0.1:8101"
+    gateway_url: BrowserUrl | None = None
     notice: str = ""
     store_timeout_seconds: Seconds = 1.0
     publish_timeout_seconds: Seconds = 2.0

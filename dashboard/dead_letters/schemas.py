@@ -18,7 +18,10 @@ def _object(**properties: Any) -> Json:
 
 
 ID: Final = Parameter(
-    name="id", place="path", description="The letter's id, or its order's.", schema={"type": "string"}
+    name="id",
+    place="path",
+    description="The letter's id, or its order's.",
+    schema={"type": "string", "examples": ["order123"]},
 )
 LETTER: Final = _object(
     id=_TEXT,

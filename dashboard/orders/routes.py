@@ -43,7 +43,12 @@ BUTTONS: Final = {
     OrderStatus.CANCELLED: "Cancel it",
 }
 _LOOKS: Final = {OrderStatus.REJECTED: "bad", OrderStatus.DELIVERED: "good", OrderStatus.CANCELLED: ""}
-_ID: Final = Parameter(name="id", place="path", description="Its id.", schema={"type": "string"})
+_ID: Final = Parameter(
+    name="id",
+    place="path",
+    description="Its id.",
+    schema={"type": "string", "examples": ["order123"]},
+)
 _LIST: Final = {
     "id": maybe(ListParameter(parse=str)),
     "status": maybe(STATUS),

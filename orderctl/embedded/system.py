@@ -20,6 +20,7 @@ from orderctl.native.services import (
     service_urls,
     spec_of,
     urls_behind_the_gateway,
+    urls_for_browsers,
 )
 from orderctl.progress import Progress, Step, StepState, note
 from orderctl.system import BrokerStatus, Mode, StoreStatus, System, SystemStatus, known
@@ -135,6 +136,7 @@ class EmbeddedSystem(System):
                 **service_urls(self.ports),
                 **operator_setting(self.layout),
                 **{k: v for name in SERVICES for k, v in urls_behind_the_gateway(name, self.ports).items()},
+                **{k: v for name in SERVICES for k, v in urls_for_browsers(name, self.ports).items()},
             },
             cwd=project_root(),
         )

@@ -148,6 +148,7 @@ class NativeServices:
             **({"DATABASE_URL": self._cluster.database_url(name)} if DATABASE in spec_of(name).needs else {}),
             **(service_urls(self._cluster.ports) if name == "dashboard" else {}),
             **urls_behind_the_gateway(name, self._cluster.ports),
+            **urls_for_browsers(name, self._cluster.ports),
             **(operator_setting(self._layout) if name == "accounts" else {}),
         }
 
@@ -172,6 +173,15 @@ def urls_behind_the_gateway(name: str, ports: Ports) -> dict[str, str]:
     prefix = spec_of(name).prefix
     behind = (spec for spec in SERVICES.values() if DATABASE in spec.needs)
     return {f"{prefix}_{spec.name.upper()}_URL": client_url(spec, ports) or "" for spec in behind}
+
+
+def urls_for_browsers(name: str, ports: Ports) -> dict[str, str]:
+    """The setting by which the page that describes one of the two open ports links to the other's."""
+    others = {"api_gateway": "dashboard", "dashboard": "api_gateway"}
+    if name not in others:
+        return {}
+    other = spec_of(others[name])
+    return {f"{spec_of(name).prefix}_{other.prefix}_URL": client_url(other, ports) or ""}
 
 
 def client_url(spec: Service, ports: Ports) -> str | None:

@@ -43,6 +43,16 @@ _USERNAME: Final = Parameter(
     description="Only the user of this name.",
     schema={"type": "string", "pattern": IDENTIFIER_PATTERN},
 )
+_USER_ID: Final = Parameter(
+    name="id",
+    place="path",
+    description="The id of the user.",
+    schema={
+        "type": "string",
+        "pattern": IDENTIFIER_PATTERN,
+        "examples": ["019ac9f2-7b1e-7c46-9d0a-5f3b8e21c7d4"],
+    },
+)
 
 
 def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
@@ -134,6 +144,7 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             "customers",
             Access.ADMIN,
             path="/users/{id}",
+            parameters=(_USER_ID,),
             summary="Show a user",
             meaning="The user.",
             answer=UserView,
@@ -145,6 +156,7 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             Access.ADMIN,
             method="PATCH",
             path="/users/{id}",
+            parameters=(_USER_ID,),
             summary="Give a user another role",
             meaning="The user as it is now.",
             answer=UserView,
@@ -158,6 +170,7 @@ def customer_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             Access.ADMIN,
             method="DELETE",
             path="/users/{id}",
+            parameters=(_USER_ID,),
             summary="Remove a user",
             description="As its owner would.",
             status=204,

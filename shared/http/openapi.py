@@ -4,16 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from shared.health import PROCESS_HEADER
-from shared.http.auth import Access
+from shared.http.auth import Access, Caller
 from shared.http.bodies import FORM
-from shared.http.guard import Guard
 from shared.http.negotiation import JSON
 from shared.http.problems import (
     CORRELATION_HEADER,
@@ -80,12 +79,6 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
 }
-_BEARER: Final = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "JWT",
-    "description": "The `access_token` that `POST /tokens` gave.",
-}
 _CORRELATION: Final = Parameter(
     name=CORRELATION_HEADER,
     place="header",
@@ -98,17 +91,28 @@ _CORRELATION: Final = Parameter(
 class Info:
     """What the description says of the whole. ``tags`` gives each tag's meaning.
 
-    Every path is there under each of the ``prefixes``.
+    Every path is there under each of the ``prefixes``. ``bearer`` says which tokens are taken.
     """
 
     title: str
     description: str
     tags: Mapping[str, str]
     prefixes: Sequence[str] = ("",)
+    bearer: str = "The `access_token` that `POST /tokens` gave."
 
 
-def described(info: Info, routes: Sequence[Route], guard: Guard | None = None) -> tuple[Route, ...]:
-    """The routes and ``GET /openapi.json``, which describes them, itself, and the ``guard`` before them."""
+class Door(Protocol):
+    """What stands before the handlers of a port, as clients meet it."""
+
+    def anonymous(self, access: Access) -> Caller | None:
+        """As whom a request without a token passes, None where it does not."""
+
+    def problems(self, access: Access, method: str) -> Sequence[ProblemType]:
+        """What it answers instead of a handler, beside what the route itself declares."""
+
+
+def described(info: Info, routes: Sequence[Route], door: Door | None = None) -> tuple[Route, ...]:
+    """The routes and ``GET /openapi.json``, which describes them, itself, and the ``door`` before them."""
     body = b""
 
     async def openapi(_: web.Request) -> web.Response:
@@ -126,7 +130,7 @@ def described(info: Info, routes: Sequence[Route], guard: Guard | None = None) -
         answer={"type": "object"},
     )
     table = (*routes, itself)
-    body = orjson.dumps(document(info, table, guard))
+    body = orjson.dumps(document(info, table, door))
     return table
 
 
@@ -139,16 +143,17 @@ def query_parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
     )
 
 
-def document(info: Info, routes: Sequence[Route], guard: Guard | None = None) -> Json:
+def document(info: Info, routes: Sequence[Route], door: Door | None = None) -> Json:
     """The whole description."""
     paths: Json = {}
-    routes = routes if guard is None else [_behind(guard, route) for route in routes]
+    routes = routes if door is None else [_behind(door, route) for route in routes]
     for route in routes:
         operation = paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-        if guard is not None:
-            without: list[Json] = [{}] if guard.anonymous(route.access) else []
+        if door is not None:
+            without: list[Json] = [{}] if door.anonymous(route.access) else []
             operation["security"] = [*without, {"bearer": []}]
-    schemes = {} if guard is None else {"securitySchemes": {"bearer": _BEARER}}
+    bearer = {"type": "http", "scheme": "bearer", "description": info.bearer}
+    schemes = {} if door is None else {"securitySchemes": {"bearer": bearer}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -164,10 +169,10 @@ def document(info: Info, routes: Sequence[Route], guard: Guard | None = None) ->
     }
 
 
-def _behind(guard: Guard, route: Route) -> Route:
-    """The route with what the guard may answer in its place."""
+def _behind(door: Door, route: Route) -> Route:
+    """The route with what the door may answer in its place."""
     headers = {**route.headers, 401: (*route.headers.get(401, ()), "WWW-Authenticate")}
-    problems = guard.problems(route.access, route.method)
+    problems = door.problems(route.access, route.method)
     if TOO_MANY_REQUESTS in (*route.problems, *problems):
         headers[429] = (*route.headers.get(429, ()), "RateLimit", "RateLimit-Policy")
     return replace(route, problems=(*route.problems, *problems), headers=headers)
@@ -182,7 +187,7 @@ def _problems(route: Route) -> Iterator[ProblemType]:
 def _operation(route: Route) -> Json:
     named = {parameter.name for parameter in route.parameters}
     identifiers = (
-        Parameter(name=name, place="path", description=f"The {name}.", schema=_IDENTIFIER)
+        Parameter(name=name, place="path", description=f"The {name}.", schema=_identifier(name))
         for name in route.path_parameters
         if name not in named
     )
@@ -205,7 +210,12 @@ def _operation(route: Route) -> Json:
     return operation
 
 
-_IDENTIFIER: Final[Json] = {"type": "string", "pattern": IDENTIFIER_PATTERN}
+_IDENTIFIERS: Final = {"id": "order123", "sku": "mag-safe-phone-case"}
+"""Examples of those that paths name; others stand for themselves."""
+
+
+def _identifier(name: str) -> Json:
+    return {"type": "string", "pattern": IDENTIFIER_PATTERN, "examples": [_IDENTIFIERS.get(name, name)]}
 
 
 def _parameter(parameter: Parameter) -> Json:

@@ -49,6 +49,8 @@ Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterVa
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 ServiceUrl = Annotated[str, AfterValidator(checked_http_url)]
 """Where another service is."""
+BrowserUrl = Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))]
+"""Where a person's browser finds another service, for links."""
 
 
 class ClientPortSettings(BaseSettings):

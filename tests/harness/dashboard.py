@@ -164,7 +164,7 @@ class MadeUpServices:
 class Dashboard:
     """The dashboard's application behind a real port, and what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway_url: str | None = None) -> None:
         self.store = MadeUpStore()
         self.brokers = MadeUpBrokers()
         self.services = MadeUpServices()
@@ -177,6 +177,8 @@ class Dashboard:
             health=self.health,
             registry=new_registry(),
             pages=Pages(refresh_seconds=1),
+            access=access,
+            gateway_url=gateway_url,
             further=(LiveRoutes(self.feed, access, Gate(10)),),
         )
         self.url = ""
@@ -191,9 +193,9 @@ class Dashboard:
 
 
 @asynccontextmanager
-async def dashboard() -> AsyncIterator[Dashboard]:
+async def dashboard(gateway_url: str | None = None) -> AsyncIterator[Dashboard]:
     """Serves a dashboard for the block."""
-    served = Dashboard()
+    served = Dashboard(gateway_url)
     endpoint = an_endpoint(headers=SECURITY_HEADERS)
     async with serve(served.app, endpoint, HttpMetrics(CollectorRegistry())) as port:
         served.url = f"http://127.0.0.1:{port}/"

@@ -89,6 +89,7 @@ def an_app(
         health=Health(),
         registry=CollectorRegistry(),
         pages=pages,
+        access=access,
         further=(
             DeadLetterRoutes(desk, redrive=redrive, drop=drop, trail=world.trail(), access=access),
             DeadLetterPages(visits, desk, redrive=redrive, drop=drop, trail=world.trail()),

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from api_gateway.app import build_app, table
 from api_gateway.behind import routes_behind
 from api_gateway.order_events import OrderEvents, StepFeed
+from api_gateway.pages import page_table
 from api_gateway.ports import StockWouldBeNegative, UnknownSku
 from shared.errors import ServiceUnavailable
 from shared.http.client import ServiceAnswer
@@ -308,6 +309,7 @@ def memory_table() -> Sequence[Route]:
     )
     return (
         *own,
+        *page_table(),
         *routes_behind(MemoryService(), MemoryService(), MemoryService(), MemoryStock(), HttpLimits()),
     )
 
@@ -319,6 +321,7 @@ async def gateway(
     trusted_proxies: Sequence[str] = (),
     allowed_hosts: Sequence[str] = (),
     guard: Guard | None = None,
+    dashboard_url: str | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway on a free port of loopback, which takes requests without a token unless told otherwise."""
     limits = limits or HttpLimits()
@@ -338,7 +341,7 @@ async def gateway(
         events=no_events(),
     )
     behind = routes_behind(accounts, MemoryService(), ledger, stock, limits)
-    app = build_app((*own, *behind), guard or a_guard())
+    app = build_app((*own, *page_table(dashboard_url), *behind), guard or a_guard())
     async with (
         serve(app, endpoint, HttpMetrics(registry)) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,

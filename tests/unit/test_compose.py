@@ -150,6 +150,14 @@ def test_a_service_is_told_its_own_login_to_redis_and_to_the_cache_where_it_has_
     assert told.get("CACHE_URL") == (f"redis://{name}:{password}@cache:6379/0" if has_cache else None)
 
 
+@pytest.mark.parametrize(("name", "other"), [("api_gateway", "dashboard"), ("dashboard", "api_gateway")])
+def test_the_pages_of_the_two_open_ports_know_where_the_other_is_published(name: str, other: str) -> None:
+    """Unless the operator says where browsers find it."""
+    setting = f"{REGISTRY[name].prefix}_{REGISTRY[other].prefix}_URL"
+    port = f"${{{REGISTRY[other].prefix}_PORT:-{REGISTRY[other].client_port}}}"
+    assert SERVICES[name]["environment"][setting] == f"${{{setting}:-http://127.0.0.1:{port}}}"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_log_fills_the_disk(name: str) -> None:
     """An engine keeps whatever a container says, for ever, unless it is told otherwise."""

@@ -83,6 +83,7 @@ async def check(
         (("GET", "/readyz", "/readyz?verbose", None), 200),
         (("GET", "/healthz", "/healthz", None), 200),
         (("GET", "/openapi.json", "/openapi.json", None), 200),
+        (("GET", "/docs", "/docs", None), 200),
         *(
             (("GET", path, path, None), 200)
             for path in ("/static/page.css", "/static/page.js", "/static/icon.svg")
@@ -113,6 +114,38 @@ async def test_a_foreign_origin_and_a_missing_token_fit_it(world: Afterlife, des
         await check(session, described, asked, 403, Origin="http://evil.example")
     async with serving(world, token="sixteen characters") as session:
         await check(session, described, asked, 401)
+
+
+@pytest.mark.parametrize(
+    ("bound_to", "token", "needed"),
+    [
+        ("127.0.0.1", None, False),
+        ("127.0.0.1", "sixteen characters", True),
+        ("192.0.2.1", None, True),
+    ],
+)
+async def test_it_says_where_a_token_is_needed(
+    world: Afterlife, bound_to: str, token: str | None, needed: bool
+) -> None:
+    """For what operators alone may do, unless they who reach the port may; the figures are for everyone."""
+    async with serving(world, token=token, bound_to=bound_to) as session:
+        async with session.get("/openapi.json") as answer:
+            described: Described = await answer.json()
+        for path, method, operation in operations(described):
+            asks = {} not in operation["security"]
+            assert {"bearer": []} in operation["security"]
+            assert asks == (needed and "401" in operation["responses"]), (method, path)
+        async with session.get("/dead") as answer:
+            assert (answer.status == 200) == (not needed)
+
+
+async def test_the_page_that_draws_it_runs_its_own_script_alone(session: ClientSession) -> None:
+    """By a digest, in place of the policy of the other pages; it names nothing outside of the dashboard."""
+    async with session.get("/docs") as answer:
+        policy, page = answer.headers["Content-Security-Policy"], await answer.text()
+    assert "default-src 'none'; connect-src 'self'" in policy
+    assert "script-src 'sha256-" in policy
+    assert "http:" not in page
 
 
 async def test_the_figures_fit_it() -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from orderctl.native.cluster import NativeCluster
 from orderctl.native.layout import Layout
 from orderctl.native.ports import Ports
-from orderctl.native.services import readiness_of, spec_of
+from orderctl.native.services import NativeServices, readiness_of, spec_of
 from shared.health import PROCESS_HEADER
+from shared.services import SERVICES
 
 
 class Probed(http.server.BaseHTTPRequestHandler):
@@ -45,3 +47,19 @@ def test_another_process_on_the_port_is_not_the_service(ports: Ports) -> None:
     found = readiness_of(spec_of("order_processor"), ports, pid=os.getpid() + 1)
     assert not found.ready
     assert str(os.getpid()) in found.reason
+
+
+def test_each_of_the_two_open_ports_is_told_where_browsers_find_the_other(tmp_path: Path) -> None:
+    """Wherever their ports are; no other service hears of it."""
+    cluster = NativeCluster(tmp_path, port_base=23_000)
+    others = {"GATEWAY_DASHBOARD_URL": "dashboard", "DASHBOARD_GATEWAY_URL": "api_gateway"}
+    told = {
+        (name, setting): url
+        for name in SERVICES
+        for setting, url in NativeServices(cluster).settings(name).items()
+        if setting in others
+    }
+    assert told == {
+        (name, setting): f"http://127.0.0.1:{cluster.ports[f'{others[setting]}.http']}"
+        for name, setting in zip(("api_gateway", "dashboard"), others, strict=True)
+    }
