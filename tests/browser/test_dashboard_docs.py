@@ -35,8 +35,7 @@ async def session() -> AsyncIterator[ClientSession]:
         yield made
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 async def test_every_operation_is_drawn(
     browser: Any, session: ClientSession, scheme: str, width: int
 ) -> None:
