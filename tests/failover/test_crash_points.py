@@ -15,7 +15,7 @@ from tests.harness.waiting import wait_until
 
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
-DEATHS = 3
+DEATHS = 2
 MOST_HITS = 40
 REACHED_ONCE_PER_BATCH = ("after_reserve", "after_event_confirm", "between_send_and_mark", "before_ack")
 
