@@ -113,7 +113,7 @@ async def run(
         access = OperatorAccess(bound_to=own.host, token=own.token, verifier=TokenVerifier(keys))
         stock = StockReader(redis, timeout_seconds=own.store_timeout_seconds)
         store = RedisStoreReader(redis, stock, timeout_seconds=own.store_timeout_seconds)
-        overview = Overview(store, brokers, services)
+        overview = Overview(store, brokers, services, own.data_dir)
         pages = Pages(own.refresh_seconds, own.notice)
         visits = Visits(pages, access)
         log = OrderLog(redis, timeout_seconds=own.store_timeout_seconds)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.overview.attention import Flow, attention, flow
+from dashboard.overview.attention import ORDERCTL, Flow, attention, flow
 from dashboard.overview.state import (
     BrokerState,
     NodeState,
@@ -112,11 +112,14 @@ def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.Monkey
     [
         (
             StoreServer(memory_bytes=85, memory_limit_bytes=100, clients=1, commands=1, is_writing=True),
-            "Redis uses 85 % of its memory; once it is full, no order is accepted",
+            (
+                "Redis uses 85 % of its memory; once it is full, no order is accepted. "
+                "Raise its maxmemory, or shorten ORDER_RETENTION_SECONDS"
+            ),
         ),
         (
             StoreServer(memory_bytes=85, memory_limit_bytes=0, clients=1, commands=1, is_writing=False),
-            "Redis cannot write to its disk",
+            "Redis cannot write to its disk. Make room on it; it goes on by itself",
         ),
     ],
     ids=["nearly full", "its disk is full"],
@@ -135,11 +138,24 @@ def test_a_store_in_trouble_is_said(server: StoreServer, sentence: str) -> None:
         ),
         (
             NodeState(node="a", status=NodeStatus.UNREACHABLE),
-            "Broker node a does not answer, or its peers do not see it",
+            (
+                "Broker node a does not answer, or its peers do not see it. "
+                "If that lasts: .venv/bin/orderctl kill a; .venv/bin/orderctl start a"
+            ),
         ),
         (
             NodeState(node="a", status=NodeStatus.RUNNING, alarms=["memory"]),
-            "Broker node a has a memory alarm",
+            (
+                "Broker node a has a memory alarm: orders wait in the outbox. "
+                "Give it memory, or let its queues empty; it goes on by itself"
+            ),
+        ),
+        (
+            NodeState(node="a", status=NodeStatus.RUNNING, alarms=["disk"]),
+            (
+                "Broker node a has a disk alarm: orders wait in the outbox. "
+                "Make room on its disk; it goes on by itself"
+            ),
         ),
     ],
 )
@@ -162,7 +178,9 @@ def test_silence_of_all_brokers_is_said_once() -> None:
     """With the reason of each endpoint, instead of a sentence for each node."""
     nodes = [NodeState(node=name, status=NodeStatus.UNKNOWN) for name in NODES]
     broker = replace(whole_brokers(), nodes=nodes, silence={"h:1": "connection refused"})
-    assert said(broker=broker) == ["No broker's management interface answers (h:1: connection refused)"]
+    assert said(broker=broker) == [
+        f"No broker's management interface answers (h:1: connection refused). Start them: {ORDERCTL} up"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -170,27 +188,33 @@ def test_silence_of_all_brokers_is_said_once() -> None:
     [
         (
             QueueState(name="orders.dead", ready=2, unacked=1, members=NODES, online=NODES),
-            "Dead letters of order_processor in orders.dead: 3",
+            "Dead letters of order_processor in orders.dead: 3. See why: .venv/bin/orderctl dead list",
         ),
         (
             QueueState(name="notifier.dead", ready=1, unacked=None, members=NODES, online=NODES),
-            "Dead letters of notifier in notifier.dead: 1",
+            "Dead letters of notifier in notifier.dead: 1. See why: .venv/bin/orderctl dead list",
         ),
         (
             QueueState(name="orders.queue", members=NODES, online=NODES, is_leaderless=True),
-            "Queues without a leader, so that nothing goes in or out: orders.queue",
+            (
+                "Queues without a leader, so that nothing goes in or out: orders.queue. "
+                "Start what is missing: .venv/bin/orderctl up"
+            ),
         ),
         (
             QueueState(name="orders.queue", consumers=0, members=NODES, online=NODES),
-            "Nothing consumes orders.queue: does order_processor run?",
+            "Nothing consumes orders.queue. See the log: .venv/bin/orderctl logs order_processor",
         ),
         (
             QueueState(name="orders.queue", consumers=1, members=NODES[:1], online=NODES[:1]),
-            "Queues with fewer than 3 members: orders.queue",
+            "Queues with fewer than 3 members: orders.queue. Grow them: .venv/bin/orderctl up",
         ),
         (
             QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2]),
-            "Queues with a member offline: orders.queue",
+            (
+                "Queues with a member offline: orders.queue. "
+                "If that lasts: .venv/bin/orderctl kill rabbitmq3; .venv/bin/orderctl start rabbitmq3"
+            ),
         ),
     ],
 )
@@ -203,7 +227,9 @@ def test_a_missing_queue_is_said() -> None:
     """A queue of the map that the brokers do not have loses orders."""
     broker = whole_brokers()
     rest = {name: queue for name, queue in broker.queues.items() if name != "orders.queue"}
-    assert said(broker=replace(broker, queues=rest)) == ["Queues that do not exist: orders.queue"]
+    assert said(broker=replace(broker, queues=rest)) == [
+        f"Queues that do not exist: orders.queue. Bring back what was in them: {ORDERCTL} verify --republish"
+    ]
 
 
 def test_figures_that_are_old_because_no_broker_answers_are_no_second_thing() -> None:
@@ -215,7 +241,9 @@ def test_figures_that_are_old_because_no_broker_answers_are_no_second_thing() ->
 def test_old_figures_of_queues_are_not_judged() -> None:
     """That they are old is what needs attention."""
     dead = with_queue(whole_brokers(), QueueState(name="orders.dead", ready=2))
-    assert said(broker=replace(dead, age_seconds=42.0)) == ["The figures of the queues are 42 s old"]
+    assert said(broker=replace(dead, age_seconds=42.0)) == [
+        "The figures of the queues are 42 s old. See which node is silent: .venv/bin/orderctl status"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -223,26 +251,44 @@ def test_old_figures_of_queues_are_not_judged() -> None:
     [
         (
             replace(STORE, outbox_oldest_seconds=31.0),
-            "The outbox holds an order that has waited 31 s for a broker",
+            (
+                "The outbox holds an order that has waited 31 s for a broker. "
+                "See the log: .venv/bin/orderctl logs api_gateway"
+            ),
         ),
         (
             replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 61.0}),
-            "Orders without a decision: 7; the oldest has waited 61 s",
+            (
+                "Orders without a decision: 7; the oldest has waited 61 s. "
+                "See the log: .venv/bin/orderctl logs order_processor"
+            ),
         ),
         (
             replace(STORE, untold=1_200, untold_oldest_seconds=901.0),
-            "Customers who have not been told: 1,200; the oldest has waited 901 s",
+            (
+                "Customers who have not been told: 1,200; the oldest has waited 901 s. "
+                "See the log: .venv/bin/orderctl logs notifier"
+            ),
         ),
         (
             replace(STORE, trouble={Trouble.DEAD: 4}),
-            "Dead orders whose dead letter is not in sight: 4",
+            "Dead orders whose dead letter is not in sight: 4. Look: .venv/bin/orderctl verify",
         ),
         (
             replace(STORE, unwritten_oldest_seconds=61.0),
-            "The ledger is behind: the oldest step that it has not written is 61 s old",
+            (
+                "The ledger is behind: the oldest step that it has not written is 61 s old. "
+                "See how far: .venv/bin/orderctl ledger status"
+            ),
         ),
-        (replace(STORE, inventory={"cable": -1, "case": 0}), "Stock below zero: cable"),
-        (replace(STORE, inventory={"cable": None}), "Stock that is no whole number: cable"),
+        (
+            replace(STORE, inventory={"cable": -1, "case": 0}),
+            "Stock below zero: cable. Set it: .venv/bin/orderctl inventory set cable QTY",
+        ),
+        (
+            replace(STORE, inventory={"cable": None}),
+            "Stock that is no whole number: cable. Set it: .venv/bin/orderctl inventory set cable QTY",
+        ),
     ],
 )
 def test_figures_that_should_not_be_are_said(store: StoreState, sentence: str) -> None:
@@ -288,7 +334,10 @@ def test_long_lists_are_cut() -> None:
     """The first few names, and how many more."""
     stock = dict.fromkeys((f"sku-{number}" for number in range(8)), -1)
     assert said(store=replace(STORE, inventory=stock)) == [
-        "Stock below zero: sku-0, sku-1, sku-2, sku-3, sku-4 and 3 more"
+        (
+            "Stock below zero: sku-0, sku-1, sku-2, sku-3, sku-4 and 3 more. "
+            "Set it: .venv/bin/orderctl inventory set sku-0 QTY"
+        )
     ]
 
 
@@ -304,19 +353,25 @@ def test_a_reason_that_several_services_give_is_one_thing() -> None:
     """In the words of their /readyz."""
     reason = "READONLY You can't write against a read only replica"
     both = unready("api_gateway", "notifier", redis=reason)
-    assert said(services=both) == [f"api_gateway, notifier: not ready: redis: {reason}"]
+    assert said(services=both) == [
+        f"api_gateway, notifier: not ready: redis: {reason}. If it does not run: {ORDERCTL} start redis"
+    ]
 
 
 def test_a_service_without_its_brokers_is_one_thing() -> None:
     """That it does not consume follows."""
     cut_off = unready("notifier", rabbitmq="connection refused", consumer="not consuming notifier.queue")
-    assert said(services=cut_off) == ["notifier: not ready: rabbitmq: connection refused"]
+    assert said(services=cut_off) == [
+        "notifier: not ready: rabbitmq: connection refused. See the log: .venv/bin/orderctl logs notifier"
+    ]
 
 
 def test_of_several_replicas_those_that_are_not_ready_are_counted() -> None:
     """Behind one name of a compose file."""
     two_of_three = ServiceState(name="notifier", replicas=3, ready=1, faults={"rabbitmq": "not connected"})
-    assert said(services=[two_of_three]) == ["2 of 3 × notifier: not ready: rabbitmq: not connected"]
+    assert said(services=[two_of_three]) == [
+        "2 of 3 × notifier: not ready: rabbitmq: not connected. See the log: .venv/bin/orderctl logs notifier"
+    ]
 
 
 def test_an_absent_store_is_one_thing() -> None:
@@ -355,7 +410,8 @@ def test_a_member_that_is_offline_on_a_node_that_runs_is_said() -> None:
     nodes = [NodeState(node=NODES[0], status=NodeStatus.NOT_RUNNING), *whole_brokers().nodes[1:]]
     queue = QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2])
     broker = with_queue(with_nodes(whole_brokers(), nodes), queue)
-    assert said(broker=broker)[1:] == ["Queues with a member offline: orders.queue"]
+    (sentence,) = said(broker=broker)[1:]
+    assert sentence.startswith("Queues with a member offline: orders.queue. ")
 
 
 def test_a_dead_order_and_its_letter_are_one_thing() -> None:
