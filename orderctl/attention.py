@@ -51,7 +51,7 @@ def _said_by_dashboard(system: System) -> list[str] | None:
 
 def _seen_from_here(status: SystemStatus) -> list[str]:
     """Services, brokers and stores."""
-    from dashboard.overview.attention import attention as in_words, service_faults
+    from dashboard.overview.attention import UNANSWERED, attention as in_words, service_faults
     from dashboard.overview.brokers import Knowledge, judge_nodes, queue_states, silence
     from dashboard.overview.disks import short_disks
     from dashboard.overview.state import BrokerState, PipelineState
@@ -61,7 +61,11 @@ def _seen_from_here(status: SystemStatus) -> list[str]:
     urls = [node.management_url for node in status.rabbitmq if node.management_url]
     client = ManagementClient(urls, vhost="/", timeout_seconds=LOOK_SECONDS, members_needed=len(urls))
     known = Knowledge.nothing().after(asyncio.run(client.observe()))
-    away = {store.name: "it does not answer" for store in status.stores if not store.ready}
+    away = {
+        store.name: "not running" if store.pid is None else f"it {UNANSWERED}"
+        for store in status.stores
+        if not store.ready
+    }
     state = PipelineState(
         store=None,
         store_fault=away.get(status.redis.name),

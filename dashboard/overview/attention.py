@@ -38,6 +38,8 @@ NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
 CONSUMER: Final = "consumer"
 _NEEDS_BROKERS: Final = frozenset({BROKER, CONSUMER, "brokers"})
+UNANSWERED: Final = "did not answer"
+"""In the reason for which a store cannot be used: its process may run, and hang."""
 _STORES: Final = frozenset({STORE, CACHE, DATABASE})
 _ALARMS: Final = {
     "disk": ": orders wait in the outbox. Make room on its disk; it goes on by itself",
@@ -68,11 +70,12 @@ def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
     unready = {service.name for service in state.services if not service.is_ready}
     reason = (state.store_fault or "").removeprefix("Redis: ").rstrip(".")
-    away = f"Redis: {reason}{_start(STORE)}"
+    cache = state.further_stores.get(CACHE)
+    away = f"Redis: {reason}{_start(STORE, reason)}"
     return [
         *disk_faults(state.short_disks),
         *([away] if state.store_fault else []),
-        *([f"cache: {state.cache_fault}{_start(CACHE)}"] if state.further_stores.get(CACHE) else []),
+        *([f"cache: {cache}{_start(CACHE, cache)}"] if cache else []),
         *service_faults(state),
         *node_faults(state.broker),
         *queue_faults(state.broker, excused=unready),
@@ -100,7 +103,7 @@ def service_faults(state: PipelineState) -> list[str]:
     for service in state.services:
         for dependency, reason in service.faults.items():
             if dependency not in explained and not (dependency == CONSUMER and BROKER in service.faults):
-                advice = _start(dependency) if dependency in _STORES else _logs(service.name)
+                advice = _start(dependency, reason) if dependency in _STORES else _logs(service.name)
                 services.setdefault(f"{dependency}: {reason}", {})[_named(service)] = advice
     return [
         *(
@@ -115,7 +118,9 @@ def service_faults(state: PipelineState) -> list[str]:
     ]
 
 
-def _start(store: str) -> str:
+def _start(store: str, reason: str) -> str:
+    if UNANSWERED in reason:
+        return _restart(store)
     return f". If it does not run: {ORDERCTL} start {store}"
 
 
@@ -123,8 +128,8 @@ def _logs(service: str) -> str:
     return f". See the log: {ORDERCTL} logs {service}"
 
 
-def _restart(node: str) -> str:
-    part = _part(node)
+def _restart(part: str) -> str:
+    """For one that runs and hangs."""
     return f". If that lasts: {ORDERCTL} kill {part}; {ORDERCTL} start {part}"
 
 
@@ -189,12 +194,13 @@ def _named(service: ServiceState) -> str:
 
 
 def _of_node(node: NodeState) -> Iterator[str]:
+    part = _part(node.node)
     if node.status is NodeStatus.NOT_RUNNING:
-        yield f"Broker node {node.node} does not run. Start it: {ORDERCTL} start {_part(node.node)}"
+        yield f"Broker node {node.node} does not run. Start it: {ORDERCTL} start {part}"
     if node.status is NodeStatus.UNREACHABLE:
-        yield f"Broker node {node.node} does not answer, or its peers do not see it{_restart(node.node)}"
+        yield f"Broker node {node.node} does not answer, or its peers do not see it{_restart(part)}"
     for alarm in node.alarms:
-        advice = _ALARMS.get(alarm) or _restart(node.node)
+        advice = _ALARMS.get(alarm) or _restart(part)
         yield f"Broker node {node.node} has a {alarm} alarm{advice}"
 
 
@@ -229,7 +235,7 @@ def _incomplete_queues(broker: BrokerState) -> Iterator[str]:
         (
             "Queues with a member offline",
             [queue.name for queue in found if not queue.is_leaderless and _offline(queue) - down],
-            "".join(map(_restart, offline[:1])),
+            "".join(_restart(_part(node)) for node in offline[:1]),
         ),
     ]
     return (f"{what}: {listed(names)}{advice}" for what, names, advice in faults if names)

@@ -82,8 +82,8 @@ def database_away(served: Dashboard) -> None:
     served.services.seen = [without if each.name == "accounts" else each for each in SERVICES]
 
 
-def store_away(served: Dashboard) -> None:
-    """Frozen, or ended."""
+def store_frozen(served: Dashboard) -> None:
+    """It takes connections and answers nothing."""
     served.store.away = True
 
 
@@ -133,7 +133,7 @@ def queue_with(queue: QueueState) -> Callable[[Dashboard], None]:
 FAULTS = {
     "gateway stopped": gateway_stopped,
     "database away": database_away,
-    "store away": store_away,
+    "store frozen": store_frozen,
     "store does not write": store_not_writing,
     "outbox stuck": outbox_stuck,
     "impossible stock": impossible_stock,

@@ -18,6 +18,7 @@ from dashboard.overview.state import (
     StoreState,
 )
 from shared.orders.model import OrderStatus, Trouble
+from shared.redis.client import late
 from shared.services import CACHE, DATABASE, SERVICES as REGISTRY
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
 
@@ -30,7 +31,7 @@ def said(
     cache_fault: str | None = None,
 ) -> list[str]:
     """The sentences."""
-    fault = None if store else "Redis did not answer"
+    fault = None if store else "Redis: connection refused."
     broker = broker or whole_brokers()
     return attention(
         PipelineState(
@@ -90,7 +91,16 @@ def test_a_whole_pipeline_needs_none() -> None:
 def test_an_absent_store_is_said() -> None:
     """With its reason."""
     (sentence,) = said(store=None)
-    assert sentence == "Redis: Redis did not answer. If it does not run: .venv/bin/orderctl start redis"
+    assert sentence == "Redis: connection refused. If it does not run: .venv/bin/orderctl start redis"
+
+
+def test_a_store_that_hangs_is_not_started_but_ended_first() -> None:
+    """A start finds that it runs already."""
+    (sentence,) = attention(replace(WHOLE, store=None, store_fault=str(late(1))))
+    assert sentence == (
+        "Redis: Redis did not answer within 1 s. "
+        f"If that lasts: {ORDERCTL} kill redis; {ORDERCTL} start redis"
+    )
 
 
 def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
