@@ -81,6 +81,7 @@ async def run(
         keys = RemoteKeys(accounts)
         brokers = BrokerWatch(
             infrastructure.management(timeout_seconds=own.broker_timeout_seconds),
+            letters=box,
             pause_seconds=own.broker_poll_seconds,
         )
         cache_watch = StoreWatch(
@@ -151,6 +152,7 @@ async def run(
                 store_watch.run(),
                 cache_watch.run(),
                 brokers.run(),
+                brokers.run_letters(),
                 services.run(),
                 publisher.run(),
                 box.run(),
