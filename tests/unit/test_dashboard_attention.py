@@ -1,6 +1,5 @@
 """What the dashboard says needs attention."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,37 +20,7 @@ from shared.orders.model import OrderStatus, Trouble
 from shared.redis.client import late
 from shared.services import CACHE, DATABASE, SERVICES as REGISTRY
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
-
-
-def said(
-    *,
-    store: StoreState | None = STORE,
-    broker: BrokerState | None = None,
-    services: Sequence[ServiceState] = SERVICES,
-    cache_fault: str | None = None,
-) -> list[str]:
-    """The sentences."""
-    fault = None if store else "Redis: connection refused."
-    broker = broker or whole_brokers()
-    return attention(
-        PipelineState(
-            store=store, store_fault=fault, broker=broker, services=services, cache_fault=cache_fault
-        )
-    )
-
-
-def unready(*names: str, **faults: str) -> list[ServiceState]:
-    """All services; these of them are not ready."""
-    return [
-        ServiceState(name=each.name, replicas=1, faults=faults) if each.name in names else each
-        for each in SERVICES
-    ]
-
-
-def silent(name: str) -> list[ServiceState]:
-    """All services; this one does not answer."""
-    gone = ServiceState(name=name, silence="connection refused")
-    return [gone if each.name == name else each for each in SERVICES]
+from tests.harness.verdicts import logs, restart, said, silent, unready
 
 
 def running_nodes(count: int) -> BrokerState:
@@ -97,10 +66,7 @@ def test_an_absent_store_is_said() -> None:
 def test_a_store_that_hangs_is_not_started_but_ended_first() -> None:
     """A start finds that it runs already."""
     (sentence,) = attention(replace(WHOLE, store=None, store_fault=str(late(1))))
-    assert sentence == (
-        "Redis: Redis did not answer within 1 s. "
-        f"If that lasts: {ORDERCTL} kill redis; {ORDERCTL} start redis"
-    )
+    assert sentence == "Redis: Redis did not answer within 1 s" + restart("redis")
 
 
 def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +114,7 @@ def test_a_store_in_trouble_is_said(server: StoreServer, sentence: str) -> None:
         ),
         (
             NodeState(node="a", status=NodeStatus.UNREACHABLE),
-            (
-                "Broker node a does not answer, or its peers do not see it. "
-                "If that lasts: .venv/bin/orderctl kill a; .venv/bin/orderctl start a"
-            ),
+            "Broker node a does not answer, or its peers do not see it" + restart("a"),
         ),
         (
             NodeState(node="a", status=NodeStatus.RUNNING, alarms=["memory"]),
@@ -221,10 +184,7 @@ def test_silence_of_all_brokers_is_said_once() -> None:
         ),
         (
             QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2]),
-            (
-                "Queues with a member offline: orders.queue. "
-                "If that lasts: .venv/bin/orderctl kill rabbitmq3; .venv/bin/orderctl start rabbitmq3"
-            ),
+            "Queues with a member offline: orders.queue" + restart("rabbitmq3"),
         ),
     ],
 )
@@ -242,12 +202,6 @@ def test_a_missing_queue_is_said() -> None:
     ]
 
 
-def test_figures_that_are_old_because_no_broker_answers_are_no_second_thing() -> None:
-    """One cause, one sentence."""
-    nodes = [NodeState(node=name, status=NodeStatus.UNKNOWN) for name in NODES]
-    assert len(said(broker=replace(whole_brokers(), nodes=nodes, age_seconds=42.0))) == 1
-
-
 def test_old_figures_of_queues_are_not_judged() -> None:
     """That they are old is what needs attention."""
     dead = with_queue(whole_brokers(), QueueState(name="orders.dead", ready=2))
@@ -261,24 +215,15 @@ def test_old_figures_of_queues_are_not_judged() -> None:
     [
         (
             replace(STORE, outbox_oldest_seconds=31.0),
-            (
-                "The outbox holds an order that has waited 31 s for a broker. "
-                "See the log: .venv/bin/orderctl logs api_gateway"
-            ),
+            "The outbox holds an order that has waited 31 s for a broker" + logs("api_gateway"),
         ),
         (
             replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 61.0}),
-            (
-                "Orders without a decision: 7; the oldest has waited 61 s. "
-                "See the log: .venv/bin/orderctl logs order_processor"
-            ),
+            "Orders without a decision: 7; the oldest has waited 61 s" + logs("order_processor"),
         ),
         (
             replace(STORE, untold=1_200, untold_oldest_seconds=901.0),
-            (
-                "Customers who have not been told: 1,200; the oldest has waited 901 s. "
-                "See the log: .venv/bin/orderctl logs notifier"
-            ),
+            "Customers who have not been told: 1,200; the oldest has waited 901 s" + logs("notifier"),
         ),
         (
             replace(STORE, trouble={Trouble.DEAD: 4}),
@@ -306,40 +251,6 @@ def test_figures_that_should_not_be_are_said(store: StoreState, sentence: str) -
     assert said(store=store) == [sentence]
 
 
-OLD = replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 3_600.0}, untold_oldest_seconds=3_600.0)
-
-
-@pytest.mark.parametrize(
-    ("names", "waiting"),
-    [
-        ((), ["Orders", "Customers"]),
-        (("order_processor",), ["Customers"]),
-        (("notifier",), ["Orders"]),
-        (("api_gateway",), ["Orders", "Customers"]),
-    ],
-)
-def test_what_a_service_explains_is_not_said_of_its_orders(
-    names: tuple[str, ...], waiting: list[str]
-) -> None:
-    """Orders wait because nothing decides them: one cause, one sentence."""
-    sentences = said(store=OLD, services=unready(*names, consumer="not consuming"))
-    assert [each.split()[0] for each in sentences[len(names) :]] == waiting
-
-
-def test_a_ledger_that_is_away_is_one_thing() -> None:
-    """That it is behind goes without saying."""
-    store = replace(STORE, unwritten_oldest_seconds=3_600.0)
-    assert len(said(store=store, services=unready("ledger", postgres="refused"))) == 1
-
-
-def test_orders_that_wait_for_a_broker_are_one_thing() -> None:
-    """Whether two nodes are down, or no broker confirms what lies in the outbox."""
-    nodes = [NodeState(node=node, status=NodeStatus.NOT_RUNNING) for node in NODES[:2]]
-    assert len(said(store=OLD, broker=with_nodes(whole_brokers(), nodes))) == len(nodes)
-    held = replace(OLD, outbox_oldest_seconds=3_600.0, untold_oldest_seconds=None)
-    assert [each.split()[1] for each in said(store=held)] == ["outbox"]
-
-
 def test_long_lists_are_cut() -> None:
     """The first few names, and how many more."""
     stock = dict.fromkeys((f"sku-{number}" for number in range(8)), -1)
@@ -359,75 +270,9 @@ def test_a_service_that_does_not_run_is_said_with_what_helps() -> None:
     ]
 
 
-def test_a_reason_that_several_services_give_is_one_thing() -> None:
-    """In the words of their /readyz."""
-    reason = "READONLY You can't write against a read only replica"
-    both = unready("api_gateway", "notifier", redis=reason)
-    assert said(services=both) == [
-        f"api_gateway, notifier: not ready: redis: {reason}. If it does not run: {ORDERCTL} start redis"
-    ]
-
-
-def test_a_service_without_its_brokers_is_one_thing() -> None:
-    """That it does not consume follows."""
-    cut_off = unready("notifier", rabbitmq="connection refused", consumer="not consuming notifier.queue")
-    assert said(services=cut_off) == [
-        "notifier: not ready: rabbitmq: connection refused. See the log: .venv/bin/orderctl logs notifier"
-    ]
-
-
 def test_of_several_replicas_those_that_are_not_ready_are_counted() -> None:
     """Behind one name of a compose file."""
     two_of_three = ServiceState(name="notifier", replicas=3, ready=1, faults={"rabbitmq": "not connected"})
     assert said(services=[two_of_three]) == [
         "2 of 3 × notifier: not ready: rabbitmq: not connected. See the log: .venv/bin/orderctl logs notifier"
     ]
-
-
-def test_an_absent_store_is_one_thing() -> None:
-    """However many services miss it."""
-    assert len(said(store=None, services=unready(*(each.name for each in SERVICES), redis="away"))) == 1
-
-
-def test_a_consumer_that_does_not_run_is_one_thing() -> None:
-    """Its queue that nothing consumes is the same thing."""
-    unread = with_queue(
-        whole_brokers(), QueueState(name="orders.queue", consumers=0, members=NODES, online=NODES)
-    )
-    gone = [SERVICES[0], ServiceState(name="order_processor", silence="connection refused"), *SERVICES[2:]]
-    (sentence,) = said(broker=unread, services=gone)
-    assert sentence.startswith("order_processor: connection refused")
-
-
-@pytest.mark.parametrize("down", [1, 2])
-def test_dead_brokers_are_as_many_things_as_brokers(down: int) -> None:
-    """Not one more for members that are offline with them, leaders lost, or services that miss them."""
-    nodes = [
-        NodeState(node=node, status=NodeStatus.NOT_RUNNING if index < down else NodeStatus.RUNNING)
-        for index, node in enumerate(NODES)
-    ]
-    queues = {
-        name: replace(queue, online=NODES[down:], is_leaderless=down == 2)
-        for name, queue in whole_brokers().queues.items()
-    }
-    services = unready("api_gateway", rabbitmq="no quorum") if down == 2 else SERVICES
-    broker = replace(whole_brokers(), nodes=nodes, queues=queues)
-    assert len(said(broker=broker, services=services)) == down
-
-
-def test_a_member_that_is_offline_on_a_node_that_runs_is_said() -> None:
-    """No dead node explains it."""
-    nodes = [NodeState(node=NODES[0], status=NodeStatus.NOT_RUNNING), *whole_brokers().nodes[1:]]
-    queue = QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2])
-    broker = with_queue(with_nodes(whole_brokers(), nodes), queue)
-    (sentence,) = said(broker=broker)[1:]
-    assert sentence.startswith("Queues with a member offline: orders.queue. ")
-
-
-def test_a_dead_order_and_its_letter_are_one_thing() -> None:
-    """A dead order that no letter accounts for is one of its own, and letters of others do not hide it."""
-    dead = replace(STORE, trouble={Trouble.DEAD: 2})
-    letters = QueueState(name="orders.dead", ready=2, members=NODES, online=NODES)
-    others = QueueState(name="notifier.dead", ready=2, members=NODES, online=NODES)
-    assert len(said(store=dead, broker=with_queue(whole_brokers(), letters))) == 1
-    assert len(said(store=dead, broker=with_queue(whole_brokers(), others))) == 2
