@@ -81,6 +81,7 @@ async def run(
         keys = RemoteKeys(accounts)
         brokers = BrokerWatch(
             infrastructure.management(timeout_seconds=own.broker_timeout_seconds),
+            letters=box,
             pause_seconds=own.broker_poll_seconds,
         )
         cache_watch = StoreWatch(
@@ -113,7 +114,7 @@ async def run(
         access = OperatorAccess(bound_to=own.host, token=own.token, verifier=TokenVerifier(keys))
         stock = StockReader(redis, timeout_seconds=own.store_timeout_seconds)
         store = RedisStoreReader(redis, stock, timeout_seconds=own.store_timeout_seconds)
-        overview = Overview(store, brokers, services)
+        overview = Overview(store, brokers, services, own.data_dir)
         pages = Pages(own.refresh_seconds, own.notice)
         visits = Visits(pages, access)
         log = OrderLog(redis, timeout_seconds=own.store_timeout_seconds)
@@ -151,6 +152,7 @@ async def run(
                 store_watch.run(),
                 cache_watch.run(),
                 brokers.run(),
+                brokers.run_letters(),
                 services.run(),
                 publisher.run(),
                 box.run(),

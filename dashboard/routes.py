@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from dashboard.overview.attention import Flow
+from dashboard.overview.attention import Flow, attention, flow
 from dashboard.overview.document import document
 from dashboard.overview.exposition import expose
 from dashboard.overview.page import overview_page
@@ -95,6 +95,25 @@ class DashboardRoutes:
                 problems=(STORE_UNAVAILABLE,),
                 plain={200: "pipeline_store_up 1.0\n"},
             ),
+            Route(
+                path="/attention",
+                handler=self.attention,
+                access=Access.PUBLIC,
+                name="attention",
+                tag="state",
+                summary="What needs attention",
+                description="The sentences of the page, word by word, the gravest first; none where all is "
+                "well. Answered while the store is away, too.",
+                meaning="What is wrong, with what helps, and what becomes of an order that is placed now.",
+                answer={
+                    "type": "object",
+                    "required": ["attention", "flow"],
+                    "properties": {
+                        "attention": {"type": "array", "items": {"type": "string"}},
+                        "flow": {"type": "string", "enum": list(Flow)},
+                    },
+                },
+            ),
             *(
                 Route(
                     path=f"/static/{name}",
@@ -126,6 +145,12 @@ class DashboardRoutes:
             option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
         )
         return web.Response(body=body, content_type="application/json", headers=_NEGOTIATED)
+
+    async def attention(self, _: web.Request) -> web.Response:
+        """What the page says first, for those who do not read HTML."""
+        state = await self._overview.state()
+        said = {"attention": attention(state), "flow": flow(state)}
+        return web.Response(body=orjson.dumps(said), content_type="application/json")
 
     async def page(self, request: web.Request) -> web.Response:
         """The live page. It is shown without the store too, and says so, in words and by its status."""

@@ -1,6 +1,7 @@
 """The dashboard's settings: variables that begin with ``DASHBOARD_``."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -17,8 +18,9 @@ class DashboardSettings(ClientPortSettings):
 
     Orders and dead letters are open to whoever has the ``token``, and to operators, as accounts at
     ``accounts_url`` knows them; without a ``token``, to those on loopback too.
-    ``notice`` is a sentence that the page shows before anything else. ``service_urls`` say where each service
-    has its ``/readyz``, ``gateway_url`` where browsers find the gateway.
+    ``notice`` is a sentence that the page shows before anything else; ``data_dir`` is where stores and
+    brokers of this machine have their data, for its disks to be looked at. ``service_urls`` say where each
+    service has its ``/readyz``, ``gateway_url`` where browsers find the gateway.
     """
 
     model_config = settings_config("DASHBOARD_")
@@ -28,6 +30,7 @@ class DashboardSettings(ClientPortSettings):
     accounts_url: ServiceUrl = "http://127.0.0.1:8101"
     gateway_url: BrowserUrl | None = None
     notice: str = ""
+    data_dir: Path | None = None
     store_timeout_seconds: Seconds = 1.0
     publish_timeout_seconds: Seconds = 2.0
     service_urls: Annotated[Mapping[str, str], NoDecode] = {

@@ -1,6 +1,9 @@
-"""What could keep the pipeline from working, found by looking, each with what to do about it."""
+"""What could keep the pipeline from working, found by looking, each with what to do about it.
 
-import json
+What is wrong with the parts is said in the page's words. Here is looked at what the page cannot see: the
+machine, settings, the supervisor, queues of others, processes that no record knows.
+"""
+
 import os
 import shutil
 import sys
@@ -8,14 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from http import HTTPStatus
 
 from rich.text import Text
 
+from dashboard.overview.attention import disk_faults
+from dashboard.overview.disks import short_disks
+from orderctl.attention import attention, told
 from orderctl.docker import engine
 from orderctl.embedded import PROCESS as EMBEDDED_PROCESS
 from orderctl.exposure import ADVICE
-from orderctl.http import in_words, object_in, request
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
@@ -23,12 +27,12 @@ from orderctl.native.ports import EPMD, NODE_NAMES, REDIS, STORES, WELL_KNOWN_PO
 from orderctl.native.supervisor import NAME as SUPERVISOR
 from orderctl.system import Mode, System, SystemStatus
 from orderctl.terminal import shown
-from shared.messaging.rabbitmq.management import quorum_queues, short_name
+from shared import pipeline
+from shared.messaging.rabbitmq.management import quorum_queues
 from shared.services import SERVICES
 
-LEAST_FREE_BYTES = 500 * 1024 * 1024
-ANSWER_SECONDS = 3.0
 PASSES_SECONDS = 8.0
+_MAPPED = frozenset(queue.name for queue in pipeline.queues())
 POLL_SECONDS = 0.5
 
 
@@ -79,9 +83,8 @@ def examine(system: System) -> list[Finding]:
         findings += [] if embedded else [*_durability(status), *_further_stores(status)]
         findings += [*_services(status), *_ports(system)]
         findings += _supervision(status) if status.mode is Mode.NATIVE else []
-        queues = [] if embedded else [*_queues(status)]
-        findings += [*queues, *([_remark(status.warning)] if embedded else [])]
-        findings += _attention(system, status, told_of_queues=any(each.is_fault for each in queues))
+        findings += [_remark(status.warning)] if embedded else [*_queues(status)]
+        findings += _attention(system, status)
     return [*findings, *_strangers(system.layout)]
 
 
@@ -96,38 +99,19 @@ def _nothing_runs(system: System) -> Finding:
     return _remark("nothing runs", "start it with: orderctl up")
 
 
-def _attention(system: System, status: SystemStatus, *, told_of_queues: bool) -> Iterator[Finding]:
-    """What the dashboard calls attention to, in its words, unless it was told here or passes in a moment."""
-    if not status.service("dashboard").ready:
-        return
-    told = [name.replace(REDIS, "Redis") for name in status.missing]
-    told += ["Queues"] if told_of_queues else []
-    told += [] if any(node.running for node in status.rabbitmq) else ["No broker"]
+def _attention(system: System, status: SystemStatus) -> Iterator[Finding]:
+    """What the page says, unless it passes in a moment."""
     sentences: list[str] = []
 
-    def is_calm() -> bool:
-        nonlocal sentences
-        said = _said_by_dashboard(system.url("dashboard"))
-        sentences = [each for each in said if not each.removeprefix("Broker node ").startswith(tuple(told))]
-        return not sentences
+    def is_settled() -> bool:
+        sentences[:] = attention(system, status)
+        return not sentences or bool(status.missing)
 
-    if processes.wait_until(is_calm, PASSES_SECONDS, POLL_SECONDS):
-        yield _fine(f"the dashboard calls attention to nothing{' else' if told else ''}")
+    processes.wait_until(is_settled, PASSES_SECONDS, POLL_SECONDS)
+    if not sentences:
+        yield _fine("the dashboard calls attention to nothing")
     for each in sentences:
-        yield _fault(each.replace(".venv/bin/orderctl ", "orderctl "))
-
-
-def _said_by_dashboard(url: str) -> list[str]:
-    try:
-        headers = {"Accept": "application/json"}
-        with request(url, "GET", "/metrics", headers=headers, seconds=ANSWER_SECONDS) as answer:
-            content = answer.read()
-            if answer.status != HTTPStatus.OK:
-                return [f"dashboard: {in_words(answer.status, object_in(content))}"]
-            said = json.loads(content)["attention"]
-    except (OSError, ValueError, KeyError) as error:
-        return [f"dashboard: its figures cannot be read: {error}"]
-    return [str(each) for each in said]
+        yield _fault(each)
 
 
 def _ports(system: System) -> Iterator[Finding]:
@@ -159,13 +143,9 @@ def _machine(status: SystemStatus) -> Iterator[Finding]:
         yield _fine("RabbitMQ in {}, Redis in {}, PostgreSQL in {}".format(*programs))
     yield _docker()
     existing = next(folder for folder in (status.data_dir, *status.data_dir.parents) if folder.exists())
-    free_bytes = shutil.disk_usage(existing).free
-    room = f"{free_bytes // 1024**2} MiB free in {status.data_dir}"
-    yield (
-        _fine(room)
-        if free_bytes > LEAST_FREE_BYTES
-        else _fault(room, "RabbitMQ stops taking orders below 50 MB")
-    )
+    yield _fine(f"{shutil.disk_usage(existing).free // 1024**2} MiB free in {status.data_dir}")
+    if not status.anything_runs or status.mode is not Mode.NATIVE:  # else the page says it
+        yield from (_fault(told(each)) for each in disk_faults(short_disks(existing)))
     if not os.access(existing, os.W_OK):
         yield _fault(f"{existing} cannot be written", "choose another folder with --data-dir")
 
@@ -193,22 +173,12 @@ def _nodes(status: SystemStatus) -> Iterator[Finding]:
     for node in status.rabbitmq:
         if node.running:
             yield _fine(f"{node.node} serves{_with_pid(node.pid)}")
-        elif node.pid is None:
-            yield _fault(f"{node.node} does not run", f"orderctl start {node.node}, or orderctl up")
-        else:
-            yield _fault(f"{node.node} runs but does not serve", "it may wait for the others: orderctl up")
 
 
 def _services(status: SystemStatus) -> Iterator[Finding]:
     for service in status.services:
         if service.ready:
             yield _fine(f"{service.name} is ready{_with_pid(service.pid)}")
-        elif service.pid is None:
-            yield _fault(
-                f"{service.name} does not run", f"orderctl start {service.name}; orderctl logs {service.name}"
-            )
-        else:
-            yield _fault(f"{service.name} is not ready: {service.reason}", f"orderctl logs {service.name}")
 
 
 def _supervision(status: SystemStatus) -> Iterator[Finding]:
@@ -225,22 +195,16 @@ def _queues(status: SystemStatus) -> Iterator[Finding]:
     except OSError as error:
         yield _fault(f"the queues could not be listed: {error}")
         return
-    short = [queue for queue in queues if len(queue.members) < len(NODE_NAMES)]
-    leaderless = [queue for queue in queues if queue.is_leaderless]
-    for queue in leaderless:
-        yield _fault(f"{queue.name} has no leader: nothing goes in or out", "orderctl up")
-    for queue in short:
-        held = ", ".join(sorted(map(short_name, queue.members))) or "no node"
-        yield _fault(
-            f"{queue.name} is held by {held} alone: it may not survive a node", "orderctl up grows it"
-        )
-    if not short and not leaderless:
+    whole = [each for each in queues if not each.is_leaderless and len(each.members) >= len(NODE_NAMES)]
+    for each in queues:
+        if each not in whole and each.name not in _MAPPED:
+            yield _fault(f"{each.name} has no leader, or fewer than {len(NODE_NAMES)} members", "orderctl up")
+    if whole == [*queues]:
         yield _fine(f"every quorum queue has a leader and {len(NODE_NAMES)} members")
 
 
 def _durability(status: SystemStatus) -> Iterator[Finding]:
     if not status.redis.ready:
-        yield _fault("Redis does not answer", "orderctl start redis, or orderctl up")
         return
     faults = redis.differing(status.redis.url, redis.DURABLE)
     if faults:
@@ -253,13 +217,8 @@ def _durability(status: SystemStatus) -> Iterator[Finding]:
 
 def _further_stores(status: SystemStatus) -> Iterator[Finding]:
     for store in status.stores:
-        if store.name == REDIS:
-            continue
-        if store.ready:
+        if store.ready and store.name != REDIS:
             yield _fine(f"{store.name} answers{_with_pid(store.pid)}")
-        else:
-            what = "does not run" if store.pid is None else "runs but does not answer"
-            yield _fault(f"{store.name} {what}", f"orderctl start {store.name}, or orderctl up")
 
 
 def _strangers(layout: Layout) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """The state of all parts as a table for people."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from rich.console import Group, RenderableType
@@ -9,8 +10,8 @@ from orderctl.system import SystemStatus
 from orderctl.terminal import listing, shown
 
 
-def render(status: SystemStatus) -> RenderableType:
-    """One line per part, brokers first because everything rests on them, then why a part is not ready."""
+def render(status: SystemStatus, attention: Sequence[str] = ()) -> RenderableType:
+    """One line per part, brokers first because everything rests on them, then what needs attention."""
     heading = shown(f"mode {status.mode}, data in {status.data_dir}", "dim")
     if not status.anything_runs:
         return Group(heading, shown("nothing runs; start it with: orderctl up"))
@@ -23,12 +24,8 @@ def render(status: SystemStatus) -> RenderableType:
     for service in status.services:
         state = _state(service.pid, service.ready)
         table.add_row(service.name, state, _pid(service.pid), service.url or service.ops_url)
-    reasons = [
-        shown(f"{service.name}: {service.reason}", "yellow")
-        for service in status.services
-        if service.pid is not None and not service.ready
-    ]
-    return Group(heading, table, *reasons, *warnings)
+    sentences = [shown(each, "yellow") for each in attention]
+    return Group(heading, table, *sentences, *warnings)
 
 
 def _state(pid: int | None, ready: bool) -> Text:

@@ -1,6 +1,11 @@
-"""What an operator should look at, in plain sentences: one for each cause, not for all that it spoils."""
+"""What an operator should look at, in plain sentences: one for each cause, not for all that it spoils.
 
-from collections.abc import Collection, Iterator, Sequence
+Each says what is wrong, then what helps, as a command that can be pasted where there is one. The page,
+``/attention``, ``orderctl status`` and ``orderctl doctor`` all have their sentences from here.
+"""
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -33,6 +38,13 @@ NEARLY_FULL: Final = 0.8
 _SHOWN: Final = 5
 CONSUMER: Final = "consumer"
 _NEEDS_BROKERS: Final = frozenset({BROKER, CONSUMER, "brokers"})
+UNANSWERED: Final = "did not answer"
+"""In the reason for which a store cannot be used: its process may run, and hang."""
+_STORES: Final = frozenset({STORE, CACHE, DATABASE})
+_ALARMS: Final = {
+    "disk": ": orders wait in the outbox. Make room on its disk; it goes on by itself",
+    "memory": ": orders wait in the outbox. Give it memory, or let its queues empty; it goes on by itself",
+}
 
 
 class Flow(StrEnum):
@@ -58,10 +70,12 @@ def attention(state: PipelineState) -> list[str]:
     """Everything that is not as it should be, the gravest first; empty when all is well."""
     unready = {service.name for service in state.services if not service.is_ready}
     reason = (state.store_fault or "").removeprefix("Redis: ").rstrip(".")
-    away = f"Redis: {reason}{_start(STORE)}"
+    cache = state.further_stores.get(CACHE)
+    away = f"Redis: {reason}{_start(STORE, reason)}"
     return [
+        *disk_faults(state.short_disks),
         *([away] if state.store_fault else []),
-        *([f"cache: {state.cache_fault}{_start(CACHE)}"] if state.further_stores.get(CACHE) else []),
+        *([f"cache: {cache}{_start(CACHE, cache)}"] if cache else []),
         *service_faults(state),
         *node_faults(state.broker),
         *queue_faults(state.broker, excused=unready),
@@ -72,36 +86,58 @@ def attention(state: PipelineState) -> list[str]:
     ]
 
 
+def disk_faults(short_disks: Mapping[str, int]) -> list[str]:
+    """One sentence per disk with too little room, by what is on it and its free bytes."""
+    advice = f"without room, orders wait or are refused. Make room on it, then: {ORDERCTL} up"
+    return [
+        f"The disk of {parts} has {free // 1024**2} MiB left; {advice}" for parts, free in short_disks.items()
+    ]
+
+
 def service_faults(state: PipelineState) -> list[str]:
     """One sentence per reason for which services cannot work, but for what store and brokers explain."""
     explained = (frozenset({STORE}) if state.store_fault else frozenset()) | (
         frozenset() if _majority_runs(state.broker) else _NEEDS_BROKERS
     )
-    services: dict[str, list[str]] = {}
+    services: dict[str, dict[str, str]] = {}
     for service in state.services:
         for dependency, reason in service.faults.items():
             if dependency not in explained and not (dependency == CONSUMER and BROKER in service.faults):
-                advice = _start(DATABASE) if dependency == DATABASE else ""
-                services.setdefault(f"{dependency}: {reason}{advice}", []).append(_named(service))
+                advice = _start(dependency, reason) if dependency in _STORES else _logs(service.name)
+                services.setdefault(f"{dependency}: {reason}", {})[_named(service)] = advice
     return [
         *(
             f"{service.name}: {service.silence}. Start it: {ORDERCTL} start {service.name}"
             for service in state.services
             if service.silence
         ),
-        *(f"{', '.join(names)}: not ready: {reason}" for reason, names in services.items()),
+        *(
+            f"{', '.join(advice)}: not ready: {reason}{next(iter(advice.values()))}"
+            for reason, advice in services.items()
+        ),
     ]
 
 
-def _start(store: str) -> str:
+def _start(store: str, reason: str) -> str:
+    if UNANSWERED in reason:
+        return _restart(store)
     return f". If it does not run: {ORDERCTL} start {store}"
+
+
+def _logs(service: str) -> str:
+    return f". See the log: {ORDERCTL} logs {service}"
+
+
+def _restart(part: str) -> str:
+    """For one that runs and hangs."""
+    return f". If that lasts: {ORDERCTL} kill {part}; {ORDERCTL} start {part}"
 
 
 def node_faults(broker: BrokerState) -> list[str]:
     """One sentence per broker node that is down, cut off or in alarm, or one about all of them."""
     if _silent(broker):
         reasons = (f"{endpoint}: {reason}" for endpoint, reason in broker.silence.items())
-        return [f"No broker's management interface answers ({'; '.join(reasons)})"]
+        return [f"No broker's management interface answers ({'; '.join(reasons)}). Start them: {ORDERCTL} up"]
     return [fault for node in broker.nodes for fault in _of_node(node)]
 
 
@@ -115,12 +151,13 @@ def queue_faults(broker: BrokerState, *, excused: Collection[str] = ()) -> list[
     if _silent(broker):
         return []
     if is_old(broker):
-        return [f"The figures of the queues are {broker.age_seconds:.0f} s old"]
+        age = f"{broker.age_seconds:.0f} s old"
+        return [f"The figures of the queues are {age}. See which node is silent: {ORDERCTL} status"]
     return [
         *_incomplete_queues(broker),
         *(_unread_queues(broker, excused) if _majority_runs(broker) else ()),
         *(
-            f"Dead letters of {each.service} in {each.dead_queue}: {letters:,}"
+            f"Dead letters of {each.service} in {each.dead_queue}: {letters:,}. See why: {ORDERCTL} dead list"
             for each in CONSUMPTIONS
             if (letters := dead_letters(broker, each.dead_queue))
         ),
@@ -157,12 +194,14 @@ def _named(service: ServiceState) -> str:
 
 
 def _of_node(node: NodeState) -> Iterator[str]:
+    part = _part(node.node)
     if node.status is NodeStatus.NOT_RUNNING:
-        yield f"Broker node {node.node} does not run. Start it: {ORDERCTL} start {_part(node.node)}"
+        yield f"Broker node {node.node} does not run. Start it: {ORDERCTL} start {part}"
     if node.status is NodeStatus.UNREACHABLE:
-        yield f"Broker node {node.node} does not answer, or its peers do not see it"
+        yield f"Broker node {node.node} does not answer, or its peers do not see it{_restart(part)}"
     for alarm in node.alarms:
-        yield f"Broker node {node.node} has a {alarm} alarm"
+        advice = _ALARMS.get(alarm) or _restart(part)
+        yield f"Broker node {node.node} has a {alarm} alarm{advice}"
 
 
 def _part(node: str) -> str:
@@ -176,19 +215,30 @@ def _incomplete_queues(broker: BrokerState) -> Iterator[str]:
     names = sorted((queue.name for queue in queues()), key=lambda name: name not in consumed)
     found = [broker.queues[name] for name in names if name in broker.queues]
     down = {node.node for node in broker.nodes if node.status is not NodeStatus.RUNNING}
-    faults = {
-        "Queues that do not exist": [name for name in names if name not in broker.queues],
-        "Queues without a leader, so that nothing goes in or out": [
-            queue.name for queue in found if queue.is_leaderless and 2 * len(down) < len(queue.members)
-        ],
-        f"Queues with fewer than {broker.members_needed} members": [
-            queue.name for queue in found if len(queue.members) < broker.members_needed
-        ],
-        "Queues with a member offline": [
-            queue.name for queue in found if not queue.is_leaderless and _offline(queue) - down
-        ],
-    }
-    return (f"{what}: {listed(names)}" for what, names in faults.items() if names)
+    offline = sorted({node for queue in found if not queue.is_leaderless for node in _offline(queue) - down})
+    faults = [
+        (
+            "Queues that do not exist",
+            [name for name in names if name not in broker.queues],
+            f". Bring back what was in them: {ORDERCTL} verify --republish",
+        ),
+        (
+            "Queues without a leader, so that nothing goes in or out",
+            [queue.name for queue in found if queue.is_leaderless and 2 * len(down) < len(queue.members)],
+            f". Start what is missing: {ORDERCTL} up",
+        ),
+        (
+            f"Queues with fewer than {broker.members_needed} members",
+            [queue.name for queue in found if len(queue.members) < broker.members_needed],
+            f". Grow them: {ORDERCTL} up",
+        ),
+        (
+            "Queues with a member offline",
+            [queue.name for queue in found if not queue.is_leaderless and _offline(queue) - down],
+            "".join(_restart(_part(node)) for node in offline[:1]),
+        ),
+    ]
+    return (f"{what}: {listed(names)}{advice}" for what, names, advice in faults if names)
 
 
 def _offline(queue: QueueState) -> set[str]:
@@ -199,24 +249,30 @@ def _unread_queues(broker: BrokerState, excused: Collection[str]) -> Iterator[st
     for consumption in CONSUMPTIONS:
         queue = broker.queues.get(consumption.queue)
         if queue is not None and queue.consumers == 0 and consumption.service not in excused:
-            yield f"Nothing consumes {queue.name}: does {consumption.service} run?"
+            yield f"Nothing consumes {queue.name}{_logs(consumption.service)}"
 
 
 def _of_store(store: StoreState) -> Iterator[str]:
     server = store.server
     if server is not None and server.memory_bytes > server.memory_limit_bytes * NEARLY_FULL > 0:
         share = 100 * server.memory_bytes / server.memory_limit_bytes
-        yield f"Redis uses {share:.0f} % of its memory; once it is full, no order is accepted"
+        used = f"Redis uses {share:.0f} % of its memory; once it is full, no order is accepted"
+        yield f"{used}. Raise its maxmemory, or shorten ORDER_RETENTION_SECONDS"
     if server is not None and not server.is_writing:
-        yield "Redis cannot write to its disk"
+        yield "Redis cannot write to its disk. Make room on it; it goes on by itself"
     if (store.outbox_oldest_seconds or 0) > OLD_OUTBOX_SECONDS:
-        yield f"The outbox holds an order that has waited {store.outbox_oldest_seconds:.0f} s for a broker"
+        waited = f"has waited {store.outbox_oldest_seconds:.0f} s for a broker"
+        yield f"The outbox holds an order that {waited}{_logs(GATEWAY)}"
     negative = [sku for sku, available in store.inventory.items() if available is not None and available < 0]
     if negative:
-        yield f"Stock below zero: {listed(negative)}"
+        yield f"Stock below zero: {listed(negative)}{_set_stock(negative[0])}"
     broken = [sku for sku, available in store.inventory.items() if available is None]
     if broken:
-        yield f"Stock that is no whole number: {listed(broken)}"
+        yield f"Stock that is no whole number: {listed(broken)}{_set_stock(broken[0])}"
+
+
+def _set_stock(sku: str) -> str:
+    return f". Set it: {ORDERCTL} inventory set {shlex.quote(sku)} QTY"
 
 
 def _old_orders(store: StoreState, broker: BrokerState, *, excused: Collection[str]) -> Iterator[str]:
@@ -227,19 +283,23 @@ def _old_orders(store: StoreState, broker: BrokerState, *, excused: Collection[s
     is_held = (store.outbox_oldest_seconds or 0) > OLD_OUTBOX_SECONDS
     is_explained = is_held or any(each.service in excused for each in INTAKES)
     if undecided > OLD_UNDECIDED_SECONDS and not is_explained:
-        yield f"Orders without a decision: {store.undecided:,}; the oldest has waited {undecided:.0f} s"
+        waited = f"the oldest has waited {undecided:.0f} s{_logs(ORDER_PROCESSOR.service)}"
+        yield f"Orders without a decision: {store.undecided:,}; {waited}"
     late = store.unpaid_late_seconds or 0.0
     if late > OLD_UNPAID_SECONDS and ORDER_PROCESSOR.service not in excused:
-        yield f"Payments that nobody sees to: {store.unpaid:,}; the first has been due for {late:.0f} s"
+        due = f"the first has been due for {late:.0f} s{_logs(ORDER_PROCESSOR.service)}"
+        yield f"Payments that nobody sees to: {store.unpaid:,}; {due}"
     untold = store.untold_oldest_seconds or 0.0
     if untold > OLD_UNTOLD_SECONDS and NOTIFIER.service not in excused:
-        yield f"Customers who have not been told: {store.untold:,}; the oldest has waited {untold:.0f} s"
+        waited = f"the oldest has waited {untold:.0f} s{_logs(NOTIFIER.service)}"
+        yield f"Customers who have not been told: {store.untold:,}; {waited}"
 
 
 def _unwritten_steps(store: StoreState, *, excused: Collection[str]) -> Iterator[str]:
     unwritten = store.unwritten_oldest_seconds or 0.0
     if unwritten > OLD_UNWRITTEN_SECONDS and LEDGER not in excused:
-        yield f"The ledger is behind: the oldest step that it has not written is {unwritten:.0f} s old"
+        age = f"the oldest step that it has not written is {unwritten:.0f} s old"
+        yield f"The ledger is behind: {age}. See how far: {ORDERCTL} ledger status"
 
 
 def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:
@@ -247,7 +307,7 @@ def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:
     dead = store.trouble.get(Trouble.DEAD) or 0
     letters = 0 if is_old(broker) else sum(dead_letters(broker, each.dead_queue) or 0 for each in INTAKES)
     if dead > letters:
-        yield f"Dead orders whose dead letter is not in sight: {dead - letters:,}"
+        yield f"Dead orders whose dead letter is not in sight: {dead - letters:,}. Look: {ORDERCTL} verify"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Judging how the brokers are, from what each endpoint says of itself and the cluster says of all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dashboard.overview.state import NodeState, NodeStatus, QueueState
@@ -82,6 +82,14 @@ def queue_states(known: Knowledge) -> dict[str, QueueState]:
             is_leaderless=row.is_leaderless,
         )
         for row in known.queues
+    }
+
+
+def with_letters(queues: Mapping[str, QueueState], counted: Mapping[str, int]) -> dict[str, QueueState]:
+    """The queues with these counts of dead letters, none of which is out, in the place of older ones."""
+    return {
+        name: replace(queue, ready=counted[name], unacked=0) if name in counted else queue
+        for name, queue in queues.items()
     }
 
 

@@ -159,6 +159,8 @@ class PipelineState:
     broker: BrokerState
     services: Sequence[ServiceState] = ()
     cache_fault: str | None = None
+    short_disks: Mapping[str, int] = field(default_factory=dict)
+    """The free bytes of each disk that has too few, by what is on it."""
 
     @property
     def further_stores(self) -> Mapping[str, str | None]:

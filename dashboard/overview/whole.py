@@ -1,8 +1,10 @@
 """The state of the pipeline as of now, put together from those who watch its parts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from dashboard.overview.attention import attention
+from dashboard.overview.disks import short_disks
 from dashboard.overview.pace import Pace
 from dashboard.overview.ports import BrokerObserver, ServiceObserver, StoreReader
 from dashboard.overview.state import PipelineState, StoreState
@@ -10,13 +12,23 @@ from shared.errors import StoreUnavailable
 
 
 class Overview:
-    """Asks the store, and says it with what was seen last of brokers and services."""
+    """Asks the store, and says it with what was seen last of brokers and services.
 
-    def __init__(self, store: StoreReader, brokers: BrokerObserver, services: ServiceObserver) -> None:
+    ``data_dir`` is whose disks are looked at, if they are within reach.
+    """
+
+    def __init__(
+        self,
+        store: StoreReader,
+        brokers: BrokerObserver,
+        services: ServiceObserver,
+        data_dir: Path | None = None,
+    ) -> None:
         self.store = store
         self.pace = Pace(store)
         self._brokers = brokers
         self._services = services
+        self._data_dir = data_dir
 
     async def state(self) -> PipelineState:
         """Everything, also where the store is away."""
@@ -37,4 +49,5 @@ class Overview:
             broker=self._brokers.state(),
             services=self._services.states(),
             cache_fault=self._services.cache_fault(),
+            short_disks=short_disks(self._data_dir),
         )

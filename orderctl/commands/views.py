@@ -21,19 +21,21 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Show every part: where it is, its process, and whether it can do its work.
+    """Show every part: where it is, its process, and whether it can do its work; then what needs attention.
 
     Status 1 if a part cannot, unless all of them were ended by `down`.
     """
+    from orderctl.attention import attention
     from orderctl.status import render
 
     with readable_errors():
         system = current_system(data_dir)
         current = system.status()
+        sentences = attention(system, current)
         if as_json:
-            print_json(current.as_json())
+            print_json(current.as_json() | {"attention": sentences})
         else:
-            out.print(render(current))
+            out.print(render(current, sentences))
         if current.missing and system.layout.run_dir.exists():
             raise typer.Exit(EXIT_FAILED)
 

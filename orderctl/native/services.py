@@ -146,7 +146,11 @@ class NativeServices:
             "PYTHONUNBUFFERED": "1",
             **ports,
             **({"DATABASE_URL": self._cluster.database_url(name)} if DATABASE in spec_of(name).needs else {}),
-            **(service_urls(self._cluster.ports) if name == "dashboard" else {}),
+            **(
+                service_urls(self._cluster.ports) | {"DASHBOARD_DATA_DIR": str(self._layout.data_dir)}
+                if name == "dashboard"
+                else {}
+            ),
             **urls_behind_the_gateway(name, self._cluster.ports),
             **urls_for_browsers(name, self._cluster.ports),
             **(operator_setting(self._layout) if name == "accounts" else {}),

@@ -45,6 +45,16 @@ class DeadLetterBox(Protocol):
         """
 
 
+class DeadLetterCount(Protocol):
+    """Counts dead letters without looking at them."""
+
+    async def waiting(self, queue: str) -> int | None:
+        """How many lie in a queue at this moment; None while they are being looked at.
+
+        Raises BrokerUnavailable.
+        """
+
+
 class Letters:
     """The letters that lay in a queue when it was opened; those that come later are not looked at."""
 

@@ -80,6 +80,11 @@ class MemoryBroker:
         async with self.subscribe(queue, prefetch=LETTERS_PER_LOOK) as subscription:
             yield Letters(subscription, waiting)
 
+    async def waiting(self, queue: str) -> int | None:
+        if self._down is not None:
+            raise BrokerUnavailable(self._down)
+        return None if self._queues[queue].subscriptions else self.depth(queue)
+
     def unready_reason(self) -> str | None:
         """Why nothing can be published or consumed, or None."""
         return self._down

@@ -7,7 +7,7 @@ single-process run use the same builders as production.
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from shared.messaging.dead_letters import DeadLetterBox
+from shared.messaging.dead_letters import DeadLetterBox, DeadLetterCount
 from shared.messaging.ports import Publisher, Subscriber
 from shared.messaging.rabbitmq.broker import RabbitPublisher, RabbitSubscriber
 from shared.messaging.rabbitmq.connection import LinkTimes
@@ -41,7 +41,7 @@ class SupervisedSubscriber(Subscriber, Supervised, Protocol):
     """A subscriber that looks after its own connection."""
 
 
-class SupervisedDeadLetterBox(DeadLetterBox, Supervised, Protocol):
+class SupervisedDeadLetterBox(DeadLetterBox, DeadLetterCount, Supervised, Protocol):
     """Sight of the dead letters over a connection that it looks after itself."""
 
 

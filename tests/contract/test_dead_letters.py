@@ -254,3 +254,14 @@ async def test_removing_makes_room_to_go_through_all_of_a_deep_queue(
                     await letters.remove(letter)
         assert letters.all_seen
     assert await bodies(broker) == kept
+
+
+async def test_letters_are_counted_without_a_look(broker: BrokerUnderTest) -> None:
+    """Those that lie there at this moment; how many it is cannot be said while they are out."""
+    assert await broker.dead_letters.waiting(DEAD) == 0
+    await bury(broker, "one", "two")
+    assert await broker.dead_letters.waiting(DEAD) == 2
+    async with broker.dead_letters.look_into(DEAD) as letters:
+        await read(letters)
+        assert await broker.dead_letters.waiting(DEAD) is None
+    assert await bodies(broker) == ["one", "two"]

@@ -1,12 +1,11 @@
 """What the dashboard says needs attention."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dashboard.overview.attention import Flow, attention, flow
+from dashboard.overview.attention import ORDERCTL, Flow, attention, flow
 from dashboard.overview.state import (
     BrokerState,
     NodeState,
@@ -18,39 +17,10 @@ from dashboard.overview.state import (
     StoreState,
 )
 from shared.orders.model import OrderStatus, Trouble
+from shared.redis.client import late
 from shared.services import CACHE, DATABASE, SERVICES as REGISTRY
 from tests.harness.dashboard import NODES, SERVICES, STORE, whole_brokers, with_nodes, with_queue
-
-
-def said(
-    *,
-    store: StoreState | None = STORE,
-    broker: BrokerState | None = None,
-    services: Sequence[ServiceState] = SERVICES,
-    cache_fault: str | None = None,
-) -> list[str]:
-    """The sentences."""
-    fault = None if store else "Redis did not answer"
-    broker = broker or whole_brokers()
-    return attention(
-        PipelineState(
-            store=store, store_fault=fault, broker=broker, services=services, cache_fault=cache_fault
-        )
-    )
-
-
-def unready(*names: str, **faults: str) -> list[ServiceState]:
-    """All services; these of them are not ready."""
-    return [
-        ServiceState(name=each.name, replicas=1, faults=faults) if each.name in names else each
-        for each in SERVICES
-    ]
-
-
-def silent(name: str) -> list[ServiceState]:
-    """All services; this one does not answer."""
-    gone = ServiceState(name=name, silence="connection refused")
-    return [gone if each.name == name else each for each in SERVICES]
+from tests.harness.verdicts import logs, restart, said, silent, unready
 
 
 def running_nodes(count: int) -> BrokerState:
@@ -90,7 +60,13 @@ def test_a_whole_pipeline_needs_none() -> None:
 def test_an_absent_store_is_said() -> None:
     """With its reason."""
     (sentence,) = said(store=None)
-    assert sentence == "Redis: Redis did not answer. If it does not run: .venv/bin/orderctl start redis"
+    assert sentence == "Redis: connection refused. If it does not run: .venv/bin/orderctl start redis"
+
+
+def test_a_store_that_hangs_is_not_started_but_ended_first() -> None:
+    """A start finds that it runs already."""
+    (sentence,) = attention(replace(WHOLE, store=None, store_fault=str(late(1))))
+    assert sentence == "Redis: Redis did not answer within 1 s" + restart("redis")
 
 
 def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,11 +88,14 @@ def test_a_cache_or_a_database_of_no_use_is_said_once(monkeypatch: pytest.Monkey
     [
         (
             StoreServer(memory_bytes=85, memory_limit_bytes=100, clients=1, commands=1, is_writing=True),
-            "Redis uses 85 % of its memory; once it is full, no order is accepted",
+            (
+                "Redis uses 85 % of its memory; once it is full, no order is accepted. "
+                "Raise its maxmemory, or shorten ORDER_RETENTION_SECONDS"
+            ),
         ),
         (
             StoreServer(memory_bytes=85, memory_limit_bytes=0, clients=1, commands=1, is_writing=False),
-            "Redis cannot write to its disk",
+            "Redis cannot write to its disk. Make room on it; it goes on by itself",
         ),
     ],
     ids=["nearly full", "its disk is full"],
@@ -135,11 +114,21 @@ def test_a_store_in_trouble_is_said(server: StoreServer, sentence: str) -> None:
         ),
         (
             NodeState(node="a", status=NodeStatus.UNREACHABLE),
-            "Broker node a does not answer, or its peers do not see it",
+            "Broker node a does not answer, or its peers do not see it" + restart("a"),
         ),
         (
             NodeState(node="a", status=NodeStatus.RUNNING, alarms=["memory"]),
-            "Broker node a has a memory alarm",
+            (
+                "Broker node a has a memory alarm: orders wait in the outbox. "
+                "Give it memory, or let its queues empty; it goes on by itself"
+            ),
+        ),
+        (
+            NodeState(node="a", status=NodeStatus.RUNNING, alarms=["disk"]),
+            (
+                "Broker node a has a disk alarm: orders wait in the outbox. "
+                "Make room on its disk; it goes on by itself"
+            ),
         ),
     ],
 )
@@ -162,7 +151,9 @@ def test_silence_of_all_brokers_is_said_once() -> None:
     """With the reason of each endpoint, instead of a sentence for each node."""
     nodes = [NodeState(node=name, status=NodeStatus.UNKNOWN) for name in NODES]
     broker = replace(whole_brokers(), nodes=nodes, silence={"h:1": "connection refused"})
-    assert said(broker=broker) == ["No broker's management interface answers (h:1: connection refused)"]
+    assert said(broker=broker) == [
+        f"No broker's management interface answers (h:1: connection refused). Start them: {ORDERCTL} up"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -170,27 +161,30 @@ def test_silence_of_all_brokers_is_said_once() -> None:
     [
         (
             QueueState(name="orders.dead", ready=2, unacked=1, members=NODES, online=NODES),
-            "Dead letters of order_processor in orders.dead: 3",
+            "Dead letters of order_processor in orders.dead: 3. See why: .venv/bin/orderctl dead list",
         ),
         (
             QueueState(name="notifier.dead", ready=1, unacked=None, members=NODES, online=NODES),
-            "Dead letters of notifier in notifier.dead: 1",
+            "Dead letters of notifier in notifier.dead: 1. See why: .venv/bin/orderctl dead list",
         ),
         (
             QueueState(name="orders.queue", members=NODES, online=NODES, is_leaderless=True),
-            "Queues without a leader, so that nothing goes in or out: orders.queue",
+            (
+                "Queues without a leader, so that nothing goes in or out: orders.queue. "
+                "Start what is missing: .venv/bin/orderctl up"
+            ),
         ),
         (
             QueueState(name="orders.queue", consumers=0, members=NODES, online=NODES),
-            "Nothing consumes orders.queue: does order_processor run?",
+            "Nothing consumes orders.queue. See the log: .venv/bin/orderctl logs order_processor",
         ),
         (
             QueueState(name="orders.queue", consumers=1, members=NODES[:1], online=NODES[:1]),
-            "Queues with fewer than 3 members: orders.queue",
+            "Queues with fewer than 3 members: orders.queue. Grow them: .venv/bin/orderctl up",
         ),
         (
             QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2]),
-            "Queues with a member offline: orders.queue",
+            "Queues with a member offline: orders.queue" + restart("rabbitmq3"),
         ),
     ],
 )
@@ -203,19 +197,17 @@ def test_a_missing_queue_is_said() -> None:
     """A queue of the map that the brokers do not have loses orders."""
     broker = whole_brokers()
     rest = {name: queue for name, queue in broker.queues.items() if name != "orders.queue"}
-    assert said(broker=replace(broker, queues=rest)) == ["Queues that do not exist: orders.queue"]
-
-
-def test_figures_that_are_old_because_no_broker_answers_are_no_second_thing() -> None:
-    """One cause, one sentence."""
-    nodes = [NodeState(node=name, status=NodeStatus.UNKNOWN) for name in NODES]
-    assert len(said(broker=replace(whole_brokers(), nodes=nodes, age_seconds=42.0))) == 1
+    assert said(broker=replace(broker, queues=rest)) == [
+        f"Queues that do not exist: orders.queue. Bring back what was in them: {ORDERCTL} verify --republish"
+    ]
 
 
 def test_old_figures_of_queues_are_not_judged() -> None:
     """That they are old is what needs attention."""
     dead = with_queue(whole_brokers(), QueueState(name="orders.dead", ready=2))
-    assert said(broker=replace(dead, age_seconds=42.0)) == ["The figures of the queues are 42 s old"]
+    assert said(broker=replace(dead, age_seconds=42.0)) == [
+        "The figures of the queues are 42 s old. See which node is silent: .venv/bin/orderctl status"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -223,26 +215,35 @@ def test_old_figures_of_queues_are_not_judged() -> None:
     [
         (
             replace(STORE, outbox_oldest_seconds=31.0),
-            "The outbox holds an order that has waited 31 s for a broker",
+            "The outbox holds an order that has waited 31 s for a broker" + logs("api_gateway"),
         ),
         (
             replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 61.0}),
-            "Orders without a decision: 7; the oldest has waited 61 s",
+            "Orders without a decision: 7; the oldest has waited 61 s" + logs("order_processor"),
         ),
         (
             replace(STORE, untold=1_200, untold_oldest_seconds=901.0),
-            "Customers who have not been told: 1,200; the oldest has waited 901 s",
+            "Customers who have not been told: 1,200; the oldest has waited 901 s" + logs("notifier"),
         ),
         (
             replace(STORE, trouble={Trouble.DEAD: 4}),
-            "Dead orders whose dead letter is not in sight: 4",
+            "Dead orders whose dead letter is not in sight: 4. Look: .venv/bin/orderctl verify",
         ),
         (
             replace(STORE, unwritten_oldest_seconds=61.0),
-            "The ledger is behind: the oldest step that it has not written is 61 s old",
+            (
+                "The ledger is behind: the oldest step that it has not written is 61 s old. "
+                "See how far: .venv/bin/orderctl ledger status"
+            ),
         ),
-        (replace(STORE, inventory={"cable": -1, "case": 0}), "Stock below zero: cable"),
-        (replace(STORE, inventory={"cable": None}), "Stock that is no whole number: cable"),
+        (
+            replace(STORE, inventory={"cable": -1, "case": 0}),
+            "Stock below zero: cable. Set it: .venv/bin/orderctl inventory set cable QTY",
+        ),
+        (
+            replace(STORE, inventory={"cable": None}),
+            "Stock that is no whole number: cable. Set it: .venv/bin/orderctl inventory set cable QTY",
+        ),
     ],
 )
 def test_figures_that_should_not_be_are_said(store: StoreState, sentence: str) -> None:
@@ -250,45 +251,14 @@ def test_figures_that_should_not_be_are_said(store: StoreState, sentence: str) -
     assert said(store=store) == [sentence]
 
 
-OLD = replace(STORE, oldest_seconds={OrderStatus.ACCEPTED: 3_600.0}, untold_oldest_seconds=3_600.0)
-
-
-@pytest.mark.parametrize(
-    ("names", "waiting"),
-    [
-        ((), ["Orders", "Customers"]),
-        (("order_processor",), ["Customers"]),
-        (("notifier",), ["Orders"]),
-        (("api_gateway",), ["Orders", "Customers"]),
-    ],
-)
-def test_what_a_service_explains_is_not_said_of_its_orders(
-    names: tuple[str, ...], waiting: list[str]
-) -> None:
-    """Orders wait because nothing decides them: one cause, one sentence."""
-    sentences = said(store=OLD, services=unready(*names, consumer="not consuming"))
-    assert [each.split()[0] for each in sentences[len(names) :]] == waiting
-
-
-def test_a_ledger_that_is_away_is_one_thing() -> None:
-    """That it is behind goes without saying."""
-    store = replace(STORE, unwritten_oldest_seconds=3_600.0)
-    assert len(said(store=store, services=unready("ledger", postgres="refused"))) == 1
-
-
-def test_orders_that_wait_for_a_broker_are_one_thing() -> None:
-    """Whether two nodes are down, or no broker confirms what lies in the outbox."""
-    nodes = [NodeState(node=node, status=NodeStatus.NOT_RUNNING) for node in NODES[:2]]
-    assert len(said(store=OLD, broker=with_nodes(whole_brokers(), nodes))) == len(nodes)
-    held = replace(OLD, outbox_oldest_seconds=3_600.0, untold_oldest_seconds=None)
-    assert [each.split()[1] for each in said(store=held)] == ["outbox"]
-
-
 def test_long_lists_are_cut() -> None:
     """The first few names, and how many more."""
     stock = dict.fromkeys((f"sku-{number}" for number in range(8)), -1)
     assert said(store=replace(STORE, inventory=stock)) == [
-        "Stock below zero: sku-0, sku-1, sku-2, sku-3, sku-4 and 3 more"
+        (
+            "Stock below zero: sku-0, sku-1, sku-2, sku-3, sku-4 and 3 more. "
+            "Set it: .venv/bin/orderctl inventory set sku-0 QTY"
+        )
     ]
 
 
@@ -300,68 +270,9 @@ def test_a_service_that_does_not_run_is_said_with_what_helps() -> None:
     ]
 
 
-def test_a_reason_that_several_services_give_is_one_thing() -> None:
-    """In the words of their /readyz."""
-    reason = "READONLY You can't write against a read only replica"
-    both = unready("api_gateway", "notifier", redis=reason)
-    assert said(services=both) == [f"api_gateway, notifier: not ready: redis: {reason}"]
-
-
-def test_a_service_without_its_brokers_is_one_thing() -> None:
-    """That it does not consume follows."""
-    cut_off = unready("notifier", rabbitmq="connection refused", consumer="not consuming notifier.queue")
-    assert said(services=cut_off) == ["notifier: not ready: rabbitmq: connection refused"]
-
-
 def test_of_several_replicas_those_that_are_not_ready_are_counted() -> None:
     """Behind one name of a compose file."""
     two_of_three = ServiceState(name="notifier", replicas=3, ready=1, faults={"rabbitmq": "not connected"})
-    assert said(services=[two_of_three]) == ["2 of 3 × notifier: not ready: rabbitmq: not connected"]
-
-
-def test_an_absent_store_is_one_thing() -> None:
-    """However many services miss it."""
-    assert len(said(store=None, services=unready(*(each.name for each in SERVICES), redis="away"))) == 1
-
-
-def test_a_consumer_that_does_not_run_is_one_thing() -> None:
-    """Its queue that nothing consumes is the same thing."""
-    unread = with_queue(
-        whole_brokers(), QueueState(name="orders.queue", consumers=0, members=NODES, online=NODES)
-    )
-    gone = [SERVICES[0], ServiceState(name="order_processor", silence="connection refused"), *SERVICES[2:]]
-    (sentence,) = said(broker=unread, services=gone)
-    assert sentence.startswith("order_processor: connection refused")
-
-
-@pytest.mark.parametrize("down", [1, 2])
-def test_dead_brokers_are_as_many_things_as_brokers(down: int) -> None:
-    """Not one more for members that are offline with them, leaders lost, or services that miss them."""
-    nodes = [
-        NodeState(node=node, status=NodeStatus.NOT_RUNNING if index < down else NodeStatus.RUNNING)
-        for index, node in enumerate(NODES)
+    assert said(services=[two_of_three]) == [
+        "2 of 3 × notifier: not ready: rabbitmq: not connected. See the log: .venv/bin/orderctl logs notifier"
     ]
-    queues = {
-        name: replace(queue, online=NODES[down:], is_leaderless=down == 2)
-        for name, queue in whole_brokers().queues.items()
-    }
-    services = unready("api_gateway", rabbitmq="no quorum") if down == 2 else SERVICES
-    broker = replace(whole_brokers(), nodes=nodes, queues=queues)
-    assert len(said(broker=broker, services=services)) == down
-
-
-def test_a_member_that_is_offline_on_a_node_that_runs_is_said() -> None:
-    """No dead node explains it."""
-    nodes = [NodeState(node=NODES[0], status=NodeStatus.NOT_RUNNING), *whole_brokers().nodes[1:]]
-    queue = QueueState(name="orders.queue", consumers=1, members=NODES, online=NODES[:2])
-    broker = with_queue(with_nodes(whole_brokers(), nodes), queue)
-    assert said(broker=broker)[1:] == ["Queues with a member offline: orders.queue"]
-
-
-def test_a_dead_order_and_its_letter_are_one_thing() -> None:
-    """A dead order that no letter accounts for is one of its own, and letters of others do not hide it."""
-    dead = replace(STORE, trouble={Trouble.DEAD: 2})
-    letters = QueueState(name="orders.dead", ready=2, members=NODES, online=NODES)
-    others = QueueState(name="notifier.dead", ready=2, members=NODES, online=NODES)
-    assert len(said(store=dead, broker=with_queue(whole_brokers(), letters))) == 1
-    assert len(said(store=dead, broker=with_queue(whole_brokers(), others))) == 2

@@ -5,12 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+from dashboard.overview.attention import dead_letters
 from dashboard.overview.brokers import Knowledge, judge_nodes, queue_states
 from dashboard.overview.state import NodeStatus
 from dashboard.overview.watch import BrokerWatch
+from shared.messaging.memory import MemoryBroker
+from shared.messaging.ports import OutgoingMessage
 from shared.messaging.rabbitmq.management import NodeRow, Observation, Probe, QueueRow
+from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
 
 NAMES = ("a@localhost", "b@localhost", "c@localhost")
+DEAD = ORDER_PROCESSOR.dead_queue
 RUNNING, NOT_RUNNING = NodeStatus.RUNNING, NodeStatus.NOT_RUNNING
 UNREACHABLE, UNKNOWN = NodeStatus.UNREACHABLE, NodeStatus.UNKNOWN
 
@@ -115,6 +120,20 @@ async def test_the_last_figures_are_kept_with_their_age() -> None:
     assert state.age_seconds == 7.5
     assert state.queues["orders.queue"].consumers == 1
     assert set(state.silence.values()) == {"connection refused"}
+
+
+async def test_dead_letters_are_those_of_this_moment() -> None:
+    """What the cluster tells of its queues is seconds old; it stands while nobody can count."""
+    broker = MemoryBroker()
+    stale = tuple(QueueRow(each.dead_queue, messages_ready=7) for each in CONSUMPTIONS)
+    watch = BrokerWatch(Rounds(replace(seen("abc", "abc"), queues=stale)), letters=broker, pause_seconds=1.0)
+    await watch.look()
+    await broker.publish(OutgoingMessage(exchange="", routing_key=DEAD, body=b"poison", headers={}))
+    await watch.count()
+    assert dead_letters(watch.state(), DEAD) == 1
+    broker.go_down()
+    await watch.count()
+    assert dead_letters(watch.state(), DEAD) == 7
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,16 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
     assert "notification_status" not in told
 
 
+@pytest.mark.parametrize("away", [False, True])
+async def test_what_needs_attention_is_told_without_the_store_too(served: Dashboard, away: bool) -> None:
+    """For those who do not read HTML."""
+    served.store.away = away
+    answer = await served.get("/attention")
+    told = await answer.json()
+    assert answer.status == 200
+    assert (len(told["attention"]), told["flow"]) == ((1, "refused") if away else (0, "flowing"))
+
+
 async def test_one_sku_and_one_order_can_be_asked_for(served: Dashboard) -> None:
     """``?sku=`` and ``?order_id=`` add what is known, null where nothing is."""
     asked = Question(sku="cable", order_id="order123")

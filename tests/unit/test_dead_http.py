@@ -22,7 +22,7 @@ from tests.harness.examples import an_order
 from tests.harness.tokens import ADMIN, ALICE, OPERATOR, bearer, forged, token
 
 TOKEN = "a token of the tests"
-OPEN = {"/", "/metrics", "/livez", "/healthz", "/readyz", "/openapi.json", "/docs"}
+OPEN = {"/", "/attention", "/metrics", "/livez", "/healthz", "/readyz", "/openapi.json", "/docs"}
 LETTER = "orders.dead:order1:order.placed.v1"
 
 

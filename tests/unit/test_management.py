@@ -63,6 +63,15 @@ WHOLE: Mapping[str, Answer] = {
 }
 
 
+def alarmed(status: int, document: Any) -> Answer:
+    """What the check of alarms answers."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(document, status=status)
+
+    return answer
+
+
 @asynccontextmanager
 async def serving(answers: Mapping[str, Answer]) -> AsyncIterator[str]:
     """One node's management interface; yields its host and port."""
@@ -245,3 +254,29 @@ async def test_a_node_whose_virtual_host_is_down_lets_no_client_in(
         url = f"http://guest:pass@{server}"
         assert await asyncio.to_thread(lets_clients_in, url, "rabbitmq1") is lets_in
         assert await asyncio.to_thread(lets_clients_in, f"{url}/nothing", "rabbitmq1")
+
+
+@pytest.mark.parametrize(
+    ("check", "memory", "disk"),
+    [
+        (
+            alarmed(503, {"alarms": [{"node": "b@h", "resource": "disk space"}]}),
+            [False, False],
+            [False, True],
+        ),
+        (alarmed(503, {"alarms": [{"node": "a@h", "resource": "memory"}]}), [True, False], [False, False]),
+        (alarmed(200, {"status": "ok"}), [False, False], [False, False]),
+        (alarmed(404, {"error": "not_found"}), [True, None], [None, None]),
+        (alarmed(503, ["no answer", "of this kind"]), [True, None], [None, None]),
+    ],
+    ids=["disk", "memory", "none any more", "not served", "nonsense"],
+)
+async def test_alarms_are_those_of_this_moment(
+    check: Answer, memory: list[bool | None], disk: list[bool | None]
+) -> None:
+    """The list of nodes has them seconds late; they are its own where the check does not tell."""
+    async with serving({**WHOLE, "/api/health/checks/alarms": check}) as endpoint:
+        seen = await observed(endpoint)
+    assert seen.nodes is not None
+    assert [node.mem_alarm for node in seen.nodes] == memory
+    assert [node.disk_free_alarm for node in seen.nodes] == disk

@@ -34,7 +34,8 @@ def test_status_of_nothing_is_complete_json(tmp_path: Path) -> None:
     result = runner.invoke(app, ["status", "--json", "--data-dir", str(tmp_path / "data")])
     status = json.loads(result.output)
     assert result.exit_code == 0
-    assert set(status) == {"mode", "data_dir", "services", "rabbitmq", "redis", "cache", "postgres"}
+    parts = {"services", "rabbitmq", "redis", "cache", "postgres"}
+    assert set(status) == {"mode", "data_dir", "attention", *parts}
     assert set(status["services"]) == set(SERVICES)
     assert set(status["services"]["notifier"]) == {"url", "ops_url", "pid", "ready"}
     assert [set(node) for node in status["rabbitmq"]] == [

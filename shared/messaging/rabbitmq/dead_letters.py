@@ -36,8 +36,7 @@ class RabbitDeadLetterBox:
     @asynccontextmanager
     async def look_into(self, queue: str) -> AsyncIterator[Letters]:
         """See the port. Does not wait where no broker is known to be up."""
-        if self._link.unready_reason() is not None:
-            raise BrokerUnavailable(f"no broker: {self._link.unready_reason()}")
+        self._require_link()
         async with AsyncExitStack() as stack:
             subscription = RabbitSubscription(queue)
             try:
@@ -50,6 +49,20 @@ class RabbitDeadLetterBox:
                 raise
             stack.callback(subscription.end)
             yield Letters(subscription, waiting)
+
+    async def waiting(self, queue: str) -> int | None:
+        """See the port. The queue itself is asked: what brokers tell of all queues is up to 10 s old."""
+        self._require_link()
+        async with (
+            _channel(await self._link.connection()) as channel,
+            broker_errors(f"counting {queue}", CALL_SECONDS),
+        ):
+            found = await channel.queue_declare(queue, passive=True, timeout=CALL_SECONDS)
+        return None if found.consumer_count else found.message_count or 0
+
+    def _require_link(self) -> None:
+        if self._link.unready_reason() is not None:
+            raise BrokerUnavailable(f"no broker: {self._link.unready_reason()}")
 
 
 async def _declare(connection: AbstractConnection) -> None:
