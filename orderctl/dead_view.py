@@ -64,6 +64,7 @@ def overview(letters: Sequence[Mapping[str, Any]]) -> Table:
 def trail(entries: Sequence[Mapping[str, Any]]) -> Table:
     """One line per letter that was dealt with."""
     table = listing("when", "outcome", "id", "had died of", "by", "detail")
+    table.columns[2].min_width = max(len(each["letter_id"]) for each in entries)
     for each in entries:
         table.add_row(
             each["at"],
