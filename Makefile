@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-containers chaos bench check lint types architecture size format lock clean
+.PHONY: help up down test test-containers chaos bench check lint types architecture contracts size format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,8 +39,8 @@ bench: $(BENCH) ## ratios to what this machine can do at most, with a report in 
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-check: $(READY) ## lint, formatting, types and architecture rules: all of them, even when one fails
-	@$(MAKE) --no-print-directory --keep-going lint types architecture
+check: $(READY) ## lint, formatting, types, architecture rules and events: all of them, even when one fails
+	@$(MAKE) --no-print-directory --keep-going lint types architecture contracts
 
 lint: $(READY) ## ruff: rules and formatting
 	@$(BIN)/ruff check --quiet --output-format concise .
@@ -48,6 +48,9 @@ lint: $(READY) ## ruff: rules and formatting
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
+
+contracts: $(READY) ## what events promise, against what was released (ARGS="--write", "--release")
+	@$(BIN)/python -m tests.contracts $(ARGS)
 
 architecture: $(READY) ## the dependency rule, by import-linter
 	@$(BIN)/lint-imports --no-logo

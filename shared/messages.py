@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
@@ -240,6 +240,19 @@ _ORDER: Final = TypeAdapter(Order)
 def type_name(data: type[object]) -> str:
     """The wire name of a kind of event."""
     return _TYPE_NAMES[data]
+
+
+def event_schemas(ref_template: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The JSON Schema of each event by its type, and of what these refer to as ``ref_template`` says."""
+    inputs: list[tuple[str, Literal["validation"], TypeAdapter[Any]]] = [
+        (name, "validation", adapter) for name, adapter in _ENVELOPES.items()
+    ]
+    chosen, found = TypeAdapter.json_schemas(inputs, ref_template=ref_template)
+    parts = dict(found["$defs"])
+    envelopes = {name: parts.pop(schema["$ref"].rpartition("/")[2]) for (name, _), schema in chosen.items()}
+    for name, schema in envelopes.items():
+        schema["properties"]["type"] = {"const": name}
+    return envelopes, parts
 
 
 def event_time(microseconds: int) -> datetime:

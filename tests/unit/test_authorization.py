@@ -48,7 +48,7 @@ WITHOUT_A_TOKEN: Final = {
     AuthMode.REQUIRED: {Access.PUBLIC},
 }
 OPEN_TO_ALL: Final = {
-    *("docs", "shop", "openapi", "getKeys"),
+    *("docs", "shop", "asyncapi", "openapi", "getKeys"),
     *("listProducts", "searchProducts", "getProduct"),
     *("registerUser", "signIn", "renewTokens", "beginSession", "renewSession", "endSession"),
 }

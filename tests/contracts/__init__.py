@@ -1,0 +1,1 @@
+"""What events promise to consumers, held against what was promised with each release."""

@@ -1,0 +1,123 @@
+"""The contract of events: the document says what is sent, and what would break a consumer has a name."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.contracts import asyncapi
+from shared.messages import EVENT_TYPES, encode
+from shared.pipeline import CONSUMPTIONS, ROUTES, SHOP_ROUTES
+from tests.contracts.__main__ import CURRENT, RELEASED, faults
+from tests.contracts.compatibility import breaks
+from tests.harness.description import validator
+from tests.harness.examples import created, placed, rejected
+from tests.harness.pricing import prices_of
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def schemas(document: dict[str, Any]) -> dict[str, Any]:
+    """Its schemas by name."""
+    found: dict[str, Any] = document["components"]["schemas"]
+    return found
+
+
+def test_the_released_contracts_hold() -> None:
+    """As `make check` says."""
+    assert faults(asyncapi()) == []
+    assert [path.stem for path in RELEASED.glob("*.json")]
+
+
+def test_the_document_is_the_codes(tmp_path: Path) -> None:
+    """One that is behind is named, with the command that renews it."""
+    (tmp_path / "asyncapi.json").write_bytes(CURRENT.read_bytes() + b" ")
+    (fault,) = faults(asyncapi(), tmp_path / "asyncapi.json", tmp_path)[-1:]
+    assert "make contracts ARGS=--write" in fault
+
+
+def test_every_route_and_every_consumer_is_in_it() -> None:
+    """By the map."""
+    document = asyncapi()
+    assert document["components"]["messages"].keys() == ROUTES.keys() | SHOP_ROUTES.keys()
+    assert schemas(document).keys() >= EVENT_TYPES.keys()
+    received = {name for name, each in document["operations"].items() if each["action"] == "receive"}
+    assert received == {
+        f"{each.service}-receives-{ROUTES[name].routing_key}"
+        for each in CONSUMPTIONS
+        for name in ROUTES
+        if each.takes(name)
+    }
+
+
+@pytest.mark.parametrize("event", [placed(), created(prices=prices_of(1999, 1999)), rejected(), created()])
+def test_what_is_sent_is_what_the_schema_says(event: Any) -> None:
+    """And what it rules out would not be read."""
+    document = asyncapi()
+    fits = validator(document, schemas(document)[event.type]).is_valid
+    told = orjson.loads(encode(event))
+    assert fits(told)
+    for name in ("subject", "data", "time"):
+        assert not fits({key: value for key, value in told.items() if key != name})
+    assert not fits(told | {"type": "order.other.v1"})
+
+
+def _field(name: str, schema: dict[str, Any], **needed: list[str]) -> Change:
+    def change(document: dict[str, Any]) -> None:
+        part = schemas(document)["OrderCreated"]
+        part["properties"][name] = schema
+        part["required"] += needed.get("required", [])
+
+    return change
+
+
+def _part(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda document: schemas(document)[name]
+
+
+BREAKS: dict[str, Change] = {
+    "data.order.email: was removed": lambda d: _part("Order")(d)["properties"].pop("email"),
+    "items: may be absent": lambda d: _part("Order")(d)["required"].remove("items"),
+    "email: must be there": lambda d: _part("Order")(d)["required"].append("email"),
+    "carrier: is new and must be there": _field("carrier", {"type": "string"}, required=["carrier"]),
+    "qty: type is string": lambda d: _part("OrderItem")(d)["properties"]["qty"].update(type="string"),
+    "qty: maximum is 9": lambda d: _part("OrderItem")(d)["properties"]["qty"].update(maximum=9),
+    "sku: pattern is ^x": lambda d: _part("OrderItem")(d)["properties"]["sku"].update(pattern="^x"),
+    "email: may be string": lambda d: _part("Order")(d)["properties"]["email"]["anyOf"].pop(),
+    "lines[]: may be": lambda d: _part("Prices")(d)["properties"]["lines"]["items"]["anyOf"].pop(),
+    "order.created.v1: is not sent": lambda d: d["components"]["messages"].pop("order.created.v1"),
+    "order.created: nothing is sent": lambda d: d["channels"].pop("order.created"),
+    "order.created: is sent to other (topic), and was to orders.topic (topic)": lambda d: d["channels"][
+        "order.created"
+    ]["bindings"]["amqp"]["exchange"].update(name="other"),
+}
+
+
+@pytest.mark.parametrize("named", BREAKS)
+def test_what_breaks_a_consumer_is_named(named: str) -> None:
+    """By the event and the place in it."""
+    before = asyncapi()
+    now = copy.deepcopy(before)
+    BREAKS[named](now)
+    found = breaks(before, now)
+    assert any(named in each for each in found), found
+
+
+ADDITIONS: dict[str, Change] = {
+    "a field that need not be there": _field("carrier", {"type": "string"}),
+    "words": lambda d: _part("Order")(d).update(description="in other words"),
+    "a version beside the other": lambda d: d["components"]["messages"].update({"x.v2": {"payload": {}}}),
+    "a channel": lambda d: d["channels"].update({"order.returned": {}}),
+}
+
+
+@pytest.mark.parametrize("addition", ADDITIONS)
+def test_what_may_be_added_breaks_nothing(addition: str) -> None:
+    """Whoever does not know it passes over it."""
+    before = asyncapi()
+    now = copy.deepcopy(before)
+    ADDITIONS[addition](now)
+    assert breaks(before, now) == []
