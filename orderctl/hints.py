@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-_GROUPS = "dead|inventory|keys|ledger|order|product|user"
+_GROUPS = "dead|inventory|keys|ledger|new|order|product|user"
 _ADVISED = re.compile(rf"(?<![\w./-])orderctl ((?:(?:{_GROUPS}) )?[a-z]+(?: --[a-z-]+(?: \w+)?)*)")
 _ASK_A_GATEWAY = frozenset({"inventory", "load", "order", "product"})
 _options: list[str] = []

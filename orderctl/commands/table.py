@@ -25,6 +25,7 @@ GROUPS: Final[Mapping[str, CommandGroup]] = {
             "sample": ("sample.sample", "Make four users, ten products and eight orders to look at."),
             "user": ("users.app", "Users, and what they may do."),
             "keys": ("users.keys", "The keys that sign access tokens."),
+            "new": ("new.app", "Begin something new in this checkout."),
             "completion": ("completion.completion", "Print what makes a shell complete commands and parts."),
         },
         examples=("orderctl up --mode embedded", "orderctl user add olga --role operator"),

@@ -15,10 +15,11 @@ from pydantic import Field
 from shared.health import Check, Health
 from shared.http.settings import OperationsSettings
 from shared.messages import EventData
+from shared.messaging.consumer import EventConsumer
 from shared.messaging.router import BatchHandler, Consuming, Router
 from shared.messaging.settlement import FailureListener
 from shared.metrics import PrometheusRouterMetrics, new_registry
-from shared.pipeline import Consumption
+from shared.pipeline import Consumption, consumption_of
 from shared.redis.client import Redis
 from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
@@ -26,7 +27,7 @@ from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
-from shared.settings import CommonSettings, Count, Seconds
+from shared.settings import CommonSettings, Count, Port, Seconds, settings_config
 
 STORE_CONNECTIONS = 40
 
@@ -82,6 +83,21 @@ def consumer(
         await _consume(consumption, common, own, infrastructure, build, registry, stop)
 
     return Program(name=consumption.service, settings=settings, run=run)
+
+
+def consuming(told: EventConsumer) -> Program[WorkerSettings]:
+    """The program of a service that is one function, see ``messaging.consumer``."""
+    row = consumption_of(told.service)
+
+    class Settings(WorkerSettings):
+        """Variables that begin with the service's name."""
+
+        model_config = settings_config(f"{row.settings}_")
+
+        ops_port: Port = row.operations_port
+
+    handlers = dict.fromkeys(told.events, told.handle)
+    return consumer(row, Settings, lambda _: UseCases(handlers=handlers))
 
 
 async def _consume(

@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from orderctl.scaffold import with_row
+
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLE: Final = ROOT / "tests" / "examples" / "fraud_check"
 ROW: Final = """    Consumption(
@@ -17,11 +19,10 @@ ROW: Final = """    Consumption(
         operations_port=9103,
     ),
 """
-_BEHIND_THE_ROWS: Final = ")\n\nBINDINGS"
 
 
-def tree_with_fraud_check(target: Path) -> Path:
-    """Copies what git knows of, and new files, to ``target``, and adds the example. Returns ``target``."""
+def copy_of_this_tree(target: Path) -> Path:
+    """Copies what git knows of, and new files, to ``target``, which is returned."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -33,9 +34,13 @@ def tree_with_fraud_check(target: Path) -> Path:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+def tree_with_fraud_check(target: Path) -> Path:
+    """Such a copy with the example in it."""
+    copy_of_this_tree(target)
     shutil.copytree(EXAMPLE, target / EXAMPLE.name, ignore=shutil.ignore_patterns("__pycache__"))
     pipeline = target / "shared" / "pipeline.py"
-    text = pipeline.read_text(encoding="utf-8")
-    assert text.count(_BEHIND_THE_ROWS) == 1
-    pipeline.write_text(text.replace(_BEHIND_THE_ROWS, ROW + _BEHIND_THE_ROWS), encoding="utf-8")
+    pipeline.write_text(with_row(pipeline.read_text(encoding="utf-8"), ROW), encoding="utf-8")
     return target

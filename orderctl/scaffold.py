@@ -1,0 +1,103 @@
+"""The files of a new consumer, and its row in the map."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from orderctl.errors import OrderctlError
+from shared.services import SERVICES
+
+MAP: Final = Path("shared/pipeline.py")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,29}")
+_BEHIND_THE_ROWS: Final = ")\n\nBINDINGS"
+_ROW: Final = Template("""\
+    Consumption(
+        service="$name",
+        work="$name",
+        exchange=EVENTS_EXCHANGE,
+        routing_key="order.created",
+        queues="$name",
+        settings="$settings",
+        operations_port=$port,
+    ),
+""")
+_FILES: Final = {
+    "$name/__init__.py": '"""Say here what it is for."""\n',
+    "$name/__main__.py": '''\
+"""``python -m $name``"""
+
+from $name.main import PROGRAM
+
+if __name__ == "__main__":
+    PROGRAM.main()
+''',
+    "$name/main.py": '''\
+"""What is done about created orders."""
+
+from typing import Final
+
+from shared.logs import get_logger
+from shared.messages import Event, OrderCreated
+from shared.messaging.consumer import consumer
+from shared.service.worker import consuming
+
+log = get_logger(__name__)
+
+
+@consumer("$name", events=[OrderCreated])
+async def order_created(event: Event[OrderCreated]) -> None:
+    """Told of each at least once: what this does outside goes by ``event.id``."""
+    log.info("seen", order_id=event.subject, items=len(event.data.order.items))
+
+
+PROGRAM: Final = consuming(order_created)
+''',
+    "tests/unit/test_$name.py": '''\
+"""What is done about created orders."""
+
+from $name.main import order_created
+from shared.messaging.retry import Done, History
+from shared.messaging.router import Incoming
+from tests.harness.examples import an_order, created
+
+
+async def test_an_order_is_dealt_with() -> None:
+    """And again, when it is told of again."""
+    told = [Incoming(event=created(an_order("order1")), history=History())] * 2
+    assert await order_created.handle(told) == [Done(), Done()]
+''',
+}
+
+
+def new_consumer(root: Path, name: str) -> list[Path]:
+    """Writes the consumer into the tree at ``root``; returns what was written. Raises OrderctlError."""
+    if not _NAME.fullmatch(name):
+        raise OrderctlError(f"{name!r} is no name: small letters, digits and underscores, 3 to 30 of them")
+    taken = name in SERVICES or (root / name).exists() or (root / "tests/unit" / f"test_{name}.py").exists()
+    if taken:
+        raise OrderctlError(f"there is a {name} already")
+    values = {"name": name, "settings": name.upper(), "port": str(_free_port())}
+    rows = with_row((root / MAP).read_text(encoding="utf-8"), _ROW.substitute(values))
+    written = {root / _filled(path, values): _filled(text, values) for path, text in _FILES.items()}
+    (root / name).mkdir()
+    for path, text in {**written, root / MAP: rows}.items():
+        path.write_text(text, encoding="utf-8")
+    return [*written, root / MAP]
+
+
+def with_row(text: str, row: str) -> str:
+    """The map with one more row. Raises OrderctlError where it does not look as expected."""
+    if text.count(_BEHIND_THE_ROWS) != 1:
+        raise OrderctlError(f"{MAP} has another form than expected: add the row to CONSUMPTIONS by hand")
+    return text.replace(_BEHIND_THE_ROWS, row + _BEHIND_THE_ROWS)
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return Template(text).substitute(values)
+
+
+def _free_port() -> int:
+    """Behind all that services have."""
+    return max(each.operations_port for each in SERVICES.values()) + 1
