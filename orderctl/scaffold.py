@@ -55,18 +55,29 @@ async def order_created(event: Event[OrderCreated]) -> None:
 PROGRAM: Final = consuming(order_created)
 ''',
     "tests/unit/test_$name.py": '''\
-"""What is done about created orders."""
+"""Created orders come to the same end, whatever brokers and crashes do to their events."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from $name.main import order_created
-from shared.messaging.retry import Done, History
-from shared.messaging.router import Incoming
+from shared.messaging.certification import Certified, certify
 from tests.harness.examples import an_order, created
 
 
-async def test_an_order_is_dealt_with() -> None:
-    """And again, when it is told of again."""
-    told = [Incoming(event=created(an_order("order1")), history=History())] * 2
-    assert await order_created.handle(told) == [Done(), Done()]
+@asynccontextmanager
+async def world() -> AsyncIterator[Certified]:
+    """The consumer, and what it leaves behind: look there for the rows, files or calls of yours."""
+
+    async def effects() -> int:
+        return 0
+
+    yield Certified(handle=order_created.handle, effects=effects)
+
+
+async def test_it_keeps_its_promises() -> None:
+    """Told twice, in another order, all at once, and over a crash at each await."""
+    await certify(world, [created(an_order(f"order{number}")) for number in (1, 2, 3)])
 ''',
 }
 

@@ -40,6 +40,8 @@ def consumer(service: str, *, events: Sequence[type[EventData]]) -> Callable[[Ev
 
     def decorated(function: EventFunction) -> EventConsumer:
         async def handle(batch: Sequence[Incoming]) -> Sequence[Outcome]:
+            if len(batch) == 1:
+                return [await _outcome(function, batch[0])]
             ended = await asyncio.gather(
                 *(_outcome(function, each) for each in batch), return_exceptions=True
             )
