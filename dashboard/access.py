@@ -22,6 +22,10 @@ from shared.http.tokens import InvalidToken, TokenVerifier
 from shared.urls import is_loopback
 
 JWT_DOTS: Final = 2
+NOT_ON_LOOPBACK: Final = (
+    "Off loopback this is for operators: sign in as one on the gateway's page /shop, in this browser. "
+    "For scripts, DASHBOARD_TOKEN sets a token."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,10 @@ class OperatorAccess:
         """None: each of the routes behind it declares them."""
         return ()
 
+    async def admits(self, request: web.Request) -> bool:
+        """Whether a request as this one would pass, without a token or with an operator's cookie."""
+        return self.anonymous(Access.OPERATOR) is not None or await self._is_operator(request)
+
     async def check(self, request: web.Request) -> None:
         """Raises Problem with 401, 403 or 429."""
         if await self._is_operator(request):
@@ -50,9 +58,7 @@ class OperatorAccess:
         elif self.token is not None:
             self._check_token(request, self.token)
         elif not is_loopback(self.bound_to):
-            raise Problem(
-                FORBIDDEN, "This is shown off this machine only behind a token: set DASHBOARD_TOKEN."
-            )
+            raise Problem(FORBIDDEN, NOT_ON_LOOPBACK)
         if is_foreign(request):
             raise Problem(FORBIDDEN, "This is not for pages of another origin.")
 

@@ -69,7 +69,7 @@ def build_app(
 
     ``gateway_url`` is where browsers find the gateway, if that is known.
     """
-    groups = (DashboardRoutes(overview, registry, pages), *further)
+    groups = (DashboardRoutes(overview, registry, pages, access), *further)
     routes = (route for group in groups for route in group.table())
     docs = docs_route(INFO.title, {} if gateway_url is None else {GATEWAY_DOCS: f"{gateway_url}/docs"})
     return application(described(INFO, (*routes, *probes(health), docs), access))

@@ -116,7 +116,8 @@ async def run(
         store = RedisStoreReader(redis, stock, timeout_seconds=own.store_timeout_seconds)
         overview = Overview(store, brokers, services, own.data_dir)
         pages = Pages(own.refresh_seconds, own.notice)
-        visits = Visits(pages, access)
+        shop_url = None if own.gateway_url is None else f"{own.gateway_url}/shop"
+        visits = Visits(pages, access, shop_url)
         log = OrderLog(redis, timeout_seconds=own.store_timeout_seconds)
         feed = Feed(log, overview.attention)
         orders = OrderPages(

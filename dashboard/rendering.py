@@ -37,6 +37,7 @@ class Pages:
             "refresh_seconds": refresh_seconds,
             "notice": notice,
             "pause_seconds": None,
+            "follows": True,
         }
         folder = files("dashboard").joinpath("static")
         self.files = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in STATIC_FILES}

@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from dashboard.access import OperatorAccess
 from dashboard.overview.attention import Flow, attention, flow
 from dashboard.overview.document import document
 from dashboard.overview.exposition import expose
@@ -59,7 +60,10 @@ _FIGURES: Final = {
 class DashboardRoutes:
     """The routes about the pipeline as a whole."""
 
-    def __init__(self, overview: Overview, registry: CollectorRegistry, pages: Pages) -> None:
+    def __init__(
+        self, overview: Overview, registry: CollectorRegistry, pages: Pages, access: OperatorAccess
+    ) -> None:
+        self._access = access
         self._overview = overview
         self._registry = registry
         self._pages = pages
@@ -160,7 +164,14 @@ class DashboardRoutes:
         except StoreUnavailable:
             answer = Answer()
         return web.Response(
-            text=overview_page(self._pages, state, self._overview.pace, question, answer),
+            text=overview_page(
+                self._pages,
+                state,
+                self._overview.pace,
+                question,
+                answer,
+                follows=await self._access.admits(request),
+            ),
             status=200 if state.store is not None else 503,
             content_type="text/html",
         )

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from dashboard.access import OperatorAccess
+from dashboard.access import NOT_ON_LOOPBACK, OperatorAccess
 from dashboard.rendering import Pages
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.http.auth import Access
@@ -34,8 +34,9 @@ _SIGN_IN: Final = "Sign in as an operator on the gateway's page /shop, in this b
 class Visits:
     """Makes routes of pages."""
 
-    def __init__(self, pages: Pages, access: OperatorAccess) -> None:
+    def __init__(self, pages: Pages, access: OperatorAccess, shop_url: str | None = None) -> None:
         self._pages = pages
+        self._shop_url = shop_url
         self._access = access
 
     def route(
@@ -67,9 +68,17 @@ class Visits:
                 if not is_browser(request):
                     raise
                 kind, more = problem.kind, [_SIGN_IN] if problem.kind is UNAUTHORIZED else []
+                may_sign_in = kind is UNAUTHORIZED or problem.detail == NOT_ON_LOOPBACK
                 more += [f"{fault.field} {fault.message}." for fault in problem.members.get("errors", ())]
                 detail = " ".join((problem.detail, *more))
-                return self._refused(request, kind.status, kind.title, detail, problem.headers)
+                return self._refused(
+                    request,
+                    kind.status,
+                    kind.title,
+                    detail,
+                    problem.headers,
+                    sign_in=self._shop_url if may_sign_in else None,
+                )
             except (StoreUnavailable, BrokerUnavailable) as error:
                 if not is_browser(request):
                     raise
@@ -79,10 +88,24 @@ class Visits:
         return guarded
 
     def _refused(
-        self, request: web.Request, status: int, title: str, detail: str, headers: Mapping[str, str] = _NONE
+        self,
+        request: web.Request,
+        status: int,
+        title: str,
+        detail: str,
+        headers: Mapping[str, str] = _NONE,
+        *,
+        sign_in: str | None = None,
     ) -> web.Response:
-        renews = request.method in SAFE_METHODS
-        answer = self.page("refusal.html", status=status, what=title, detail=detail, renews=renews)
+        answer = self.page(
+            "refusal.html",
+            status=status,
+            what=title,
+            detail=detail,
+            sign_in=sign_in,
+            renews=request.method in SAFE_METHODS,
+            follows=False,
+        )
         answer.headers.update(headers)
         return answer
 

@@ -6,6 +6,7 @@ own functions make the sentences, so that they are the same; of what lies in Red
 
 import asyncio
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 2.0
 DASHBOARD: Final = "dashboard"
+_NODE: Final = re.compile(r"Broker node (\w+)@\S+ does not (?:run|answer)")
 _AS_ON_THE_PAGE: Final = ".venv/bin/orderctl "
 
 
@@ -26,9 +28,27 @@ def attention(system: System, status: SystemStatus) -> list[str]:
     if not status.anything_runs:
         return []
     said = _said_by_dashboard(system)
+    if said is not None:
+        said = [each for each in said if not _is_outdated(each, status)]
     if said is None or (not said and status.missing):
         said = _seen_from_here(status) or [f"Not ready: {', '.join(status.missing or [DASHBOARD])}"]
     return [told(each) for each in said]
+
+
+def _is_outdated(sentence: str, status: SystemStatus) -> bool:
+    """Whether it says that a part does not work which is seen to: the page looks every two seconds."""
+    ready = {each.name for each in status.services if each.ready} | {
+        each.name for each in status.stores if each.ready
+    }
+    running = {node.node for node in status.rabbitmq if node.running}
+    who, is_unready, _ = sentence.partition(": not ready: ")
+    if is_unready:
+        return {name.partition(" ")[0] for name in who.split(", ")} <= ready
+    if sentence.startswith("No broker's management"):
+        return bool(running)
+    if node := _NODE.match(sentence):
+        return node[1] in running
+    return sentence.partition(": ")[0].lower() in ready
 
 
 def told(sentence: str) -> str:

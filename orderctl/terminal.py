@@ -140,8 +140,9 @@ def _first_of(group: ExceptionGroup[Exception]) -> Exception:
 def show_error(error: OrderctlError) -> None:
     """Say what failed on stderr, in one line; the end of its log follows where it has one."""
     advice = f"; {error.advice}" if error.advice else ""
+    said = str(error).removesuffix(".") if advice else str(error)
     if error.log is None or not error.log.exists():
-        err.print(Text.assemble(("error: ", "bold red"), shown(f"{error}{advice}")))
+        err.print(Text.assemble(("error: ", "bold red"), shown(f"{said}{advice}")))
         return
     err.print(Text.assemble(("error: ", "bold red"), shown(error)))
     err.print(shown(f"the end of {error.log}:", "dim"))

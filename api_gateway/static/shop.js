@@ -18,8 +18,8 @@ const WORDS = {
   delivered: "delivered",
   cancelled: "cancelled",
   notified: "you were told",
-  insufficient_stock: "sold out",
-  unknown_sku: "not sold here any more",
+  insufficient_stock: "not enough of it left",
+  unknown_sku: "not sold here",
   payment_declined: "the payment was declined",
 };
 
@@ -348,7 +348,7 @@ function forgetOrders() {
 async function listOrders() {
   const asker = whose();
   if (me) {
-    const page = await ask("GET", `/orders?limit=${MOST_REMEMBERED}`);
+    const page = await ask("GET", `/orders?limit=${MOST_REMEMBERED}&customer=${encodeURIComponent(me.id)}`);
     if (whose() !== asker) return;
     for (const order of page.orders) orders.set(order.id, { timeline: [], ...order });
   } else {

@@ -156,6 +156,7 @@ class OrderPages:
                 "listed.html",
                 page=page,
                 chosen=status,
+                is_begun=asked["cursor"] is not None,
                 customer=customer,
                 statuses=OrderStatus,
                 looks=_LOOKS,

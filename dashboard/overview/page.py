@@ -18,8 +18,16 @@ _FLOWS: Final = {
 }
 
 
-def overview_page(pages: Pages, state: PipelineState, pace: Pace, question: Question, answer: Answer) -> str:
-    """The page as HTML."""
+def overview_page(
+    pages: Pages,
+    state: PipelineState,
+    pace: Pace,
+    question: Question,
+    answer: Answer,
+    *,
+    follows: bool = True,
+) -> str:
+    """The page as HTML. It ``follows`` events where its reader may."""
     faults, flowing = attention(state), flow(state)
     known = {} if is_old(state.broker) else state.broker.queues
     return pages.render(
@@ -30,6 +38,7 @@ def overview_page(pages: Pages, state: PipelineState, pace: Pace, question: Ques
         broker=state.broker,
         question=question,
         answer=answer,
+        follows=follows,
         faults=faults,
         look="good" if not faults else "unsure" if flowing is Flow.FLOWING else "bad",
         flow=_FLOWS[flowing],

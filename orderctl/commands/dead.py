@@ -207,6 +207,8 @@ def _body(
 def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) -> None:
     found = dead_letters(url, data_dir).act("drop", {**body, "dry_run": True})
     letters = amount(found["matched"])
+    if not found["matched"]:
+        return
     if not out.is_terminal:
         raise OrderctlError(f"this would drop {letters} for good: say --yes to do it")
     typer.confirm(f"Drop {letters} for good? Undecided orders end as rejected", abort=True)

@@ -49,6 +49,8 @@ ORDERS: Final[Sequence[tuple[str, Mapping[str, int], OrderStatus]]] = (
     ("ben", {"garden-gnome": 1}, OrderStatus.REJECTED),  # no such product
 )
 """Who orders what, and where that is to stand."""
+OPERATOR: Final = "olga"
+"""Who moves them on: behind a gateway elsewhere nothing else proves that it may."""
 AHEAD: Final = timedelta(days=7)
 CURRENCY: Final = "EUR"
 
@@ -66,11 +68,11 @@ def sample(data_dir: DataDir = None) -> None:
     """Make four users, ten products and eight orders to look at. What is there already stays as it is."""
     with readable_errors():
         passwords = _users(accounts_of(data_dir))
+        for name, password in passwords.items():
+            say(f"{name} ({USERS[name]}), password: {password}")
         gateway = gateway_of(None, data_dir, sees_all=True)
         shop = _Shop(client=by_hand(gateway), gateway=gateway, passwords=passwords)
         products, orders = asyncio.run(_fill(shop))
-        for name, password in passwords.items():
-            say(f"{name} ({USERS[name]}), password: {password}")
         say(f"{len(passwords)} users, {products} products and {orders['new']} orders are new")
         if orders["refused"]:
             say(f"{orders['refused']} orders were refused, as this gateway is told to", "yellow")
@@ -108,7 +110,7 @@ async def _fill(shop: _Shop) -> tuple[int, Counter[str]]:
         orders[became] += 1
         if became == "new":
             for step in steps_to(status, OrderStatus.CREATED):
-                await _moved(shop.client, order["id"], step)
+                await _moved(placing[OPERATOR], order["id"], step)
     return len(new), orders
 
 

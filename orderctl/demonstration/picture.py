@@ -38,7 +38,7 @@ def picture(chronicle: Chronicle, now: float, columns: int, headline: str) -> Re
         drawn = sparkline(values, style, marks_gaps=is_flow, least_full=1 if is_flow else FULL_OUTBOX)
         table.add_row(name, drawn, figure)
     table.add_row("", _pointer(chronicle, now, width), "")
-    brokers = Text.assemble(("brokers  ", "dim"), _brokers(chronicle), f"  {latest.told:,} customers told")
+    brokers = Text.assemble(("brokers  ", "dim"), _brokers(chronicle), f"  {latest.told:,} told")
     moments = (Text(f"{moment.at:5.1f} s  {moment.text}") for moment in chronicle.moments[-MOMENTS:])
     title = Text.assemble((headline, "bold"), (f"  {now:.0f} s", "dim"))
     return Panel(Group(table, brokers, Text(), *moments), title=title, title_align="left", border_style="dim")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +23,7 @@ from orderctl.native.layout import project_root
 from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, STORES
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
-from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, System, SystemStatus, known
+from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, StoreStatus, System, SystemStatus, known
 from shared.messaging.rabbitmq.management import running_together, takes_clients
 from shared.redis.rights import OPERATOR
 from shared.services import SERVICES
@@ -74,7 +75,7 @@ class DockerSystem(System):
         found = self._containers()
         with ThreadPoolExecutor(len(PARTS)) as pool:
             services = pool.map(lambda name: self._service_status(name, found.get(name)), SERVICES)
-            stores = pool.map(lambda name: self.store_status(name, _pid(found.get(name))), STORES)
+            stores = pool.map(lambda name: self._store_status(name, found.get(name)), STORES)
             nodes = pool.map(lambda node: self._node_status(node, found.get(node)), NODE_NAMES)
             return SystemStatus(
                 mode=self.mode,
@@ -254,8 +255,16 @@ class DockerSystem(System):
             if self._publishes(container, spec.operations_port_name):
                 answer = readiness_of(spec, self.ports)
             else:
-                answer = Readiness(ready=container.healthy, reason=container.health)
+                reason = "" if container.healthy else container.health
+                answer = Readiness(ready=container.healthy, reason=reason)
         return self.service_status(name, _pid(container), answer)
+
+    def _store_status(self, name: str, container: Container | None) -> StoreStatus:
+        """Of one whose port is not published, what its container says of itself."""
+        status = self.store_status(name, _pid(container))
+        if container is None or not container.running or self._publishes(container, name):
+            return status
+        return replace(status, ready=container.healthy)
 
     def _node_status(self, node: str, container: Container | None) -> BrokerStatus:
         password = operator_settings().get(PASSWORD_VARIABLE) or DEFAULT_PASSWORD

@@ -120,7 +120,7 @@ async def test_what_is_sold_out_is_said_with_the_order(browser: Any, url: str) -
     await page.get_by_role("button", name="Order", exact=True).click()
     order = card(page, "Desk lamp")
     await playwright.expect(order.locator(".state")).to_have_text("not possible")
-    await playwright.expect(order).to_contain_text("sold out")
+    await playwright.expect(order).to_contain_text("not enough of it left")
     await playwright.expect(order.get_by_role("button", name="Cancel")).to_have_count(0)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -148,19 +149,41 @@ FAULTS = {
 }
 
 
+AWAY: dict[str, dict[str, Any]] = {
+    "gateway stopped": {"away": ("api_gateway",)},
+    "database away": {"unready": {"accounts": "postgres: connection refused"}},
+    "store frozen": {"away": ("redis",)},
+    "broker killed": {"away": ("rabbitmq1",)},
+    "broker frozen": {"away": ("rabbitmq1",)},
+    "no broker answers": {"away": ("rabbitmq1", "rabbitmq2", "rabbitmq3")},
+}
+"""What is seen of it on the machine itself."""
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_the_page_status_and_doctor_agree_word_by_word(
     served: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """Cause and remedy are one text, and none of the three says more of it, or less."""
     FAULTS[fault](served)
-    system = ToldSystem(tmp_path, served.url.rstrip("/"))
+    system = ToldSystem(tmp_path, served.url.rstrip("/"), **AWAY.get(fault, {}))
     page = await on_the_page(served)
     status = await asyncio.to_thread(typed, monkeypatch, system, "status")
     found = await asyncio.to_thread(typed, monkeypatch, system, "doctor")
     assert page != []
     assert below_the_table(status) == page
     assert faults(found) == page
+
+
+@pytest.mark.parametrize("fault", AWAY)
+async def test_what_has_come_back_since_the_page_looked_is_no_fault(
+    served: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """As right after `up` and `start`: what is seen on this machine counts."""
+    FAULTS[fault](served)
+    system = ToldSystem(tmp_path, served.url.rstrip("/"))
+    said = below_the_table(await asyncio.to_thread(typed, monkeypatch, system, "status"))
+    assert said == []
 
 
 async def test_a_full_disk_is_told_by_all_three(

@@ -80,10 +80,10 @@ def test_a_system_that_is_well_has_no_faults(tmp_path: Path, dashboard: Dashboar
 
 
 def test_what_the_page_says_is_a_fault_each(tmp_path: Path, dashboard: Dashboard) -> None:
-    """Also while a part is away of which it tells: nothing is added."""
+    """While a part is away of which it tells, nothing is added."""
     dashboard.attention = ("Stock below zero: cable", "Broker node rabbitmq2@localhost does not run")
-    for away in ((), ("rabbitmq2",)):
-        assert faults_of(ToldSystem(tmp_path, dashboard.url, away=away)) == [*dashboard.attention]
+    found = faults_of(ToldSystem(tmp_path, dashboard.url, away=("rabbitmq2",)))
+    assert found == [*dashboard.attention]
 
 
 def test_queues_of_others_are_known_here_alone(
