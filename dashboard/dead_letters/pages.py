@@ -9,18 +9,25 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from dashboard.dead_letters.actions import Action
-from dashboard.dead_letters.desk import DeadLetterDesk
+from dashboard.dead_letters.actions import Action, Redrive
+from dashboard.dead_letters.desk import DeadLetterDesk, Looked
 from dashboard.dead_letters.letter import Letter, view
 from dashboard.dead_letters.problems import BUSY, problem_of
 from dashboard.dead_letters.requests import ActionRequest, ListRequest, RedriveRequest, checked
 from dashboard.dead_letters.routes import Collected, errand_of, summary
 from dashboard.dead_letters.trail import RedisAuditTrail
 from dashboard.visiting import Visits, form
-from shared.errors import DependencyUnavailable
+from shared.errors import DependencyUnavailable, StoreUnavailable
 from shared.http.auth import actor_of
 from shared.http.bodies import parse_json
-from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS, MALFORMED_FORM, MALFORMED_JSON
+from shared.http.problems import (
+    BROKER_UNAVAILABLE,
+    INVALID_FIELDS,
+    MALFORMED_FORM,
+    MALFORMED_JSON,
+    FieldError,
+    invalid,
+)
 from shared.http.routes import Handler, Parameter, Route
 from shared.text import visible
 
@@ -107,7 +114,7 @@ class DeadLetterPages:
 
     def _acting(self, action: Action) -> Handler:
         async def act(request: web.Request) -> web.StreamResponse:
-            asked = _asked(checked(LettersForm, await form(request)))
+            asked = _asked(checked(LettersForm, await form(request)), is_redrive=isinstance(action, Redrive))
             errand, report = errand_of(asked, action, actor_of(request)), Collected()
             try:
                 tally = await self._desk.act(errand, report)
@@ -122,10 +129,17 @@ class DeadLetterPages:
         order_id = query.get("order")
         asked = checked(ListRequest, {name: query[name] for name in _NAMES if query.get(name)})
         wanted = asked.wanted(None if not order_id else [order_id])
+        silences = []
         try:
             looked = await self._desk.look(wanted, MOST_SHOWN)
         except DependencyUnavailable as error:
-            raise problem_of(error) or error from error
+            if done is None:
+                raise problem_of(error) or error from error
+            looked, silences = Looked(), [f"What is left is not known: {error}"]
+        try:
+            trail = await self._trail.latest(ENTRIES_SHOWN)
+        except StoreUnavailable as error:
+            trail, silences = [], [*silences, f"What was done last is not known: {error}"]
         now = self._desk.now()
         groups: defaultdict[tuple[str, str], list[tuple[Letter, Mapping[str, Any]]]] = defaultdict(list)
         for letter in looked.letters:
@@ -140,7 +154,8 @@ class DeadLetterPages:
             order_id=order_id,
             is_narrowed=bool(order_id or any(query.get(name) for name in _NAMES)),
             done=done,
-            trail=await self._trail.latest(ENTRIES_SHOWN),
+            trail=trail,
+            silences=silences,
             body=_body,
             editable=_editable,
             largest_correction=LARGEST_CORRECTION_BYTES,
@@ -148,7 +163,7 @@ class DeadLetterPages:
         )
 
 
-def _asked(sent: LettersForm) -> ActionRequest:
+def _asked(sent: LettersForm, *, is_redrive: bool) -> ActionRequest:
     """What the form asks for. Without a letter or a kind of them it asks for nothing that is done."""
     which: dict[str, Any] = {"ids": [sent.id]} if sent.id else {"all": bool(sent.queue and sent.reason)}
     which |= {name: text for name in ("queue", "reason") if (text := getattr(sent, name))}
@@ -156,6 +171,11 @@ def _asked(sent: LettersForm) -> ActionRequest:
     if limit:
         which["limit"] = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 10 else limit
     if sent.body.strip():
+        if not is_redrive:
+            raise invalid(
+                INVALID_FIELDS,
+                [FieldError(field="body", message="corrects what is sent back, and only that")],
+            )
         corrected = {"body": parse_json(sent.body.encode()), "dry_run": bool(sent.dry_run)}
         return checked(RedriveRequest, which | corrected)
     return checked(ActionRequest, which | {"dry_run": bool(sent.dry_run)})
