@@ -5,12 +5,11 @@ own functions make the sentences, so that they are the same; of what lies in Red
 """
 
 import asyncio
-import json
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from orderctl.http import request
+from orderctl.http import object_in, request
 from orderctl.system import ServiceStatus, System, SystemStatus
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 2.0
+LONGEST_ANSWER: Final = 1_048_576
 DASHBOARD: Final = "dashboard"
 _NODE: Final = re.compile(r"Broker node (\w+)@\S+ does not (?:run|answer)")
 _AS_ON_THE_PAGE: Final = ".venv/bin/orderctl "
@@ -57,16 +57,18 @@ def told(sentence: str) -> str:
 
 
 def _said_by_dashboard(system: System) -> list[str] | None:
-    """None where it does not answer."""
+    """None where it does not answer, or says what is no list of sentences."""
     if not system.owns(f"{DASHBOARD}.http"):
         return None
     try:
         url, headers = system.address(DASHBOARD), {"Accept": "application/json"}
         with request(url, "GET", "/attention", headers=headers, seconds=ANSWER_SECONDS) as answer:
-            content = answer.read()
-            return [*json.loads(content)["attention"]] if answer.status == HTTPStatus.OK else None
-    except (OSError, ValueError, KeyError):
+            content = answer.read(LONGEST_ANSWER) if answer.status == HTTPStatus.OK else b""
+    except OSError:
         return None
+    said = object_in(content).get("attention")
+    is_read = isinstance(said, list) and all(isinstance(each, str) for each in said)
+    return said if is_read else None
 
 
 def _seen_from_here(status: SystemStatus) -> list[str]:

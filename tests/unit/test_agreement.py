@@ -5,7 +5,9 @@ import html
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -206,6 +208,37 @@ def test_without_a_dashboard_status_and_doctor_use_its_words(
     said = below_the_table(typed(monkeypatch, system, "status"))
     assert f"dashboard: not running. Start it: {ORDERCTL} start dashboard" in said
     assert faults(typed(monkeypatch, system, "doctor")) == said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(b"[]", b"7", b"", b"\xff", b"{}", b"[" * 100_000),
+        *(b'{"attention":null}', b'{"attention":"all is well"}', b'{"attention":[1]}', b'{"attention":[[]]}'),
+    ],
+)
+def test_a_dashboard_that_talks_nonsense_is_as_one_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """It may be of another version, or in the middle of its end."""
+
+    class Nonsense(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nonsense) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            system = ToldSystem(tmp_path, f"http://127.0.0.1:{server.server_port}", away=("notifier",))
+            lines = below_the_table(typed(monkeypatch, system, "status"))
+        finally:
+            server.shutdown()
+            serving.join()
+    assert f"notifier: not running. Start it: {ORDERCTL} start notifier" in lines
 
 
 def test_reasons_of_services_are_told_by_what_is_missed(
