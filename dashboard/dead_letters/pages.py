@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import quote_plus
 
 import orjson
 from aiohttp import web
@@ -20,6 +21,7 @@ from dashboard.visiting import Visits, form
 from shared.errors import DependencyUnavailable, StoreUnavailable
 from shared.http.auth import actor_of
 from shared.http.bodies import parse_json
+from shared.http.limits import HttpLimits
 from shared.http.problems import (
     BROKER_UNAVAILABLE,
     INVALID_FIELDS,
@@ -35,7 +37,11 @@ MOST_SHOWN: Final = 200
 RESULTS_SHOWN: Final = 50
 ENTRIES_SHOWN: Final = 25
 LARGEST_CORRECTION_BYTES: Final = 16_384
-"""A form sends each byte as up to three; longer ones are corrected by `orderctl dead redrive --body`."""
+LARGEST_FIELD_BYTES: Final = HttpLimits().body_bytes - 8_192
+"""Of a form, which sends a byte as up to three, with room for what is written besides.
+
+What is longer is corrected by `orderctl dead redrive --body`.
+"""
 PAUSE_SECONDS: Final = 5
 """Between two looks of an open page, which take the desk's turn; steps of orders bring none about."""
 _NAMES: Final = ("queue", "reason", "sku")
@@ -158,7 +164,6 @@ class DeadLetterPages:
             silences=silences,
             body=_body,
             editable=_editable,
-            largest_correction=LARGEST_CORRECTION_BYTES,
             pause_seconds=PAUSE_SECONDS,
         )
 
@@ -181,12 +186,21 @@ def _asked(sent: LettersForm, *, is_redrive: bool) -> ActionRequest:
     return checked(ActionRequest, which | {"dry_run": bool(sent.dry_run)})
 
 
-def _editable(told: Mapping[str, Any]) -> str:
-    """The body as JSON that means the same when it comes back: what is not seen is written as an escape."""
+def _editable(told: Mapping[str, Any]) -> str | None:
+    """The body as JSON that means the same when it comes back: what is not seen is written as an escape.
+
+    None where a form could not send it back.
+    """
+    if told["body_bytes"] > LARGEST_CORRECTION_BYTES:
+        return None
     if "body" not in told:
         return ""
     text = orjson.dumps(told["body"], option=orjson.OPT_INDENT_2).decode()
-    return "".join(each if each == "\n" or visible(each) == each else _escape(each) for each in text)
+    text = "".join(each if each == "\n" or visible(each) == each else _escape(each) for each in text)
+    lines = text.count("\n")
+    most = 3 * (len(text.encode()) + lines)
+    fits = most <= LARGEST_FIELD_BYTES or len(quote_plus(text)) + 3 * lines <= LARGEST_FIELD_BYTES
+    return text if fits else None
 
 
 def _escape(character: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from aiohttp import ClientSession
 from dashboard.dead_letters.actions import CorrectedRedrive, DryRun
 from dashboard.dead_letters.desk import DeadLetterDesk
 from dashboard.dead_letters.letter import Letter
+from dashboard.dead_letters.pages import LARGEST_CORRECTION_BYTES
 from shared import keyspace
 from shared.messages import Event, content_fingerprint, encode
 from shared.messaging.dead_letters import DeadLettersBusy
@@ -241,6 +243,34 @@ async def test_what_cannot_be_seen_in_a_body_comes_back_as_it_was(
     text = html.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0]
     assert "a\\u202eb\\u007f\\udb40\\udc41é\\n" in text
     assert orjson.loads(text.replace("&#34;", '"')) == hidden
+
+
+@pytest.mark.parametrize(
+    ("content", "is_offered"),
+    [
+        ([{"sku": f"a{number}", "name": "é" * 40, "qty": 1} for number in range(100)], True),
+        ([1] * 8_000, False),
+        ("\u202e" * 5_000, True),
+    ],
+)
+async def test_what_is_offered_for_correction_can_be_sent_back(
+    world: Afterlife, session: ClientSession, content: Any, is_offered: bool
+) -> None:
+    """As a form has it: JSON in lines takes many times the room of JSON in one, and each sign three bytes."""
+    await messages_in(world.broker, ORDER_PROCESSOR.dead_queue)
+    body = orjson.dumps({"content": content})
+    assert len(body) <= LARGEST_CORRECTION_BYTES
+    await world.broker.publish(
+        OutgoingMessage(exchange="", routing_key=ORDER_PROCESSOR.dead_queue, body=body)
+    )
+    letter = await the_letter(world)
+    async with session.get("/dead-letters", headers=BROWSER) as answer:
+        page = await answer.text()
+    assert ("<textarea" in page) is is_offered
+    text = unescape(page.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0])
+    form = {"id": letter.id, "body": text.replace("\n", "\r\n"), "dry_run": "on"}
+    async with session.post("/dead-letters/redrive", data=form, headers=BROWSER) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize(
