@@ -20,6 +20,10 @@ LOOK_SECONDS: Final = 2.0
 LONGEST_ANSWER: Final = 1_048_576
 DASHBOARD: Final = "dashboard"
 _NODE: Final = re.compile(r"Broker node (\w+)@\S+ does not (?:run|answer)")
+_UNREACHED: Final = re.compile(
+    r"did not answer|refused\b|reset|clos(?:ed|ing)|connect|LOADING", re.IGNORECASE
+)
+"""In what is said of a store that could not be asked; one that answered does what it says though it runs."""
 _AS_ON_THE_PAGE: Final = ".venv/bin/orderctl "
 
 
@@ -48,7 +52,9 @@ def _is_outdated(sentence: str, status: SystemStatus) -> bool:
         return bool(running)
     if node := _NODE.match(sentence):
         return node[1] in running
-    return sentence.partition(": ")[0].lower() in ready
+    part, _, reason = sentence.partition(": ")
+    is_store = part.lower() in {each.name for each in status.stores}
+    return part.lower() in ready and not (is_store and _UNREACHED.search(reason) is None)
 
 
 def told(sentence: str) -> str:

@@ -20,8 +20,18 @@ from orderctl import doctor, hints
 from orderctl.cli import app
 from orderctl.commands import views
 from orderctl.native import redis
+from shared.errors import StoreUnavailable
 from shared.messaging.rabbitmq.management import QueueRow
-from tests.harness.dashboard import NODES, SERVICES, STORE, Dashboard, dashboard, with_nodes, with_queue
+from tests.harness.dashboard import (
+    NODES,
+    SERVICES,
+    STORE,
+    Dashboard,
+    MadeUpStore,
+    dashboard,
+    with_nodes,
+    with_queue,
+)
 from tests.harness.told_system import ToldSystem
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +196,31 @@ async def test_what_has_come_back_since_the_page_looked_is_no_fault(
     system = ToldSystem(tmp_path, served.url.rstrip("/"))
     said = below_the_table(await asyncio.to_thread(typed, monkeypatch, system, "status"))
     assert said == []
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "NOPERM this user has no permissions to run the 'hmget' command",
+        "READONLY You can't write against a read only replica.",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "ERR upstream failure",
+    ],
+)
+async def test_a_store_that_runs_and_refuses_is_told_by_all_three(
+    served: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    """That it answers a PING is no sign that it does its work again."""
+
+    async def refused(_: object) -> None:
+        raise StoreUnavailable(f"Redis: {refusal}")
+
+    monkeypatch.setattr(MadeUpStore, "read", refused)
+    system = ToldSystem(tmp_path, served.url.rstrip("/"))
+    page = await on_the_page(served)
+    assert page[0].startswith(f"Redis: {refusal.rstrip('.')}")
+    assert below_the_table(await asyncio.to_thread(typed, monkeypatch, system, "status")) == page
+    assert faults(await asyncio.to_thread(typed, monkeypatch, system, "doctor")) == page
 
 
 async def test_a_full_disk_is_told_by_all_three(
