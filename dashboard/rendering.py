@@ -38,6 +38,7 @@ class Pages:
             "notice": notice,
             "pause_seconds": None,
             "follows": True,
+            "is_written_on": False,
         }
         folder = files("dashboard").joinpath("static")
         self.files = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in STATIC_FILES}

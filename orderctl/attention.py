@@ -5,12 +5,11 @@ own functions make the sentences, so that they are the same; of what lies in Red
 """
 
 import asyncio
-import json
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from orderctl.http import request
+from orderctl.http import object_in, request
 from orderctl.system import ServiceStatus, System, SystemStatus
 
 if TYPE_CHECKING:
@@ -18,8 +17,13 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 2.0
+LONGEST_ANSWER: Final = 1_048_576
 DASHBOARD: Final = "dashboard"
 _NODE: Final = re.compile(r"Broker node (\w+)@\S+ does not (?:run|answer)")
+_UNREACHED: Final = re.compile(
+    r"did not answer|refused\b|reset|clos(?:ed|ing)|connect|LOADING", re.IGNORECASE
+)
+"""In what is said of a store that could not be asked; one that answered does what it says though it runs."""
 _AS_ON_THE_PAGE: Final = ".venv/bin/orderctl "
 
 
@@ -48,7 +52,9 @@ def _is_outdated(sentence: str, status: SystemStatus) -> bool:
         return bool(running)
     if node := _NODE.match(sentence):
         return node[1] in running
-    return sentence.partition(": ")[0].lower() in ready
+    part, _, reason = sentence.partition(": ")
+    is_store = part.lower() in {each.name for each in status.stores}
+    return part.lower() in ready and not (is_store and _UNREACHED.search(reason) is None)
 
 
 def told(sentence: str) -> str:
@@ -57,16 +63,18 @@ def told(sentence: str) -> str:
 
 
 def _said_by_dashboard(system: System) -> list[str] | None:
-    """None where it does not answer."""
+    """None where it does not answer, or says what is no list of sentences."""
     if not system.owns(f"{DASHBOARD}.http"):
         return None
     try:
         url, headers = system.address(DASHBOARD), {"Accept": "application/json"}
         with request(url, "GET", "/attention", headers=headers, seconds=ANSWER_SECONDS) as answer:
-            content = answer.read()
-            return [*json.loads(content)["attention"]] if answer.status == HTTPStatus.OK else None
-    except (OSError, ValueError, KeyError):
+            content = answer.read(LONGEST_ANSWER) if answer.status == HTTPStatus.OK else b""
+    except OSError:
         return None
+    said = object_in(content).get("attention")
+    is_read = isinstance(said, list) and all(isinstance(each, str) for each in said)
+    return said if is_read else None
 
 
 def _seen_from_here(status: SystemStatus) -> list[str]:

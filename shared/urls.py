@@ -84,6 +84,16 @@ def checked_http_url(url: str) -> str:
     return url
 
 
+def checked_browser_url(url: str) -> str:
+    """The base of links on pages that anyone may read, without the slash at its end; raises ValueError."""
+    parts = urlsplit(checked_http_url(url))
+    if "@" in parts.netloc:
+        raise ValueError("a URL for browsers holds no login: everybody can read the page that has it")
+    if "?" in url or "\\" in url:
+        raise ValueError("a URL for browsers has no '?' and no backslash")
+    return url.rstrip("/")
+
+
 def _checked_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
     """What all have in common. No message quotes the URL: it may hold a password, or half of one."""
     try:

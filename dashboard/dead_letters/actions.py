@@ -6,7 +6,7 @@ letter is removed last, by whoever called.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
@@ -14,7 +14,7 @@ from typing import Protocol
 from dashboard.dead_letters.letter import Letter, read_letter
 from shared.errors import BrokerUnavailable, DecodeError, StoreUnavailable
 from shared.logs import get_logger
-from shared.messages import content_fingerprint, decode
+from shared.messages import Event, EventData, OrderPlaced, content_fingerprint, decode
 from shared.messaging.ports import OutgoingMessage, Publisher
 from shared.messaging.redrive import redriven_headers
 from shared.messaging.settlement import message_of
@@ -64,12 +64,12 @@ class Action(Protocol):
 class DryRun:
     """Nothing is done, so that an operator sees which letters it would have been, and which would fail."""
 
-    def __init__(self, name: str, obstacle: Callable[[Letter], str | None] = lambda _: None) -> None:
+    def __init__(self, name: str, obstacle: Callable[[Letter], Awaitable[str | None]] | None = None) -> None:
         self.name = name
         self._obstacle = obstacle
 
     async def carry_out(self, letters: Sequence[Letter]) -> Sequence[Acted]:
-        obstacles = [self._obstacle(letter) for letter in letters]
+        obstacles = [await self._obstacle(letter) if self._obstacle else None for letter in letters]
         return [
             Acted(letter=letter, outcome=Outcome.FAILED if fault else Outcome.UNTOUCHED, detail=fault or "")
             for letter, fault in zip(letters, obstacles, strict=True)
@@ -104,6 +104,10 @@ class Redrive:
             log.warning("redrives not noted", reason=str(error))
         return outcomes
 
+    async def accepted(self, order_id: str) -> Event[OrderPlaced] | None:
+        """What the order's record says was placed, and for how much; None where no record can be read."""
+        return await self._books.accepted(order_id)
+
     async def _publish(self, letter: Letter) -> Acted:
         delivery = letter.delivery
         message = OutgoingMessage(
@@ -119,11 +123,11 @@ class Redrive:
 class CorrectedRedrive:
     """Back to the consumer's queue with another body: a message that could not be read, or said it wrong.
 
-    What was ordered stays as it was accepted: consumers hold it against the order's record, and a letter that
-    can be read keeps its event and its order here.
+    What was ordered stays as it was accepted: it is held against the order's record here, since not every
+    consumer does so, and a letter that can be read keeps its event and its order.
     """
 
-    def __init__(self, redrive: "Action", body: bytes) -> None:
+    def __init__(self, redrive: Redrive, body: bytes) -> None:
         self.name = redrive.name
         self._redrive = redrive
         self._body = body
@@ -132,14 +136,14 @@ class CorrectedRedrive:
         return [await self._one(letter) for letter in letters]
 
     async def _one(self, letter: Letter) -> Acted:
-        fault = self.obstacle(letter)
+        fault = await self.obstacle(letter)
         if fault is not None:
             return Acted(letter=letter, outcome=Outcome.FAILED, detail=fault)
         (acted,) = await self._redrive.carry_out([self._corrected(letter)])
         return replace(acted, letter=letter, detail=acted.detail or "with a corrected body")
 
-    def obstacle(self, letter: Letter) -> str | None:
-        """Why the body cannot take the place of the letter's own, if it cannot."""
+    async def obstacle(self, letter: Letter) -> str | None:
+        """Why the body cannot take the place of the letter's own, if it cannot. Raises StoreUnavailable."""
         try:
             decode(self._body)
         except DecodeError as error:
@@ -151,12 +155,27 @@ class CorrectedRedrive:
             return (
                 f"the corrected body is about order {corrected.order_id}, the letter about {letter.order_id}"
             )
-        if letter.content not in (None, corrected.content):
-            return "the corrected body changes what was ordered, or by whom"
+        if letter.event is not None and letter.event.type != corrected.event.type:
+            return f"the corrected body is {corrected.event.type}, the letter {letter.event.type}"
+        accepted = await self._redrive.accepted(corrected.event.subject) or letter.event
+        if letter.content not in (None, corrected.content) or (
+            accepted is not None and _is_changed(corrected.event.data, accepted.data)
+        ):
+            return "the corrected body changes what was ordered, by whom, or for how much"
         return None
 
     def _corrected(self, letter: Letter) -> Letter:
         return read_letter(letter.queue, replace(letter.delivery, body=self._body))
+
+
+def _is_changed(said: EventData, accepted: EventData) -> bool:
+    """Prices and customer need not be said: who wants them finds them in the order's record."""
+    customers = [data.customer if isinstance(data, OrderPlaced) else None for data in (said, accepted)]
+    return (
+        content_fingerprint(said.order) != content_fingerprint(accepted.order)
+        or said.prices not in (None, accepted.prices)
+        or customers[0] not in (None, customers[1])
+    )
 
 
 class Drop:

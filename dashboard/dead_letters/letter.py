@@ -120,7 +120,7 @@ def read_letter(queue: str, delivery: Delivery) -> Letter:
         event, event_type, subject = None, *_hints(delivery.body)
     else:
         event = decoded if isinstance(decoded, Event) else None
-        event_type, subject = decoded.type, event.subject if event else _hints(delivery.body)[1]
+        event_type, subject = (event.type, event.subject) if event else _hints(delivery.body)
     digest = hashlib.blake2b(delivery.body, digest_size=12).hexdigest()
     return Letter(
         id=f"{queue}:{event.id if event else f'body-{digest}'}",

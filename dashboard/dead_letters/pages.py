@@ -4,23 +4,32 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import quote_plus
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from dashboard.dead_letters.actions import Action
-from dashboard.dead_letters.desk import DeadLetterDesk
+from dashboard.dead_letters.actions import Action, Redrive
+from dashboard.dead_letters.desk import DeadLetterDesk, Looked
 from dashboard.dead_letters.letter import Letter, view
 from dashboard.dead_letters.problems import BUSY, problem_of
 from dashboard.dead_letters.requests import ActionRequest, ListRequest, RedriveRequest, checked
 from dashboard.dead_letters.routes import Collected, errand_of, summary
 from dashboard.dead_letters.trail import RedisAuditTrail
 from dashboard.visiting import Visits, form
-from shared.errors import DependencyUnavailable
+from shared.errors import DependencyUnavailable, StoreUnavailable
 from shared.http.auth import actor_of
 from shared.http.bodies import parse_json
-from shared.http.problems import BROKER_UNAVAILABLE, INVALID_FIELDS, MALFORMED_FORM, MALFORMED_JSON
+from shared.http.limits import HttpLimits
+from shared.http.problems import (
+    BROKER_UNAVAILABLE,
+    INVALID_FIELDS,
+    MALFORMED_FORM,
+    MALFORMED_JSON,
+    FieldError,
+    invalid,
+)
 from shared.http.routes import Handler, Parameter, Route
 from shared.text import visible
 
@@ -28,7 +37,11 @@ MOST_SHOWN: Final = 200
 RESULTS_SHOWN: Final = 50
 ENTRIES_SHOWN: Final = 25
 LARGEST_CORRECTION_BYTES: Final = 16_384
-"""A form sends each byte as up to three; longer ones are corrected by `orderctl dead redrive --body`."""
+LARGEST_FIELD_BYTES: Final = HttpLimits().body_bytes - 8_192
+"""Of a form, which sends a byte as up to three, with room for what is written besides.
+
+What is longer is corrected by `orderctl dead redrive --body`.
+"""
 PAUSE_SECONDS: Final = 5
 """Between two looks of an open page, which take the desk's turn; steps of orders bring none about."""
 _NAMES: Final = ("queue", "reason", "sku")
@@ -107,7 +120,7 @@ class DeadLetterPages:
 
     def _acting(self, action: Action) -> Handler:
         async def act(request: web.Request) -> web.StreamResponse:
-            asked = _asked(checked(LettersForm, await form(request)))
+            asked = _asked(checked(LettersForm, await form(request)), is_redrive=isinstance(action, Redrive))
             errand, report = errand_of(asked, action, actor_of(request)), Collected()
             try:
                 tally = await self._desk.act(errand, report)
@@ -122,10 +135,17 @@ class DeadLetterPages:
         order_id = query.get("order")
         asked = checked(ListRequest, {name: query[name] for name in _NAMES if query.get(name)})
         wanted = asked.wanted(None if not order_id else [order_id])
+        silences = []
         try:
             looked = await self._desk.look(wanted, MOST_SHOWN)
         except DependencyUnavailable as error:
-            raise problem_of(error) or error from error
+            if done is None:
+                raise problem_of(error) or error from error
+            looked, silences = Looked(), [f"What is left is not known: {error}"]
+        try:
+            trail = await self._trail.latest(ENTRIES_SHOWN)
+        except StoreUnavailable as error:
+            trail, silences = [], [*silences, f"What was done last is not known: {error}"]
         now = self._desk.now()
         groups: defaultdict[tuple[str, str], list[tuple[Letter, Mapping[str, Any]]]] = defaultdict(list)
         for letter in looked.letters:
@@ -140,15 +160,15 @@ class DeadLetterPages:
             order_id=order_id,
             is_narrowed=bool(order_id or any(query.get(name) for name in _NAMES)),
             done=done,
-            trail=await self._trail.latest(ENTRIES_SHOWN),
+            trail=trail,
+            silences=silences,
             body=_body,
             editable=_editable,
-            largest_correction=LARGEST_CORRECTION_BYTES,
             pause_seconds=PAUSE_SECONDS,
         )
 
 
-def _asked(sent: LettersForm) -> ActionRequest:
+def _asked(sent: LettersForm, *, is_redrive: bool) -> ActionRequest:
     """What the form asks for. Without a letter or a kind of them it asks for nothing that is done."""
     which: dict[str, Any] = {"ids": [sent.id]} if sent.id else {"all": bool(sent.queue and sent.reason)}
     which |= {name: text for name in ("queue", "reason") if (text := getattr(sent, name))}
@@ -156,17 +176,31 @@ def _asked(sent: LettersForm) -> ActionRequest:
     if limit:
         which["limit"] = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 10 else limit
     if sent.body.strip():
+        if not is_redrive:
+            raise invalid(
+                INVALID_FIELDS,
+                [FieldError(field="body", message="corrects what is sent back, and only that")],
+            )
         corrected = {"body": parse_json(sent.body.encode()), "dry_run": bool(sent.dry_run)}
         return checked(RedriveRequest, which | corrected)
     return checked(ActionRequest, which | {"dry_run": bool(sent.dry_run)})
 
 
-def _editable(told: Mapping[str, Any]) -> str:
-    """The body as JSON that means the same when it comes back: what is not seen is written as an escape."""
+def _editable(told: Mapping[str, Any]) -> str | None:
+    """The body as JSON that means the same when it comes back: what is not seen is written as an escape.
+
+    None where a form could not send it back.
+    """
+    if told["body_bytes"] > LARGEST_CORRECTION_BYTES:
+        return None
     if "body" not in told:
         return ""
     text = orjson.dumps(told["body"], option=orjson.OPT_INDENT_2).decode()
-    return "".join(each if each == "\n" or visible(each) == each else _escape(each) for each in text)
+    text = "".join(each if each == "\n" or visible(each) == each else _escape(each) for each in text)
+    lines = text.count("\n")
+    most = 3 * (len(text.encode()) + lines)
+    fits = most <= LARGEST_FIELD_BYTES or len(quote_plus(text)) + 3 * lines <= LARGEST_FIELD_BYTES
+    return text if fits else None
 
 
 def _escape(character: str) -> str:

@@ -5,8 +5,17 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any, Final, TypeVar
 
+import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.functional_validators import AfterValidator
 
 from dashboard.dead_letters.letter import DEAD_QUEUES, Wanted
@@ -114,6 +123,15 @@ class RedriveRequest(ActionRequest):
         if self.body is not None and (self.ids is None or len(self.ids) != 1):
             raise ValueError('"body" corrects one letter: say which by one id in "ids"')
         return self
+
+    @field_validator("body")
+    @classmethod
+    def _can_be_sent(cls, body: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            raise ValueError("holds text that is no Unicode, such as half of a surrogate pair") from error
+        return body
 
 
 def read_query(request: web.Request, model: type[Model]) -> Model:

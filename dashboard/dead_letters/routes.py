@@ -9,7 +9,7 @@ from aiohttp import web
 
 from dashboard.access import OperatorAccess
 from dashboard.dead_letters import schemas
-from dashboard.dead_letters.actions import Acted, Action, CorrectedRedrive, DryRun
+from dashboard.dead_letters.actions import Acted, Action, CorrectedRedrive, DryRun, Redrive
 from dashboard.dead_letters.desk import DeadLetterDesk, Errand, Tally
 from dashboard.dead_letters.letter import Wanted, view
 from dashboard.dead_letters.problems import BUSY, problem_of
@@ -216,9 +216,9 @@ def errand_of(asked: ActionRequest, action: Action, client: str) -> Errand:
         log.warning("audit", action=f"{action.name} asked for", asked=said, client=client)
     errand = Errand(action=action, wanted=asked.wanted(asked.ids), client=client, limit=asked.limit)
     dry = DryRun(action.name)
-    if isinstance(asked, RedriveRequest) and asked.body is not None:
-        action = CorrectedRedrive(action, orjson.dumps(asked.body))
-        errand, dry = replace(errand, action=action, limit=1), DryRun(action.name, action.obstacle)
+    if isinstance(asked, RedriveRequest) and asked.body is not None and isinstance(action, Redrive):
+        corrected = CorrectedRedrive(action, orjson.dumps(asked.body))
+        errand, dry = replace(errand, action=corrected, limit=1), DryRun(action.name, corrected.obstacle)
     return replace(errand, action=dry) if asked.dry_run else errand
 
 

@@ -2,23 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.logs import get_logger
-from shared.messages import event_time
-from shared.redis.client import Redis, store_deadline
+from shared.messages import epoch_microseconds, event_time
+from shared.redis.client import Redis, broken_is_absent, store_deadline
 
 MOST_KEPT: Final = 10_000
+LONGEST_TEXT: Final = 512
+"""Of each field of an entry: what a letter or a fault says of itself has no bound of its own."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One letter that an operator dealt with; ``at`` is Redis' time, None until it is written."""
+    """One letter that an operator dealt with; ``at`` is Redis' time, None until it is written, and where
+    it lies outside of the calendar."""
 
     action: str
     outcome: str
@@ -53,19 +56,24 @@ class RedisAuditTrail:
             log.warning("audit trail not written", count=len(entries), reason=str(error))
 
     async def latest(self, limit: int) -> Sequence[AuditEntry]:
-        """The last entries, newest first. Raises StoreUnavailable."""
+        """The last entries, newest first; none where something else lies there. Raises StoreUnavailable."""
+        found: Any = []
         async with store_deadline(self._timeout_seconds):
-            found = await self._redis.xrevrange(keyspace.DEAD_LETTERS_AUDIT, count=limit)
+            with broken_is_absent():
+                found = await self._redis.xrevrange(keyspace.DEAD_LETTERS_AUDIT, count=limit)
         return [_entry(entry_id, fields) for entry_id, fields in found]
 
 
+_LAST_MILLISECOND: Final = epoch_microseconds(datetime.max.replace(tzinfo=UTC)) // 1_000
+"""Of the calendar; whoever writes into the stream by hand chooses ids."""
 _NAMES: Final = ("action", "outcome", "detail", "letter_id", "order_id", "reason", "by")
 
 
 def _fields(entry: AuditEntry) -> Mapping[str, str]:
-    return {name: getattr(entry, name) for name in _NAMES}
+    return {name: getattr(entry, name)[:LONGEST_TEXT] for name in _NAMES}
 
 
 def _entry(entry_id: str, fields: Mapping[str, str]) -> AuditEntry:
     milliseconds = int(entry_id.partition("-")[0])
-    return AuditEntry(at=event_time(milliseconds * 1_000), **{name: fields.get(name, "") for name in _NAMES})
+    at = event_time(milliseconds * 1_000) if milliseconds <= _LAST_MILLISECOND else None
+    return AuditEntry(at=at, **{name: fields.get(name, "") for name in _NAMES})

@@ -1,6 +1,6 @@
 // Brings what is live on the page up to what the server renders anew, touching only what differs, so that scroll,
 // focus and selection stay: soon after something happened, and every few seconds in any case. Without this script the
-// page reloads itself.
+// page reloads itself, unless people write on it.
 "use strict";
 
 const seconds = Number(document.body.dataset.refreshSeconds);

@@ -21,6 +21,7 @@ from orderctl.terminal import (
     readable_errors,
     show_error,
 )
+from shared.http.strict_json import NotStrictJson, parse
 from shared.pipeline import CONSUMPTIONS
 
 app = typer.Typer(
@@ -184,10 +185,13 @@ def audit(
 
 
 def _json_of(content: bytes) -> Any:
+    """As strictly as the dashboard reads it: what is lost on the way there it cannot see."""
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        found = parse(content)
+        orjson.dumps(found)
+    except (NotStrictJson, orjson.JSONEncodeError) as error:
         raise OrderctlError(f"what --body names is no JSON: {error}") from error
+    return found
 
 
 def _given(**filters: str | int | None) -> dict[str, Any]:

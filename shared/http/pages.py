@@ -2,15 +2,18 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from markupsafe import Markup, escape
 
 from shared.http.auth import Access
 from shared.http.routes import Route
+
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def docs_route(title: str, elsewhere: Mapping[str, str]) -> Route:
@@ -64,9 +67,8 @@ def _page(package: str, name: str, values: Mapping[str, Markup]) -> tuple[str, s
         "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'self'; "
         f"frame-ancestors 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
-    for key, value in {**values, "style": style, "script": script}.items():
-        page = page.replace(f"{{{{{key}}}}}", value)
-    return page, policy
+    inside = {**values, "style": style, "script": script}
+    return _PLACE.sub(lambda place: inside[place[1]], page), policy
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ from shared.http.hosts import ANY, AllowedHosts
 from shared.http.limits import HttpLimits
 from shared.http.server import Endpoint
 from shared.settings import Count, Port, Seconds
-from shared.urls import checked_http_url, is_loopback
+from shared.urls import checked_browser_url, checked_http_url, is_loopback
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]{1,253}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -49,7 +49,7 @@ Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterVa
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 ServiceUrl = Annotated[str, AfterValidator(checked_http_url)]
 """Where another service is."""
-BrowserUrl = Annotated[ServiceUrl, AfterValidator(lambda url: url.rstrip("/"))]
+BrowserUrl = Annotated[str, AfterValidator(checked_browser_url)]
 """Where a person's browser finds another service, for links."""
 
 

@@ -185,5 +185,8 @@ class OrderBooks(Protocol):
     async def revive(self, noted: Sequence[Noted]) -> None:
         """Dead orders whose message went back are retrying, unless something has happened to them since."""
 
+    async def accepted(self, order_id: str) -> Event[OrderPlaced] | None:
+        """What was placed, as the order's record has it; None where there is none that can be read."""
+
     async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         """Rejects the orders as dropped. Those that are decided keep their decision, which is returned."""

@@ -90,6 +90,23 @@ async def test_the_command_follows_the_form_whatever_is_typed(browser: Any, serv
     assert "/inventory/it'\\''s%20a%2Fb%3F" in await section.locator(".command").inner_text()
 
 
+async def test_half_a_surrogate_pair_stops_neither_command_nor_form(browser: Any, served: Gateway) -> None:
+    """It is pasted with half of an emoji; the form was dead from then on."""
+    page = await docs(browser, served)
+    section = page.locator("#getInventory")
+    await section.get_by_text("Try it").click()
+    half = """input => {
+      input.value = "a\\ud83d";
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    }"""
+    await section.get_by_label("sku", exact=True).evaluate(half)
+    assert "/inventory/a%EF%BF%BD'" in await section.locator(".command").inner_text()
+    await section.get_by_role("button", name="Send").click()
+    await playwright.expect(section.locator("output pre")).to_contain_text("/problems/")
+    assert await section.get_by_role("button", name="Send").count() == 1
+    assert all("status of 4" in each for each in page.faults)
+
+
 async def test_another_content_gets_another_key(browser: Any, served: Gateway) -> None:
     """Unless the reader chose one: that stays."""
     page = await docs(browser, served)

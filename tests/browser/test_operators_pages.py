@@ -103,6 +103,23 @@ async def test_a_dead_letter_is_corrected(browser: Any, world: Afterlife, url: s
     assert page.faults == []
 
 
+async def test_without_a_script_nothing_takes_away_what_is_being_written(
+    browser: Any, world: Afterlife, url: str
+) -> None:
+    """A page on which people write does not reload itself; by hand it does, and the others go on doing so."""
+    page = await opened(browser, f"{url}/dead-letters", java_script_enabled=False)
+    written = ("dead-letters", "orders/good")
+    for path in (*written, "orders", "stock"):
+        await page.goto(f"{url}/{path}")
+        again, reload = page.get_by_role("link", name="Look again"), page.locator("meta[http-equiv=refresh]")
+        assert (await again.count(), await reload.count()) == ((1, 0) if path in written else (0, 1)), path
+    await page.goto(f"{url}/dead-letters")
+    await world.do(world.drop())
+    await page.get_by_role("link", name="Look again").click()
+    await shows(page, "Every message has found its end.")
+    assert await page.locator("meta[http-equiv=refresh]").count() == 1
+
+
 async def test_texts_that_lie_over_one_another_are_noticed(browser: Any, url: str) -> None:
     """What looks at layouts sees a heading that was pushed into the navigation, and one beside the page."""
     page = await opened(browser, f"{url}/orders")

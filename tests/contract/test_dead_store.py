@@ -130,6 +130,16 @@ async def test_a_broken_record_is_said_to_be_unknown(books: RedisOrderBooks, red
     assert isinstance(answer, Undecidable)
 
 
+async def test_what_was_accepted_is_known_by_its_record(books: RedisOrderBooks, redis: Redis) -> None:
+    """Of one that cannot be read, or is not there, nothing is."""
+    await recorded(redis, Trouble.DEAD, customer="alice")
+    await redis.set(keyspace.order("other"), "somebody else's")
+    accepted = await books.accepted(ORDER.id)
+    assert accepted is not None
+    assert (accepted.data.order, accepted.data.customer) == (ORDER, "alice")
+    assert [await books.accepted(each) for each in ("other", "nobody")] == [None, None]
+
+
 async def test_a_dead_order_to_which_nothing_happened_is_retrying(
     books: RedisOrderBooks, redis: Redis
 ) -> None:

@@ -139,6 +139,9 @@ class _CrashingBooks:
         await self._books.revive(noted)
         self._plan.step()
 
+    async def accepted(self, order_id: str) -> Event[OrderPlaced] | None:
+        return await self._books.accepted(order_id)
+
     async def drop(self, events: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         decisions = await self._books.drop(events)
         self._plan.step()

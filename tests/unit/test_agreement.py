@@ -5,7 +5,9 @@ import html
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,8 +20,18 @@ from orderctl import doctor, hints
 from orderctl.cli import app
 from orderctl.commands import views
 from orderctl.native import redis
+from shared.errors import StoreUnavailable
 from shared.messaging.rabbitmq.management import QueueRow
-from tests.harness.dashboard import NODES, SERVICES, STORE, Dashboard, dashboard, with_nodes, with_queue
+from tests.harness.dashboard import (
+    NODES,
+    SERVICES,
+    STORE,
+    Dashboard,
+    MadeUpStore,
+    dashboard,
+    with_nodes,
+    with_queue,
+)
 from tests.harness.told_system import ToldSystem
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +198,31 @@ async def test_what_has_come_back_since_the_page_looked_is_no_fault(
     assert said == []
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "NOPERM this user has no permissions to run the 'hmget' command",
+        "READONLY You can't write against a read only replica.",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "ERR upstream failure",
+    ],
+)
+async def test_a_store_that_runs_and_refuses_is_told_by_all_three(
+    served: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    """That it answers a PING is no sign that it does its work again."""
+
+    async def refused(_: object) -> None:
+        raise StoreUnavailable(f"Redis: {refusal}")
+
+    monkeypatch.setattr(MadeUpStore, "read", refused)
+    system = ToldSystem(tmp_path, served.url.rstrip("/"))
+    page = await on_the_page(served)
+    assert page[0].startswith(f"Redis: {refusal.rstrip('.')}")
+    assert below_the_table(await asyncio.to_thread(typed, monkeypatch, system, "status")) == page
+    assert faults(await asyncio.to_thread(typed, monkeypatch, system, "doctor")) == page
+
+
 async def test_a_full_disk_is_told_by_all_three(
     served: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +243,37 @@ def test_without_a_dashboard_status_and_doctor_use_its_words(
     said = below_the_table(typed(monkeypatch, system, "status"))
     assert f"dashboard: not running. Start it: {ORDERCTL} start dashboard" in said
     assert faults(typed(monkeypatch, system, "doctor")) == said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(b"[]", b"7", b"", b"\xff", b"{}", b"[" * 100_000),
+        *(b'{"attention":null}', b'{"attention":"all is well"}', b'{"attention":[1]}', b'{"attention":[[]]}'),
+    ],
+)
+def test_a_dashboard_that_talks_nonsense_is_as_one_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """It may be of another version, or in the middle of its end."""
+
+    class Nonsense(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nonsense) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            system = ToldSystem(tmp_path, f"http://127.0.0.1:{server.server_port}", away=("notifier",))
+            lines = below_the_table(typed(monkeypatch, system, "status"))
+        finally:
+            server.shutdown()
+            serving.join()
+    assert f"notifier: not running. Start it: {ORDERCTL} start notifier" in lines
 
 
 def test_reasons_of_services_are_told_by_what_is_missed(

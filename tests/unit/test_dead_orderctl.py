@@ -129,6 +129,19 @@ async def test_one_letter_is_corrected_and_the_trail_says_so(
     assert "orders.dead:order1" in (await dead("audit")).output
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{"type": 1, "type": 2}', '{"a": 123456789012345678901}', r'{"a": "\ud800"}', "NaN", "", "\ufeff{}"],
+)
+async def test_a_correction_that_two_readers_would_read_differently_is_not_sent(
+    dead: Run, world: Afterlife, text: str
+) -> None:
+    """Of a key that stands twice the last would be sent, of a long number another one."""
+    result = await dead("redrive", "order1", "--body", "-", "--dry-run", input=text.encode())
+    assert (result.exit_code, "no JSON" in result.output) == (1, True), result.output
+    assert "order1" in (await dead("list")).output
+
+
 async def test_all_are_dropped_only_after_a_yes(dead: Run, world: Afterlife) -> None:
     """A script has to say so beforehand."""
     refused = await dead("drop", "--all")

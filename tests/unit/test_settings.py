@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic_settings import BaseSettings
 
 from api_gateway.settings import GatewaySettings
+from dashboard.settings import DashboardSettings
 from notifier.settings import NotifierSettings
 from order_processor.settings import ProcessorSettings
+from shared.http.pages import docs_route
 from shared.http.rates import Rate
 from shared.settings import EXIT_WRONG_SETTING, CommonSettings, load
 
@@ -21,7 +24,9 @@ ROOT = Path(__file__).parents[2]
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither this machine's variables nor its ``.env`` reach a test."""
     for name in list(os.environ):
-        if name.startswith(("RABBITMQ_", "REDIS_", "LOG_", "GATEWAY_", "PROCESSOR_", "NOTIFIER_", "ORDER_")):
+        if name.startswith(
+            ("RABBITMQ_", "REDIS_", "LOG_", "GATEWAY_", "PROCESSOR_", "NOTIFIER_", "ORDER_", "DASHBOARD_")
+        ):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -121,6 +126,36 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(
     said = refusal(monkeypatch, capsys, CommonSettings, **{variable: value})
     assert said.startswith(f"{variable}: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "http://u:p@h",
+        "http://u@h",
+        "http://h/?",
+        "http://h/?a=b",
+        "http://h\\@evil",
+        "//h",
+    ],
+)
+def test_an_address_for_browsers_is_a_plain_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """It becomes a link on a page that everyone may read."""
+    said = refusal(monkeypatch, capsys, DashboardSettings, DASHBOARD_GATEWAY_URL=url)
+    assert said.startswith("DASHBOARD_GATEWAY_URL: ")
+    assert (said.count("\n"), url in said) == (1, False)
+
+
+@pytest.mark.parametrize("url", ["https://shop.example/api/", "http://[::1]:8080", "http://h/{{script}}"])
+async def test_an_address_for_browsers_is_linked_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """And nothing of the page is put into it."""
+    monkeypatch.setenv("DASHBOARD_GATEWAY_URL", url)
+    address = f"{load(DashboardSettings).gateway_url}/docs"
+    page: Any = await docs_route("Title", {"the gateway": address}).handler(cast(Any, None))
+    assert f'href="{url.rstrip("/")}/docs"' in page.text
 
 
 @pytest.mark.parametrize(

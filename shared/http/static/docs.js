@@ -155,19 +155,25 @@ function field(name, place, schema, required, known) {
   return { name, place, input, instead: value };
 }
 
+/* Half of a surrogate pair, which no encoding of a request takes, as browsers send it in a body. */
+function sendable(text) {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
 /* What stands in the form: what is sent, and what the command says. */
 function request(asked) {
   const headers = {}, query = new URLSearchParams(), form = new URLSearchParams();
   let path = asked.path;
   for (const { name, place, input, instead } of asked.inputs) {
-    const value = input.value;
+    const value = sendable(input.value);
     if (place === "path") path = path.replace(`{${name}}`, encodeURIComponent(value || instead));
     else if (value && place === "header") headers[name] = value;
     else if (value) (place === "form" ? form : query).append(name, value);
   }
   if (asked.text) headers["Content-Type"] = "application/json";
   const url = location.origin + path + (query.size ? `?${query}` : "");
-  return { method: asked.method.toUpperCase(), url, headers, form, text: asked.text?.value };
+  const text = asked.text ? sendable(asked.text.value) : undefined;
+  return { method: asked.method.toUpperCase(), url, headers, form, text };
 }
 
 function quoted(text) {

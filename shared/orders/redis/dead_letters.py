@@ -12,6 +12,7 @@ from shared.orders.decisions import DROPPED, Decision
 from shared.orders.model import Trouble
 from shared.orders.ports import LetterStep, Noted
 from shared.orders.redis.decisions import UNSETTLED_INDEXES, decision_call, decision_of
+from shared.orders.redis.reading import fetch_records
 from shared.orders.redis.scripts import load
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
@@ -57,6 +58,11 @@ class RedisOrderBooks:
         for answer in await self._run(self._revive, calls):
             if isinstance(answer, ResponseError):
                 log.error("redrive not noted", error=str(answer))
+
+    async def accepted(self, order_id: str) -> Event[OrderPlaced] | None:
+        async with store_deadline(self._timeout_seconds):
+            (record,) = await fetch_records(self._redis, [order_id])
+        return None if record is None else record.placed
 
     async def drop(self, placed: Sequence[Event[OrderPlaced]]) -> Sequence[Decision]:
         calls = [decision_call(event, DESK, reason=DROPPED) for event in placed]
