@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from shared.pipeline import CONSUMPTIONS
-from tests.harness.brokers import delete_queue, frozen, frozen_part, management, rabbitmqctl
+from tests.harness.brokers import delete_queue, frozen, frozen_part, management, members_agree, rabbitmqctl
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 from tests.harness.trial import trial
@@ -35,6 +35,7 @@ async def decided(pipeline: Pipeline, orders: int = 20) -> None:
 @pytest.mark.parametrize("queue", [each.queue for each in CONSUMPTIONS])
 async def test_a_deleted_queue_is_declared_and_consumed_again(pipeline: Pipeline, queue: str) -> None:
     """The broker cancels the consumer; it declares the topology and consumes anew."""
+    await members_agree(pipeline, queue)
     await delete_queue(pipeline, queue)
     await decided(pipeline)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,12 @@ from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_mana
 from tests.harness.clusters import NODES
 from tests.harness.running import Pipeline
 from tests.harness.waiting import wait_until
+
+STANDS = """
+[{proplists:get_value(<<"Raft State">>, M),
+  proplists:get_value(<<"Log Index">>, M, proplists:get_value(<<"Last Log Index">>, M))}
+ || M <- rabbit_quorum_queue:status(<<"/">>, <<"%s">>)].
+"""
 
 
 async def management(pipeline: Pipeline, path: str, method: str = "GET") -> Any:
@@ -51,6 +58,22 @@ async def leader_of(pipeline: Pipeline, queue: str) -> str:
     asked = next(node for node in NODES if cluster.seen_by(node))
     said = await asyncio.to_thread(cluster.rabbitmqctl, asked, "eval", question)
     return next(node for node in NODES if said.strip() == cluster.erlang_name(node))
+
+
+async def members_agree(pipeline: Pipeline, queue: str) -> None:
+    """Waits until each member of the queue is there and has what the leader has.
+
+    A queue that is deleted while a member catches up, as after a restart, stays half deleted for good (3.10).
+    """
+    asked = next(node for node in NODES if pipeline.cluster.seen_by(node))
+
+    async def agreed() -> bool:
+        said = await asyncio.to_thread(pipeline.cluster.rabbitmqctl, asked, "eval", STANDS % queue)
+        members = re.findall(r"\{(\w+),(\d+)\}", said)
+        states = sorted(state for state, _ in members)
+        return states == ["follower", "follower", "leader"] and len({index for _, index in members}) == 1
+
+    await wait_until(agreed, what=f"the members of {queue} to agree")
 
 
 async def delete_queue(pipeline: Pipeline, queue: str) -> None:

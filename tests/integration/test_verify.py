@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiormq
 import pytest
 
 from orderctl.brokers import leader_of, messages_in
@@ -20,7 +19,7 @@ from orderctl.verification.session import verify
 from orderctl.verification.verification import Patience, Reconciliation
 from shared import keyspace
 from shared.pipeline import ORDER_PROCESSOR
-from tests.harness.brokers import purge
+from tests.harness.brokers import delete_queue, members_agree, purge
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import store_of, wait_until_settled
 from tests.harness.running import Pipeline
@@ -90,14 +89,6 @@ async def all_published(pipeline: Pipeline) -> None:
         await wait_until(nothing_left, what="the outbox empty")
 
 
-async def delete_queue(pipeline: Pipeline, queue: str) -> None:
-    """As an operator's mistake would."""
-    connection = await aiormq.connect(pipeline.cluster.rabbitmq_urls[0])
-    channel = await connection.channel()
-    await channel.queue_delete(queue)
-    await connection.close()
-
-
 async def test_the_command_is_exact_while_orders_flow(
     pipeline: Pipeline, client: GatewayClient, tmp_path: Path
 ) -> None:
@@ -142,6 +133,7 @@ async def test_orders_of_a_deleted_queue_are_stuck_until_they_are_republished(
     await pipeline.stop("order_processor")
     await place(client, "gone", 120)
     await all_published(pipeline)
+    await members_agree(pipeline, ORDER_PROCESSOR.queue)
     await delete_queue(pipeline, ORDER_PROCESSOR.queue)
     await pipeline.start("order_processor")
     stuck = await verified(pipeline, client)
@@ -166,6 +158,7 @@ async def test_events_of_a_deleted_queue_are_announced_again(
             return int(await redis.get(keyspace.PROCESSED_COUNT) or 0) == 30
 
         await wait_until(decided, what="all decided")
+    await members_agree(pipeline, "notifier.queue")
     await delete_queue(pipeline, "notifier.queue")
     await pipeline.start("notifier")
     healed = await verified(pipeline, client, republish=True)
