@@ -47,9 +47,9 @@ class OperatorAccess:
         """None: each of the routes behind it declares them."""
         return ()
 
-    async def admits(self, request: web.Request) -> bool:
-        """Whether a request as this one would pass, without a token or with an operator's cookie."""
-        return self.anonymous(Access.OPERATOR) is not None or await self._is_operator(request)
+    def may_admit(self, request: web.Request) -> bool:
+        """Whether what is for operators may be open to this browser, without asking accounts."""
+        return self.anonymous(Access.OPERATOR) is not None or COOKIE in request.cookies
 
     async def check(self, request: web.Request) -> None:
         """Raises Problem with 401, 403 or 429."""

@@ -170,7 +170,7 @@ class DashboardRoutes:
                 self._overview.pace,
                 question,
                 answer,
-                follows=await self._access.admits(request),
+                follows=self._access.may_admit(request),
             ),
             status=200 if state.store is not None else 503,
             content_type="text/html",

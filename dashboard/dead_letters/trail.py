@@ -1,7 +1,7 @@
 """What operators did to dead letters, for the page: the last of it, kept in Redis. Logs have all of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -65,8 +65,8 @@ class RedisAuditTrail:
 
 
 _LAST_MILLISECOND: Final = epoch_microseconds(datetime.max.replace(tzinfo=UTC)) // 1_000
-"""Of the calendar; whoever writes into the stream by hand chooses ids."""
-_NAMES: Final = ("action", "outcome", "detail", "letter_id", "order_id", "reason", "by")
+"""Of the calendar: an entry that was written by hand may have any id."""
+_NAMES: Final = tuple(field.name for field in fields(AuditEntry) if field.name != "at")
 
 
 def _fields(entry: AuditEntry) -> Mapping[str, str]:

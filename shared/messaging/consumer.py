@@ -40,7 +40,7 @@ def consumer(service: str, *, events: Sequence[type[EventData]]) -> Callable[[Ev
 
     def decorated(function: EventFunction) -> EventConsumer:
         async def handle(batch: Sequence[Incoming]) -> Sequence[Outcome]:
-            if len(batch) == 1:
+            if len(batch) == 1:  # without a task of its own: what dies with this one dies whole
                 return [await _outcome(function, batch[0])]
             ended = await asyncio.gather(
                 *(_outcome(function, each) for each in batch), return_exceptions=True

@@ -1,5 +1,6 @@
 """The shop in a real browser, over a whole system: from nothing to an order that is watched, and back."""
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -60,7 +61,7 @@ async def test_an_order_is_placed_with_the_keyboard_watched_and_cancelled(
 
 
 async def test_an_order_goes_from_the_shop_to_the_door(browser: Any, operator: Operator, url: str) -> None:
-    """A customer and an operator, each at one page that nobody reloads, from nothing to a delivered order."""
+    """A customer and an operator, each at a page that is never reloaded, up to a delivered order."""
     shop = await opened(browser, url)
     desk = await opened(browser, f"{operator.status()['services']['dashboard']['url']}/orders")
     await shop.evaluate("window.stays = true")
@@ -103,6 +104,20 @@ async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any
     await shows(page, "You are signed out.")
     await playwright.expect(page.locator("#orders .order")).to_have_count(0)
     assert page.faults == []
+
+
+async def test_an_operator_finds_no_orders_of_others_among_its_own(
+    browser: Any, operator: Operator, url: str
+) -> None:
+    """Who may see everybody's orders sees them on the dashboard."""
+    made = json.loads(operator.types("user", "add", "oscar", "--role", "operator", "--json"))
+    page = await opened(browser, url)
+    await page.get_by_label("Name").fill("oscar")
+    await page.get_by_label("Password").fill(made["password"])
+    async with page.expect_response("**/orders?*") as listed:
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+    assert (await (await listed.value).json())["orders"] == []
+    await playwright.expect(page.locator("#orders .order")).to_have_count(0)
 
 
 async def test_what_is_sold_out_is_said_with_the_order(browser: Any, url: str) -> None:

@@ -23,8 +23,11 @@ def _of_channels(before: Json, now: Json) -> Iterator[str]:
         known = now["channels"].get(key)
         if known is None:
             yield f"{key}: nothing is sent with this routing key any more"
-        elif known["bindings"] != channel["bindings"]:
+            continue
+        if known["bindings"] != channel["bindings"]:
             yield f"{key}: is sent to {_exchange(known)}, and was to {_exchange(channel)}"
+        for event in channel["messages"].keys() - known["messages"].keys():
+            yield f"{key}: does not carry {event} any more"
 
 
 def _exchange(channel: Json) -> str:
@@ -55,7 +58,9 @@ class _Comparison:
             if old.get(name) != new.get(name):
                 yield f"{place}: {name} is {new.get(name)}, and was {old.get(name)}"
         yield from self._of_properties(old, new, place)
-        if "items" in old and "items" in new:
+        if ("items" in old) != ("items" in new):
+            yield f"{place}: its elements are {'described' if 'items' in new else 'not described any more'}"
+        elif "items" in old:
             yield from self.of(old["items"], new["items"], f"{place}[]")
         yield from self._of_alternatives(old.get("anyOf", ()), new.get("anyOf", ()), place)
 

@@ -37,6 +37,17 @@ from tests.harness.dashboard import MadeUpServices
 from tests.harness.endpoints import an_endpoint
 from tests.harness.tokens import KEY, MemoryKeys
 
+SHOP_URL = "http://shop.example/shop"
+BROWSER = {"Accept": "text/html,*/*;q=0.8"}
+
+
+async def page(session: ClientSession, path: str, status: int = 200) -> str:
+    """The HTML that a browser gets."""
+    async with session.get(path, headers=BROWSER) as answer:
+        assert answer.status == status, await answer.text()
+        assert answer.content_type == "text/html"
+        return await answer.text()
+
 
 class NoStore:
     """The figures of the dashboard, which nobody asks for here."""
@@ -81,7 +92,7 @@ def an_app(
         verifier=TokenVerifier(MemoryKeys(KEY)),
     )
     pages, desk, redrive, drop = Pages(refresh_seconds=30), world.desk(), world.redrive(), world.drop()
-    visits = Visits(pages, access)
+    visits = Visits(pages, access, SHOP_URL)
     orders = OrderFinder(world.redis, OrderLog(world.redis, timeout_seconds=SECONDS), timeout_seconds=SECONDS)
     stock = StockReader(world.redis, timeout_seconds=SECONDS)
     return build_app(

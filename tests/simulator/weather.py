@@ -119,7 +119,7 @@ class Plan:
     payments: float | None = None
     """How often a request about a payment goes wrong; None where nothing is to be paid for."""
     is_watched: bool = False
-    """Whether somebody follows the dashboards' stream of events."""
+    """Whether a client follows the dashboards' stream of events."""
 
     @property
     def supplied(self) -> Mapping[str, int]:

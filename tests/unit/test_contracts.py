@@ -15,6 +15,7 @@ from tests.contracts.__main__ import CURRENT, RELEASED, faults
 from tests.contracts.compatibility import breaks
 from tests.harness.description import validator
 from tests.harness.examples import created, placed, rejected
+from tests.harness.http_gateway import gateway
 from tests.harness.pricing import prices_of
 
 Change = Callable[[dict[str, Any]], object]
@@ -37,6 +38,14 @@ def test_the_document_is_the_codes(tmp_path: Path) -> None:
     (tmp_path / "asyncapi.json").write_bytes(CURRENT.read_bytes() + b" ")
     (fault,) = faults(asyncapi(), tmp_path / "asyncapi.json", tmp_path)[-1:]
     assert "make contracts ARGS=--write" in fault
+
+
+async def test_the_gateway_serves_the_document() -> None:
+    """To every client, as it is in the documents."""
+    async with gateway() as served:
+        answer = await served.send("GET", "/asyncapi.json")
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert await answer.json() == orjson.loads(CURRENT.read_bytes())
 
 
 def test_every_route_and_every_consumer_is_in_it() -> None:
@@ -88,6 +97,12 @@ BREAKS: dict[str, Change] = {
     "sku: pattern is ^x": lambda d: _part("OrderItem")(d)["properties"]["sku"].update(pattern="^x"),
     "email: may be string": lambda d: _part("Order")(d)["properties"]["email"]["anyOf"].pop(),
     "lines[]: may be": lambda d: _part("Prices")(d)["properties"]["lines"]["items"]["anyOf"].pop(),
+    "items: its elements are not described any more": lambda d: _part("Order")(d)["properties"]["items"].pop(
+        "items"
+    ),
+    "order.created: does not carry order.created.v1": lambda d: d["channels"]["order.created"].update(
+        messages={}
+    ),
     "order.created.v1: is not sent": lambda d: d["components"]["messages"].pop("order.created.v1"),
     "order.created: nothing is sent": lambda d: d["channels"].pop("order.created"),
     "order.created: is sent to other (topic), and was to orders.topic (topic)": lambda d: d["channels"][
@@ -116,7 +131,7 @@ ADDITIONS: dict[str, Change] = {
 
 @pytest.mark.parametrize("addition", ADDITIONS)
 def test_what_may_be_added_breaks_nothing(addition: str) -> None:
-    """Whoever does not know it passes over it."""
+    """A consumer that does not know it passes over it."""
     before = asyncapi()
     now = copy.deepcopy(before)
     ADDITIONS[addition](now)

@@ -123,7 +123,7 @@ async def test_the_last_figures_are_kept_with_their_age() -> None:
 
 
 async def test_dead_letters_are_those_of_this_moment() -> None:
-    """What the cluster tells of its queues is seconds old; it stands while nobody can count."""
+    """What the cluster tells of its queues is seconds old; it stands while letters cannot be counted."""
     broker = MemoryBroker()
     stale = tuple(QueueRow(each.dead_queue, messages_ready=7) for each in CONSUMPTIONS)
     watch = BrokerWatch(Rounds(replace(seen("abc", "abc"), queues=stale)), letters=broker, pause_seconds=1.0)

@@ -118,7 +118,7 @@ OTHER: Mapping[str, Any] = {"order": replace(ORDER, email="eve@shop.example")}
 async def test_what_was_ordered_cannot_be_corrected(
     world: Afterlife, consumption: Consumption, change: Mapping[str, Any]
 ) -> None:
-    """Whoever the consumer is: the notifier would write to the address that the message names."""
+    """For every consumer: the notifier would write to the address that the message names."""
     await messages_in(world.broker, ORDER_PROCESSOR.dead_queue)
     await world.broker.publish(
         OutgoingMessage(exchange="", routing_key=consumption.dead_queue, body=orjson.dumps(TORN))

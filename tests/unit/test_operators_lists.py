@@ -10,10 +10,9 @@ import dashboard.orders.routes
 import dashboard.stock.routes
 from shared import keyspace
 from tests.harness.afterlife import Afterlife, afterlife
-from tests.harness.dead_dashboard import serving
+from tests.harness.dead_dashboard import page, serving
 from tests.harness.examples import an_order
 
-BROWSER = {"Accept": "text/html"}
 PRODUCT = {"name": "Lamp <b>", "unit_amount": "1999", "currency": "EUR", "version": "1"}
 
 
@@ -41,13 +40,6 @@ async def session(world: Afterlife) -> AsyncIterator[ClientSession]:
     """A dashboard over them."""
     async with serving(world) as made:
         yield made
-
-
-async def page(session: ClientSession, path: str, status: int = 200) -> str:
-    """The HTML."""
-    async with session.get(path, headers=BROWSER) as answer:
-        assert answer.status == status, await answer.text()
-        return await answer.text()
 
 
 def listed(html: str) -> list[str]:

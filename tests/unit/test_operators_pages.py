@@ -7,16 +7,16 @@ from aiohttp import ClientSession
 
 from dashboard.orders.routes import BUTTONS
 from shared import keyspace
+from shared.http.guard import COOKIE
 from shared.messaging.ports import OutgoingMessage
 from shared.orders.model import OrderStatus
 from shared.orders.moves import EVENT_TYPES
 from shared.pipeline import ORDER_PROCESSOR
 from tests.harness.afterlife import Afterlife, afterlife
-from tests.harness.dead_dashboard import serving
+from tests.harness.dead_dashboard import BROWSER, SHOP_URL, page, serving
 from tests.harness.examples import an_order
-from tests.harness.tokens import ALICE, OPERATOR, bearer
+from tests.harness.tokens import ALICE, OPERATOR, bearer, token
 
-BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -39,14 +39,6 @@ async def session(world: Afterlife) -> AsyncIterator[ClientSession]:
     """A session with a dashboard on loopback, without a token."""
     async with serving(world) as made:
         yield made
-
-
-async def page(session: ClientSession, path: str, status: int = 200) -> str:
-    """The HTML."""
-    async with session.get(path, headers=BROWSER) as answer:
-        assert answer.status == status, await answer.text()
-        assert answer.content_type == "text/html"
-        return await answer.text()
 
 
 async def sent(session: ClientSession, path: str, **fields: object) -> tuple[int, str]:
@@ -209,6 +201,19 @@ async def test_pages_about_orders_are_for_operators(world: Afterlife, path: str)
         ) as answer:
             assert answer.status == 401
     assert (await world.order("good")).status is OrderStatus.CREATED
+
+
+@pytest.mark.parametrize("secret", ["a token of the tests", None])
+async def test_a_browser_without_a_right_to_events_asks_for_none_and_is_led_to_the_shop(
+    world: Afterlife, secret: str | None
+) -> None:
+    """The public page is looked at all the same; with an operator's cookie it follows them."""
+    async with serving(world, token=secret, bound_to="0.0.0.0") as session:  # noqa: S104
+        assert "data-follows" not in await page(session, "/", 503)
+        assert f'href="{SHOP_URL}"' in await page(session, "/orders", 401 if secret else 403)
+        held = {**BROWSER, "Cookie": f"{COOKIE}={token(OPERATOR)}"}
+        async with session.get("/", headers=held) as answer:
+            assert "data-follows" in await answer.text()
 
 
 async def test_no_foreign_page_moves_an_order(world: Afterlife, session: ClientSession) -> None:

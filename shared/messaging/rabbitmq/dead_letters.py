@@ -51,7 +51,7 @@ class RabbitDeadLetterBox:
             yield Letters(subscription, waiting)
 
     async def waiting(self, queue: str) -> int | None:
-        """See the port. The queue itself is asked: what brokers tell of all queues is up to 10 s old."""
+        """Asks the queue itself: what brokers tell of all queues is up to 10 s old."""
         self._require_link()
         async with (
             _channel(await self._link.connection()) as channel,
