@@ -9,8 +9,8 @@ from typing import Final
 from notifier.domain import MOST_UNMARKED, notification_of
 from notifier.ports import Attempt, Claim, Claimed, Sender
 from shared.messages import Event, EventData
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Outcome
-from shared.messaging.router import Incoming
 
 COLLECTED: Final = "letters_per_hour"
 """Why an event waits whose address gets too many letters; those that come back together share one."""

@@ -22,8 +22,8 @@ from notifier.ports import Claimed, LetterQuota, NoClaim, NotificationStore, Sen
 from notifier.sending import Dispatcher
 from notifier.unconfirmed import UnconfirmedLetters
 from shared.cancellation import finishing
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Outcome, Retry
-from shared.messaging.router import Incoming
 from shared.messaging.waiting import waiting_out
 
 LETTER_IN_HAND_SECONDS: Final = 3.0

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messages import Event, OrderPlaced
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Dead, Done, Outcome
-from shared.messaging.router import Incoming
 from shared.orders.decisions import Cancelled, Decision, Undecidable, event_of
 from shared.orders.ports import DecisionStore
 

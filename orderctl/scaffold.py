@@ -41,7 +41,7 @@ from typing import Final
 from shared.logs import get_logger
 from shared.messages import Event, OrderCreated
 from shared.messaging.consumer import consumer
-from shared.service.worker import consuming
+from shared.service.consuming import consuming
 
 log = get_logger(__name__)
 
@@ -72,7 +72,7 @@ async def world() -> AsyncIterator[Certified]:
     async def effects() -> int:
         return 0
 
-    yield Certified(handle=order_created.handle, effects=effects)
+    yield Certified(handle=order_created.handler(), effects=effects)
 
 
 async def test_it_keeps_its_promises() -> None:

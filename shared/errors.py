@@ -21,6 +21,10 @@ class RetryableError(PipelineError):
     """Raised when this one message may succeed later."""
 
 
+class RefusedWrite(RetryableError):
+    """Raised when a store refuses what a handler wants written, so that nothing was; the text says why."""
+
+
 class DependencyUnavailable(PipelineError):
     """Root of the errors that say a whole dependency is away: no message is at fault, so it is waited out."""
 

@@ -66,6 +66,7 @@ class Consumption:
     A message of ``exchange`` whose key matches ``routing_key`` reaches it. The names of its queues begin with
     ``queues``, those of its environment variables with ``settings``. ``work`` is what it does for an order,
     in the words of timelines: a letter of the notifier's that is redriven is a ``notification_redriven``.
+    ``needs_database`` says that it has a SQL database of its own.
     """
 
     service: str
@@ -75,6 +76,7 @@ class Consumption:
     queues: str
     settings: str
     operations_port: int
+    needs_database: bool = False
 
     @property
     def queue(self) -> str:

@@ -63,6 +63,7 @@ SERVICES: Final[Mapping[str, Service]] = {
                 name=each.service,
                 prefix=each.settings,
                 operations_port=each.operations_port,
+                needs=frozenset({BROKER, STORE} | ({DATABASE} if each.needs_database else set())),
                 consumption=each,
             )
             for each in CONSUMPTIONS

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.messages import Event
+from shared.messaging.handlers import BatchHandler, Incoming
 from shared.messaging.retry import Dead, History, Retry
-from shared.messaging.router import BatchHandler, Incoming
 
 MOST_ATTEMPTS: Final = 6
 PAUSE_SECONDS: Final = 0.02

@@ -13,15 +13,16 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from shared.errors import DecodeError, SubscriptionLost
 from shared.failpoints import failpoint
 from shared.logs import get_logger
-from shared.messages import Event, EventData, UnknownEvent, decode_all, split
+from shared.messages import EventData, UnknownEvent, decode_all, split
+from shared.messaging.handlers import BatchHandler, Incoming, waits_out_outages, wrapped
 from shared.messaging.ports import Delivery, Publisher, Subscriber, Subscription
 from shared.messaging.retry import (
     DELIVERY_LIMIT,
@@ -35,25 +36,12 @@ from shared.messaging.retry import (
     outcome_of_error,
 )
 from shared.messaging.settlement import FailureListener, Settlement
-from shared.messaging.waiting import waiting_out
 from shared.pipeline import Consumption
 
 RESUBSCRIBE_SECONDS: Final = 0.2
 UNKNOWN_TYPE: Final = "unknown_type"
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A decoded event with the history of its failures."""
-
-    event: Event[Any]
-    history: History
-
-
-BatchHandler = Callable[[Sequence[Incoming]], Awaitable[Sequence[Outcome]]]
-"""Gets events of one kind and returns one outcome for each, in order. It must survive being run again."""
 
 
 class RouterMetrics(Protocol):
@@ -106,6 +94,9 @@ class Router:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._consuming = consuming
+        self._handlers = {
+            kind: wrapped(handler, [waits_out_outages]) for kind, handler in consuming.handlers.items()
+        }
         self._subscriber = subscriber
         self._metrics = metrics
         self._subscription: Subscription | None = None
@@ -202,7 +193,7 @@ class Router:
 
     async def _handle(self, works: Sequence[_Work]) -> None:
         """Gives every open work its outcome. A delivery that came before runs alone from the start."""
-        for kind, handler in self._consuming.handlers.items():
+        for kind, handler in self._handlers.items():
             mine = [work for work in works if work.outcome is None and _is_about(work, kind)]
             fresh = [work for work in mine if not work.delivery.redelivered]
             again = [work for work in mine if work.delivery.redelivered]
@@ -217,7 +208,7 @@ class Router:
         """Runs the handler once. A fault is the fate of an event that runs alone, and of no other."""
         batch = [work.incoming for work in works if work.incoming is not None]
         try:
-            outcomes = await waiting_out(lambda: handler(batch))
+            outcomes = await handler(batch)
         except Exception as error:  # whatever a handler raises is judged here, event by event
             if len(works) > 1:
                 log.warning("batch failed, running its events alone", size=len(works), error=repr(error))

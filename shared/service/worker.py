@@ -5,9 +5,10 @@ stop the router finishes what has arrived, within the drain deadline.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 from pydantic import Field
@@ -15,11 +16,11 @@ from pydantic import Field
 from shared.health import Check, Health
 from shared.http.settings import OperationsSettings
 from shared.messages import EventData
-from shared.messaging.consumer import EventConsumer
-from shared.messaging.router import BatchHandler, Consuming, Router
+from shared.messaging.handlers import BatchHandler
+from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener
 from shared.metrics import PrometheusRouterMetrics, new_registry
-from shared.pipeline import Consumption, consumption_of
+from shared.pipeline import Consumption
 from shared.redis.client import Redis
 from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
@@ -27,9 +28,10 @@ from shared.service.infrastructure import Infrastructure
 from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
-from shared.settings import CommonSettings, Count, Port, Seconds, settings_config
+from shared.settings import CommonSettings, Count, Seconds
+from shared.sql.database import Database
 
-STORE_CONNECTIONS = 40
+STORE_CONNECTIONS: Final = 40
 
 
 class WorkerSettings(OperationsSettings):
@@ -59,11 +61,14 @@ class UseCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker(Generic[Own]):
-    """What a consumer's use cases are built from: both kinds of settings, the store, and its figures."""
+    """What a consumer's use cases are built from: both kinds of settings, the store, the database where its
+    row of the map says that it has one, and its figures.
+    """
 
     common: CommonSettings
     own: Own
     redis: Redis
+    database: Database | None = None
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -77,27 +82,25 @@ def consumer(
     ) -> None:
         registry = new_registry()
 
-        def build(redis: Redis) -> UseCases:
-            return use_cases(Worker(common=common, own=own, redis=redis, registry=registry))
+        def build(redis: Redis, database: Database | None) -> UseCases:
+            worker = Worker(common=common, own=own, redis=redis, database=database, registry=registry)
+            return use_cases(worker)
 
         await _consume(consumption, common, own, infrastructure, build, registry, stop)
 
     return Program(name=consumption.service, settings=settings, run=run)
 
 
-def consuming(told: EventConsumer) -> Program[WorkerSettings]:
-    """The program of a service that is one function, see ``messaging.consumer``."""
-    row = consumption_of(told.service)
-
-    class Settings(WorkerSettings):
-        """Variables that begin with the service's name."""
-
-        model_config = settings_config(f"{row.settings}_")
-
-        ops_port: Port = row.operations_port
-
-    handlers = dict.fromkeys(told.events, told.handle)
-    return consumer(row, Settings, lambda _: UseCases(handlers=handlers))
+@asynccontextmanager
+async def _database(
+    consumption: Consumption, own: WorkerSettings, infrastructure: Infrastructure
+) -> AsyncIterator[Database | None]:
+    if not consumption.needs_database:
+        yield None
+        return
+    seconds = own.store_timeout_seconds
+    async with infrastructure.database(consumption.service, timeout_seconds=seconds) as database:
+        yield database
 
 
 async def _consume(
@@ -105,7 +108,7 @@ async def _consume(
     common: CommonSettings,
     own: WorkerSettings,
     infrastructure: Infrastructure,
-    build: Callable[[Redis], UseCases],
+    build: Callable[[Redis, Database | None], UseCases],
     registry: CollectorRegistry,
     stop: asyncio.Event,
 ) -> None:
@@ -118,8 +121,9 @@ async def _consume(
         infrastructure.store(
             timeout_seconds=own.store_timeout_seconds, max_connections=STORE_CONNECTIONS
         ) as redis,
+        _database(consumption, own, infrastructure) as database,
     ):
-        use_cases = build(redis)
+        use_cases = build(redis, database)
         watch = StoreWatch(
             redis, rights=rights_of(consumption.service), timeout_seconds=own.store_timeout_seconds
         )
@@ -137,11 +141,13 @@ async def _consume(
             metrics=PrometheusRouterMetrics(registry, consumption.queue),
         )
         health.add("redis", watch.unready_reason)
+        if database is not None:
+            health.add("postgres", database.unready_reason)
         health.add("rabbitmq", publisher.unready_reason)
         health.add("consumer", router.unready_reason)
         for name, check in use_cases.checks.items():
             health.add(name, check)
         health.drain_on(stop)
-        jobs = [job() for job in use_cases.jobs]
+        jobs = [job() for job in use_cases.jobs] + ([] if database is None else [database.run()])
         async with running(watch.run(), publisher.run(), subscriber.run(), *jobs):
             await drained(router.run(stop), stop, own.drain_seconds)

@@ -107,6 +107,8 @@ async def test_our_scripts_compile_with_their_guard(redis: Any, script: Script) 
 def test_the_guard_knows_every_command_that_a_script_calls(script: Script) -> None:
     """Commands are named by literals alone; ``redis.call`` has no other name in a script."""
     code = re.sub(r"--[^\n]*", "", script.source)
+    if script.name == "inbox":  # which asks for the right to each command that a handler wants itself
+        code = code.replace("redis.pcall(unpack(write))", "", 1)
     mentions = re.findall(r"redis\s*[.\[]\s*['\"]?p?call\b", code)
     literal = re.findall(r"redis\.p?call\('(\w+)'", code)
     assert len(mentions) == len(literal)

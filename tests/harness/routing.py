@@ -9,10 +9,11 @@ from typing import Any
 
 from shared.errors import BrokerUnavailable, StoreUnavailable
 from shared.messages import Event, EventData, OrderPlaced, decode, split
+from shared.messaging.handlers import BatchHandler, Incoming
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage, Publisher, Subscriber
 from shared.messaging.retry import Bury, Done, Outcome, Wait
-from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
+from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener, message_of
 from shared.pipeline import ORDER_PROCESSOR, Consumption
 from tests.harness.examples import AT, an_order, placed

@@ -23,8 +23,9 @@ from shared import keyspace
 from shared.breaker import Breaker
 from shared.messages import EventData, OrderPlaced
 from shared.messaging.batching import GatheringPublisher
+from shared.messaging.handlers import BatchHandler, Incoming
 from shared.messaging.retry import Outcome
-from shared.messaging.router import BatchHandler, Consuming, Incoming, Router
+from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener
 from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult

@@ -102,7 +102,7 @@ def world_of(function: Function) -> World:
         async def effects() -> tuple[int, str]:
             return books.pieces, books.last
 
-        yield Certified(handle=told.handle, effects=effects)
+        yield Certified(handle=told.handler(), effects=effects)
 
     return world
 

@@ -8,9 +8,9 @@ import pytest
 from shared.errors import PermanentError, StoreUnavailable
 from shared.messages import Event, OrderCreated, OrderRejected
 from shared.messaging.consumer import EventConsumer, consumer
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
-from shared.messaging.router import Incoming
-from shared.service.worker import consuming
+from shared.service.consuming import consuming
 from tests.harness.examples import an_order, created
 
 FATES: dict[str, Outcome | Exception | None] = {
@@ -48,7 +48,7 @@ def by_fate(seen: Counter[str], *, away: bool = False) -> EventConsumer:
 async def test_each_event_has_its_own_outcome_and_is_told_of_once() -> None:
     """A neighbour that fails is no reason to be told again."""
     seen: Counter[str] = Counter()
-    outcomes = await by_fate(seen).handle(told(*FATES))
+    outcomes = await by_fate(seen).handler()(told(*FATES))
     done, done_too, later, never, broken, gone = outcomes
     assert (done, done_too, later, never) == (Done(), Done(), FATES["later"], FATES["never"])
     assert isinstance(broken, Retry)
@@ -62,7 +62,7 @@ async def test_what_everybody_needs_is_waited_for_by_all() -> None:
     """Once the others have come to their end, so that none runs beside itself."""
     seen: Counter[str] = Counter()
     with pytest.raises(StoreUnavailable):
-        await by_fate(seen, away=True).handle(told("away", "nothing", "done"))
+        await by_fate(seen, away=True).handler()(told("away", "nothing", "done"))
     assert seen == {"nothing": 1, "done": 1}
 
 

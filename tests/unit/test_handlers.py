@@ -16,8 +16,8 @@ from order_processor.handlers import OrderPlacedHandler
 from shared import keyspace
 from shared.errors import PermanentError, RetryableError, StoreUnavailable
 from shared.messages import Event, EventData
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
-from shared.messaging.router import Incoming
 from shared.orders.redis.decisions import RedisDecisionStore
 from tests.harness.examples import an_order, created, placed
 from tests.harness.notifying import notification_handler, notification_store

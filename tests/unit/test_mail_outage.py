@@ -17,9 +17,9 @@ from notifier.store import RedisNotificationStore
 from shared import keyspace
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
 from shared.messages import OrderCreated
+from shared.messaging.handlers import Incoming
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.retry import Dead, Done, History, Retry
-from shared.messaging.router import Incoming
 from shared.messaging.settlement import message_of
 from shared.pipeline import NOTIFIER, RETRY_TIERS_SECONDS
 from shared.redis.client import Redis

@@ -14,8 +14,8 @@ from notifier.senders.addressed import AddressedSender
 from notifier.store import RedisNotificationStore
 from shared import keyspace
 from shared.errors import PermanentError, RetryableError, SenderUnavailable
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Dead, Done, History, Retry
-from shared.messaging.router import Incoming
 from shared.redis.client import Redis
 from tests.harness.examples import an_order, created
 from tests.harness.notifying import notification_handler, notification_store

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from shared.errors import PermanentError
+from shared.messaging.handlers import Incoming
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.messaging.retry import ATTEMPTS, REASON, Bury, Dead, Done, Outcome, Retry, Wait
-from shared.messaging.router import Incoming
 from shared.messaging.settlement import message_of
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, RETRY_TIERS_SECONDS
 from tests.harness.examples import an_order, created, delivery_of, placed

@@ -8,10 +8,10 @@ import pytest
 
 from shared.errors import PermanentError
 from shared.messages import MAX_EVENTS, encode, join
+from shared.messaging.handlers import Incoming
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.ports import Headers, OutgoingMessage
 from shared.messaging.retry import ATTEMPTS, LAST_ERROR, REASON, Dead, Done, Outcome, Retry
-from shared.messaging.router import Incoming
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.harness.examples import TRACE, an_order, created, placed
 from tests.harness.routing import (

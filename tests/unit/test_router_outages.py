@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.errors import PermanentError, StoreUnavailable
+from shared.messaging.handlers import Incoming
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.retry import Bury, Dead, Done, Outcome
-from shared.messaging.router import Incoming
 from shared.pipeline import ORDER_PROCESSOR
 from tests.harness.examples import created
 from tests.harness.routing import (

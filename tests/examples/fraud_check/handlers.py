@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from shared.logs import get_logger
 from shared.messages import Event, OrderCreated
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Dead, Done, Outcome, Retry
-from shared.messaging.router import Incoming
 
 log = get_logger(__name__)
 

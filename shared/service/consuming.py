@@ -1,0 +1,62 @@
+"""A service that is one function, see ``messaging.consumer``: its program, and the inbox that it asks for."""
+
+import time
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.messaging.consumer import EventConsumer
+from shared.messaging.handlers import bounded
+from shared.messaging.waiting import repeating
+from shared.pipeline import consumption_of
+from shared.redis.inbox import RedisInbox, RedisTransaction
+from shared.service.program import Program
+from shared.service.worker import UseCases, Worker, WorkerSettings, consumer
+from shared.settings import Port, Seconds, settings_config
+from shared.sql.inbox import SqlInbox
+
+INBOX_SWEEP_SECONDS: Final = 3600.0
+
+
+class FunctionSettings(WorkerSettings):
+    """What such a service can be told besides; a function that takes longer for its events is cancelled."""
+
+    handler_timeout_seconds: Seconds = 60.0
+
+
+def consuming(told: EventConsumer) -> Program[FunctionSettings]:
+    """The program of a service that is one function, with an inbox where that asks for a transaction."""
+    row = consumption_of(told.service)
+
+    class Settings(FunctionSettings):
+        """Variables that begin with the service's name."""
+
+        model_config = settings_config(f"{row.settings}_")
+
+        ops_port: Port = row.operations_port
+
+    def use_cases(worker: Worker[FunctionSettings]) -> UseCases:
+        inbox, *jobs = _inbox(told, worker)
+        handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
+        return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs)
+
+    return consumer(row, Settings, use_cases)
+
+
+def _inbox(told: EventConsumer, worker: Worker[Any]) -> tuple[Any, ...]:
+    """What gives the function the transactions that it asks for, and the jobs that come with it."""
+    kept, timeout_seconds = worker.common.order_retention_seconds, worker.own.store_timeout_seconds
+    if told.transaction is None:
+        return (None,)
+    if told.transaction is RedisTransaction:
+        notes = RedisInbox(
+            worker.redis, told.service, retention_seconds=kept, timeout_seconds=timeout_seconds
+        )
+        return (notes,)
+    if told.transaction is not AsyncConnection or worker.database is None:
+        raise TypeError(
+            f"{told.service} asks for {told.transaction}, and has no database in its row of the map"
+        )
+    inbox = SqlInbox(worker.database, retention_seconds=kept, clock=time.time)
+    return inbox, partial(repeating, inbox.sweep, INBOX_SWEEP_SECONDS, what="the inbox")
