@@ -59,10 +59,13 @@ PROGRAM: Final = consuming(order_created)
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from $name.main import order_created
-from shared.messaging.certification import Certified, certify
+from shared.messaging.certification import Certified, Promise
 from tests.harness.examples import an_order, created
+
+EVENTS: Final = [created(an_order(f"order{number}")) for number in (1, 2, 3)]
 
 
 @asynccontextmanager
@@ -75,9 +78,9 @@ async def world() -> AsyncIterator[Certified]:
     yield Certified(handle=order_created.handler(), effects=effects)
 
 
-async def test_it_keeps_its_promises() -> None:
-    """Told twice, in another order, all at once, and over a crash at each await."""
-    await certify(world, [created(an_order(f"order{number}")) for number in (1, 2, 3)])
+async def test_it_keeps_its_promises(promise: Promise) -> None:
+    """Told twice, in another order, all at once, beside poison, and over a crash at each await."""
+    await promise(world, EVENTS)
 ''',
 }
 

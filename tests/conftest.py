@@ -15,7 +15,7 @@ from tests.harness.workers import worker_number
 LOGS_VARIABLE = "TEST_LOGS"
 """Names a folder in which the logs of the services, and of native brokers, are kept."""
 
-pytest_plugins = ["tests.availability", "tests.sharing"]
+pytest_plugins = ["shared.messaging.certification", "tests.availability", "tests.sharing"]
 
 
 @pytest.fixture

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from shared.errors import PermanentError, StoreUnavailable
 from shared.messages import Event, OrderCreated, OrderRejected
-from shared.messaging.consumer import EventConsumer, consumer
-from shared.messaging.handlers import Incoming
+from shared.messaging.consumer import ConsumerFunction, EventConsumer, consumer
+from shared.messaging.handlers import BatchHandler, Incoming, Middleware, bounded
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
+from shared.redis.inbox import RedisTransaction
 from shared.service.consuming import consuming
 from tests.harness.examples import an_order, created
 
@@ -64,6 +66,89 @@ async def test_what_everybody_needs_is_waited_for_by_all() -> None:
     with pytest.raises(StoreUnavailable):
         await by_fate(seen, away=True).handler()(told("away", "nothing", "done"))
     assert seen == {"nothing": 1, "done": 1}
+
+
+async def test_a_function_of_a_sequence_is_told_of_what_arrived_together() -> None:
+    """None stands for all of them; an outcome for each is taken as it is."""
+    seen: list[int] = []
+
+    @consumer("notifier", events=[OrderCreated])
+    async def counts(events: Sequence[Event[OrderCreated]]) -> Sequence[Outcome] | None:
+        seen.append(len(events))
+        return None if len(events) < 3 else [Done(), Retry(reason="later"), Done()]
+
+    handler = counts.handler()
+    assert await handler(told("order1", "order2")) == [Done(), Done()]
+    assert await handler(told("order1", "order2", "order3")) == [Done(), Retry(reason="later"), Done()]
+    assert seen == [2, 3]
+
+
+async def test_middleware_goes_around_in_the_order_in_which_it_is_named() -> None:
+    """The first is outermost."""
+    seen: list[str] = []
+
+    def named(name: str) -> Middleware:
+        def middleware(handler: BatchHandler) -> BatchHandler:
+            async def around(batch: Sequence[Incoming]) -> Sequence[Outcome]:
+                seen.append(f"{name} before {len(batch)}")
+                outcomes = await handler(batch)
+                seen.append(f"{name} after")
+                return outcomes
+
+            return around
+
+        return middleware
+
+    @consumer("notifier", events=[OrderCreated], middleware=[named("first"), named("second")])
+    async def function(event: Event[OrderCreated]) -> None:
+        seen.append(event.subject)
+
+    await function.handler()(told("order1"))
+    assert seen == ["first before 1", "second before 1", "order1", "second after", "first after"]
+
+
+async def test_a_handler_that_hangs_is_cancelled() -> None:
+    """Otherwise it would hold up its whole queue."""
+    hanging = asyncio.Event()
+
+    async def hangs(_: Sequence[Incoming]) -> Sequence[Outcome]:
+        await hanging.wait()
+        return []
+
+    with pytest.raises(TimeoutError):
+        await bounded(0.01)(hangs)(told("order1"))
+
+
+async def takes_nothing() -> None:
+    """No consumer."""
+
+
+async def takes_anything(event, transaction) -> None:  # type: ignore[no-untyped-def]  # the point of it
+    """No consumer: it does not say what it takes."""
+
+
+@pytest.mark.parametrize("function", [takes_nothing, takes_anything])
+def test_a_function_that_takes_something_else_is_refused(function: ConsumerFunction) -> None:
+    """At its definition, not at the first event."""
+    with pytest.raises(TypeError, match="takes an event or a sequence of them"):
+        consumer("notifier", events=[OrderCreated])(function)
+
+
+async def test_a_function_with_a_transaction_needs_an_inbox_and_returns_nothing() -> None:
+    """An outcome would come too late: what was written stays."""
+
+    class Everything:
+        async def once(self, events: Sequence[Event[OrderCreated]], effects: ConsumerFunction) -> None:
+            await effects(events, RedisTransaction("notifier"))
+
+    @consumer("notifier", events=[OrderCreated])
+    async def function(event: Event[OrderCreated], transaction: RedisTransaction) -> Outcome:
+        return Retry(reason="later")
+
+    with pytest.raises(TypeError, match="its inbox is None"):
+        function.handler()
+    with pytest.raises(TypeError, match="raise instead"):
+        await function.handler(Everything())(told("order1"))
 
 
 def test_its_program_has_the_settings_of_its_row() -> None:
