@@ -1,4 +1,4 @@
-"""The files of a new consumer, and its row in the map."""
+"""The files of a new consumer, its row in the map, and its lines wherever services are deployed."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,8 @@ from string import Template
 from typing import Final
 
 from orderctl.errors import OrderctlError
+from orderctl.scaffold_deployment import deployed
+from shared.pipeline import EVENTS_EXCHANGE, Consumption
 from shared.services import SERVICES
 
 MAP: Final = Path("shared/pipeline.py")
@@ -92,13 +94,23 @@ def new_consumer(root: Path, name: str) -> list[Path]:
     taken = name in SERVICES or (root / name).exists() or (root / "tests/unit" / f"test_{name}.py").exists()
     if taken:
         raise OrderctlError(f"there is a {name} already")
-    values = {"name": name, "settings": name.upper(), "port": str(_free_port())}
+    row = Consumption(
+        service=name,
+        work=name,
+        exchange=EVENTS_EXCHANGE,
+        routing_key="order.created",
+        queues=name,
+        settings=name.upper(),
+        operations_port=_free_port(),
+    )
+    values = {"name": name, "settings": row.settings, "port": str(row.operations_port)}
     rows = with_row((root / MAP).read_text(encoding="utf-8"), _ROW.substitute(values))
     written = {root / _filled(path, values): _filled(text, values) for path, text in _FILES.items()}
+    written |= {root / MAP: rows, **deployed(root, row)}
     (root / name).mkdir()
-    for path, text in {**written, root / MAP: rows}.items():
+    for path, text in written.items():
         path.write_text(text, encoding="utf-8")
-    return [*written, root / MAP]
+    return list(written)
 
 
 def with_row(text: str, row: str) -> str:

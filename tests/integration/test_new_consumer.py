@@ -43,6 +43,16 @@ def test_what_it_writes_is_short_passes_its_test_and_the_linter(tree: Path) -> N
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_it_is_deployed_as_all_others_are(tree: Path) -> None:
+    """Whatever names services names it: compose, Prometheus, access rules, settings, the events' document."""
+    tests = [
+        f"tests/unit/test_{what}.py" for what in ("services", "compose", "documentation", "orderctl_docker")
+    ]
+    for module, *arguments in (("pytest", "-q", *tests), ("tests.contracts",)):
+        ended = run(tree, module, *arguments)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize(("name", "why"), [(NAME, "already"), ("notifier", "already"), ("../x", "no name")])
 def test_a_name_that_cannot_be_is_refused(tree: Path, name: str, why: str) -> None:
     """And nothing is written."""
