@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-containers chaos bench check lint types architecture contracts size format lock clean
+.PHONY: help up down test test-containers chaos bench check audit lint types architecture contracts size format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ bench: $(BENCH) ## ratios to what this machine can do at most, with a report in 
 
 check: $(READY) ## lint, formatting, types, architecture rules and events: all of them, even when one fails
 	@$(MAKE) --no-print-directory --keep-going lint types architecture contracts
+
+audit: $(READY) ## bandit, known vulnerabilities of the locked libraries, and a bill of materials in reports/
+	@$(BIN)/python deploy/supply_chain.py
 
 lint: $(READY) ## ruff: rules and formatting
 	@$(BIN)/ruff check --quiet --output-format concise .

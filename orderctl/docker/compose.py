@@ -27,7 +27,7 @@ PROJECT = "order-pipeline"
 PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
 TOKEN_VARIABLE = "DASHBOARD_TOKEN"  # noqa: S105 - the name of a variable
 ANSWER_SECONDS = 120.0
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what compose means where a port names no address
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # nosec B104 - what compose means where a port names no address
 
 PORT_VARIABLES: Mapping[str, str] = {
     **{f"{node.upper()}_PORT": f"{node}.amqp" for node in NODE_NAMES},

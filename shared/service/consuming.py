@@ -37,14 +37,14 @@ def consuming(told: EventConsumer) -> Program[FunctionSettings]:
         ops_port: Port = row.operations_port
 
     def use_cases(worker: Worker[FunctionSettings]) -> UseCases:
-        inbox, *jobs = _inbox(told, worker)
+        inbox, *jobs = inbox_of(told, worker)
         handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
         return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs)
 
     return consumer(row, Settings, use_cases)
 
 
-def _inbox(told: EventConsumer, worker: Worker[Any]) -> tuple[Any, ...]:
+def inbox_of(told: EventConsumer, worker: Worker[Any]) -> tuple[Any, ...]:
     """What gives the function the transactions that it asks for, and the jobs that come with it."""
     kept, timeout_seconds = worker.common.order_retention_seconds, worker.own.store_timeout_seconds
     if told.transaction is None:
@@ -55,8 +55,6 @@ def _inbox(told: EventConsumer, worker: Worker[Any]) -> tuple[Any, ...]:
         )
         return (notes,)
     if told.transaction is not AsyncConnection or worker.database is None:
-        raise TypeError(
-            f"{told.service} asks for {told.transaction}, and has no database in its row of the map"
-        )
+        raise TypeError(f"{told.service} asks for {told.transaction}, and its row of the map has no database")
     inbox = SqlInbox(worker.database, retention_seconds=kept, clock=time.time)
     return inbox, partial(repeating, inbox.sweep, INBOX_SWEEP_SECONDS, what="the inbox")

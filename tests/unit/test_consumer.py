@@ -3,17 +3,25 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import PermanentError, StoreUnavailable
 from shared.messages import Event, OrderCreated, OrderRejected
 from shared.messaging.consumer import ConsumerFunction, EventConsumer, consumer
 from shared.messaging.handlers import BatchHandler, Incoming, Middleware, bounded
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
-from shared.redis.inbox import RedisTransaction
-from shared.service.consuming import consuming
+from shared.redis.inbox import RedisInbox, RedisTransaction
+from shared.service.consuming import FunctionSettings, consuming, inbox_of
+from shared.service.worker import Worker
+from shared.settings import CommonSettings
+from shared.sql.database import open_database
+from shared.sql.inbox import SqlInbox
 from tests.harness.examples import an_order, created
+from tests.harness.stores import store_in_process
 
 FATES: dict[str, Outcome | Exception | None] = {
     "nothing": None,
@@ -156,3 +164,34 @@ def test_its_program_has_the_settings_of_its_row() -> None:
     program = consuming(by_fate(Counter()))
     assert program.name == "notifier"
     assert program.settings.model_config["env_prefix"] == "NOTIFIER_"
+
+
+async def in_redis(event: Event[OrderCreated], transaction: RedisTransaction) -> None:
+    """Asks for the store."""
+
+
+async def in_sql(event: Event[OrderCreated], transaction: AsyncConnection) -> None:
+    """Asks for a database."""
+
+
+async def in_nothing(event: Event[OrderCreated], transaction: int) -> None:
+    """Asks for what there is not."""
+
+
+async def test_a_function_is_given_the_inbox_that_it_asks_for(tmp_path: Path) -> None:
+    """In SQL with a job that forgets; what cannot be given is told when the service starts."""
+    decorated = consumer("notifier", events=[OrderCreated])
+    async with (
+        store_in_process() as redis,
+        open_database(f"sqlite:///{tmp_path}/inbox.db", tmp_path, timeout_seconds=1.0) as database,
+    ):
+        without = Worker(common=CommonSettings(), own=FunctionSettings(ops_port=1), redis=redis)
+        worker = replace(without, database=database)
+        (inbox,) = inbox_of(decorated(in_redis), without)
+        assert isinstance(inbox, RedisInbox)
+        inbox, job = inbox_of(decorated(in_sql), worker)
+        assert isinstance(inbox, SqlInbox)
+        assert callable(job)
+        for function, has in ((in_sql, without), (in_nothing, worker)):
+            with pytest.raises(TypeError, match="its row of the map has no database"):
+                inbox_of(decorated(function), has)
