@@ -52,6 +52,11 @@ def questions() -> dict[str, list[str]]:
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", ()):
             asked.setdefault(panel["title"], []).append(target["expr"])
+    for path in (DEPLOY / "kubernetes").rglob("*.yaml"):
+        for scaler in filter(None, yaml.safe_load_all(path.read_text())):
+            if scaler["kind"] == "ScaledObject":
+                queries = [each["metadata"]["query"] for each in scaler["spec"]["triggers"]]
+                asked.setdefault(f"scaler of {scaler['metadata']['name']}", []).extend(queries)
     return asked
 
 
