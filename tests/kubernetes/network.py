@@ -14,7 +14,7 @@ from shared.services import CACHE, DATABASE, SERVICES, STORE
 from tests.kubernetes.kustomize import Manifest
 from tests.kubernetes.objects import NAME, NEEDS, Objects, Pod, object_name
 
-NAMESPACE: Final = "kubernetes.io/metadata.name"
+_NAME_OF_NAMESPACE: Final = "kubernetes.io/metadata.name"
 _STORES: Final = {"REDIS_URL": STORE, "CACHE_URL": CACHE, "DATABASE_URL": DATABASE}
 _OVER_THE_WIRE: Final = ("amqp", "http", "redis", "rediss", "amqps", "postgresql")
 """Not https: that is how people's browsers come, whose addresses are settings too."""
@@ -22,14 +22,14 @@ _OVER_THE_WIRE: Final = ("amqp", "http", "redis", "rediss", "amqps", "postgresql
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """What talks or is talked to. ``namespace`` is None where it is the pipeline's own.
+    """What talks or is talked to. ``namespace`` has the labels of another one than the pipeline's own.
 
     An overlay may have a store outside of the cluster, where its addresses stand for it.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
-    namespace: str | None = None
+    namespace: Mapping[str, str] | None = None
     is_store: bool = False
 
 
@@ -37,10 +37,14 @@ OTHERS: Final[Mapping[str, Party]] = {
     "rabbitmq": Party(
         labels={NAME: "rabbitmq"}, ports={"amqp": 5672, "management": 15672, "prometheus": 15692}
     ),
-    "stores": Party(namespace="stores", ports={"redis": 6379, "postgres": 5432}, is_store=True),
-    "dns": Party(namespace="kube-system", labels={"k8s-app": "kube-dns"}, ports={"dns": 53}),
-    "prometheus": Party(namespace="monitoring"),
-    "edge": Party(namespace="gateway-system"),
+    "stores": Party(
+        namespace={_NAME_OF_NAMESPACE: "stores"}, ports={"redis": 6379, "postgres": 5432}, is_store=True
+    ),
+    "dns": Party(
+        namespace={_NAME_OF_NAMESPACE: "kube-system"}, labels={"k8s-app": "kube-dns"}, ports={"dns": 53}
+    ),
+    "prometheus": Party(namespace={"order-pipeline/monitoring": "true"}),
+    "edge": Party(namespace={"order-pipeline/edge": "true"}),
 }
 """What is no pod of the pipeline's own."""
 
@@ -176,7 +180,8 @@ def _is_peer(peer: Manifest, party: Party) -> bool:
     inside = _matches(peer.get("podSelector", {}).get("matchLabels", {}), party.labels)
     if "namespaceSelector" not in peer:
         return party.namespace is None and inside
-    return inside and peer["namespaceSelector"].get("matchLabels") == {NAMESPACE: party.namespace}
+    wanted = peer["namespaceSelector"].get("matchLabels", {})
+    return inside and party.namespace is not None and _matches(wanted, party.namespace)
 
 
 def _is_port(ports: list[Manifest] | None, target: Party, port: int) -> bool:
