@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-containers chaos bench check audit lint types architecture contracts kubernetes size format lock clean
+.PHONY: help up down test test-containers chaos upgrade-check bench check audit lint types architecture contracts kubernetes size format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,10 @@ chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m tests.simulator --seeds 0-9999
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+upgrade-check: $(READY) ## services of an earlier commit replaced by these under load, then the verdict (ARGS="--from COMMIT")
+	@$(BIN)/python -m orderctl.native
+	@$(BIN)/python -m tests.chaos.upgrade $(ARGS)
 
 bench: $(BENCH) ## ratios to what this machine can do at most, with a report in reports/ (ARGS="--quick")
 	@$(BIN)/python -m orderctl.native
