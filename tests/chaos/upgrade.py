@@ -57,18 +57,27 @@ def main() -> int:
         if not tree_of(commit, Path(folder)):
             sys.stdout.write(f"SKIPPED: this clone has no {commit} to upgrade from; --from names another\n")
             return 0
-        faults = [UPGRADED.format(name) for name in ORDER]
-        stage = Stage(
-            seed="upgrade",
-            faults=faults,
-            rate=RATE,
-            orders=0,
-            retention_seconds=RETENTION_SECONDS,
-            channel="log",
-        )
-        report = asyncio.run(run(stage, earlier=Path(folder)))
-    sys.stdout.write(f"{commit} to this tree: {report.orders} orders, {report.verdict}: {report.outcome}\n")
-    return 0 if report.passed else 1
+        return _upgrade(commit, Path(folder))
+
+
+def _upgrade(commit: str, earlier: Path) -> int:
+    stage = Stage(
+        seed="upgrade",
+        faults=[UPGRADED.format(name) for name in ORDER],
+        rate=RATE,
+        orders=0,
+        retention_seconds=RETENTION_SECONDS,
+        channel="log",
+    )
+    outcome, passed = "", False
+    try:
+        report = asyncio.run(run(stage, earlier))
+        outcome = f"{report.orders} orders, {report.verdict}: {report.outcome}"
+        passed = report.passed
+    except* AssertionError as stuck:
+        outcome = "; ".join(map(str, stuck.exceptions))
+    sys.stdout.write(f"{commit} to this tree: {outcome}\n")
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

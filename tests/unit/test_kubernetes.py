@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.redis.rights import users_of
+from shared.services import DATABASE, SERVICES, STORE
+from tests.chaos.upgrade import ORDER
 from tests.kubernetes import network, platform, schemas, workloads
 from tests.kubernetes.__main__ import BASE, FOLDER, OVERLAYS, held_to_the_code
 from tests.kubernetes.kustomize import CannotBuild, Manifest, build, name_of
-from tests.kubernetes.objects import Objects
+from tests.kubernetes.objects import Objects, object_name
 
+INSTALLED = FOLDER.parents[1] / "docs" / "kubernetes.md"
 NEWEST = "1.37"
 KUBECTL = shutil.which("kubectl")
 Look = Callable[[Objects], Iterator[str]]
@@ -414,3 +418,16 @@ def test_the_guide_makes_every_secret_and_no_other() -> None:
 def guide() -> str:
     """What the folder says of itself."""
     return (FOLDER / "README.md").read_text()
+
+
+def test_the_guide_upgrades_in_the_order_that_is_tried() -> None:
+    """Every service, once, as `make upgrade-check` does it."""
+    told = re.findall(r"for service in (.+); do\n +kubectl set image", INSTALLED.read_text())
+    assert [each.split() for each in told] == [[object_name(name) for name in ORDER]]
+
+
+def test_the_guide_makes_a_login_to_each_store_for_each_service() -> None:
+    """By their secrets."""
+    logins, databases = re.findall(r"for service in (.+); do\n +(?:export|LOGIN)", INSTALLED.read_text())
+    assert logins.split() == [object_name(name) for name in users_of(STORE) if name in SERVICES]
+    assert databases.split() == [each.name for each in SERVICES.values() if DATABASE in each.needs]
