@@ -24,6 +24,7 @@ def faults(objects: Objects) -> Iterator[str]:
         if (pod := objects.pod_of(service)) is not None:
             found = (*_around(objects, service, pod), *_rollout(objects, service))
             yield from (f"{object_name(service.name)}: {fault}" for fault in found)
+    yield from _watched(objects)
     yield from _edge(objects)
     yield from _brokers(objects)
     yield from _broker_users(objects)
@@ -65,6 +66,15 @@ def _rollout(objects: Objects, service: Service) -> Iterator[str]:
     ]
     if (min(least) == 1) != (service.name in ALONE):
         yield f"{min(least)} is not how many of it are to run at least"
+
+
+def _watched(objects: Objects) -> Iterator[str]:
+    """The dashboard asks each of the others, and tells of one that is missing."""
+    pod = objects.pod_of(SERVICES["dashboard"])
+    told = "" if pod is None else pod.environment.get("DASHBOARD_SERVICE_URLS", "")
+    named = {each.partition("=")[0].strip() for each in told.split(",")}
+    for name in SERVICES.keys() - named - {"dashboard"}:
+        yield f"dashboard: DASHBOARD_SERVICE_URLS has no {name}"
 
 
 def _edge(objects: Objects) -> Iterator[str]:

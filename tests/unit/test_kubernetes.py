@@ -273,6 +273,12 @@ PLANTED: list[tuple[str, Look, Change, str]] = [
         "notifier: 1 is not how many of it are to run at least",
     ),
     (
+        "a service that the dashboard does not watch",
+        platform.faults,
+        lambda built: settings(built, "dashboard").update(DASHBOARD_SERVICE_URLS="notifier=http://notifier"),
+        "dashboard: DASHBOARD_SERVICE_URLS has no ledger",
+    ),
+    (
         "a name under which the gateway does not answer",
         platform.faults,
         lambda built: found(built, "HTTPRoute", "api-gateway")["spec"].update(hostnames=["www.shop.example"]),
