@@ -14,7 +14,7 @@ import yaml
 
 Manifest = dict[str, Any]
 
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KNOWN: Final = frozenset(("apiVersion", "kind", "namespace", "resources", "images", "patches"))
 _OF_THE_CLUSTER: Final = "Namespace"
 _BY_NAME: Final = frozenset(("containers", "initContainers", "env", "volumes"))
@@ -47,7 +47,7 @@ def build(folder: Path) -> list[Manifest]:
 
 
 def _documents(path: Path) -> list[Manifest]:
-    return [each for each in yaml.load_all(path.read_text(), _LOADER) if each]
+    return [each for each in yaml.load_all(path.read_text(), LOADER) if each]
 
 
 def _only(path: Path) -> Manifest:
