@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.redis.rights import users_of
-from shared.services import DATABASE, SERVICES, STORE
+from shared.services import SERVICES
 from tests.chaos.upgrade import ORDER
 from tests.kubernetes import network, platform, schemas, workloads
 from tests.kubernetes.__main__ import BASE, FOLDER, held_to_the_code
@@ -419,29 +419,20 @@ def test_what_cannot_be_built_is_told(tmp_path: Path, written: str, fault: str) 
         build(tmp_path)
 
 
-def test_the_guide_makes_every_secret_and_no_other() -> None:
-    """By the names and keys that the manifests refer to."""
+def test_the_guide_makes_every_secret_that_is_referred_to() -> None:
+    """By name and key; those of services for whichever there are, the operator's no more than are needed."""
     referred = {secret for pod in Objects(build(BASE)).pods().values() for secret in pod.secrets.values()}
-    made = set()
-    for command in re.findall(r"kubectl create secret generic .*?(?=\n\S|\n\n|$)", guide(), re.DOTALL):
-        name = command.split()[4]
-        made |= {(name, key) for key in re.findall(r"--from-literal=([\w-]+)=", command)}
-    assert made == {(name, key) for name, key in referred if name != "rabbitmq-default-user"}
-
-
-def guide() -> str:
-    """What the folder says of itself."""
-    return (FOLDER / "README.md").read_text()
+    each, own = re.findall(r"kubectl create secret generic (?:\\\n|.)*", (FOLDER / "README.md").read_text())
+    keys = re.findall(r"--from-literal=([\w-]+)=", each)
+    made = {(object_name(name), key) for name in ("monitor", *SERVICES) for key in keys}
+    operators = {("operator", key) for key in re.findall(r"--from-literal=([\w-]+)=", own)}
+    assert {secret for secret in referred if secret[0] == "operator"} == operators
+    assert {name for name, _ in referred - made - operators} == {"rabbitmq-default-user"}
 
 
 def test_the_guide_upgrades_in_the_order_that_is_tried() -> None:
-    """Every service, once, as `make upgrade-check` does it."""
-    told = re.findall(r"for service in (.+); do\n +kubectl set image", INSTALLED.read_text())
-    assert [each.split() for each in told] == [[object_name(name) for name in ORDER]]
-
-
-def test_the_guide_makes_a_login_to_each_store_for_each_service() -> None:
-    """By their secrets."""
-    logins, databases = re.findall(r"for service in (.+); do\n +(?:export|LOGIN)", INSTALLED.read_text())
-    assert logins.split() == [object_name(name) for name in users_of(STORE) if name in SERVICES]
-    assert databases.split() == [each.name for each in SERVICES.values() if DATABASE in each.needs]
+    """As `make upgrade-check` does it."""
+    (told,) = re.findall(r"\$\(services '(.+)'\); do.*\n +kubectl set image", INSTALLED.read_text())
+    asked = f"from shared.services import SERVICES; print(*({told}))"
+    words = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True).stdout
+    assert tuple(words.split()) == ORDER
