@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-containers chaos bench check audit lint types architecture contracts size format lock clean
+.PHONY: help up down test test-containers chaos upgrade-check bench check audit lint types architecture contracts kubernetes size format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,12 +35,16 @@ chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report
 	@$(BIN)/python -m tests.simulator --seeds 0-9999
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+upgrade-check: $(READY) ## services of an earlier commit replaced by these under load, then the verdict (ARGS="--from COMMIT")
+	@$(BIN)/python -m orderctl.native
+	@$(BIN)/python -m tests.chaos.upgrade $(ARGS)
+
 bench: $(BENCH) ## ratios to what this machine can do at most, with a report in reports/ (ARGS="--quick")
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-check: $(READY) ## lint, formatting, types, architecture rules and events: all of them, even when one fails
-	@$(MAKE) --no-print-directory --keep-going lint types architecture contracts
+check: $(READY) ## lint, formatting, types, architecture rules, events and Kubernetes: all of them, even when one fails
+	@$(MAKE) --no-print-directory --keep-going lint types architecture contracts kubernetes
 
 audit: $(READY) ## bandit, known vulnerabilities of the locked libraries, and a bill of materials in reports/
 	@$(BIN)/python deploy/supply_chain.py
@@ -54,6 +58,9 @@ types: $(READY) ## mypy, strict
 
 contracts: $(READY) ## what events promise, against what was released (ARGS="--write", "--release")
 	@$(BIN)/python -m tests.contracts $(ARGS)
+
+kubernetes: $(READY) ## what deploy/kubernetes says, against the schemas and the code
+	@$(BIN)/python -m tests.kubernetes
 
 architecture: $(READY) ## the dependency rule, by import-linter
 	@$(BIN)/lint-imports --no-logo

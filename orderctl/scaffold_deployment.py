@@ -34,14 +34,17 @@ _DOCUMENTED: Final = Template("""\
 | `${prefix}_DRAIN_SECONDS` | 20 | |
 """)
 
+KUBERNETES: Final = "deploy/kubernetes/base"
+
 Edit = Callable[[str, Consumption], str]
 
 
 def deployed(root: Path, row: Consumption) -> Mapping[Path, str]:
     """The files with the consumer's lines in them. Raises OrderctlError where one has an unexpected form."""
+    manifest = (root / KUBERNETES / f"services/{NOTIFIER.service}.yaml").read_text(encoding="utf-8")
     return {
         root / path: edit((root / path).read_text(encoding="utf-8"), row) for path, edit in _EDITS.items()
-    }
+    } | {root / KUBERNETES / f"services/{_dashed(row)}.yaml": _manifest(manifest, row)}
 
 
 def _block(head: str) -> Edit:
@@ -73,6 +76,34 @@ def _import_rules(text: str, row: Consumption) -> str:
     """In every list of all services."""
     text = text.replace('"notifier", "dashboard"', f'"notifier", "{row.service}", "dashboard"')
     return text.replace("| notifier | dashboard", f"| notifier | {row.service} | dashboard")
+
+
+def _manifest(text: str, row: Consumption) -> str:
+    """The notifier's without its scaler, which goes by a figure of its own; names of objects have dashes."""
+    text = text.partition("---\n# By the age")[0].replace(f"  {NOTIFIER.settings}_SENDER: log\n", "")
+    text = text.replace("spec:\n  selector: {matchL", "spec:\n  replicas: 2\n  selector: {matchL", 1)
+    text = re.sub(rf"(/name: |-m, |://){NOTIFIER.service}", rf"\g<1>{row.service}", text)
+    text = text.replace(NOTIFIER.service, _dashed(row)).replace(NOTIFIER.settings, row.settings)
+    return text.replace(str(NOTIFIER.operations_port), str(row.operations_port))
+
+
+def _listed(text: str, row: Consumption) -> str:
+    return _behind(text, rf"^  - services/{_dashed(LAST)}.yaml\n", f"  - services/{_dashed(row)}.yaml\n")
+
+
+def _admitted(text: str, row: Consumption) -> str:
+    pattern = r"^ +- {{name: {}_BROKER_PASSWORD, .*\n"
+    line = _twin(text, pattern.format(NOTIFIER.settings), row).replace(row.service, _dashed(row))
+    return _behind(text, pattern.format(LAST.service.upper()), line)
+
+
+def _watched(text: str, row: Consumption) -> str:
+    line = f"    {row.service}=http://{_dashed(row)}-operations:{row.operations_port},\n"
+    return _behind(text, rf"^ +{LAST.service}=http.*\n", line)
+
+
+def _dashed(row: Consumption) -> str:
+    return row.service.replace("_", "-")
 
 
 def _filled(template: Template, row: Consumption) -> str:
@@ -107,4 +138,7 @@ _EDITS: Final[Mapping[str, Edit]] = {
         text, r"^\| `NOTIFIER_SMTP_USERNAME`.*\n", _filled(_DOCUMENTED, row)
     ),
     "pyproject.toml": _import_rules,
+    f"{KUBERNETES}/kustomization.yaml": _listed,
+    f"{KUBERNETES}/rabbitmq.yaml": _admitted,
+    f"{KUBERNETES}/services/dashboard.yaml": _watched,
 }

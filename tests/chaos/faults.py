@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
 from shared.services import SERVICES
@@ -151,6 +152,22 @@ DECK: Mapping[Fault, int] = {
 """How often each fault comes in a whole deck of 74, which takes more than 50 processes' lives."""
 
 FAULTS: Mapping[str, Fault] = {fault.__name__.replace("_", " "): fault for fault in DECK}
+UPGRADED: Final = "{} upgraded"
+
+
+def upgrade_of(service: str) -> Fault:
+    """A service of an earlier tree drains, and that of this tree takes its place."""
+
+    async def upgraded(pipeline: Pipeline, _: random.Random) -> str:
+        await pipeline.stop(service)
+        await pipeline.start(service)
+        return service
+
+    return upgraded
+
+
+UPGRADES: Mapping[str, Fault] = {UPGRADED.format(name): upgrade_of(name) for name in SERVICES}
+"""What no schedule is drawn from: each comes once, in an order."""
 
 
 def drawn(faults: int, random_: random.Random) -> list[str]:

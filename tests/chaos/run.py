@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -18,7 +19,7 @@ from shared import keyspace
 from shared.orders.decisions import EVENT_TYPES
 from shared.orders.model import OrderStatus
 from shared.orders.moves import ANNOUNCED
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, UPGRADES
 from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.shop import DEAREST, Shop, charged_wrongly
 from tests.chaos.stages import Stage
@@ -137,7 +138,7 @@ class Run:
         """Injects one fault, mends it, and waits until orders are decided again."""
         loop = asyncio.get_running_loop()
         began, self.most_undecided = loop.time(), 0
-        detail = await FAULTS[name](self.pipeline, self.random)
+        detail = await {**FAULTS, **UPGRADES}[name](self.pipeline, self.random)
         mended = loop.time()
         await wait_until(
             lambda: bool(self.decided_at) and self.decided_at[-1] > mended,
@@ -259,8 +260,11 @@ def _gap_within(moments: Sequence[float], began: float, ended: float) -> float:
     return longest_gap([*before, *(moment for moment in moments if began < moment <= ended)])
 
 
-async def run(stage: Stage) -> Report:
-    """A private cluster, the stage's faults, and the verdict."""
+async def run(stage: Stage, earlier: Path | None = None) -> Report:
+    """A private cluster, the stage's faults, and the verdict.
+
+    Its services are at first those of the ``earlier`` tree, where one is given.
+    """
     async with AsyncExitStack() as stack:
         cluster = stack.enter_context(native_cluster())
         sink = await stack.enter_async_context(smtp_sink())
@@ -281,7 +285,7 @@ async def run(stage: Stage) -> Report:
             },
         )
         stack.callback(pipeline.stop_all)
-        await pipeline.make_whole()
+        await (pipeline.make_whole() if earlier is None else pipeline.begin_with(earlier))
         client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
         chaos = Run(pipeline, client, sink, stage)
         stack.callback(chaos.notifier_log.close)
@@ -298,7 +302,8 @@ async def run(stage: Stage) -> Report:
                 for number, name in enumerate(stage.faults):
                     await chaos.reached(stage.orders * number // len(stage.faults))
                     await chaos.suffer(name)
-                await chaos.overload()
+                if earlier is None:
+                    await chaos.overload()
                 await chaos.reached(stage.orders)
             finally:
                 stop.set()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import aiohttp
 import redis as blocking_redis
@@ -22,6 +23,11 @@ def settings_of(cluster: Cluster) -> CommonSettings:
         rabbitmq_management_urls=tuple(cluster.rabbitmq_management_urls),
         redis_url=cluster.redis_url,
     )
+
+
+def code_of(tree: Path) -> dict[str, str]:
+    """The environment in which Python imports another tree instead of this one."""
+    return {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
 
 
 class Pipeline:
@@ -57,6 +63,12 @@ class Pipeline:
     def _is_one_cluster(self) -> bool:
         """Each broker serves and sees all three: what a test froze or cut off may take long to come back."""
         return all(len(self.cluster.seen_by(node)) == len(NODES) for node in NODES)
+
+    async def begin_with(self, tree: Path) -> None:
+        """Starts the cluster, and on it the services of another tree, as many as that has."""
+        await asyncio.to_thread(self.cluster.start)
+        names = [name for name in SERVICES if (tree / name).is_dir()]
+        await self.start(*names, **code_of(tree))
 
     async def start(self, *names: str, **overrides: str) -> None:
         """Starts services with settings of the test's own and waits until they are ready."""

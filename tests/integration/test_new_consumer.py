@@ -44,11 +44,11 @@ def test_what_it_writes_is_short_passes_its_test_and_the_linter(tree: Path) -> N
 
 
 def test_it_is_deployed_as_all_others_are(tree: Path) -> None:
-    """Whatever names services names it: compose, Prometheus, access rules, settings, the events' document."""
+    """Whatever names services names it: compose, Prometheus, Kubernetes, rights, settings, the events."""
     tests = [
         f"tests/unit/test_{what}.py" for what in ("services", "compose", "documentation", "orderctl_docker")
     ]
-    for module, *arguments in (("pytest", "-q", *tests), ("tests.contracts",)):
+    for module, *arguments in (("pytest", "-q", *tests), ("tests.contracts",), ("tests.kubernetes",)):
         ended = run(tree, module, *arguments)
         assert ended.returncode == 0, ended.stdout + ended.stderr
 

@@ -1,5 +1,8 @@
 """A chaos run in stages: what each has to do, what is kept of it, and how letters are judged."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from tests.chaos.report import Overload, Report, Seen
 from tests.chaos.run import told_wrongly
 from tests.chaos.shop import charged_wrongly
 from tests.chaos.stages import STAGE_ORDERS, Plan, Record
+from tests.chaos.upgrade import ROOT, tree_of
+from tests.harness.running import code_of
 
 PLAN = Plan(seed=7, faults=301, rate=400.0, channel="log", orders=10 * STAGE_ORDERS - 5)
 REPORT = Report(
@@ -118,3 +123,18 @@ def test_letters_name_what_the_client_was_promised() -> None:
     }
     assert charged_wrongly(costs, letters, {1999, 1799}) == {"charged another sum": ["b", "c"]}
     assert charged_wrongly({"a": costs["a"]}, letters, {1799}) == {"promised no price of its product": ["a"]}
+
+
+def test_an_upgrade_begins_with_the_code_of_the_earlier_commit(tmp_path: Path) -> None:
+    """Whatever is installed, and wherever it is started from."""
+    if not tree_of("HEAD", tmp_path):
+        pytest.skip("this tree is no clone")
+    asked = [sys.executable, "-c", "import shared.services; print(shared.services.__file__)"]
+    environment = {**os.environ, **code_of(tmp_path)}
+    told = subprocess.run(asked, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert Path(told.strip()) == tmp_path / "shared" / "services.py"
+
+
+def test_a_commit_that_a_clone_does_not_have_is_told(tmp_path: Path) -> None:
+    """A shallow one has no earlier ones."""
+    assert not tree_of("0" * 40, tmp_path)

@@ -31,6 +31,12 @@ RULES = [
     for rule in group["rules"]
 ]
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "pipeline.json").read_text())
+SCALERS = [
+    each
+    for path in (DEPLOY / "kubernetes" / "base" / "services").glob("*.yaml")
+    for each in yaml.safe_load_all(path.read_text())
+    if each["kind"] == "ScaledObject"
+]
 BY_PROMETHEUS_ITSELF = {"up"}
 BY_THE_BROKERS = {  # seen on RabbitMQ 4.0.5; deploy/observability.py asks the running ones
     "rabbitmq_disk_space_available_bytes",
@@ -52,6 +58,10 @@ def questions() -> dict[str, list[str]]:
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", ()):
             asked.setdefault(panel["title"], []).append(target["expr"])
+    for scaler in SCALERS:
+        asked[f"scaler of {scaler['metadata']['name']}"] = [
+            each["metadata"]["query"] for each in scaler["spec"]["triggers"]
+        ]
     return asked
 
 
