@@ -1,0 +1,143 @@
+"""What is wrong with a world of cells: seen by a witness of every script, and in what is left when all is still."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import keyspace
+from shared.messages import Event, decode_all
+from shared.orders.model import OUTCOMES, OrderStatus
+from shared.orders.records import OrderRecord
+from tests.simulator.cells.cell_store import NUMBERS, TAKEN, escrow_to
+from tests.simulator.cells.slots import SlotMap, slot_of
+from tests.simulator.clients import Ledger
+from tests.simulator.judging import read_orders
+from tests.simulator.store import StoreServer
+
+Servers = Mapping[str, StoreServer]
+"""The stores of all cells, by name."""
+
+
+@dataclass(slots=True)
+class CellWitness:
+    """Sees the answers of all cells' scripts, as no client can."""
+
+    accepted: defaultdict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    """Cells and times at which an order was accepted as new, by its id."""
+    decided: defaultdict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    """Outcomes and times that were decided, by the order's id."""
+
+    def saw(self, cell: str, keys: Sequence[str], result: Any) -> None:
+        """A script was run with these keys and returned that."""
+        if not isinstance(result, list) or not keys:
+            return
+        if keys[0].startswith(keyspace.claim("")) and result[0] == "new":
+            self.accepted[keys[1].removeprefix(keyspace.order(""))].add((cell, result[1]))
+        if len(keys) > 1 and keys[1].startswith(keyspace.decision("")) and result[0] in OUTCOMES:
+            self.decided[keys[0].removeprefix(keyspace.order(""))].add((result[0], result[1]))
+
+    def faults(self) -> Iterator[str]:
+        """Orders of which there were two."""
+        for order_id, times in self.accepted.items():
+            if len(times) > 1:
+                yield f"accepted twice: {order_id} by {sorted(times)}"
+        for order_id, decisions in self.decided.items():
+            if len(decisions) > 1:
+                yield f"decided twice: {order_id} as {sorted(decisions)}"
+
+
+def stock_faults(servers: Servers, supplied: Mapping[str, int]) -> Iterator[str]:
+    """At any instant: no cell has less than nothing, and all pieces are somewhere, each once."""
+    sold: dict[str, Mapping[str, int]] = {}
+    for server in servers.values():
+        sold |= {order_id: _pieces(found) for order_id, found in read_orders(server).items()}
+    for sku, pieces in supplied.items():
+        available = {name: _number(server, keyspace.inventory(sku)) for name, server in servers.items()}
+        under_way = sum(qty for which, qty in _in_escrow(servers) if which == sku)
+        taken = sum(each.get(sku, 0) for each in sold.values())
+        if min(available.values()) < 0:
+            yield f"oversold: {sku} is {available}"
+        if sum(available.values()) + under_way + taken != pieces:
+            yield (
+                f"stock not conserved: of {pieces} {sku} {available} are available, {under_way} in escrow "
+                f"and {taken} sold"
+            )
+
+
+def _in_escrow(servers: Servers) -> Iterator[tuple[str, int]]:
+    """What was debited in one cell and is not credited in the other."""
+    for source, server in servers.items():
+        for cell in servers:
+            taken = int(servers[cell].carry_out("HGET", TAKEN, source) or 0)
+            for number, text in server.carry_out("HGETALL", escrow_to(cell)).items():
+                if int(number) > taken:
+                    sku, qty = text.split("\t")
+                    yield sku, int(qty)
+
+
+def final_faults(servers: Servers, slot_map: SlotMap, ledger: Ledger) -> Iterator[str]:
+    """When all is still: every promise kept in one cell, which is the one that the map names, and books that balance."""
+    found = {name: read_orders(server) for name, server in servers.items()}
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for name, records in found.items():
+        for order_id in records:
+            places[order_id].append(name)
+    for order_id in sorted(ledger.acknowledged | places.keys()):
+        yield from _of_order(order_id, places[order_id], found, slot_map)
+    for name in sorted(ledger.unanswered):
+        yield f"not answered: {name} still asks"
+    for order_id, count in ledger.accepted.items():
+        if count > 1:
+            yield f"accepted twice: {order_id} was promised as new {count} times"
+    yield from ledger.faults
+    for name, server in servers.items():
+        yield from _of_books(name, server, found[name].values())
+
+
+def _of_order(
+    order_id: str,
+    places: Sequence[str],
+    found: Mapping[str, Mapping[str, OrderRecord | str]],
+    slot_map: SlotMap,
+) -> Iterator[str]:
+    if not places:
+        yield f"lost: {order_id} was acknowledged, and no cell has it"
+        return
+    if len(places) > 1:
+        yield f"in two cells: {order_id} is in {places}"
+    record = found[places[0]][order_id]
+    if isinstance(record, str):
+        yield f"unreadable: {order_id}, {record}"
+        return
+    holder = slot_map.holdings[slot_of(record.customer or "")].cell
+    if holder not in places:
+        yield f"astray: {order_id} is in {places}, and its slot in {holder}"
+    if record.status is OrderStatus.ACCEPTED:
+        yield f"not decided: {order_id} in {places[0]}"
+
+
+def _of_books(name: str, server: StoreServer, records: Sequence[OrderRecord | str]) -> Iterator[str]:
+    """Each cell's sums agree by themselves, as ``orderctl verify`` asks of one pipeline."""
+    reserved = {sku: int(pieces) for sku, pieces in server.carry_out("HGETALL", keyspace.RESERVED).items()}
+    supplied = {sku: int(pieces) for sku, pieces in server.carry_out("HGETALL", keyspace.SUPPLIED).items()}
+    sold: Counter[str] = Counter()
+    for record in records:
+        sold.update(_pieces(record))
+    for sku in supplied:
+        available = _number(server, keyspace.inventory(sku))
+        if reserved.get(sku, 0) != sold[sku]:
+            yield f"books of {name}: {reserved.get(sku, 0)} {sku} reserved, {sold[sku]} in orders"
+        if supplied[sku] != available + reserved.get(sku, 0):
+            yield f"books of {name}: {supplied[sku]} {sku} supplied, {available} + {reserved.get(sku, 0)} there"
+
+
+def _pieces(found: OrderRecord | str) -> Mapping[str, int]:
+    """What an order has taken out of stock, by SKU."""
+    if isinstance(found, str) or found.outcome is not OrderStatus.CREATED or found.released:
+        return {}
+    return {item.sku: item.qty for item in found.order.items}
+
+
+def _number(server: StoreServer, key: str) -> int:
+    return int(server.carry_out("GET", key) or 0)
