@@ -5,16 +5,14 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from shared.errors import StoreUnavailable
 from shared.messaging.waiting import repeating
 from shared.service.lifecycle import running
 from tests.simulator.cells.cell_store import CellStore
-from tests.simulator.network import Network
+from tests.simulator.cells.repeats import Repeats
 from tests.simulator.weather import Weather
 
 PAUSE_SECONDS: Final = 0.7
 MOST_PIECES: Final = 12
-LATE_COPY_SECONDS: Final = 6.0
 
 
 class Escrow:
@@ -25,15 +23,15 @@ class Escrow:
         name: str,
         stores: Mapping[str, CellStore],
         skus: Sequence[str],
-        network: Network,
         weather: Weather,
+        repeats: Repeats,
         dice: random.Random,
     ) -> None:
         self._name = name
         self._own = stores[name]
         self._others = {cell: store for cell, store in stores.items() if cell != name}
         self._skus = skus
-        self._network = network
+        self._repeats = repeats
         self._weather = weather
         self._dice = dice
 
@@ -59,18 +57,9 @@ class Escrow:
     async def deliver(self, to: str) -> None:
         """Has a cell take what is on its way to it, the oldest first. Raises StoreUnavailable."""
         for number, sku, qty in await self._own.in_escrow(to):
-            for _ in range(self._weather.copies() - 1):
-                self._network.spawn(self._credit_late(to, number, sku, qty))
-            if await self._others[to].credit(self._name, number, sku, qty) >= number:
+            if await self.credit(to, number, sku, qty) >= number:
                 await self._own.settle(to, number)
 
-    async def _credit_late(self, to: str, number: int, sku: str, qty: int) -> None:
-        """The same message, once more and out of turn."""
-        self._network.under_way += 1
-        try:
-            await asyncio.sleep(self._dice.random() * LATE_COPY_SECONDS)
-            await self._others[to].credit(self._name, number, sku, qty)
-        except StoreUnavailable:
-            return
-        finally:
-            self._network.under_way -= 1
+    async def credit(self, to: str, number: int, sku: str, qty: int) -> int:
+        """See CellStore."""
+        return await self._repeats.send(lambda: self._others[to].credit(self._name, number, sku, qty))

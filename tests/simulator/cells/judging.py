@@ -3,18 +3,19 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from shared import keyspace
 from shared.messages import Event, decode_all
 from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
-from tests.simulator.cells.cell_store import NUMBERS, TAKEN, escrow_to
+from tests.simulator.cells.cell_store import SLOTS_KEY, TAKEN, escrow_to
 from tests.simulator.cells.slots import SlotMap, slot_of
 from tests.simulator.clients import Ledger
 from tests.simulator.judging import read_orders
 from tests.simulator.store import StoreServer
 
+CHANGING: Final = (keyspace.inventory(""), SLOTS_KEY)
 Servers = Mapping[str, StoreServer]
 """The stores of all cells, by name."""
 
@@ -27,9 +28,12 @@ class CellWitness:
     """Cells and times at which an order was accepted as new, by its id."""
     decided: defaultdict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     """Outcomes and times that were decided, by the order's id."""
+    has_news: bool = False
+    """Whether a script has run that may change stock, or where orders are."""
 
     def saw(self, cell: str, keys: Sequence[str], result: Any) -> None:
         """A script was run with these keys and returned that."""
+        self.has_news |= any(key.startswith(CHANGING) for key in keys)
         if not isinstance(result, list) or not keys:
             return
         if keys[0].startswith(keyspace.claim("")) and result[0] == "new":
@@ -51,29 +55,41 @@ def stock_faults(servers: Servers, supplied: Mapping[str, int]) -> Iterator[str]
     """At any instant: no cell has less than nothing, and all pieces are somewhere, each once."""
     sold: dict[str, Mapping[str, int]] = {}
     for server in servers.values():
-        sold |= {order_id: _pieces(found) for order_id, found in read_orders(server).items()}
+        for order_id, found in read_orders(server).items():
+            sold[order_id] = _pieces(found) or sold.get(order_id, {})  # where it moves, one copy is older
+    taken: Counter[str] = Counter()
+    for pieces in (*sold.values(), *_in_escrow(servers)):
+        taken.update(pieces)
+    available = {name: _available(server, [*supplied]) for name, server in servers.items()}
     for sku, pieces in supplied.items():
-        available = {name: _number(server, keyspace.inventory(sku)) for name, server in servers.items()}
-        under_way = sum(qty for which, qty in _in_escrow(servers) if which == sku)
-        taken = sum(each.get(sku, 0) for each in sold.values())
-        if min(available.values()) < 0:
-            yield f"oversold: {sku} is {available}"
-        if sum(available.values()) + under_way + taken != pieces:
-            yield (
-                f"stock not conserved: of {pieces} {sku} {available} are available, {under_way} in escrow "
-                f"and {taken} sold"
-            )
+        there = {name: stock[sku] for name, stock in available.items()}
+        if min(there.values()) < 0:
+            yield f"oversold: {sku} is {there}"
+        if sum(there.values()) + taken[sku] != pieces:
+            yield f"stock not conserved: of {pieces} {sku} {there} are available and {taken[sku]} sold or in escrow"
 
 
-def _in_escrow(servers: Servers) -> Iterator[tuple[str, int]]:
+def _in_escrow(servers: Servers) -> Iterator[Mapping[str, int]]:
     """What was debited in one cell and is not credited in the other."""
+    taken = {name: server.carry_out("HGETALL", TAKEN) for name, server in servers.items()}
     for source, server in servers.items():
-        for cell in servers:
-            taken = int(servers[cell].carry_out("HGET", TAKEN, source) or 0)
+        for cell in servers.keys() - {source}:
             for number, text in server.carry_out("HGETALL", escrow_to(cell)).items():
-                if int(number) > taken:
+                if int(number) > int(taken[cell].get(source, 0)):
                     sku, qty = text.split("\t")
-                    yield sku, int(qty)
+                    yield {sku: int(qty)}
+
+
+def slot_faults(servers: Servers) -> Iterator[str]:
+    """At any instant: a slot is open in one cell at most."""
+    holders: defaultdict[str, list[str]] = defaultdict(list)
+    for name, server in servers.items():
+        for slot, held in server.carry_out("HGETALL", SLOTS_KEY).items():
+            if held.endswith("open"):
+                holders[slot].append(name)
+    for slot, names in holders.items():
+        if len(names) > 1:
+            yield f"two holders: slot {slot} is open in {names}"
 
 
 def final_faults(servers: Servers, slot_map: SlotMap, ledger: Ledger) -> Iterator[str]:
@@ -90,6 +106,9 @@ def final_faults(servers: Servers, slot_map: SlotMap, ledger: Ledger) -> Iterato
     for order_id, count in ledger.accepted.items():
         if count > 1:
             yield f"accepted twice: {order_id} was promised as new {count} times"
+    for key, promised in ledger.by_key.items():
+        if len(promised) > 1:
+            yield f"one key, two orders: {key} was promised as {sorted(promised)}"
     yield from ledger.faults
     for name, server in servers.items():
         yield from _of_books(name, server, found[name].values())
@@ -124,12 +143,12 @@ def _of_books(name: str, server: StoreServer, records: Sequence[OrderRecord | st
     sold: Counter[str] = Counter()
     for record in records:
         sold.update(_pieces(record))
-    for sku in supplied:
-        available = _number(server, keyspace.inventory(sku))
-        if reserved.get(sku, 0) != sold[sku]:
-            yield f"books of {name}: {reserved.get(sku, 0)} {sku} reserved, {sold[sku]} in orders"
-        if supplied[sku] != available + reserved.get(sku, 0):
-            yield f"books of {name}: {supplied[sku]} {sku} supplied, {available} + {reserved.get(sku, 0)} there"
+    for sku, available in _available(server, [*supplied]).items():
+        taken = reserved.get(sku, 0)
+        if taken != sold[sku]:
+            yield f"books of {name}: {taken} {sku} reserved, {sold[sku]} in orders"
+        if supplied[sku] != available + taken:
+            yield f"books of {name}: {supplied[sku]} {sku} supplied, {available} available and {taken} reserved"
 
 
 def _pieces(found: OrderRecord | str) -> Mapping[str, int]:
@@ -139,5 +158,6 @@ def _pieces(found: OrderRecord | str) -> Mapping[str, int]:
     return {item.sku: item.qty for item in found.order.items}
 
 
-def _number(server: StoreServer, key: str) -> int:
-    return int(server.carry_out("GET", key) or 0)
+def _available(server: StoreServer, skus: Sequence[str]) -> dict[str, int]:
+    found = server.carry_out("MGET", *map(keyspace.inventory, skus))
+    return {sku: int(pieces or 0) for sku, pieces in zip(skus, found, strict=True)}

@@ -14,7 +14,8 @@ from tests.simulator.cells.cell import Cell, WitnessedStore
 from tests.simulator.cells.cell_store import NUMBERS, SLOTS_KEY, CellStore, escrow_to
 from tests.simulator.cells.escrow import Escrow
 from tests.simulator.cells.fencing import fenced
-from tests.simulator.cells.judging import CellWitness, final_faults, stock_faults
+from tests.simulator.cells.judging import CellWitness, final_faults, slot_faults, stock_faults
+from tests.simulator.cells.repeats import Repeats
 from tests.simulator.cells.routing import CellRouter
 from tests.simulator.cells.slot_moves import SlotMover
 from tests.simulator.cells.slots import SLOTS, SlotMap
@@ -145,12 +146,14 @@ class _World:
 
     def _start(self, cell: Cell) -> None:
         stores = {name: each.store for name, each in self._cells.items()}
+        dice = random.Random(f"repeats {cell.name} {self._plan.seed}")
+        repeats = Repeats(self._network, self._weather, dice)
 
         def escrow(_: Surroundings, __: Process, dice: random.Random) -> Escrow:
-            return Escrow(cell.name, stores, [*self._plan.stock], self._network, self._weather, dice)
+            return Escrow(cell.name, stores, [*self._plan.stock], self._weather, repeats, dice)
 
         def mover(_: Surroundings, __: Process, ___: random.Random) -> SlotMover:
-            return SlotMover(self._map, stores)
+            return SlotMover(self._map, stores, repeats)
 
         for job, build in (("gateway", Gateway), ("processor", processor), ("escrow", escrow), ("mover", mover)):
             cell.supervisor.employ(f"{cell.name}.{job}", build, 1)
@@ -210,8 +213,15 @@ class _World:
 
     async def _watch(self) -> None:
         while not self._outcome.faults:
-            self._outcome.faults += stock_faults(self._servers, self._plan.stock)
+            if self._witness.has_news:
+                self._witness.has_news = False
+                self._look()
             await asyncio.sleep(WATCH_SECONDS)
+
+    def _look(self) -> None:
+        """What must hold at any instant."""
+        self._outcome.faults += stock_faults(self._servers, self._plan.stock)
+        self._outcome.faults += slot_faults(self._servers)
 
     async def _settles(self, placing: "asyncio.Task[None]") -> bool:
         while self._loop.time() < self._outcome.calm_at + CALM_SECONDS:
@@ -240,7 +250,7 @@ class _World:
             outcome.faults.append(f"not settled {CALM_SECONDS:.0f} s after the last fault")
         for cell in self._cells.values():
             outcome.faults += cell.supervisor.faults
-        outcome.faults += stock_faults(self._servers, self._plan.stock)
+        self._look()
         outcome.faults += self._witness.faults()
         outcome.faults += final_faults(self._servers, self._map, ledger)
         outcome.counts.update(
