@@ -15,7 +15,7 @@ from tests.simulator.services import DAY_SECONDS, STORE_SECONDS
 
 SLOTS_KEY: Final = "cell.slots"
 NUMBERS, TAKEN = "escrow.numbers", "escrow.taken"
-"""The last number that was given to a transfer, by the cell that gets it; that was taken, by the one that gave."""
+"""The last number that a transfer got, by the cell that it goes to, and that was taken, by the other cell."""
 WITHOUT_STOCK: Final = frozenset({OrderStatus.ACCEPTED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 RETRIES: Final = ("trouble", "reason", "attempts", "noted", "next_attempt_at")
 """Fields about attempts, which begin anew where the order goes."""
@@ -42,7 +42,7 @@ class SlottedOrder:
         """SKU and quantity of each item whose stock it has."""
         if self.record["status"] in WITHOUT_STOCK:
             return []
-        items: Sequence[OrderItem] = decode_order(self.record["order"].encode()).items
+        items: Sequence[OrderItem] = decode_order(self.record["order"]).items
         return [word for item in items for word in (item.sku, item.qty)]
 
     @property
@@ -95,7 +95,7 @@ class CellStore:
             record = {name: value for name, value in record.items() if name not in RETRIES}
         index = keyspace.orders_in(OrderStatus(record["status"]))
         keys = [SLOTS_KEY, *order.keys, index, keyspace.RESERVED, keyspace.SUPPLIED, keyspace.LOG]
-        words = [slot, epoch, order.id, record["accepted_at"], DAY_SECONDS]
+        words: list[str | int] = [slot, epoch, order.id, record["accepted_at"], DAY_SECONDS]
         for part in (_flat(order.key), order.pieces):
             words += [len(part), *part]
         return bool(await self._run(self._adopt, keys, [*words, *_flat(record)]))

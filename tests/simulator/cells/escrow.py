@@ -16,7 +16,7 @@ MOST_PIECES: Final = 12
 
 
 class Escrow:
-    """One cell's: it sends what is in escrow until it is taken, and lends at random while the weather is rough."""
+    """One cell's: it sends what is in escrow until it is taken, and lends at random until all is calm."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Escrow:
             await self.deliver(cell)
 
     async def lend(self, to: str, sku: str, qty: int) -> None:
-        """Puts pieces into escrow. Where the answer is lost they are there all the same. Raises StoreUnavailable."""
+        """Puts pieces into escrow, also where the answer is lost. Raises StoreUnavailable."""
         await self._own.debit(to, sku, qty)
 
     async def deliver(self, to: str) -> None:

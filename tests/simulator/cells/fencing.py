@@ -1,4 +1,4 @@
-"""The real scripts behind a fence: a cell accepts and decides for customers whose slot it has, and for no others."""
+"""The real scripts behind a fence: a cell accepts and decides for customers whose slot it has alone."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,8 +16,8 @@ CHECKS: Final[Mapping[str, tuple[str, str]]] = {
     "accept": ("local claim, record, accepted", "if not takes(ARGV[17]) then return {'full'} end\n"),
     "decide": ("local record, pending, count", "if not takes(ARGV[10]) then return {CANCELLED} end\n"),
 }
-"""Before which line of each script what stands. To its client the gateway says 503, as where the outbox is full; a
-message whose slot is gone is acked, since the order waits in the outbox of the cell that has it now."""
+"""Before which line of each script what stands. The gateway answers 503, as where the outbox is full. A message
+whose slot is gone is acked: its order waits in the outbox of the cell that has it now."""
 
 
 @contextmanager

@@ -1,12 +1,11 @@
-"""What is wrong with a world of cells: seen by a witness of every script, and in what is left when all is still."""
+"""What is wrong with a world of cells: by a witness of every script, and by what is left in the end."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared import keyspace
-from shared.messages import Event, decode_all
 from shared.orders.model import OUTCOMES, OrderStatus
 from shared.orders.records import OrderRecord
 from tests.simulator.cells.cell_store import SLOTS_KEY, TAKEN, escrow_to
@@ -28,6 +27,8 @@ class CellWitness:
     """Cells and times at which an order was accepted as new, by its id."""
     decided: defaultdict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     """Outcomes and times that were decided, by the order's id."""
+    refused: int = 0
+    """Requests that came to a cell which has not their slot."""
     has_news: bool = False
     """Whether a script has run that may change stock, or where orders are."""
 
@@ -36,6 +37,7 @@ class CellWitness:
         self.has_news |= any(key.startswith(CHANGING) for key in keys)
         if not isinstance(result, list) or not keys:
             return
+        self.refused += result[0] == "full"
         if keys[0].startswith(keyspace.claim("")) and result[0] == "new":
             self.accepted[keys[1].removeprefix(keyspace.order(""))].add((cell, result[1]))
         if len(keys) > 1 and keys[1].startswith(keyspace.decision("")) and result[0] in OUTCOMES:
@@ -58,15 +60,15 @@ def stock_faults(servers: Servers, supplied: Mapping[str, int]) -> Iterator[str]
         for order_id, found in read_orders(server).items():
             sold[order_id] = _pieces(found) or sold.get(order_id, {})  # where it moves, one copy is older
     taken: Counter[str] = Counter()
-    for pieces in (*sold.values(), *_in_escrow(servers)):
-        taken.update(pieces)
+    for counted in (*sold.values(), *_in_escrow(servers)):
+        taken.update(counted)
     available = {name: _available(server, [*supplied]) for name, server in servers.items()}
     for sku, pieces in supplied.items():
         there = {name: stock[sku] for name, stock in available.items()}
         if min(there.values()) < 0:
             yield f"oversold: {sku} is {there}"
         if sum(there.values()) + taken[sku] != pieces:
-            yield f"stock not conserved: of {pieces} {sku} {there} are available and {taken[sku]} sold or in escrow"
+            yield f"stock not conserved: of {pieces} {sku} {there} are there, {taken[sku]} sold or in escrow"
 
 
 def _in_escrow(servers: Servers) -> Iterator[Mapping[str, int]]:
@@ -93,7 +95,7 @@ def slot_faults(servers: Servers) -> Iterator[str]:
 
 
 def final_faults(servers: Servers, slot_map: SlotMap, ledger: Ledger) -> Iterator[str]:
-    """When all is still: every promise kept in one cell, which is the one that the map names, and books that balance."""
+    """When all is still: each promise kept in one cell, which the map names, and books that balance."""
     found = {name: read_orders(server) for name, server in servers.items()}
     places: defaultdict[str, list[str]] = defaultdict(list)
     for name, records in found.items():
@@ -136,7 +138,7 @@ def _of_order(
         yield f"not decided: {order_id} in {places[0]}"
 
 
-def _of_books(name: str, server: StoreServer, records: Sequence[OrderRecord | str]) -> Iterator[str]:
+def _of_books(name: str, server: StoreServer, records: Iterable[OrderRecord | str]) -> Iterator[str]:
     """Each cell's sums agree by themselves, as ``orderctl verify`` asks of one pipeline."""
     reserved = {sku: int(pieces) for sku, pieces in server.carry_out("HGETALL", keyspace.RESERVED).items()}
     supplied = {sku: int(pieces) for sku, pieces in server.carry_out("HGETALL", keyspace.SUPPLIED).items()}
@@ -148,7 +150,7 @@ def _of_books(name: str, server: StoreServer, records: Sequence[OrderRecord | st
         if taken != sold[sku]:
             yield f"books of {name}: {taken} {sku} reserved, {sold[sku]} in orders"
         if supplied[sku] != available + taken:
-            yield f"books of {name}: {supplied[sku]} {sku} supplied, {available} available and {taken} reserved"
+            yield f"books of {name}: {supplied[sku]} {sku} supplied, {available} there, {taken} reserved"
 
 
 def _pieces(found: OrderRecord | str) -> Mapping[str, int]:

@@ -21,7 +21,7 @@ OLD_EPOCH: Final = "epoch > tonumber(ARGV[2])"
 
 
 def rough(plan: CellPlan) -> CellPlan:
-    """The same with slots that move all the time, processes that stall, and messages that come late and again."""
+    """The same with slots that move all the time, processes that stall, and messages that come again."""
     return replace(
         plan,
         seconds=8.0,

@@ -1,4 +1,4 @@
-"""What was said between cells, said again later and out of turn, as by a process that stood still meanwhile."""
+"""Requests between cells that come again, later and out of turn, as from a process that stood still."""
 
 import asyncio
 import random

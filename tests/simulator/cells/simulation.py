@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from shared import keyspace
 from shared.orders.placement import Placement, PlacementResult
@@ -26,8 +26,8 @@ from tests.simulator.faults import Faults
 from tests.simulator.loop import Endless, SimulatedLoop
 from tests.simulator.moving import Movers
 from tests.simulator.network import Network
-from tests.simulator.processes import Process
 from tests.simulator.pricing import PriceList
+from tests.simulator.processes import Process
 from tests.simulator.services import Gateway, Surroundings, processor
 from tests.simulator.simulation import Outcome
 from tests.simulator.store import Condition, StoreServer
@@ -101,6 +101,7 @@ class _World:
             "slot": self._move_a_slot,
             "cell_down": self._take_down,
             "evacuation": self._evacuate,
+            "map_away": self._take_the_map_away,
         }
 
     def _cell(self, name: str, server: StoreServer) -> Cell:
@@ -123,7 +124,9 @@ class _World:
         supervisor = Supervisor(around, self._loop, random.Random(f"supervisor {name} {seed}"))
         movers = Movers(supervisor.move, Ledger(), random.Random(f"movers {name} {seed}"), trace)
         faults = Faults(around, supervisor, movers, random.Random(f"faults {name} {seed}"))
-        return Cell(name=name, around=around, supervisor=supervisor, faults=faults, store=CellStore(store.client()))
+        return Cell(
+            name=name, around=around, supervisor=supervisor, faults=faults, store=CellStore(store.client())
+        )
 
     async def play(self) -> None:
         """From the first order to the judgement."""
@@ -132,12 +135,15 @@ class _World:
             self._start(cell)
         placing = self._network.spawn(self._clients.run(self._wanted))
         watching = self._network.spawn(self._watch())
-        breaking = [self._network.spawn(self._repeat(kind, mean)) for kind, mean in self._plan.between.items()]
+        breaking = [
+            self._network.spawn(self._repeat(kind, mean)) for kind, mean in self._plan.between.items()
+        ]
         await asyncio.gather(*(cell.faults.run() for cell in self._cells.values()))
         for task in breaking:
             task.cancel()
         for cell in self._cells.values():
             self._bring_back(cell)
+        self._map.is_away = False
         self._outcome.calm_at = self._loop.time()
         is_settled = await self._settles(placing)
         watching.cancel()
@@ -155,7 +161,12 @@ class _World:
         def mover(_: Surroundings, __: Process, ___: random.Random) -> SlotMover:
             return SlotMover(self._map, stores, repeats)
 
-        for job, build in (("gateway", Gateway), ("processor", processor), ("escrow", escrow), ("mover", mover)):
+        for job, build in (
+            ("gateway", Gateway),
+            ("processor", processor),
+            ("escrow", escrow),
+            ("mover", mover),
+        ):
             cell.supervisor.employ(f"{cell.name}.{job}", build, 1)
 
     def _stock_up(self) -> None:
@@ -203,6 +214,13 @@ class _World:
             place.process.kill()
         await asyncio.sleep(self._dice.random() * LONGEST_OUTAGE_SECONDS)
         self._bring_back(cell)
+
+    async def _take_the_map_away(self) -> None:
+        """Routers go on by what they know, and what moves waits."""
+        self._trace.fault("the map is away")
+        self._map.is_away = True
+        await asyncio.sleep(self._dice.random() * LONGEST_OUTAGE_SECONDS)
+        self._map.is_away = False
 
     def _bring_back(self, cell: Cell) -> None:
         cell.around.store.become(Condition.WELL)
@@ -257,7 +275,10 @@ class _World:
             orders=len(self._witness.accepted),
             decided=len(self._witness.decided),
             acknowledged=len(ledger.acknowledged),
+            refused=self._witness.refused,
             slots_moved=self._map.moves,
-            transfers=sum(int(each) for server in self._servers.values() for each in server.carry_out("HVALS", NUMBERS)),
+            transfers=sum(
+                int(each) for server in self._servers.values() for each in server.carry_out("HVALS", NUMBERS)
+            ),
             deaths=sum(cell.supervisor.deaths for cell in self._cells.values()),
         )

@@ -1,4 +1,4 @@
-"""Moves slots from cell to cell: fence, copy, hand over, forget. Any of these processes goes on where another died."""
+"""Moves slots from cell to cell: fence, copy, hand over, forget. One goes on where another has died."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PAUSE_SECONDS: Final = 0.5
 
 
 class SlotMover:
-    """Carries out the moves that the map names. Every step may be made twice, late, or by several of these."""
+    """Carries out the moves that the map names. Each step may be made twice, late, or by several of these."""
 
     def __init__(self, slot_map: SlotMap, stores: Mapping[str, CellStore], repeats: Repeats) -> None:
         self._map = slot_map

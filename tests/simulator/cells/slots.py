@@ -24,7 +24,7 @@ def slot_of(customer: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Who has a slot. While it moves ``source`` is the cell that gives it up, until that has forgotten all of it.
+    """Who has a slot. While it moves ``source`` is the cell that gives it up, until all is forgotten there.
 
     ``is_open`` says whether ``cell`` takes orders for it already. Each move raises ``epoch``.
     """
@@ -53,6 +53,7 @@ class SlotMap:
     def __init__(self, cells: Sequence[str], network: Network, weather: Weather) -> None:
         self.holdings = [Holding(cell=cells[slot % len(cells)], epoch=1) for slot in range(SLOTS)]
         self.moves = 0
+        self.is_away = False
         self._network = network
         self._weather = weather
 
@@ -85,4 +86,10 @@ class SlotMap:
         return True
 
     async def _ask(self, serve: Callable[[], Awaitable[Result]]) -> Result:
-        return await self._network.ask(serve, self._weather.to_store(1), lambda: StoreUnavailable("no answer"))
+        async def serve_if_there() -> Result:
+            if self.is_away:
+                raise StoreUnavailable("the map is away")
+            return await serve()
+
+        passage = self._weather.to_store(1)
+        return await self._network.ask(serve_if_there, passage, lambda: StoreUnavailable("no answer"))
