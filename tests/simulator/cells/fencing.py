@@ -16,15 +16,15 @@ CHECKS: Final[Mapping[str, tuple[str, str]]] = {
     "accept": ("local claim, record, accepted", "if not takes(ARGV[17]) then return {'full'} end\n"),
     "decide": ("local record, pending, count", "if not takes(ARGV[10]) then return {CANCELLED} end\n"),
 }
-"""Before which line of each script what stands. The gateway answers 503, as where the outbox is full. A message
+"""What stands before which line of each script. The gateway answers 503, as where the outbox is full; a message
 whose slot is gone is acked: its order waits in the outbox of the cell that has it now."""
 
 
 @contextmanager
-def fenced(checks: Mapping[str, tuple[str, str]] = CHECKS) -> Iterator[None]:
+def fenced() -> Iterator[None]:
     """Every accept and decide script that is loaded meanwhile has its check."""
     with ExitStack() as stack:
-        for name, (line, check) in checks.items():
+        for name, (line, check) in CHECKS.items():
             stack.enter_context(rewritten(ORDERS, name, (line, f"{FENCE}{check}{line}"))())
         yield
 
