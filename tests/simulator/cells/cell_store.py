@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shared import keyspace
@@ -16,6 +16,8 @@ from tests.simulator.services import DAY_SECONDS, STORE_SECONDS
 SLOTS_KEY: Final = "cell.slots"
 NUMBERS, TAKEN = "escrow.numbers", "escrow.taken"
 """The last number that a transfer got, by the cell that it goes to, and that was taken, by the other cell."""
+BOOKS: Final = (keyspace.RESERVED, keyspace.SUPPLIED)
+UNFINISHED: Final = (keyspace.UNTOLD, keyspace.MOVES)
 WITHOUT_STOCK: Final = frozenset({OrderStatus.ACCEPTED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 RETRIES: Final = ("trouble", "reason", "attempts", "noted", "next_attempt_at")
 """Fields about attempts, which begin anew where the order goes."""
@@ -28,10 +30,15 @@ def escrow_to(cell: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlottedOrder:
-    """An order as it travels: its record, and what its ``Idempotency-Key`` stands for."""
+    """An order as it travels: its record, what its ``Idempotency-Key`` stands for, what is yet to be done.
+
+    ``untold`` has ids of events that its customer is to hear of, ``moves`` what is to be announced.
+    """
 
     record: Mapping[str, str]
     key: Mapping[str, str]
+    untold: Sequence[str]
+    moves: Sequence[str]
 
     @property
     def id(self) -> str:
@@ -44,6 +51,11 @@ class SlottedOrder:
             return []
         items: Sequence[OrderItem] = decode_order(self.record["order"]).items
         return [word for item in items for word in (item.sku, item.qty)]
+
+    @property
+    def parts(self) -> Sequence[Sequence[str | int]]:
+        """What comes along."""
+        return (self.pieces, self.untold, self.moves)
 
     @property
     def keys(self) -> list[str]:
@@ -64,7 +76,7 @@ class CellStore:
 
     async def hold(self, slot: int, epoch: int, *, is_open: bool) -> bool:
         """Opens or shuts a slot; whether the cell agrees, which knows of no later move then."""
-        keys = [SLOTS_KEY, keyspace.orders_in(OrderStatus.ACCEPTED), keyspace.OUTBOX]
+        keys = [SLOTS_KEY, keyspace.orders_in(OrderStatus.ACCEPTED), keyspace.UNTOLD, keyspace.OUTBOX]
         words = [slot, epoch, "open" if is_open else "shut", keyspace.order("")]
         return bool(await self._run(self._hold, keys, words))
 
@@ -83,10 +95,14 @@ class CellStore:
         record: dict[str, str] = await self._redis.hgetall(keyspace.order(order_id))
         if not record:
             return []
-        order = SlottedOrder(record=record, key={})
+        untold, moves = [
+            [each for each in await self._redis.zrange(key, 0, -1) if each.startswith(f"{order_id}:")]
+            for key in UNFINISHED
+        ]
+        order = SlottedOrder(record=record, key={}, untold=untold, moves=moves)
         named = order.keys[-1]
         key = {} if named == keyspace.order(order_id) else await self._redis.hgetall(named)
-        return [SlottedOrder(record=record, key=key)]
+        return [replace(order, key=key)]
 
     async def adopt(self, slot: int, epoch: int, order: SlottedOrder) -> bool:
         """Takes an order over; whether it is there, and no later move has begun."""
@@ -94,17 +110,17 @@ class CellStore:
         if record["status"] == OrderStatus.ACCEPTED:
             record = {name: value for name, value in record.items() if name not in RETRIES}
         index = keyspace.orders_in(OrderStatus(record["status"]))
-        keys = [SLOTS_KEY, *order.keys, index, keyspace.RESERVED, keyspace.SUPPLIED, keyspace.LOG]
+        keys = [SLOTS_KEY, *order.keys, *BOOKS, *UNFINISHED, keyspace.LOG, index]
         words: list[str | int] = [slot, epoch, order.id, record["accepted_at"], DAY_SECONDS]
-        for part in (_flat(order.key), order.pieces):
-            words += [len(part), *part]
-        return bool(await self._run(self._adopt, keys, [*words, *_flat(record)]))
+        parts = (*order.parts, _flat(order.key), _flat(record))
+        return bool(await self._run(self._adopt, keys, [*words, *_counted(parts)]))
 
     async def forget(self, slot: int, epoch: int, order: SlottedOrder) -> bool:
         """Forgets an order that has gone; whether it is not there, and no later move has begun."""
         lists = [keyspace.orders_in(each) for kind in (OrderStatus, Trouble) for each in kind]
-        keys = [SLOTS_KEY, *order.keys, keyspace.RESERVED, keyspace.SUPPLIED, keyspace.OUTBOX, *lists]
-        return bool(await self._run(self._forget, keys, [slot, epoch, order.id, *order.pieces]))
+        keys = [SLOTS_KEY, *order.keys, *BOOKS, *UNFINISHED, keyspace.OUTBOX, *lists]
+        words = [slot, epoch, order.id, *_counted(order.parts)]
+        return bool(await self._run(self._forget, keys, words))
 
     async def debit(self, to: str, sku: str, qty: int) -> int:
         """Puts up to ``qty`` available pieces into escrow; returns how many."""
@@ -132,8 +148,12 @@ class CellStore:
             return await script.run(self._redis, keys, words)
 
 
-def _flat(fields: Mapping[str, str]) -> list[str]:
+def _flat(fields: Mapping[str, str]) -> Sequence[str]:
     return [word for field in fields.items() for word in field]
+
+
+def _counted(parts: Sequence[Sequence[str | int]]) -> list[str | int]:
+    return [word for part in parts for word in (len(part), *part)]
 
 
 def _pieces(text: str) -> tuple[str, int]:

@@ -12,7 +12,22 @@ local function held(slot)
   return tonumber(epoch), state == 'open'
 end
 
+local function owner_of(record)
+  return redis.call('HGET', record, 'customer') or ''
+end
+
 local function takes(customer)
   local _, is_open = held(slot_of(customer))
   return is_open
+end
+
+-- So many lists from this argument on, each after its length.
+local function lists(first, count)
+  local found = {}
+  for i = 1, count do
+    local list = {}
+    for j = first + 1, first + tonumber(ARGV[first]) do list[#list + 1] = ARGV[j] end
+    found[i], first = list, first + 1 + #list
+  end
+  return unpack(found)
 end

@@ -15,9 +15,13 @@ FENCE: Final = f"local SLOTS = {SLOTS}\n" + files(PACKAGE).joinpath("fence.lua")
 CHECKS: Final[Mapping[str, tuple[str, str]]] = {
     "accept": ("local claim, record, accepted", "if not takes(ARGV[17]) then return {'full'} end\n"),
     "decide": ("local record, pending, count", "if not takes(ARGV[10]) then return {CANCELLED} end\n"),
+    "move": (
+        "local record, pending, deciding",
+        "if not takes(owner_of(KEYS[1])) then return {'unknown'} end\n",
+    ),
 }
-"""What stands before which line of each script. The gateway answers 503, as where the outbox is full; a message
-whose slot is gone is acked: its order waits in the outbox of the cell that has it now."""
+"""What stands before which line of each script. The gateway answers 503, as where the outbox is full, or that
+there is no such order. A message whose slot is gone is acked: the order is in the outbox of another cell."""
 
 
 @contextmanager

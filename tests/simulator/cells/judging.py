@@ -1,17 +1,19 @@
 """What is wrong with a world of cells: by a witness of every script, and by what is left in the end."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared import keyspace
 from shared.orders.model import OUTCOMES, OrderStatus
+from shared.orders.moves import ANNOUNCED, told_steps
 from shared.orders.records import OrderRecord
 from tests.simulator.cells.cell_store import SLOTS_KEY, TAKEN, escrow_to
 from tests.simulator.cells.slots import SlotMap, slot_of
 from tests.simulator.clients import Ledger
 from tests.simulator.judging import read_orders
+from tests.simulator.moving import Movers
 from tests.simulator.store import StoreServer
 
 CHANGING: Final = (keyspace.inventory(""), SLOTS_KEY)
@@ -55,12 +57,16 @@ class CellWitness:
 
 def stock_faults(servers: Servers, supplied: Mapping[str, int]) -> Iterator[str]:
     """At any instant: no cell has less than nothing, and all pieces are somewhere, each once."""
-    sold: dict[str, Mapping[str, int]] = {}
+    latest: dict[str, OrderRecord] = {}  # of two copies, the one that went on
     for server in servers.values():
         for order_id, found in read_orders(server).items():
-            sold[order_id] = _pieces(found) or sold.get(order_id, {})  # where it moves, one copy is older
+            before = latest.get(order_id)
+            if isinstance(found, OrderRecord) and (
+                before is None or len(before.timeline) < len(found.timeline)
+            ):
+                latest[order_id] = found
     taken: Counter[str] = Counter()
-    for counted in (*sold.values(), *_in_escrow(servers)):
+    for counted in (*map(_pieces, latest.values()), *_in_escrow(servers)):
         taken.update(counted)
     available = {name: _available(server, [*supplied]) for name, server in servers.items()}
     for sku, pieces in supplied.items():
@@ -94,7 +100,9 @@ def slot_faults(servers: Servers) -> Iterator[str]:
             yield f"two holders: slot {slot} is open in {names}"
 
 
-def final_faults(servers: Servers, slot_map: SlotMap, ledger: Ledger) -> Iterator[str]:
+def final_faults(
+    servers: Servers, slot_map: SlotMap, ledger: Ledger, movers: Movers, announced: AbstractSet[str]
+) -> Iterator[str]:
     """When all is still: each promise kept in one cell, which the map names, and books that balance."""
     found = {name: read_orders(server) for name, server in servers.items()}
     places: defaultdict[str, list[str]] = defaultdict(list)
@@ -112,6 +120,10 @@ def final_faults(servers: Servers, slot_map: SlotMap, ledger: Ledger) -> Iterato
         if len(promised) > 1:
             yield f"one key, two orders: {key} was promised as {sorted(promised)}"
     yield from ledger.faults
+    whole = {order_id: record for records in found.values() for order_id, record in records.items()}
+    yield from (f"moved: {fault}" for fault in movers.faults(whole))
+    for record in whole.values():
+        yield from _of_announcements(record, announced)
     for name, server in servers.items():
         yield from _of_books(name, server, found[name].values())
 
@@ -136,6 +148,15 @@ def _of_order(
         yield f"astray: {order_id} is in {places}, and its slot in {holder}"
     if record.status is OrderStatus.ACCEPTED:
         yield f"not decided: {order_id} in {places[0]}"
+
+
+def _of_announcements(record: OrderRecord | str, announced: AbstractSet[str]) -> Iterator[str]:
+    """Each step that customers are told of was published, in whichever cell."""
+    if isinstance(record, OrderRecord):
+        for step in told_steps(record.status, record.outcome):
+            event_id = f"{record.order.id}:{ANNOUNCED[step]}"
+            if event_id not in announced:
+                yield f"not announced: {event_id}"
 
 
 def _of_books(name: str, server: StoreServer, records: Iterable[OrderRecord | str]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Bugs of systems in cells, planted one by one, each with the fault that it must be found by."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 from unittest import mock
 
@@ -30,9 +30,28 @@ def rough(plan: CellPlan) -> CellPlan:
         customers=4,
         stock=dict.fromkeys(plan.stock, 40),
         odds=Odds(slow=0.5, store_cut=0.1, store_late=0.15, copied=0.6, answer_lost=0.4, publish_late=0.2),
-        pauses={"stall": 1.0, "crash": 1.5},
+        pauses={"stall": 1.0, "crash": 1.5, "move": 0.4},
         between={"slot": 0.15, "cell_down": 4.0},
     )
+
+
+def talkative(plan: CellPlan) -> CellPlan:
+    """The same over slow wires alone, with orders that are moved on, and clients that miss answers."""
+    return replace(
+        rough(plan),
+        seconds=5.0,
+        orders=14,
+        odds=Odds(slow=0.7, answer_lost=0.3),
+        pauses={"move": 0.15},
+        between={"slot": 0.08},
+    )
+
+
+def unpublished(plan: CellPlan) -> CellPlan:
+    """The same with a broker that often does not confirm."""
+    plan = rough(plan)
+    odds = replace(plan.odds, publish_cut=0.5, publish_late=0.5)
+    return replace(plan, odds=odds, pauses={"crash": 0.4, "move": 0.4})
 
 
 def together(*plantings: Planting) -> Planting:
@@ -103,43 +122,74 @@ def _without_pieces(_: SlottedOrder) -> list[str | int]:
     return []
 
 
-BUGS: Final[Mapping[str, tuple[Planting, str]]] = {
-    "a transfer is applied twice": (
+@dataclass(frozen=True, slots=True)
+class PlantedBug:
+    """How a bug is planted, how the fault begins by which it is found, in which weather, and where a search begins.
+
+    The search goes on over all other seeds.
+    """
+
+    planting: Planting
+    fault: str
+    climate: Callable[[CellPlan], CellPlan] = rough
+    first_seed: int = 0
+
+
+BUGS: Final[Mapping[str, PlantedBug]] = {
+    "a transfer is applied twice": PlantedBug(
         rewritten(PACKAGE, "credit", ("~= taken + 1", "> taken + 1")),
         "stock not conserved",
     ),
-    "a transfer is credited before it is debited": (
+    "a transfer is credited before it is debited": PlantedBug(
         replaced(Escrow, "lend", _credit_first),
         "stock not conserved",
     ),
-    "a transfer is settled before it is credited": (
+    "a transfer is settled before it is credited": PlantedBug(
         replaced(Escrow, "deliver", _settle_first),
         "stock not conserved",
     ),
-    "escrow takes what is reserved": (
+    "escrow takes what is reserved": PlantedBug(
         rewritten(PACKAGE, "debit", ("redis.call('GET', KEYS[1])", "redis.call('HGET', KEYS[2], ARGV[2])")),
         "oversold",
     ),
-    "a slot moves without the fence": (
+    "a slot moves without the fence": PlantedBug(
         together(replaced(SlotMover, "hold", _only_open), replaced(SlotMover, "clean_up", _shut_at_last)),
         "accepted twice",
     ),
-    "a slot is opened before it is copied": (replaced(SlotMover, "hand_over", _open_first), "accepted twice"),
-    "an old epoch is accepted": (
+    "a slot is opened before it is copied": PlantedBug(
+        replaced(SlotMover, "hand_over", _open_first), "accepted twice"
+    ),
+    "an old epoch is accepted": PlantedBug(
         together(*(rewritten(PACKAGE, name, (OLD_EPOCH, "false")) for name in ("hold", "adopt"))),
         "two holders",
     ),
-    "a dead cell's slots are taken over": (
+    "a dead cell's slots are taken over": PlantedBug(
         replaced(SlotMover, "hand_over", _take_over_the_dead),
         "accepted twice",
     ),
-    "a cell accepts for slots that it has not": (unchecked("accept"), "accepted twice"),
-    "a cell decides for slots that it has not": (unchecked("decide"), "decided twice"),
-    "orders in flight are forgotten": (
-        rewritten(PACKAGE, "hold", ("== tonumber(ARGV[1]) then", "== nil then")),
+    "a cell accepts for slots that it has not": PlantedBug(unchecked("accept"), "accepted twice"),
+    "a cell decides for slots that it has not": PlantedBug(unchecked("decide"), "decided twice"),
+    "orders in flight are forgotten": PlantedBug(
+        rewritten(PACKAGE, "hold", ("KEYS[2], 0, -1", "KEYS[2], 1, 0")),
         "not decided",
     ),
-    "keys stay behind": (rewritten(PACKAGE, "adopt", ("#key > 0", "false")), "one key, two orders"),
-    "reserved pieces stay behind": (replaced(SlottedOrder, "pieces", property(_without_pieces)), "books of"),
+    "keys stay behind": PlantedBug(
+        rewritten(PACKAGE, "adopt", ("#key > 0", "false")), "one key, two orders", talkative
+    ),
+    "a decision that is not published is forgotten": PlantedBug(
+        rewritten(PACKAGE, "hold", ("KEYS[3], 0, -1", "KEYS[3], 1, 0")),
+        "not announced",
+        unpublished,
+        13,
+    ),
+    "moves that are not announced stay behind": PlantedBug(
+        rewritten(PACKAGE, "adopt", ("ipairs(moves)", "ipairs({})")),
+        "not announced",
+    ),
+    "a cell cancels for slots that it has not": PlantedBug(
+        unchecked("move"), "stock not conserved", talkative, 4
+    ),
+    "reserved pieces stay behind": PlantedBug(
+        replaced(SlottedOrder, "pieces", property(_without_pieces)), "books of"
+    ),
 }
-"""How each is planted, and how the fault begins by which it is found."""

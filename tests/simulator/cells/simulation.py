@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from shared import keyspace
+from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
 from shared.pipeline import ORDER_PROCESSOR, RETRY_TIERS_SECONDS
 from tests.simulator.bank import Bank
@@ -20,7 +21,7 @@ from tests.simulator.cells.routing import CellRouter
 from tests.simulator.cells.slot_moves import SlotMover
 from tests.simulator.cells.slots import SLOTS, SlotMap
 from tests.simulator.cells.weather import CellPlan, draw_cells
-from tests.simulator.clients import Clients, Ledger, wishes
+from tests.simulator.clients import Clients, wishes
 from tests.simulator.customers import Customers
 from tests.simulator.faults import Faults
 from tests.simulator.loop import Endless, SimulatedLoop
@@ -86,16 +87,20 @@ class _World:
         self._witness = CellWitness()
         self._customers = Customers(leases_may_end=True, most_unmarked=UNMARKED)
         self._dice = random.Random(f"between cells {seed}")
+        self._owners: dict[str, str] = {}
+        self._clients = Clients(self._place, random.Random(f"clients {seed}"), trace)
+        self._movers = Movers(self._ask, self._clients.ledger, random.Random(f"movers {seed}"), trace)
         names = NAMES[: plan.cells]
         self._map = SlotMap(names, self._network, self._weather)
         self._cells = {name: self._cell(name, server) for name, server in zip(names, servers, strict=False)}
         self._servers = {name: cell.server for name, cell in self._cells.items()}
         supervisors = {name: cell.supervisor for name, cell in self._cells.items()}
         self._routers = [
-            CellRouter(self._map, supervisors, plan.customers, random.Random(f"router {number} {seed}"))
+            CellRouter(
+                self._map, supervisors, plan.customers, self._owners, random.Random(f"router {number} {seed}")
+            )
             for number in range(plan.routers)
         ]
-        self._clients = Clients(self._place, random.Random(f"clients {seed}"), trace)
         self._wanted = wishes(plan, random.Random(f"wishes {seed}"))
         self._kinds: Mapping[str, Callable[[], Awaitable[None]]] = {
             "slot": self._move_a_slot,
@@ -122,8 +127,7 @@ class _World:
             bank=Bank(network, weather, random.Random(f"bank {name} {seed}"), 0.0),
         )
         supervisor = Supervisor(around, self._loop, random.Random(f"supervisor {name} {seed}"))
-        movers = Movers(supervisor.move, Ledger(), random.Random(f"movers {name} {seed}"), trace)
-        faults = Faults(around, supervisor, movers, random.Random(f"faults {name} {seed}"))
+        faults = Faults(around, supervisor, self._movers, random.Random(f"faults {name} {seed}"))
         return Cell(
             name=name, around=around, supervisor=supervisor, faults=faults, store=CellStore(store.client())
         )
@@ -181,6 +185,9 @@ class _World:
 
     async def _place(self, placement: Placement) -> PlacementResult:
         return await self._dice.choice(self._routers).place(placement)
+
+    async def _ask(self, order_id: str, move: Move) -> MoveResult | None:
+        return await self._dice.choice(self._routers).move(order_id, move)
 
     # --- what breaks between cells --------------------------------------------------------------------
 
@@ -256,7 +263,7 @@ class _World:
     def _is_cell_still(self, cell: Cell) -> bool:
         queues = cell.broker.queues
         names = (ORDER_PROCESSOR.queue, *map(ORDER_PROCESSOR.retry_queue, RETRY_TIERS_SECONDS))
-        waiting = (keyspace.OUTBOX, *map(escrow_to, self._cells))
+        waiting = (keyspace.OUTBOX, keyspace.MOVES, *map(escrow_to, self._cells))
         return not (
             any(queues.depth(name) or queues.unacked(name) for name in names)
             or any(cell.server.carry_out("EXISTS", key) for key in waiting)
@@ -270,7 +277,8 @@ class _World:
             outcome.faults += cell.supervisor.faults
         self._look()
         outcome.faults += self._witness.faults()
-        outcome.faults += final_faults(self._servers, self._map, ledger)
+        bodies = {event_id for cell in self._cells.values() for event_id in cell.broker.bodies}
+        outcome.faults += final_faults(self._servers, self._map, ledger, self._movers, bodies)
         outcome.counts.update(
             orders=len(self._witness.accepted),
             decided=len(self._witness.decided),

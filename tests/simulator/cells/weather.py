@@ -11,7 +11,7 @@ KEPT_ODDS: Final = frozenset(
     ("slow", "store_cut", "store_late", "interleaved", "publish_cut", "publish_late", "copied", "answer_lost")
 )
 KEPT_FAULTS: Final = frozenset(
-    ("crash", "stall", "drain", "connection", "broker", "store_away", "store_frozen")
+    ("crash", "stall", "drain", "connection", "broker", "store_away", "store_frozen", "move")
 )
 """What there is in one pipeline too, without what makes dead letters of orders: that is tested there."""
 MEAN_PAUSES: Final = {
