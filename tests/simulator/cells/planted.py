@@ -124,9 +124,9 @@ def _without_pieces(_: SlottedOrder) -> list[str | int]:
 
 @dataclass(frozen=True, slots=True)
 class PlantedBug:
-    """How a bug is planted, how the fault begins by which it is found, in which weather, and where a search begins.
+    """How a bug is planted, how the fault begins by which it is found, and in which weather.
 
-    The search goes on over all other seeds.
+    ``first_seed`` is where the search for a rare one begins; it goes on over all others.
     """
 
     planting: Planting
