@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from shared import keyspace
@@ -14,12 +14,13 @@ from tests.simulator.broker import SimulatedBroker
 from tests.simulator.cells.cell import Cell, WitnessedStore
 from tests.simulator.cells.cell_store import NUMBERS, SLOTS_KEY, CellStore, escrow_to
 from tests.simulator.cells.escrow import Escrow
+from tests.simulator.cells.faults import CellFaults
 from tests.simulator.cells.fencing import fenced
 from tests.simulator.cells.judging import CellWitness, final_faults, slot_faults, stock_faults
 from tests.simulator.cells.repeats import Repeats
 from tests.simulator.cells.routing import CellRouter
 from tests.simulator.cells.slot_moves import SlotMover
-from tests.simulator.cells.slots import SLOTS, SlotMap
+from tests.simulator.cells.slots import SlotMap
 from tests.simulator.cells.weather import CellPlan, draw_cells
 from tests.simulator.clients import Clients, wishes
 from tests.simulator.customers import Customers
@@ -31,7 +32,7 @@ from tests.simulator.pricing import PriceList
 from tests.simulator.processes import Process
 from tests.simulator.services import Gateway, Surroundings, processor
 from tests.simulator.simulation import Outcome
-from tests.simulator.store import Condition, StoreServer
+from tests.simulator.store import StoreServer
 from tests.simulator.substitutes import UNMARKED, VirtualTime, substituted
 from tests.simulator.supervision import Supervisor
 from tests.simulator.trace import Trace
@@ -41,7 +42,6 @@ NAMES: Final = ("amber", "birch", "cedar")
 CALM_SECONDS: Final = 600.0
 POLL_SECONDS: Final = 0.5
 WATCH_SECONDS: Final = 0.2
-LONGEST_OUTAGE_SECONDS: Final = 6.0
 
 
 class CellSimulator:
@@ -102,12 +102,7 @@ class _World:
             for number in range(plan.routers)
         ]
         self._wanted = wishes(plan, random.Random(f"wishes {seed}"))
-        self._kinds: Mapping[str, Callable[[], Awaitable[None]]] = {
-            "slot": self._move_a_slot,
-            "cell_down": self._take_down,
-            "evacuation": self._evacuate,
-            "map_away": self._take_the_map_away,
-        }
+        self._faults = CellFaults(plan.between, [*self._cells.values()], self._map, trace, self._dice)
 
     def _cell(self, name: str, server: StoreServer) -> Cell:
         seed, network, weather, trace = self._plan.seed, self._network, self._weather, self._trace
@@ -139,15 +134,11 @@ class _World:
             self._start(cell)
         placing = self._network.spawn(self._clients.run(self._wanted))
         watching = self._network.spawn(self._watch())
-        breaking = [
-            self._network.spawn(self._repeat(kind, mean)) for kind, mean in self._plan.between.items()
-        ]
+        breaking = self._faults.begin(self._network)
         await asyncio.gather(*(cell.faults.run() for cell in self._cells.values()))
         for task in breaking:
             task.cancel()
-        for cell in self._cells.values():
-            self._bring_back(cell)
-        self._map.is_away = False
+        self._faults.end()
         self._outcome.calm_at = self._loop.time()
         is_settled = await self._settles(placing)
         watching.cancel()
@@ -188,51 +179,6 @@ class _World:
 
     async def _ask(self, order_id: str, move: Move) -> MoveResult | None:
         return await self._dice.choice(self._routers).move(order_id, move)
-
-    # --- what breaks between cells --------------------------------------------------------------------
-
-    async def _repeat(self, kind: str, mean_seconds: float) -> None:
-        while True:
-            await asyncio.sleep(self._dice.expovariate(1 / mean_seconds))
-            await self._kinds[kind]()
-
-    async def _move_a_slot(self) -> None:
-        self._move(self._dice.randrange(SLOTS), self._dice.choice([*self._cells]))
-
-    async def _evacuate(self) -> None:
-        """Every slot of a cell goes to others."""
-        leaving = self._dice.choice([*self._cells])
-        for slot, holding in enumerate(self._map.holdings):
-            if holding.cell == leaving:
-                self._move(slot, self._dice.choice([name for name in self._cells if name != leaving]))
-
-    def _move(self, slot: int, to: str) -> None:
-        seen = self._map.holdings[slot]
-        if seen.source is None and seen.cell != to:
-            self._map.change_now(slot, seen, seen.moving_to(to))
-            self._trace.fault(f"slot {slot} is to move from {seen.cell} to {to} by epoch {seen.epoch + 1}")
-
-    async def _take_down(self) -> None:
-        cell = self._dice.choice([*self._cells.values()])
-        self._trace.fault(f"cell {cell.name} is down")
-        cell.around.store.become(Condition.AWAY)
-        cell.broker.queues.go_down()
-        for place in cell.supervisor.places:
-            place.process.kill()
-        await asyncio.sleep(self._dice.random() * LONGEST_OUTAGE_SECONDS)
-        self._bring_back(cell)
-
-    async def _take_the_map_away(self) -> None:
-        """Routers go on by what they know, and what moves waits."""
-        self._trace.fault("the map is away")
-        self._map.is_away = True
-        await asyncio.sleep(self._dice.random() * LONGEST_OUTAGE_SECONDS)
-        self._map.is_away = False
-
-    def _bring_back(self, cell: Cell) -> None:
-        cell.around.store.become(Condition.WELL)
-        cell.broker.queues.come_back()
-        self._trace.fault(f"cell {cell.name} is up")
 
     # --- the judgement --------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.simulator.__main__ import main
+from tests.simulator.cells.__main__ import PROGRAM
 from tests.simulator.cells.planted import BUGS
 from tests.simulator.cells.searching import cell_simulator, run_cells
 from tests.simulator.cells.weather import MEAN_PAUSES, draw_cells
@@ -53,3 +55,13 @@ def test_the_same_seed_is_the_same_run_of_cells() -> None:
     cell_simulator().run(6)
     assert len(first.trace) > 100
     assert cell_simulator().run(5, is_traced=True).trace == first.trace
+
+
+def test_a_seed_of_cells_that_fails_says_how_to_replay_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the program that knows cells."""
+    with BUGS["a transfer is applied twice"].planting():
+        failed = run_cells(range(SEEDS_PER_BUG)).failed
+        assert failed is not None
+        given = ["--seed", str(failed.plan.seed)]
+        assert main(given, program=PROGRAM, world=cell_simulator, run=run_cells) == 1
+    assert f"python -m {PROGRAM} --seed {failed.plan.seed} --trace" in capsys.readouterr().out
