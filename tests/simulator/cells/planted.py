@@ -147,14 +147,17 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
     "a transfer is settled before it is credited": PlantedBug(
         replaced(Escrow, "deliver", _settle_first),
         "stock not conserved",
+        first_seed=1,
     ),
     "escrow takes what is reserved": PlantedBug(
         rewritten(PACKAGE, "debit", ("redis.call('GET', KEYS[1])", "redis.call('HGET', KEYS[2], ARGV[2])")),
         "oversold",
+        first_seed=1,
     ),
     "a slot moves without the fence": PlantedBug(
         together(replaced(SlotMover, "hold", _only_open), replaced(SlotMover, "clean_up", _shut_at_last)),
         "accepted twice",
+        first_seed=4,
     ),
     "a slot is opened before it is copied": PlantedBug(
         replaced(SlotMover, "hand_over", _open_first), "accepted twice"
@@ -166,6 +169,7 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
     "a dead cell's slots are taken over": PlantedBug(
         replaced(SlotMover, "hand_over", _take_over_the_dead),
         "accepted twice",
+        first_seed=1,
     ),
     "a cell accepts for slots that it has not": PlantedBug(unchecked("accept"), "accepted twice"),
     "a cell decides for slots that it has not": PlantedBug(unchecked("decide"), "decided twice"),
@@ -174,7 +178,7 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
         "not decided",
     ),
     "keys stay behind": PlantedBug(
-        rewritten(PACKAGE, "adopt", ("#key > 0", "false")), "one key, two orders", talkative
+        rewritten(PACKAGE, "adopt", ("#key > 0", "false")), "one key, two orders", talkative, 7
     ),
     "a decision that is not published is forgotten": PlantedBug(
         rewritten(PACKAGE, "hold", ("KEYS[3], 0, -1", "KEYS[3], 1, 0")),
@@ -185,11 +189,14 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
     "moves that are not announced stay behind": PlantedBug(
         rewritten(PACKAGE, "adopt", ("ipairs(moves)", "ipairs({})")),
         "not announced",
+        first_seed=3,
     ),
     "a cell cancels for slots that it has not": PlantedBug(
         unchecked("move"), "stock not conserved", talkative, 4
     ),
     "reserved pieces stay behind": PlantedBug(
-        replaced(SlottedOrder, "pieces", property(_without_pieces)), "books of"
+        replaced(SlottedOrder, "pieces", property(_without_pieces)),
+        "books of",
+        first_seed=1,
     ),
 }

@@ -39,7 +39,7 @@ from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
 
 NAMES: Final = ("amber", "birch", "cedar")
-CALM_SECONDS: Final = 600.0
+CALM_SECONDS: Final = 200.0
 POLL_SECONDS: Final = 0.5
 WATCH_SECONDS: Final = 0.2
 
