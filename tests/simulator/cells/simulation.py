@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from shared import keyspace
 from shared.orders.moves import Move, MoveResult
@@ -25,15 +25,15 @@ from tests.simulator.cells.weather import CellPlan, draw_cells
 from tests.simulator.clients import Clients, wishes
 from tests.simulator.customers import Customers
 from tests.simulator.faults import Faults
-from tests.simulator.loop import Endless, SimulatedLoop
+from tests.simulator.loop import SimulatedLoop
 from tests.simulator.moving import Movers
 from tests.simulator.network import Network
 from tests.simulator.pricing import PriceList
 from tests.simulator.processes import Process
 from tests.simulator.services import Gateway, Surroundings, processor
-from tests.simulator.simulation import Outcome
+from tests.simulator.simulation import Outcome, outcome_of
 from tests.simulator.store import StoreServer
-from tests.simulator.substitutes import UNMARKED, VirtualTime, substituted
+from tests.simulator.substitutes import UNMARKED, VirtualTime
 from tests.simulator.supervision import Supervisor
 from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
@@ -52,19 +52,17 @@ class CellSimulator:
 
     def run(self, seed: int, *, is_traced: bool = False, plan: CellPlan | None = None) -> Outcome:
         """The outcome of one seed, the same each time."""
-        plan = plan or draw_cells(seed)
-        loop = SimulatedLoop(random.Random(f"turns {seed}"))
-        trace = Trace(loop, is_kept=is_traced)
-        outcome = Outcome(plan=plan, faults=[], schedule=trace.schedule, trace=trace.lines)
+        chosen = plan or draw_cells(seed)
         for server in self._servers:
             server.empty()
-        with fenced(), substituted(loop, random.Random(f"secrets {seed}"), trace) as virtual:
-            try:
-                loop.run(_World(plan, loop, trace, virtual, self._servers, outcome).play())
-            except Endless as error:
-                outcome.faults.append(f"it does not end: {error}")
-        outcome.faults += loop.broken_callbacks
-        return outcome
+
+        def playing(
+            loop: SimulatedLoop, trace: Trace, virtual: VirtualTime, outcome: Outcome
+        ) -> Coroutine[Any, Any, None]:
+            return _World(chosen, loop, trace, virtual, self._servers, outcome).play()
+
+        with fenced():
+            return outcome_of(chosen, playing, is_traced=is_traced)
 
 
 class _World:
