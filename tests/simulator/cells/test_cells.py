@@ -9,7 +9,7 @@ from tests.simulator.cells.searching import cell_simulator, run_cells
 from tests.simulator.cells.weather import MEAN_PAUSES, draw_cells
 from tests.simulator.searching import report
 
-CHUNKS, SEEDS_PER_CHUNK = 6, 20
+CHUNKS, SEEDS_PER_CHUNK = 5, 20
 SEEDS_PER_BUG, SEEDS_OF_WEATHER = 40, 3
 
 
