@@ -1,6 +1,5 @@
 """What other cells ask of one cell's store: its slots, the orders in them, and pieces of its stock."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -124,7 +123,7 @@ class CellStore:
 
     async def debit(self, to: str, sku: str, qty: int) -> int:
         """Puts up to ``qty`` available pieces into escrow; returns how many."""
-        keys = [keyspace.inventory(sku), keyspace.SUPPLIED, NUMBERS, escrow_to(to), keyspace.RESERVED]
+        keys = [keyspace.inventory(sku), keyspace.SUPPLIED, NUMBERS, escrow_to(to)]
         return int(await self._run(self._debit, keys, [to, sku, qty]))
 
     async def credit(self, source: str, number: int, sku: str, qty: int) -> int:
@@ -157,5 +156,5 @@ def _counted(parts: Sequence[Sequence[str | int]]) -> list[str | int]:
 
 
 def _pieces(text: str) -> tuple[str, int]:
-    sku, qty = re.split("\t", text)
+    sku, qty = text.split("\t")
     return sku, int(qty)

@@ -1,7 +1,7 @@
 -- Takes pieces out of a cell's stock for another one: what is available, never what is reserved. They stand in
 -- escrow under the next number of this pair of cells until the other cell has them.
 --
--- KEYS  1 inventory:{sku}  2 stock.supplied  3 escrow.numbers  4 escrow:to:{cell}  5 stock.reserved
+-- KEYS  1 inventory:{sku}  2 stock.supplied  3 escrow.numbers  4 escrow:to:{cell}
 -- ARGV  1 to which cell  2 sku  3 qty
 -- Returns how many pieces were taken.
 
