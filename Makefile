@@ -33,6 +33,7 @@ test-containers: $(READY) ## what needs brokers, on containers of RabbitMQ 4 and
 chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report in reports/ (ARGS="--seed 7 --faults 60", "--orders 1000000 --faults 300")
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m tests.simulator --seeds 0-9999
+	@$(BIN)/python -m tests.simulator.cells --seeds 0-1999
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 upgrade-check: $(READY) ## services of an earlier commit replaced by these under load, then the verdict (ARGS="--from COMMIT")

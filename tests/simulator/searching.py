@@ -2,15 +2,23 @@
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 
 from tests.simulator.simulation import Outcome, Simulator
 
 SEEDS_AT_A_TIME: Final = 25
+PROGRAM: Final = "tests.simulator"
+
+
+class SeededWorld(Protocol):
+    """What plays a seed."""
+
+    def run(self, seed: int, *, is_traced: bool = False) -> Outcome:
+        """The outcome, the same each time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,15 +57,20 @@ def simulator() -> Simulator:
 
 def run_all(seeds: Sequence[int]) -> Found:
     """Runs seeds here, one after the other, up to the first that fails."""
+    return run_each(simulator(), seeds)
+
+
+def run_each(world: SeededWorld, seeds: Sequence[int]) -> Found:
+    """The same in any world."""
     found = Found()
     for seed in seeds:
-        found.take(simulator().run(seed))
+        found.take(world.run(seed))
         if found.failed is not None:
             break
     return found
 
 
-def search(seeds: range, jobs: int) -> Iterator[Found]:
+def search(seeds: range, jobs: int, run: Callable[[Sequence[int]], Found] = run_all) -> Iterator[Found]:
     """Runs seeds in ``jobs`` processes; yields all that is known so far, again and again, until one fails."""
     found = Found()
     parts = iter([seeds[at : at + SEEDS_AT_A_TIME] for at in range(0, len(seeds), SEEDS_AT_A_TIME)])
@@ -66,7 +79,7 @@ def search(seeds: range, jobs: int) -> Iterator[Found]:
         running: set[Future[Found]] = set()
         while True:
             while found.failed is None and len(running) < jobs and (part := next(parts, None)):
-                running.add(pool.submit(run_all, part))
+                running.add(pool.submit(run, part))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -75,7 +88,7 @@ def search(seeds: range, jobs: int) -> Iterator[Found]:
             yield found
 
 
-def report(outcome: Outcome, *, with_trace: bool) -> str:
+def report(outcome: Outcome, *, with_trace: bool, program: str = PROGRAM) -> str:
     """Everything about one seed for somebody who wants to find its fault, or its absence."""
     lines = [str(outcome.plan), ""]
     lines += outcome.trace if with_trace else outcome.schedule
@@ -84,7 +97,7 @@ def report(outcome: Outcome, *, with_trace: bool) -> str:
         f"{outcome.plan.seed}: {'wrong' if outcome.faults else 'as promised'}, {summary(outcome.counts)}"
     ]
     if outcome.faults:
-        lines += [f"replay: python -m tests.simulator --seed {outcome.plan.seed} --trace"]
+        lines += [f"replay: python -m {program} --seed {outcome.plan.seed} --trace"]
     return "\n".join(lines)
 
 

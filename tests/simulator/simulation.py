@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from dashboard.dead_letters.desk import Tally
 from shared import keyspace
@@ -56,6 +57,24 @@ class Outcome:
     settled_at: float = 0.0
 
 
+Playing = Callable[[SimulatedLoop, Trace, VirtualTime, Outcome], Coroutine[Any, Any, None]]
+"""Builds a world and plays it to its end."""
+
+
+def outcome_of(plan: Plan, playing: Playing, *, is_traced: bool) -> Outcome:
+    """What came of a plan, on a loop, in a time and with secrets that its seed decides."""
+    loop = SimulatedLoop(random.Random(f"turns {plan.seed}"))
+    trace = Trace(loop, is_kept=is_traced)
+    outcome = Outcome(plan=plan, faults=[], schedule=trace.schedule, trace=trace.lines)
+    with substituted(loop, random.Random(f"secrets {plan.seed}"), trace) as virtual:
+        try:
+            loop.run(playing(loop, trace, virtual, outcome))
+        except Endless as error:
+            outcome.faults.append(f"it does not end: {error}")
+    outcome.faults += loop.broken_callbacks
+    return outcome
+
+
 class Simulator:
     """Runs seeds one after another."""
 
@@ -64,18 +83,15 @@ class Simulator:
 
     def run(self, seed: int, *, is_traced: bool = False, plan: Plan | None = None) -> Outcome:
         """The outcome of one seed, the same each time."""
-        plan = plan or draw(seed)
-        loop = SimulatedLoop(random.Random(f"turns {seed}"))
-        trace = Trace(loop, is_kept=is_traced)
-        outcome = Outcome(plan=plan, faults=[], schedule=trace.schedule, trace=trace.lines)
+        chosen = plan or draw(seed)
         self._server.empty()
-        with substituted(loop, random.Random(f"secrets {seed}"), trace) as virtual:
-            try:
-                loop.run(_Run(plan, loop, trace, virtual, self._server, outcome).play())
-            except Endless as error:
-                outcome.faults.append(f"it does not end: {error}")
-        outcome.faults += loop.broken_callbacks
-        return outcome
+
+        def playing(
+            loop: SimulatedLoop, trace: Trace, virtual: VirtualTime, outcome: Outcome
+        ) -> Coroutine[Any, Any, None]:
+            return _Run(chosen, loop, trace, virtual, self._server, outcome).play()
+
+        return outcome_of(chosen, playing, is_traced=is_traced)
 
 
 class _Run:
