@@ -167,12 +167,16 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Generic[Data]):
-    """A CloudEvents 1.0 envelope. ``time`` is when the step was decided, not when it was sent."""
+    """A CloudEvents 1.0 envelope. ``time`` is when the step was decided, not when it was sent.
+
+    ``is_replay`` says that an operator had it sent once more, to one consumer, or that it follows from such a one.
+    """
 
     source: str
     time: datetime
     data: Data
     trace: Trace
+    is_replay: bool = False
 
     @property
     def type(self) -> str:
@@ -228,6 +232,7 @@ class _Envelope(Generic[Data]):
     data: Data
     correlationid: HeaderText = ""
     traceparent: HeaderText | None = None
+    replay: Annotated[bool, Field(strict=True)] = False
 
 
 _ENVELOPES: Final[Mapping[str, TypeAdapter[_Envelope[EventData]]]] = {
@@ -280,6 +285,8 @@ def encode(event: Event[EventData]) -> bytes:
     }
     if event.trace.traceparent:
         envelope["traceparent"] = event.trace.traceparent
+    if event.is_replay:
+        envelope["replay"] = True
     return orjson.dumps(envelope, option=orjson.OPT_UTC_Z)
 
 
@@ -381,6 +388,7 @@ def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) ->
         time=envelope.time,
         data=envelope.data,
         trace=Trace(correlation_id=envelope.correlationid, traceparent=envelope.traceparent),
+        is_replay=envelope.replay,
     )
     if envelope.subject != event.subject or envelope.id != event.id:
         raise DecodeError("id, subject and data name different orders")

@@ -58,11 +58,14 @@ class Cancelled:
 Decision = Created | Rejected | Cancelled | Undecidable
 
 
-def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[EventData]:
-    """What to announce. The same decision gives the same event, however often it is announced."""
+def event_of(
+    order: Order, decision: Created | Rejected, trace: Trace, *, is_replay: bool = False
+) -> Event[EventData]:
+    """What to announce. The same decision gives the same event, however often it is announced; that it follows
+    from a replay is told along."""
     data: EventData
     if isinstance(decision, Created):
         data = OrderCreated(order=order, prices=decision.prices)
     else:
         data = OrderRejected(order=order, reason=decision.reason, sku=decision.sku, prices=decision.prices)
-    return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace)
+    return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace, is_replay=is_replay)

@@ -1,0 +1,152 @@
+"""Sends history to one consumer's own queue, each event with the id that it had and marked as a replay."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from ledger.reading import LedgerReader
+from orderctl.errors import OrderctlError
+from orderctl.replay.history import HistoryPage, HistoryPlace, HistoryStep
+from shared.messages import Event, EventData, event_time
+from shared.messaging.ports import OutgoingMessage, Publisher
+from shared.messaging.settlement import message_of
+from shared.messaging.waiting import waiting_out
+from shared.orders.moves import STEP_EVENTS, event_of_step
+from shared.orders.records import OrderRecord
+from shared.orders.redis.reading import fetch_records
+from shared.pipeline import ORDER_PROCESSOR, Consumption
+from shared.redis.client import Redis, store_deadline
+
+AT_ONCE: Final = 100
+"""Events whose confirms are awaited together; a replay that is broken off repeats so many at most."""
+PATIENCE_SECONDS: Final = 30.0
+"""How long brokers may confirm nothing, as while a queue has no leader."""
+
+Publish = Callable[[OutgoingMessage], Awaitable[None]]
+
+
+class BrokersAwayError(OrderctlError):
+    """Raised when brokers confirm nothing for too long."""
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What was sent, by type of event; ``from_ledger`` of them without what the ledger does not keep.
+
+    ``lost`` could not be told again; ``place`` is after which to go on.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    from_ledger: int = 0
+    lost: int = 0
+    place: HistoryPlace | None = None
+
+
+class OrderRecords:
+    """Orders as the store has them, or else the ledger. Raises StoreUnavailable and DatabaseUnavailable."""
+
+    def __init__(self, redis: Redis, ledger: LedgerReader | None, *, timeout_seconds: float) -> None:
+        self._redis = redis
+        self._ledger = ledger
+        self._timeout_seconds = timeout_seconds
+
+    async def of(
+        self, order_ids: Sequence[str]
+    ) -> tuple[Mapping[str, OrderRecord], Mapping[str, OrderRecord]]:
+        """Those that have a record, and of the others those that the ledger has."""
+        async with store_deadline(self._timeout_seconds):
+            found = await fetch_records(self._redis, order_ids)
+        kept = {record.order.id: record for record in found if record is not None}
+        if self._ledger is None:
+            return kept, {}
+        gone = await asyncio.gather(*(self._ledger.order(each) for each in order_ids if each not in kept))
+        return kept, {record.order.id: record for record in gone if record is not None}
+
+
+class Pace:
+    """Lets so many pass in a second; what was not used before is not made up for."""
+
+    def __init__(
+        self,
+        per_second: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._seconds = 1 / per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Returns when the next may go."""
+        now = self._clock()
+        at = max(now, self._next)
+        self._next = at + self._seconds
+        if at > now:
+            await self._sleep(at - now)
+
+
+class Replay:
+    """Sends to ``consumption`` alone; without a ``publisher`` it only counts."""
+
+    def __init__(
+        self, consumption: Consumption, records: OrderRecords, publisher: Publisher | None, pace: Pace
+    ) -> None:
+        self._consumption = consumption
+        self._records = records
+        self._publisher = publisher
+        self._pace = pace
+
+    async def run(
+        self, pages: AsyncIterator[HistoryPage], report: ReplayReport, advanced: Callable[[], None]
+    ) -> None:
+        """Sends all of it; ``report`` is kept as it goes, since this may end at any time."""
+        async for page in pages:
+            for start in range(0, len(page.steps), AT_ONCE):
+                steps = page.steps[start : start + AT_ONCE]
+                await self._send(await self._events(steps, report), report)
+                report.place = steps[-1].place
+                advanced()
+            report.place = page.end or report.place
+
+    async def _events(self, steps: Sequence[HistoryStep], report: ReplayReport) -> list[Event[EventData]]:
+        kept, gone = await self._records.of(list(dict.fromkeys(step.order_id for step in steps)))
+        events: list[Event[EventData]] = []
+        for step in steps:
+            record = kept.get(step.order_id) or self._retold(gone, step)
+            event = None if record is None else event_of_step(record, step.type, event_time(step.at))
+            if event is None:
+                report.lost += 1
+            else:
+                events.append(replace(event, is_replay=True))
+                report.from_ledger += step.order_id not in kept
+        return events
+
+    def _retold(self, gone: Mapping[str, OrderRecord], step: HistoryStep) -> OrderRecord | None:
+        """An order whose record is gone was decided: a processor that is asked again would decide anew."""
+        return None if self._consumption is ORDER_PROCESSOR else gone.get(step.order_id)
+
+    async def _send(self, events: Sequence[Event[EventData]], report: ReplayReport) -> None:
+        if self._publisher is not None:
+            async with asyncio.TaskGroup() as group:
+                for event in events:
+                    await self._pace.turn()
+                    group.create_task(self._publish(self._publisher, event))
+        report.sent.update(event.type for event in events)
+
+    async def _publish(self, publisher: Publisher, event: Event[EventData]) -> None:
+        message = replace(message_of(event), exchange="", routing_key=self._consumption.queue)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await waiting_out(lambda: publisher.publish(message))
+        except TimeoutError as error:
+            raise BrokersAwayError("the brokers confirm nothing", advice="orderctl status") from error
+
+
+def steps_for(consumption: Consumption) -> frozenset[str]:
+    """The steps of orders of which events reach this consumer."""
+    return frozenset(step for step, event in STEP_EVENTS.items() if consumption.takes(event))
