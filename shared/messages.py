@@ -169,7 +169,7 @@ class Trace:
 class Event(Generic[Data]):
     """A CloudEvents 1.0 envelope. ``time`` is when the step was decided, not when it was sent.
 
-    ``is_replay`` says that an operator had it sent once more, to one consumer, or that it follows from such a one.
+    ``is_replay`` says that an operator had it sent again to one consumer, or that it follows from such.
     """
 
     source: str

@@ -59,9 +59,9 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 ) -> None:
     """Tell one consumer again what happened to orders.
 
-    Each event goes to its queue alone, with the id that it had, and marked as a replay: a consumer that knows an id
-    passes over it. The shipped ones do nothing twice, and tell no customer again. What the store has forgotten
-    comes from the ledger, without e-mail addresses. It may be broken off, and repeated.
+    Each event goes to its queue alone, with the id that it had and marked as a replay. The shipped
+    consumers do nothing twice. What the store has forgotten comes from the ledger. It may be broken off,
+    and repeated.
     """
     with readable_errors(NotRunningError):
         from orderctl.replay.sending import ReplayReport
@@ -116,8 +116,10 @@ def _plan(
     span = Span(
         types=steps_for(consumption),
         since=epoch_microseconds(moment(since, now)) if since else 0,
-        until=epoch_microseconds(moment(until, now)) if until else FOREVER,
+        until=epoch_microseconds(moment(until, now, "--until")) if until else FOREVER,
     )
+    if span.until <= span.since:
+        raise UnknownPartError(f"--until {until} is before --since {since}")
     begin = read_place(from_id) if from_id else None
     return ReplayPlan(consumption=consumption, span=span, begin=begin, order_id=order, per_second=rate)
 
@@ -174,9 +176,7 @@ def _show(report: "ReplayReport", to: str, *, dry_run: bool) -> None:
     else:
         say("nothing of which it hears happened then")
     if report.from_ledger:
-        say(
-            f"{report.from_ledger:,} of them from the ledger: without e-mail addresses, which it does not keep"
-        )
+        say(f"{report.from_ledger:,} of them from the ledger, which keeps no e-mail addresses")
     if report.lost:
         say(f"{report.lost:,} could not be told again: their orders are not kept any more", "yellow")
     if report.place:

@@ -11,7 +11,7 @@ from ledger.reading import LedgerReader
 from orderctl.errors import OrderctlError
 from orderctl.replay.history import HistoryPage, HistoryPlace, HistoryStep
 from shared.messages import Event, EventData, event_time
-from shared.messaging.ports import OutgoingMessage, Publisher
+from shared.messaging.ports import Publisher
 from shared.messaging.settlement import message_of
 from shared.messaging.waiting import waiting_out
 from shared.orders.moves import STEP_EVENTS, event_of_step
@@ -25,7 +25,7 @@ AT_ONCE: Final = 100
 PATIENCE_SECONDS: Final = 30.0
 """How long brokers may confirm nothing, as while a queue has no leader."""
 
-Publish = Callable[[OutgoingMessage], Awaitable[None]]
+RecordsById = Mapping[str, OrderRecord]
 
 
 class BrokersAwayError(OrderctlError):
@@ -53,9 +53,7 @@ class OrderRecords:
         self._ledger = ledger
         self._timeout_seconds = timeout_seconds
 
-    async def of(
-        self, order_ids: Sequence[str]
-    ) -> tuple[Mapping[str, OrderRecord], Mapping[str, OrderRecord]]:
+    async def of(self, order_ids: Sequence[str]) -> tuple[RecordsById, RecordsById]:
         """Those that have a record, and of the others those that the ledger has."""
         async with store_deadline(self._timeout_seconds):
             found = await fetch_records(self._redis, order_ids)
@@ -126,7 +124,7 @@ class Replay:
                 report.from_ledger += step.order_id not in kept
         return events
 
-    def _retold(self, gone: Mapping[str, OrderRecord], step: HistoryStep) -> OrderRecord | None:
+    def _retold(self, gone: RecordsById, step: HistoryStep) -> OrderRecord | None:
         """An order whose record is gone was decided: a processor that is asked again would decide anew."""
         return None if self._consumption is ORDER_PROCESSOR else gone.get(step.order_id)
 

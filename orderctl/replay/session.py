@@ -38,7 +38,10 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPlan:
-    """What is told again, to whom: from ``begin`` on, or else everything of ``span``; of one order, or of all."""
+    """What is told again, to whom: of ``span``, what happened after ``begin`` where that is known.
+
+    It is about one order, or about all.
+    """
 
     consumption: Consumption
     span: Span

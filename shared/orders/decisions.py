@@ -61,8 +61,10 @@ Decision = Created | Rejected | Cancelled | Undecidable
 def event_of(
     order: Order, decision: Created | Rejected, trace: Trace, *, is_replay: bool = False
 ) -> Event[EventData]:
-    """What to announce. The same decision gives the same event, however often it is announced; that it follows
-    from a replay is told along."""
+    """What to announce. The same decision gives the same event, however often it is announced.
+
+    Only whether that follows from a replay may differ.
+    """
     data: EventData
     if isinstance(decision, Created):
         data = OrderCreated(order=order, prices=decision.prices)
