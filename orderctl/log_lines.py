@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from orderctl.errors import OrderctlError
+from orderctl.errors import UsageError
 
 
-class UnclearTimeError(OrderctlError):
+class UnclearTimeError(UsageError):
     """Raised when a time that was asked for cannot be read; nothing was tried."""
 
 

@@ -1,6 +1,7 @@
 """`orderctl replay`: what happened to orders, told to one consumer again."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orderctl.commands.options import AsJson, DataDir
-from orderctl.errors import NotRunningError, OrderctlError, UnknownPartError
+from orderctl.errors import NotRunningError, OrderctlError, UsageError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
 from orderctl.terminal import (
@@ -88,9 +89,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 def _consumption(name: str) -> Consumption:
     found = next((each for each in CONSUMPTIONS if each.service == name), None)
     if found is None:
-        raise UnknownPartError(
-            f"--to {name}: no consumer is called so; there are {', '.join(_consumers(''))}"
-        )
+        raise UsageError(f"--to {name}: no consumer is called so; there are {', '.join(_consumers(''))}")
     return found
 
 
@@ -109,9 +108,9 @@ def _plan(
     from shared.messages import epoch_microseconds, is_identifier
 
     if not (since or from_id or order):
-        raise UnknownPartError("say from when on: --since 2h, --from-id PLACE, or one order: --order ID")
+        raise UsageError("say from when on: --since 2h, --from-id PLACE, or one order: --order ID")
     if order is not None and (from_id or not is_identifier(order)):
-        raise UnknownPartError(f"--order {order}: must be an order's id, without --from-id")
+        raise UsageError(f"--order {order}: must be an order's id, without --from-id")
     now = datetime.now(UTC)
     span = Span(
         types=steps_for(consumption),
@@ -119,7 +118,7 @@ def _plan(
         until=epoch_microseconds(moment(until, now, "--until")) if until else FOREVER,
     )
     if span.until <= span.since:
-        raise UnknownPartError(f"--until {until} is before --since {since}")
+        raise UsageError(f"--until {until} is before --since {since}")
     begin = read_place(from_id) if from_id else None
     return ReplayPlan(consumption=consumption, span=span, begin=begin, order_id=order, per_second=rate)
 
@@ -131,7 +130,7 @@ def _addresses(
 
     if redis_url is not None:
         if publishes and not brokers:
-            raise UnknownPartError("--redis: name the brokers beside it, with --rabbitmq")
+            raise UsageError("--redis: name the brokers beside it, with --rabbitmq")
         urls: Sequence[str] = brokers.split(",") if brokers and publishes else ()
         return Addresses(redis=redis_url, brokers=urls, ledger=database)
     system = current_system(data_dir)
@@ -152,10 +151,9 @@ def _addresses(
 def _run(addresses: "Addresses", plan: "ReplayPlan", report: "ReplayReport", *, quiet: bool) -> None:
     from orderctl.replay.history import written_place
     from orderctl.replay.session import replay as send
-    from shared.logs import configure_logs
 
-    configure_logs("replay", "ERROR", None, sys.stderr)
-    with progress_bar("telling again", quiet=quiet, stays=True) as update:
+    logged_apart = contextlib.redirect_stdout(sys.stderr)  # what is printed may be read by scripts
+    with logged_apart, progress_bar("telling again", quiet=quiet, stays=True) as update:
 
         def advanced() -> None:
             place = f"up to {written_place(report.place)}" if report.place else ""

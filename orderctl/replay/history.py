@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.reading import LedgerReader, NoteCursor
-from orderctl.errors import OrderctlError
+from orderctl.errors import OrderctlError, UsageError
 from shared.messages import IDENTIFIER_PATTERN, epoch_microseconds
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import CLOCK_MILLISECONDS, START, LogPage, LogPosition, OrderLog, place_of
@@ -24,7 +24,7 @@ _LEDGER_PLACE: Final = re.compile(rf"(\d{{1,17}}):({IDENTIFIER_PATTERN[1:-1]}|):
 HistoryPlace = LogPosition | NoteCursor
 
 
-class UnclearPlaceError(OrderctlError):
+class UnclearPlaceError(UsageError):
     """Raised when a place is named that is none in the log or the ledger."""
 
 

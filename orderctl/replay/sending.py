@@ -129,15 +129,16 @@ class Replay:
         return None if self._consumption is ORDER_PROCESSOR else gone.get(step.order_id)
 
     async def _send(self, events: Sequence[Event[EventData]], report: ReplayReport) -> None:
-        if self._publisher is not None:
-            async with asyncio.TaskGroup() as group:
-                for event in events:
-                    await self._pace.turn()
-                    group.create_task(self._publish(self._publisher, event))
+        if (publisher := self._publisher) is not None:
+            published = (self._publish(publisher, event) for event in events)
+            ended = await asyncio.gather(*published, return_exceptions=True)
+            for error in filter(None, ended):  # once all of them have ended: nothing is sent after it
+                raise error
         report.sent.update(event.type for event in events)
 
     async def _publish(self, publisher: Publisher, event: Event[EventData]) -> None:
         message = replace(message_of(event), exchange="", routing_key=self._consumption.queue)
+        await self._pace.turn()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await waiting_out(lambda: publisher.publish(message))

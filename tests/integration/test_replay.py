@@ -1,4 +1,4 @@
-"""`orderctl replay` on the real brokers, store and ledger: what consumers were told before changes nothing."""
+"""`orderctl replay` on the real brokers, store and ledger: what was told before changes nothing."""
 
 import asyncio
 import os

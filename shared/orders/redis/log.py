@@ -114,7 +114,7 @@ class OrderLog:
         """The last entry that was written before that, in microseconds since the epoch; the start of the log
         where it has none so old."""
         async with store_deadline(self._timeout_seconds):
-            found = await self._redis.xrevrange(keyspace.LOG, max=str(at // 1_000 - 1), count=1)
+            found = await self._redis.xrevrange(keyspace.LOG, max=str(max(at // 1_000 - 1, 0)), count=1)
         return LogPosition(log_id=found[0][0] if found else START)
 
     async def latest(self, limit: int) -> Sequence[LogEntry]:
