@@ -1,19 +1,14 @@
 """`orderctl replay` on the real brokers, store and ledger: what was told before changes nothing."""
 
-import asyncio
-import os
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import store_of, verdict_on, wait_until_settled
+from tests.harness.replaying import replay
 from tests.harness.running import Pipeline, metric_of
 from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
 from tests.harness.waiting import wait_until
@@ -40,25 +35,6 @@ async def client(pipeline: Pipeline) -> AsyncIterator[GatewayClient]:
     """A client of the running gateway."""
     async with gateway_client(pipeline.gateway_url) as speaking:
         yield speaking
-
-
-async def replay(pipeline: Pipeline, *words: str, tree: Path | None = None) -> Mapping[str, Any]:
-    """What the command says, called as the operator of this cluster would."""
-    cluster = pipeline.cluster
-    where = {"redis": cluster.redis_url, "rabbitmq": ",".join(cluster.rabbitmq_urls)}
-    where["database"] = cluster.database_url("ledger")
-    options = [f"--{name}={url}" for name, url in where.items()]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "orderctl", "replay", "--json", *words, *options),
-        cwd=tree,
-        env=os.environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    said, wrong = await process.communicate()
-    assert process.returncode == 0, wrong.decode()
-    report: Mapping[str, Any] = orjson.loads(said)
-    return report
 
 
 async def handled(pipeline: Pipeline, service: str) -> float:
