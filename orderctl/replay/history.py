@@ -63,7 +63,7 @@ class Span:
         return step_type in self.types and self.since <= at < self.until
 
 
-class History:
+class OrderHistory:
     """Reads both. Raises StoreUnavailable, DatabaseUnavailable, and LedgerNeededError where there is none."""
 
     def __init__(self, order_log: OrderLog, ledger: LedgerReader | None) -> None:

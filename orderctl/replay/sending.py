@@ -64,7 +64,7 @@ class OrderRecords:
         return kept, {record.order.id: record for record in gone if record is not None}
 
 
-class Pace:
+class SendingPace:
     """Lets so many pass in a second; what was not used before is not made up for."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Replay:
     """Sends to ``consumption`` alone; without a ``publisher`` it only counts."""
 
     def __init__(
-        self, consumption: Consumption, records: OrderRecords, publisher: Publisher | None, pace: Pace
+        self, consumption: Consumption, records: OrderRecords, publisher: Publisher | None, pace: SendingPace
     ) -> None:
         self._consumption = consumption
         self._records = records

@@ -8,8 +8,8 @@ from typing import Final
 
 from ledger.reading import LedgerReader
 from orderctl.errors import NotRunningError, OrderctlError
-from orderctl.replay.history import History, HistoryPage, HistoryPlace, Span, steps_of
-from orderctl.replay.sending import OrderRecords, Pace, Replay, ReplayReport
+from orderctl.replay.history import HistoryPage, HistoryPlace, OrderHistory, Span, steps_of
+from orderctl.replay.sending import OrderRecords, Replay, ReplayReport, SendingPace
 from shared.errors import DatabaseUnavailable, StoreUnavailable
 from shared.messaging.ports import Publisher
 from shared.messaging.rabbitmq.broker import RabbitPublisher
@@ -68,16 +68,18 @@ async def replay(
             )
             ledger = LedgerReader(await stack.enter_async_context(database))
         records = OrderRecords(redis, ledger, timeout_seconds=STORE_SECONDS)
-        history = History(OrderLog(redis, timeout_seconds=STORE_SECONDS), ledger)
+        history = OrderHistory(OrderLog(redis, timeout_seconds=STORE_SECONDS), ledger)
         publisher = await stack.enter_async_context(_publishing(addresses.brokers))
-        replaying = Replay(plan.consumption, records, publisher, Pace(plan.per_second))
+        replaying = Replay(plan.consumption, records, publisher, SendingPace(plan.per_second))
         try:
             await replaying.run(_pages(plan, history, records), report, advanced)
         except (StoreUnavailable, DatabaseUnavailable) as error:
             raise OrderctlError(f"what happened cannot be read: {error}", advice="orderctl status") from error
 
 
-async def _pages(plan: ReplayPlan, history: History, records: OrderRecords) -> AsyncIterator[HistoryPage]:
+async def _pages(
+    plan: ReplayPlan, history: OrderHistory, records: OrderRecords
+) -> AsyncIterator[HistoryPage]:
     if plan.order_id is None:
         begin = plan.begin or await history.beginning(plan.span.since)
         async for page in history.pages(begin, plan.span):

@@ -12,14 +12,14 @@ from ledger.reading import LedgerReader
 from orderctl.errors import OrderctlError
 from orderctl.replay import history as reading, sending
 from orderctl.replay.history import (
-    History,
     HistoryPlace,
     LedgerNeededError,
+    OrderHistory,
     Span,
     read_place,
     written_place,
 )
-from orderctl.replay.sending import OrderRecords, Pace, Replay, ReplayReport, steps_for
+from orderctl.replay.sending import OrderRecords, Replay, ReplayReport, SendingPace, steps_for
 from shared import keyspace
 from shared.messages import Event, EventData, decode, encode, epoch_microseconds
 from shared.messaging.ports import OutgoingMessage
@@ -120,12 +120,12 @@ class World:
     ) -> ReplayReport:
         """Everything, or what is after ``begin``."""
         report = ReplayReport(place=begin)
-        history = History(OrderLog(self.redis, timeout_seconds=SECONDS), self.ledger)
+        history = OrderHistory(OrderLog(self.redis, timeout_seconds=SECONDS), self.ledger)
         records = OrderRecords(self.redis, self.ledger, timeout_seconds=SECONDS)
         span = Span(types=steps_for(consumption))
         pages = history.pages(begin or await history.beginning(0), span)
         with contextlib.suppress(OrderctlError):
-            await Replay(consumption, records, recipient, Pace(1e9)).run(pages, report, lambda: None)
+            await Replay(consumption, records, recipient, SendingPace(1e9)).run(pages, report, lambda: None)
         return report
 
 
@@ -203,7 +203,7 @@ async def test_a_replay_that_is_broken_off_goes_on_where_it_was(
 
 async def test_a_log_that_is_trimmed_meanwhile_loses_nothing(world: World) -> None:
     """What is gone from it when its turn comes is read from the ledger."""
-    history = History(OrderLog(world.redis, timeout_seconds=SECONDS), world.ledger)
+    history = OrderHistory(OrderLog(world.redis, timeout_seconds=SECONDS), world.ledger)
     span = Span(types=steps_for(NOTIFIER))
     pages = history.pages(await history.beginning(0), span)
     steps = list((await anext(pages)).steps)
@@ -214,7 +214,7 @@ async def test_a_log_that_is_trimmed_meanwhile_loses_nothing(world: World) -> No
 
 async def test_without_the_ledger_only_what_the_log_has_can_be_told(world: World) -> None:
     """It is said, and nothing is passed over in silence."""
-    history = History(OrderLog(world.redis, timeout_seconds=SECONDS), None)
+    history = OrderHistory(OrderLog(world.redis, timeout_seconds=SECONDS), None)
     with pytest.raises(LedgerNeededError):
         await anext(history.pages(await history.beginning(0), Span(types=steps_for(NOTIFIER))))
     end = (await OrderLog(world.redis, timeout_seconds=SECONDS).latest(1))[0]
@@ -224,7 +224,7 @@ async def test_without_the_ledger_only_what_the_log_has_can_be_told(world: World
 
 async def test_times_bound_what_is_told(world: World) -> None:
     """From the first on, and before the second."""
-    history = History(OrderLog(world.redis, timeout_seconds=SECONDS), world.ledger)
+    history = OrderHistory(OrderLog(world.redis, timeout_seconds=SECONDS), world.ledger)
     decided = sorted(epoch_microseconds(event.time) for event in world.told if NOTIFIER.takes(event.type))
     span = Span(types=steps_for(NOTIFIER), since=decided[2], until=decided[4])
     pages = history.pages(await history.beginning(span.since), span)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from orderctl.cli import app
 from orderctl.hints import as_called
 from orderctl.replay.history import UnclearPlaceError, read_place, written_place
-from orderctl.replay.sending import Pace, steps_for
+from orderctl.replay.sending import SendingPace, steps_for
 from shared.contracts import asyncapi
 from shared.messages import decode, encode
 from shared.pipeline import CONSUMPTIONS, NOTIFIER, ORDER_PROCESSOR
@@ -68,7 +68,7 @@ async def test_so_many_go_in_a_second_and_a_pause_is_not_made_up_for() -> None:
         slept.append(round(seconds, 6))
         now += seconds
 
-    pace = Pace(4, clock=lambda: now, sleep=sleep)
+    pace = SendingPace(4, clock=lambda: now, sleep=sleep)
     for _ in range(3):
         await pace.turn()
     now += 60.0
