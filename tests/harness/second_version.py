@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 import notifier.main
 import order_processor.handlers
+from notifier.domain import TOLD
 from shared import contracts, messages, pipeline, versions
 from shared.messages import Event, OrderCreated, OrderPlaced
 from shared.messaging.retry import Done, Outcome
@@ -66,7 +67,7 @@ def main() -> None:
         return found
 
     order_processor.handlers._outcome = outcome
-    notifier.main.TOLD = *notifier.main.TOLD, OrderCreatedAgain
+    vars(notifier.main)["TOLD"] = (*TOLD, OrderCreatedAgain)
     program_of(sys.argv[1]).main()
 
 
