@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import orjson
@@ -196,7 +197,7 @@ class Event(Generic[Data]):
 
         That is so in each version of the type, too: the id names the first.
         """
-        return f"{self.subject}:{first_version(self.type)}"
+        return f"{self.subject}:{step_name(type(self.data))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +251,12 @@ _ORDER: Final = TypeAdapter(Order)
 def type_name(data: type[object]) -> str:
     """The wire name of a kind of event."""
     return _TYPE_NAMES[data]
+
+
+@cache
+def step_name(data: type[object]) -> str:
+    """The wire name of the first version of a kind of event: what ids say, whichever version is sent."""
+    return first_version(type_name(data))
 
 
 def event_schemas(

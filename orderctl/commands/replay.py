@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,9 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         except KeyboardInterrupt:
             interrupted = True
         except OrderctlError as error:
-            raise type(error)(f"{error}; {_onward(report, to)}", advice=error.advice) from error
+            if report.place is None:
+                raise
+            raise OrderctlError(f"{error}; {_onward(report, to)}") from error
         if as_json:
             print_json(_summary(report))
         else:
@@ -138,7 +141,9 @@ def _addresses(
     if publishes:
         urls = [node.amqp_url for node in status.rabbitmq if node.running and node.amqp_url]
         if not urls:
-            raise NotRunningError(f"mode {status.mode} has no broker that takes messages from here")
+            raise NotRunningError(
+                f"mode {status.mode} has no broker that takes messages from here", advice="orderctl status"
+            )
     else:
         urls = ()
     try:
@@ -148,12 +153,29 @@ def _addresses(
     return Addresses(redis=store, brokers=urls, ledger=ledger)
 
 
+@contextlib.contextmanager
+def _errors_apart() -> Iterator[None]:
+    """Has what is used here log on stderr, and errors alone: what is printed may be read by scripts."""
+    import structlog
+
+    from shared.logs import SILENT_LIBRARIES
+
+    for name in SILENT_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        structlog.configure(**before)
+
+
 def _run(addresses: "Addresses", plan: "ReplayPlan", report: "ReplayReport", *, quiet: bool) -> None:
     from orderctl.replay.history import written_place
     from orderctl.replay.session import replay as send
 
-    logged_apart = contextlib.redirect_stdout(sys.stderr)  # what is printed may be read by scripts
-    with logged_apart, progress_bar("telling again", quiet=quiet, stays=True) as update:
+    with _errors_apart(), progress_bar("telling again", quiet=quiet, stays=True) as update:
 
         def advanced() -> None:
             place = f"up to {written_place(report.place)}" if report.place else ""

@@ -21,7 +21,7 @@ from shared.pipeline import ORDER_PROCESSOR, Consumption
 from shared.redis.client import Redis, store_deadline
 
 AT_ONCE: Final = 100
-"""Events whose confirms are awaited together; a replay that is broken off repeats so many at most."""
+"""Events whose confirms are awaited together, a second's at most: one that is broken off repeats so many."""
 PATIENCE_SECONDS: Final = 30.0
 """How long brokers may confirm nothing, as while a queue has no leader."""
 
@@ -74,7 +74,7 @@ class SendingPace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._seconds = 1 / per_second
+        self.per_second = per_second
         self._clock = clock
         self._sleep = sleep
         self._next = 0.0
@@ -83,7 +83,7 @@ class SendingPace:
         """Returns when the next may go."""
         now = self._clock()
         at = max(now, self._next)
-        self._next = at + self._seconds
+        self._next = at + 1 / self.per_second
         if at > now:
             await self._sleep(at - now)
 
@@ -98,14 +98,15 @@ class Replay:
         self._records = records
         self._publisher = publisher
         self._pace = pace
+        self._at_once = max(1, min(AT_ONCE, round(pace.per_second)))
 
     async def run(
         self, pages: AsyncIterator[HistoryPage], report: ReplayReport, advanced: Callable[[], None]
     ) -> None:
         """Sends all of it; ``report`` is kept as it goes, since this may end at any time."""
         async for page in pages:
-            for start in range(0, len(page.steps), AT_ONCE):
-                steps = page.steps[start : start + AT_ONCE]
+            for start in range(0, len(page.steps), self._at_once):
+                steps = page.steps[start : start + self._at_once]
                 await self._send(await self._events(steps, report), report)
                 report.place = steps[-1].place
                 advanced()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace, type_name
+from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace, step_name
 from shared.orders.model import OrderStatus
 from shared.prices import Prices
 
@@ -18,10 +18,10 @@ DROPPED: Final = "dropped"
 OTHER_CONTENT: Final = "other_content"
 """Why a message decides nothing where another order was accepted under the same id."""
 EVENT_TYPES: Final = {
-    OrderStatus.CREATED: type_name(OrderCreated),
-    OrderStatus.REJECTED: type_name(OrderRejected),
+    OrderStatus.CREATED: step_name(OrderCreated),
+    OrderStatus.REJECTED: step_name(OrderRejected),
 }
-"""What announces each outcome."""
+"""What announces each outcome, as ids have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from shared.messages import (
     OrderPlaced,
     OrderProcessing,
     OrderShipped,
-    type_name,
+    step_name,
 )
 from shared.orders import decisions
 from shared.orders.model import MOVES, NEEDS_PAYMENT, OrderStatus, Payment
@@ -29,13 +29,13 @@ _EVENTS: Final[Mapping[OrderStatus, type[OrderProcessing | OrderShipped | OrderD
     OrderStatus.DELIVERED: OrderDelivered,
 }
 EVENT_TYPES: Final = {
-    **{status: type_name(data) for status, data in _EVENTS.items()},
-    OrderStatus.CANCELLED: type_name(OrderCancelled),
+    **{status: step_name(data) for status, data in _EVENTS.items()},
+    OrderStatus.CANCELLED: step_name(OrderCancelled),
 }
 """What announces each of these moves; its keys are all that can be asked for."""
 ANNOUNCED: Final = {**decisions.EVENT_TYPES, **EVENT_TYPES}
-"""The type of the event that announces each step of an order."""
-STEP_EVENTS: Final = {OrderStatus.ACCEPTED: type_name(OrderPlaced), **ANNOUNCED}
+"""The type of the event that announces each step of an order, as ids have it."""
+STEP_EVENTS: Final = {OrderStatus.ACCEPTED: step_name(OrderPlaced), **ANNOUNCED}
 """The same, with the event that asks for the decision."""
 _ON: Final = (OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED)
 TOLD: Final = frozenset((OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.CANCELLED))

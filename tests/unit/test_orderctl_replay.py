@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orderctl.cli import app
+from orderctl.errors import OrderctlError
 from orderctl.hints import as_called
 from orderctl.replay.history import UnclearPlaceError, read_place, written_place
-from orderctl.replay.sending import SendingPace, steps_for
+from orderctl.replay.sending import ReplayReport, SendingPace, steps_for
 from shared.contracts import asyncapi
 from shared.messages import decode, encode
 from shared.pipeline import CONSUMPTIONS, NOTIFIER, ORDER_PROCESSOR
@@ -45,6 +46,31 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, words: str, status: int
     result = CliRunner().invoke(app, ["replay", *words.split(), "--data-dir", str(tmp_path)])
     assert (result.exit_code, why in result.output) == (status, True), result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("ends", "status", "said"),
+    [
+        (KeyboardInterrupt, 130, "interrupted; go on with: "),
+        (OrderctlError("the brokers confirm nothing"), 1, "the brokers confirm nothing; go on with: "),
+    ],
+)
+def test_one_that_is_broken_off_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: BaseException, status: int, said: str
+) -> None:
+    """By Ctrl-C or by an outage: with what was sent, and after which place."""
+
+    async def broken_off(_: object, __: object, report: ReplayReport, ___: object) -> None:
+        report.sent["order.created.v1"] = 7
+        report.place = read_place("1900000000000-3")
+        raise ends
+
+    monkeypatch.setattr("orderctl.replay.session.replay", broken_off)
+    urls = ("--redis", NOBODY, "--rabbitmq", "amqp://127.0.0.1:9/", "--data-dir", str(tmp_path))
+    result = CliRunner().invoke(app, ["replay", "--to", "notifier", "--since", "1h", *urls])
+    assert result.exit_code == status
+    assert said in result.output
+    assert "replay --to notifier --from-id 1900000000000-3" in result.output
 
 
 @pytest.mark.parametrize("place", ["1900000000000-3", "1900000000000000:order.1:12", "0::0"])
