@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import orjson
@@ -253,7 +252,6 @@ def type_name(data: type[object]) -> str:
     return _TYPE_NAMES[data]
 
 
-@cache
 def step_name(data: type[object]) -> str:
     """The wire name of the first version of a kind of event: what ids say, whichever version is sent."""
     return first_version(type_name(data))

@@ -5,12 +5,14 @@ version comes beside the one before, which is sent on until no consumer of it is
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 UPCASTERS: Final[Mapping[str, Callable[[Any], Any]]] = {}
 """By the type of an event with its version: its data as the next version has it."""
 
 
+@cache
 def first_version(event_type: str) -> str:
     """The type under which the first version is sent: the name of the step in ids."""
     return f"{event_type.rpartition('.v')[0]}.v1"

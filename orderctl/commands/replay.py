@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from orderctl.commands.options import AsJson, DataDir
 from orderctl.errors import NotRunningError, OrderctlError, UsageError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
+from orderctl.system import System
 from orderctl.terminal import (
     EXIT_INTERRUPTED,
     err,
@@ -126,6 +127,15 @@ def _plan(
     return ReplayPlan(consumption=consumption, span=span, begin=begin, order_id=order, per_second=rate)
 
 
+def _brokers_of(system: System) -> list[str]:
+    status = system.status()
+    urls = [node.amqp_url for node in status.rabbitmq if node.running and node.amqp_url]
+    if not urls:
+        what = f"mode {status.mode} has no broker that takes messages from here"
+        raise NotRunningError(what, advice="orderctl status")
+    return urls
+
+
 def _addresses(
     redis_url: str | None, brokers: str | None, database: str | None, data_dir: Any, *, publishes: bool
 ) -> "Addresses":
@@ -134,18 +144,11 @@ def _addresses(
     if redis_url is not None:
         if publishes and not brokers:
             raise UsageError("--redis: name the brokers beside it, with --rabbitmq")
-        urls: Sequence[str] = brokers.split(",") if brokers and publishes else ()
+        urls = brokers.split(",") if brokers and publishes else []
         return Addresses(redis=redis_url, brokers=urls, ledger=database)
     system = current_system(data_dir)
-    store, status = system.url(REDIS), system.status()
-    if publishes:
-        urls = [node.amqp_url for node in status.rabbitmq if node.running and node.amqp_url]
-        if not urls:
-            raise NotRunningError(
-                f"mode {status.mode} has no broker that takes messages from here", advice="orderctl status"
-            )
-    else:
-        urls = ()
+    store = system.url(REDIS)
+    urls = _brokers_of(system) if publishes else []
     try:
         ledger = system.database_url("ledger")
     except NotRunningError:
