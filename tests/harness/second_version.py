@@ -67,7 +67,8 @@ def main() -> None:
         return found
 
     order_processor.handlers._outcome = outcome
-    vars(notifier.main)["TOLD"] = (*TOLD, OrderCreatedAgain)
+    told = tuple(OrderCreatedAgain if kind is OrderCreated else kind for kind in TOLD)
+    vars(notifier.main)["TOLD"] = told
     program_of(sys.argv[1]).main()
 
 
