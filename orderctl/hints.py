@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _GROUPS = "dead|inventory|keys|ledger|new|order|product|user"
-_OPTION = r" --[a-z-]+(?: \w+(?:[.:-]+\w+)*)?"
+_OPTION = r" --[a-z-]+(?: \w+(?:[.:~-]+\w+)*)?"
 _ADVISED = re.compile(rf"(?<![\w./-])orderctl ((?:(?:{_GROUPS}) )?[a-z]+(?:{_OPTION})*)")
 _ASK_A_GATEWAY = frozenset({"inventory", "load", "order", "product"})
 _options: list[str] = []

@@ -11,7 +11,8 @@ from typing import Final
 
 from ledger.reading import LedgerReader, NoteCursor
 from orderctl.errors import OrderctlError, UsageError
-from shared.messages import IDENTIFIER_PATTERN, epoch_microseconds
+from shared.history.earlier import ID_PATTERN, id_given
+from shared.messages import epoch_microseconds
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import CLOCK_MILLISECONDS, START, LogPage, LogPosition, OrderLog, place_of
 
@@ -19,7 +20,7 @@ LOG_STEPS: Final = 2_000
 LEDGER_STEPS: Final = 5_000
 """Read at once; the ledger has no index for them, so that a page costs a look at all of its steps."""
 FOREVER: Final = 2**63 - 1
-_LEDGER_PLACE: Final = re.compile(rf"(\d{{1,17}}):({IDENTIFIER_PATTERN[1:-1]}|):(\d{{1,9}})")
+_LEDGER_PLACE: Final = re.compile(rf"(\d{{1,17}}):({ID_PATTERN}|):(\d{{1,9}})")
 
 HistoryPlace = LogPosition | NoteCursor
 
@@ -108,7 +109,7 @@ class OrderHistory:
             steps = [
                 HistoryStep(order_id=each[1], type=step_type, at=each[0], place=each)
                 for each, step_type in found
-                if each not in in_log and span.has(step_type, each[0])
+                if (each[0], id_given(each[1]), each[2]) not in in_log and span.has(step_type, each[0])
             ]
             yield HistoryPage(steps=steps, end=place)
 

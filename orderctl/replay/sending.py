@@ -10,7 +10,7 @@ from typing import Final
 from ledger.reading import LedgerReader
 from orderctl.errors import OrderctlError
 from orderctl.replay.history import HistoryPage, HistoryPlace, HistoryStep
-from shared.messages import Event, EventData, event_time
+from shared.messages import Event, EventData, event_time, is_identifier
 from shared.messaging.ports import Publisher
 from shared.messaging.settlement import message_of
 from shared.messaging.waiting import waiting_out
@@ -126,8 +126,12 @@ class Replay:
         return events
 
     def _retold(self, gone: RecordsById, step: HistoryStep) -> OrderRecord | None:
-        """An order whose record is gone was decided: a processor that is asked again would decide anew."""
-        return None if self._consumption is ORDER_PROCESSOR else gone.get(step.order_id)
+        """An order whose record is gone was decided: a processor that is asked again would decide anew.
+
+        One whose id was given again has no id of its own any more.
+        """
+        is_told = self._consumption is not ORDER_PROCESSOR and is_identifier(step.order_id)
+        return gone.get(step.order_id) if is_told else None
 
     async def _send(self, events: Sequence[Event[EventData]], report: ReplayReport) -> None:
         if (publisher := self._publisher) is not None:

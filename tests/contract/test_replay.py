@@ -173,14 +173,19 @@ async def test_what_the_store_has_forgotten_comes_from_the_ledger(world: World) 
     assert deciding.events == []
 
 
-async def test_an_id_that_was_given_again_is_not_mistaken(world: World) -> None:
+@pytest.mark.parametrize("is_trimmed", [False, True], ids=["log", "log and ledger"])
+async def test_an_id_that_was_given_again_is_not_mistaken(world: World, is_trimmed: bool) -> None:
     """Steps of the order that had it before are lost, and not told as the new one's."""
     await world.redis.delete(keyspace.order("a"), keyspace.claim("a"))
     await world.trial.accept(an_order("a", case=1))
-    recipient = Recipient()
-    report = await world.replay(ORDER_PROCESSOR, recipient)
-    assert report.lost == 1
-    assert [e.data.order.items[0].sku for e in recipient.events if e.subject == "a"] == ["case"]
+    await world.trial.follower.follow()
+    if is_trimmed:
+        await world.trial.trim_to_the_last()
+    recipient, deciding = Recipient(), Recipient()
+    assert (await world.replay(NOTIFIER, recipient)).lost == 3
+    assert {event.subject for event in recipient.events} == {"b", "c", "d"}
+    assert (await world.replay(ORDER_PROCESSOR, deciding)).lost == 1
+    assert [e.data.order.items[0].sku for e in deciding.events if e.subject == "a"] == ["case"]
 
 
 @pytest.mark.parametrize("is_trimmed", [False, True], ids=["log", "log and ledger"])

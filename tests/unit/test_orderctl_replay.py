@@ -73,7 +73,9 @@ def test_one_that_is_broken_off_says_how_to_go_on(
     assert "replay --to notifier --from-id 1900000000000-3" in result.output
 
 
-@pytest.mark.parametrize("place", ["1900000000000-3", "1900000000000000:order.1:12", "0::0"])
+@pytest.mark.parametrize(
+    "place", ["1900000000000-3", "1900000000000000:order.1:12", "1900000000000000:a~17:1", "0::0"]
+)
 def test_places_are_read_as_they_are_written(place: str) -> None:
     """And can be pasted from the advice, whole."""
     assert written_place(read_place(place)) == place
