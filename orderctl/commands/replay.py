@@ -80,13 +80,13 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         except OrderctlError as error:
             if report.place is None:
                 raise
-            raise OrderctlError(f"{error}; {_onward(report, to)}") from error
+            raise OrderctlError(f"{error}; {_onward(report, plan)}") from error
         if as_json:
             print_json(_summary(report))
         else:
             _show(report, to, dry_run=dry_run)
         if interrupted:
-            err.print(shown(f"interrupted; {_onward(report, to)}", "yellow"))
+            err.print(shown(f"interrupted; {_onward(report, plan)}", "yellow"))
             raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -206,12 +206,18 @@ def _show(report: "ReplayReport", to: str, *, dry_run: bool) -> None:
         say(f"up to {written_place(report.place)}")
 
 
-def _onward(report: "ReplayReport", to: str) -> str:
-    from orderctl.replay.history import written_place
+def _onward(report: "ReplayReport", plan: "ReplayPlan") -> str:
+    from orderctl.replay.history import FOREVER, written_place
+    from shared.messages import event_time
 
     if report.place is None:
         return "nothing was confirmed yet: start again; what comes twice has the same id"
-    return f"go on with: orderctl replay --to {to} --from-id {written_place(report.place)}"
+    words = ["--to", plan.consumption.service, "--from-id", written_place(report.place)]
+    if plan.span.until != FOREVER:
+        words += ["--until", event_time(plan.span.until).isoformat().replace("+00:00", "Z")]
+    if plan.per_second != USUAL_RATE:
+        words += ["--rate", f"{plan.per_second:g}"]
+    return f"go on with: orderctl replay {' '.join(words)}"
 
 
 def _summary(report: "ReplayReport") -> dict[str, Any]:

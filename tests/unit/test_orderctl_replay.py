@@ -67,10 +67,12 @@ def test_one_that_is_broken_off_says_how_to_go_on(
 
     monkeypatch.setattr("orderctl.replay.session.replay", broken_off)
     urls = ("--redis", NOBODY, "--rabbitmq", "amqp://127.0.0.1:9/", "--data-dir", str(tmp_path))
-    result = CliRunner().invoke(app, ["replay", "--to", "notifier", "--since", "1h", *urls])
+    bounds = ("--since", "1h", "--until", "2100-01-01T00:00:00Z", "--rate", "7.5")
+    result = CliRunner().invoke(app, ["replay", "--to", "notifier", *bounds, *urls])
     assert result.exit_code == status
     assert said in result.output
-    assert "replay --to notifier --from-id 1900000000000-3" in result.output
+    words = f"--from-id 1900000000000-3 {' '.join(bounds[2:])} --data-dir {tmp_path}"
+    assert f"replay --to notifier {words}" in result.output.replace("\n", "")
 
 
 @pytest.mark.parametrize(
