@@ -12,15 +12,11 @@ from accounts.model import OPERATOR_ID, Credentials, NameTaken, User, email_key,
 from accounts.tables import ERASURES, OUTBOX, SESSIONS, USERS, user_of
 from shared.http.auth import Caller, Role
 from shared.messages import Trace
-from shared.messaging.shop import shop_event
+from shared.shop_events import UserCreated, UserDeleted, UserLogin, UserStep, UserUpdated, shop_event
 from shared.sql.database import Database
 from shared.sql.outbox import EVENTS, SqlOutbox
 
 SOURCE: Final = "accounts"
-CREATED: Final = "user.created.v1"
-UPDATED: Final = "user.updated.v1"
-DELETED: Final = "user.deleted.v1"
-LOGIN: Final = "user.login.v1"
 ZERO: Final = "\0"
 """No text in PostgreSQL has it, and it is an error to ask for one."""
 MOST_ERASED: Final = 1_000
@@ -51,7 +47,7 @@ class UserStore:
 
         async def write(connection: AsyncConnection) -> None:
             await connection.execute(insert(USERS), row)
-            await self._tell(connection, CREATED, user.id, user.role, 0, trace)
+            await self._tell(connection, UserCreated, user.id, user.role, 0, trace)
 
         try:
             await self._database.transaction(write)
@@ -121,7 +117,7 @@ class UserStore:
 
     async def signed_in(self, user: User, trace: Trace) -> None:
         """Tells that a user has signed in."""
-        await self._step(user.id, {}, LOGIN, trace)
+        await self._step(user.id, {}, UserLogin, trace)
 
     async def change(
         self,
@@ -145,7 +141,7 @@ class UserStore:
         others = (SESSIONS.c.user_id == user_id) & (SESSIONS.c.id != (session or ""))
         ended = None if password_hash is None else delete(SESSIONS).where(others)
         try:
-            return await self._step(user_id, changes, UPDATED, trace, ended)
+            return await self._step(user_id, changes, UserUpdated, trace, ended)
         except IntegrityError as error:
             raise NameTaken("email") from error
 
@@ -165,7 +161,7 @@ class UserStore:
             if row is None:
                 return False
             await connection.execute(insert(ERASURES), note)
-            await self._tell(connection, DELETED, user_id, Role(row["role"]), row["steps"] + 1, trace)
+            await self._tell(connection, UserDeleted, user_id, Role(row["role"]), row["steps"] + 1, trace)
             return True
 
         return await self._database.transaction(write)
@@ -189,7 +185,7 @@ class UserStore:
         self,
         user_id: str,
         changes: Mapping[str, Any],
-        kind: str,
+        kind: type[UserStep],
         trace: Trace,
         further: Delete | None = None,
     ) -> User | None:
@@ -210,16 +206,20 @@ class UserStore:
         return await self._database.transaction(write)
 
     async def _tell(
-        self, connection: AsyncConnection, kind: str, user_id: str, role: Role, step: int, trace: Trace
+        self,
+        connection: AsyncConnection,
+        kind: type[UserStep],
+        user_id: str,
+        role: Role,
+        step: int,
+        trace: Trace,
     ) -> None:
         """Promises an event. It has the id alone: a service that may know more asks for the user by it."""
         event = shop_event(
-            kind,
+            kind(id=user_id, role=role.value),
             source=SOURCE,
-            subject=user_id,
             number=step,
             time=self._clock(),
-            data={"id": user_id, "role": role.value},
             trace=trace,
         )
         await self.outbox.add(connection, EVENTS, user_id, event)

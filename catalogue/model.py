@@ -2,15 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from shared.errors import PipelineError
 from shared.messages import event_time
-
-CREATED: Final = "product.created.v1"
-UPDATED: Final = "product.updated.v1"
-DELETED: Final = "product.deleted.v1"
-STOCK_UPDATED: Final = "product.stock_updated.v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,13 @@ told twice has the same bytes. A change by hand in Redis notes nothing.
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from catalogue.model import STOCK_UPDATED
 from catalogue.store import SOURCE
 from shared import keyspace
 from shared.messages import Trace, event_time
-from shared.messaging.shop import shop_event
 from shared.redis.client import Redis, store_deadline
 from shared.redis.scripts import Script, ScriptCall
 from shared.redis.stock import integer
+from shared.shop_events import ProductStockUpdated, shop_event
 from shared.sql.outbox import OutboxRow
 
 NO_TRACE: Final = Trace(correlation_id="")
@@ -55,12 +54,10 @@ class StockOutbox:
 def _row(kind: str, sku: str, taken: str) -> OutboxRow:
     at, _, available = taken.partition(" ")
     event = shop_event(
-        STOCK_UPDATED,
+        ProductStockUpdated(sku=sku, stock=integer(available)),
         source=SOURCE,
-        subject=sku,
         number=int(at),
         time=event_time(int(at)),
-        data={"sku": sku, "stock": integer(available)},
         trace=NO_TRACE,
     )
     return OutboxRow(number=int(at), kind=kind, subject=sku, body=event)

@@ -8,11 +8,11 @@ from typing import Any, Final
 from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalogue.model import CREATED, DELETED, UPDATED, Product, ProductChanged, ProductExists, UnknownProduct
+from catalogue.model import Product, ProductChanged, ProductExists, UnknownProduct
 from catalogue.schema import OUTBOX, PRODUCTS, VERSIONS
 from catalogue.search import postgres_query, sqlite_query, words_of
 from shared.messages import Trace, event_time
-from shared.messaging.shop import shop_event
+from shared.shop_events import ProductCreated, ProductDeleted, ProductStep, ProductUpdated, shop_event
 from shared.sql.database import Database
 from shared.sql.outbox import EVENTS, SqlOutbox
 
@@ -116,7 +116,7 @@ class ProductStore:
             if before is not None and not before.deleted:
                 raise ProductExists(before.sku)
             product = Product(**fields, version=version, created_at=now, updated_at=now)
-            return await self._put(connection, CREATED, product, trace, is_new=before is None)
+            return await self._put(connection, product, trace, ProductCreated, is_new=before is None)
 
         return await self._database.transaction(write)
 
@@ -134,7 +134,7 @@ class ProductStore:
             if replace(before, **changes) == before:
                 return before
             after = replace(before, **changes, version=version, updated_at=self._clock())
-            return await self._put(connection, UPDATED, after, trace)
+            return await self._put(connection, after, trace)
 
         return await self._database.transaction(write)
 
@@ -145,7 +145,7 @@ class ProductStore:
             version = await _next_version(connection)
             before = await _expected(connection, sku, expected)
             after = replace(before, version=version, updated_at=self._clock(), deleted=True)
-            return await self._put(connection, DELETED, after, trace)
+            return await self._put(connection, after, trace)
 
         return await self._database.transaction(write)
 
@@ -163,15 +163,22 @@ class ProductStore:
                 found = await _found(connection, sku)
                 if found is not None and found.version < version:
                     newer = replace(found, version=await _next_version(connection))
-                    await self._put(connection, DELETED if found.deleted else UPDATED, newer, trace)
+                    await self._put(connection, newer, trace)
                     overtaken.append(sku)
             return overtaken
 
         return await self._database.transaction(write)
 
     async def _put(
-        self, connection: AsyncConnection, kind: str, product: Product, trace: Trace, *, is_new: bool = False
+        self,
+        connection: AsyncConnection,
+        product: Product,
+        trace: Trace,
+        kind: type[ProductStep] = ProductUpdated,
+        *,
+        is_new: bool = False,
     ) -> Product:
+        """Writes a product and tells of it: as ``kind``, or that it is gone."""
         row = {name: getattr(product, name) for name in Product.__slots__}
         told = (product.sku, product.name, product.category, product.description)
         row["words"] = "" if product.deleted else " ".join(words_of(*told))
@@ -180,12 +187,12 @@ class ProductStore:
         else:
             await connection.execute(update(PRODUCTS).where(PRODUCTS.c.sku == product.sku).values(**row))
         event = shop_event(
-            kind,
+            ProductDeleted(sku=product.sku, version=product.version)
+            if product.deleted
+            else kind(**product.shown()),
             source=SOURCE,
-            subject=product.sku,
             number=product.version,
             time=event_time(product.updated_at),
-            data={"sku": product.sku, "version": product.version} if product.deleted else product.shown(),
             trace=trace,
         )
         for promise, body in ((PRICE, ""), (CACHED, ""), (EVENTS, event)):

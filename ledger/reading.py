@@ -1,7 +1,7 @@
 """Reading the ledger: orders with their lines and steps, and what customers were told."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, select, tuple_
@@ -89,6 +89,21 @@ class LedgerReader:
             return found, found[-1][0]
         last = rows[-1] if len(rows) == looked_at else None
         return found, (last.at, last.order_id, last.n) if last else None
+
+    async def steps(
+        self, types: Collection[str], after: NoteCursor, until: int, limit: int
+    ) -> Sequence[tuple[NoteCursor, str]]:
+        """Up to ``limit`` steps of these types after the cursor and before ``until``, the oldest first: where
+        each stands, and its type. No index is kept for it: the table is read once for each call.
+        """
+        at, of, n = EVENTS.c.at, EVENTS.c.order_id, EVENTS.c.n
+        query = select(at, of, n, EVENTS.c.type).where(EVENTS.c.type.in_(types), at < until)
+        query = query.where(at >= after[0], tuple_(at, of, n) > after).order_by(at, of, n).limit(limit)
+
+        async def read(connection: AsyncConnection) -> Sequence[Any]:
+            return (await connection.execute(query)).all()
+
+        return [((row.at, row.order_id, row.n), row.type) for row in await self._database.transaction(read)]
 
     async def statistics(self, days: int) -> OrderStatistics:
         """What all orders come to, and the latest ``days`` days."""

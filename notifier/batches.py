@@ -20,8 +20,13 @@ def attempts_at(events: Sequence[Event[EventData]], sender: Sender) -> list[Atte
     """An attempt at the notification of each event, with an owner of its own for every copy of one."""
     token = secrets.token_hex(8)
     return [
-        Attempt(notification=notification, owner=f"{token}.{place}", channel=sender.channel_for(notification))
-        for place, notification in enumerate(map(notification_of, events))
+        Attempt(
+            notification=(notification := notification_of(event)),
+            owner=f"{token}.{place}",
+            channel=sender.channel_for(notification),
+            is_replay=event.is_replay,
+        )
+        for place, event in enumerate(events)
     ]
 
 

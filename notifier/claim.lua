@@ -4,10 +4,13 @@
 -- A letter whose answer is unknown keeps others away until its time is over; then one more may go, and no third.
 -- A customer who was erased is told of no order any more: it counts as sent, and its message goes. So does that of a
 -- step whose customer has heard of a later one of the same order; while a later one is under way, its record stays.
+-- Of a replay goes only what is listed as untold, or has failed: who was told long ago, when the claim has expired or
+-- the record has left, is not told again.
 -- A refusal that came after the event had been parked is handed to the next claim, in place of a lease.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts  4 notifications.untold
 -- ARGV  1 owner  2 lease, milliseconds  3 event id  4 channel  5 retention, seconds
+--       6 1 for a replay, else 0
 -- Returns {'claimed', attempts, letters whose answer is unknown}, {'sent'}, {'exhausted'} where the last letter's
 -- time is over, {'refused', 'later' or 'for good', error}, or {'held', milliseconds of the other's lease}.
 
@@ -30,7 +33,8 @@ end
 local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last_error', 'collected', 'attempts',
   'told')
 redis.call('HLEN', counts)
-redis.call('ZCARD', KEYS[4])
+local is_untold = redis.call('ZSCORE', KEYS[4], ARGV[3])
+if ARGV[6] == '1' and not is_untold and not (known[1] == ARGV[3] and known[2] == 'failed') then return {'sent'} end
 if known[1] == ARGV[3] and known[3] then
   redis.call('HDEL', record, 'refused')
   return {'refused', known[3], known[4] or ''}

@@ -61,11 +61,15 @@ Claim = Claimed | NoClaim
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at sending one notification over ``channel``; ``owner`` is unique to it."""
+    """One try at sending one notification over ``channel``; ``owner`` is unique to it.
+
+    Of a replay goes only what is known to be untold, or told in vain.
+    """
 
     notification: Notification
     owner: str
     channel: str
+    is_replay: bool = False
 
 
 class NotificationStore(Protocol):

@@ -69,6 +69,7 @@ class RedisNotificationStore:
                     attempt.notification.id,
                     attempt.channel,
                     self._retention_seconds,
+                    int(attempt.is_replay),
                 ],
             )
             for attempt in attempts

@@ -32,7 +32,7 @@ def _outcome(placed: Event[OrderPlaced], decision: Decision) -> Outcome:
         return Done(events=())
     if isinstance(decision, Undecidable):
         return Dead(reason=decision.reason, error=decision.detail)
-    event = event_of(placed.data.order, decision, placed.trace)
+    event = event_of(placed.data.order, decision, placed.trace, is_replay=placed.is_replay)
     log.info(
         event.type,
         order_id=event.subject,

@@ -12,6 +12,10 @@ class OrderctlError(Exception):
         self.advice = advice
 
 
+class UsageError(OrderctlError):
+    """Raised when a command cannot be asked for like that; nothing was tried."""
+
+
 class ModeUnavailableError(OrderctlError):
     """Raised when the asked mode does not exist here; nothing was started."""
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 _GROUPS = "dead|inventory|keys|ledger|new|order|product|user"
-_ADVISED = re.compile(rf"(?<![\w./-])orderctl ((?:(?:{_GROUPS}) )?[a-z]+(?: --[a-z-]+(?: \w+)?)*)")
+_OPTION = r" --[a-z-]+(?: \w+(?:[.:~-]+\w+)*)?"
+_ADVISED = re.compile(rf"(?<![\w./-])orderctl ((?:(?:{_GROUPS}) )?[a-z]+(?:{_OPTION})*)")
 _ASK_A_GATEWAY = frozenset({"inventory", "load", "order", "product"})
 _options: list[str] = []
 _url: list[str] = []

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from orderctl.errors import OrderctlError
+from orderctl.errors import UsageError
 
 
-class UnclearTimeError(OrderctlError):
+class UnclearTimeError(UsageError):
     """Raised when a time that was asked for cannot be read; nothing was tried."""
 
 
@@ -96,15 +96,18 @@ def read_line(part: str, line: str) -> LoggedEvent | None:
     return None
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """What `--since` means: 90s, 5m, 2h or 3d before now, or a time by RFC 3339. Raises UnclearTimeError."""
+def moment(text: str, now: datetime, option: str = "--since") -> datetime:
+    """What the option means: 90s, 5m, 2h or 3d before now, or a time by RFC 3339.
+
+    Raises UnclearTimeError.
+    """
     if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago[2]]
         return now - timedelta(**{unit: int(ago[1])})
     try:
         return _iso(text)
     except ValueError as error:
-        raise UnclearTimeError(f"--since {text}: write it as 5m, 2h, 3d or 2030-01-31T09:00:00Z") from error
+        raise UnclearTimeError(f"{option} {text}: write it as 5m, 2h, 3d or 2030-01-31T09:00:00Z") from error
 
 
 def _json_entry(part: str, line: str) -> LoggedEvent | None:

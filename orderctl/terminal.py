@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
 from rich.text import Text
 
-from orderctl.errors import ModeUnavailableError, OrderctlError, UnknownPartError
+from orderctl.errors import ModeUnavailableError, OrderctlError, UnknownPartError, UsageError
 from orderctl.hints import as_called
 from orderctl.native.layout import tail
 from shared.text import visible
@@ -117,7 +117,7 @@ def readable_errors(*of_usage: type[OrderctlError]) -> Iterator[None]:
         yield
     except OrderctlError as error:
         show_error(error)
-        usage = isinstance(error, (ModeUnavailableError, UnknownPartError, *of_usage))
+        usage = isinstance(error, (UsageError, ModeUnavailableError, UnknownPartError, *of_usage))
         raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error
     except ExceptionGroup as group:
         first = _first_of(group)

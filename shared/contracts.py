@@ -1,9 +1,10 @@
 """What consumers may rely on: every event as JSON Schema, and where it travels, as one AsyncAPI 3 document.
 
-All of it follows from ``messages`` and ``pipeline``, so that it cannot say something else than what is sent.
+All of it follows from ``messages``, ``shop_events``, ``versions`` and ``pipeline``, so that it cannot say
+something else than what is sent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from inspect import getdoc
 from typing import Any, Final
@@ -11,11 +12,15 @@ from typing import Any, Final
 from shared.messages import EVENT_TYPES, event_schemas
 from shared.pipeline import CONSUMPTIONS, EXCHANGES, ROUTES, SHOP_ROUTES, EventRoute, matches
 from shared.settings import EVENTS_PER_MESSAGE
+from shared.shop_events import SHOP_EVENT_TYPES
+from shared.versions import UPCASTERS, next_version
 
 Json = dict[str, Any]
 
 ASYNCAPI: Final = "3.0.0"
-SHOP_EVENT: Final = "ShopEvent"
+TYPES: Final[Mapping[str, type[object]]] = {**EVENT_TYPES, **SHOP_EVENT_TYPES}
+RAISED: Final = "x-raised-to"
+"""Says of a message which version consumers of this project take it for."""
 _BATCHES: Final = (
     f"A message holds one event, or a JSON array of up to {EVENTS_PER_MESSAGE} of one route "
     "(`application/cloudevents-batch+json`). "
@@ -29,6 +34,9 @@ _MESSAGES: Final = "#/components/messages/"
 def asyncapi() -> Json:
     """The document, as JSON would have it."""
     routes = {**ROUTES, **SHOP_ROUTES}
+    channels: dict[str, list[str]] = {}  # which all versions of an event share
+    for name, route in routes.items():
+        channels.setdefault(route.routing_key, []).append(name)
     return {
         "asyncapi": ASYNCAPI,
         "info": {
@@ -37,20 +45,20 @@ def asyncapi() -> Json:
             "description": _BATCHES,
         },
         "defaultContentType": "application/cloudevents+json",
-        "channels": {route.routing_key: _channel(name, route) for name, route in routes.items()},
+        "channels": {key: _channel(names, routes[names[0]]) for key, names in channels.items()},
         "operations": {
-            name: each for event, route in routes.items() for name, each in _operations(event, route)
+            name: each for names in channels.values() for name, each in _operations(names, routes[names[0]])
         },
         "components": {"messages": {name: _message(name) for name in routes}, "schemas": _schemas()},
     }
 
 
-def _channel(event: str, route: EventRoute) -> Json:
+def _channel(events: Sequence[str], route: EventRoute) -> Json:
     exchange = next(each for each in EXCHANGES if each.name == route.exchange)
     return {
         "address": route.routing_key,
         "description": "Bind a queue of your own to the exchange with this routing key, or with a pattern.",
-        "messages": {event: {"$ref": f"{_MESSAGES}{event}"}},
+        "messages": {event: {"$ref": f"{_MESSAGES}{event}"} for event in events},
         "bindings": {
             "amqp": {
                 "is": "routingKey",
@@ -60,8 +68,9 @@ def _channel(event: str, route: EventRoute) -> Json:
     }
 
 
-def _operations(event: str, route: EventRoute) -> Iterator[tuple[str, Json]]:
-    channel, messages = _channel_of(route), [{"$ref": f"{_channel_of(route)['$ref']}/messages/{event}"}]
+def _operations(events: Sequence[str], route: EventRoute) -> Iterator[tuple[str, Json]]:
+    channel = {"$ref": f"#/channels/{route.routing_key}"}
+    messages = [{"$ref": f"{channel['$ref']}/messages/{event}"} for event in events]
     for service in route.publishers:
         told = f"{service} tells of it, confirmed by the broker."
         yield (
@@ -77,29 +86,22 @@ def _operations(event: str, route: EventRoute) -> Iterator[tuple[str, Json]]:
             )
 
 
-def _channel_of(route: EventRoute) -> Mapping[str, str]:
-    return {"$ref": f"#/channels/{route.routing_key}"}
-
-
 def _message(event: str) -> Json:
-    data = EVENT_TYPES.get(event)
-    told = "What became of a product or a customer." if data is None else getdoc(data) or ""
+    told = getdoc(TYPES[event]) or ""
+    raised = {RAISED: next_version(event)} if event in UPCASTERS else {}
     return {
+        **raised,
         "name": event,
         "title": event,
         "summary": told.partition("\n")[0],
-        "payload": {"$ref": f"{_SCHEMAS}{SHOP_EVENT if data is None else event}"},
+        "payload": {"$ref": f"{_SCHEMAS}{event}"},
         "correlationId": {"location": "$message.payload#/correlationid"},
     }
 
 
 def _schemas() -> Json:
-    envelopes, parts = event_schemas(f"{_SCHEMAS}{{model}}")
-    plain = {name: _untitled(schema) for name, schema in {**parts, **envelopes}.items()}
-    envelope = next(iter(envelopes.values()))
-    shop = _untitled(envelope) | {"description": "Its data is as the service that sends it documents it."}
-    shop["properties"] = {**shop["properties"], "type": {"type": "string"}, "data": {"type": "object"}}
-    return {**plain, SHOP_EVENT: shop}
+    envelopes, parts = event_schemas(TYPES, f"{_SCHEMAS}{{model}}")
+    return {name: _untitled(schema) for name, schema in {**parts, **envelopes}.items()}
 
 
 def _untitled(schema: Any) -> Any:

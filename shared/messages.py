@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 
 from shared.errors import DecodeError
 from shared.prices import Cost, Prices
+from shared.versions import UPCASTERS, first_version
 
 MAX_QTY: Final = 10_000
 MAX_ITEMS: Final = 100
@@ -139,6 +140,7 @@ EventData = (
     | OrderCancelled
 )
 Data = TypeVar("Data", bound=EventData, covariant=True)
+Content = TypeVar("Content")
 
 EVENT_TYPES: Final[Mapping[str, type[EventData]]] = {
     "order.placed.v1": OrderPlaced,
@@ -167,12 +169,16 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Generic[Data]):
-    """A CloudEvents 1.0 envelope. ``time`` is when the step was decided, not when it was sent."""
+    """A CloudEvents 1.0 envelope. ``time`` is when the step was decided, not when it was sent.
+
+    ``is_replay`` says that an operator had it sent again to one consumer, or that it follows from such.
+    """
 
     source: str
     time: datetime
     data: Data
     trace: Trace
+    is_replay: bool = False
 
     @property
     def type(self) -> str:
@@ -186,8 +192,11 @@ class Event(Generic[Data]):
 
     @property
     def id(self) -> str:
-        """``{order id}:{type}``: the same step has the same id however often it is published."""
-        return f"{self.subject}:{self.type}"
+        """``{order id}:{type}``: the same step has the same id however often it is published.
+
+        That is so in each version of the type, too: the id names the first.
+        """
+        return f"{self.subject}:{step_name(type(self.data))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,16 +227,17 @@ HeaderText = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,255}$")]
 
 
 @dataclass(frozen=True, slots=True)
-class _Envelope(Generic[Data]):
+class _Envelope(Generic[Content]):
     specversion: Annotated[str, Field(pattern=r"^1\.0$")]
     id: str
     source: str
     type: str
     subject: str
     time: EventTime
-    data: Data
+    data: Content
     correlationid: HeaderText = ""
     traceparent: HeaderText | None = None
+    replay: Annotated[bool, Field(strict=True)] = False
 
 
 _ENVELOPES: Final[Mapping[str, TypeAdapter[_Envelope[EventData]]]] = {
@@ -242,10 +252,18 @@ def type_name(data: type[object]) -> str:
     return _TYPE_NAMES[data]
 
 
-def event_schemas(ref_template: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def step_name(data: type[object]) -> str:
+    """The wire name of the first version of a kind of event: what ids say, whichever version is sent."""
+    return first_version(type_name(data))
+
+
+def event_schemas(
+    types: Mapping[str, type[object]], ref_template: str
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The JSON Schema of each event by its type, and of what these refer to as ``ref_template`` says."""
     inputs: list[tuple[str, Literal["validation"], TypeAdapter[Any]]] = [
-        (name, "validation", adapter) for name, adapter in _ENVELOPES.items()
+        (name, "validation", TypeAdapter(_Envelope[data]))  # type: ignore[valid-type]  # as above
+        for name, data in types.items()
     ]
     chosen, found = TypeAdapter.json_schemas(inputs, ref_template=ref_template)
     parts = dict(found["$defs"])
@@ -280,6 +298,8 @@ def encode(event: Event[EventData]) -> bytes:
     }
     if event.trace.traceparent:
         envelope["traceparent"] = event.trace.traceparent
+    if event.is_replay:
+        envelope["replay"] = True
     return orjson.dumps(envelope, option=orjson.OPT_UTC_Z)
 
 
@@ -379,8 +399,9 @@ def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) ->
     event = Event(
         source=envelope.source,
         time=envelope.time,
-        data=envelope.data,
+        data=_raised(envelope.data),
         trace=Trace(correlation_id=envelope.correlationid, traceparent=envelope.traceparent),
+        is_replay=envelope.replay,
     )
     if envelope.subject != event.subject or envelope.id != event.id:
         raise DecodeError("id, subject and data name different orders")
@@ -388,6 +409,13 @@ def _checked(adapter: TypeAdapter[_Envelope[EventData]], raw: dict[str, Any]) ->
     if prices is not None and len(prices.lines) != len(event.data.order.items):
         raise DecodeError("there are not as many prices as items")
     return event
+
+
+def _raised(data: EventData) -> EventData:
+    """What was said in an older version, in today's."""
+    while (upcaster := UPCASTERS.get(type_name(type(data)))) is not None:
+        data = upcaster(data)
+    return data
 
 
 def _first_fault(error: ValidationError) -> str:

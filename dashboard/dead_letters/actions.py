@@ -209,7 +209,8 @@ class Drop:
         if isinstance(decision, Undecidable) or letter.placed is None:
             detail = decision.detail if isinstance(decision, Undecidable) else ""
             return Acted(letter=letter, outcome=Outcome.FAILED, detail=detail)
-        event = event_of(letter.placed.data.order, decision, letter.placed.trace)
+        placed = letter.placed
+        event = event_of(placed.data.order, decision, placed.trace, is_replay=placed.is_replay)
         return await _published(
             self._publisher, message_of(event), letter, Outcome.DROPPED, detail=f"announced {event.type}"
         )

@@ -51,6 +51,7 @@ GROUPS: Final[Mapping[str, CommandGroup]] = {
             "product": ("products.app", "Set and see products and prices."),
             "inventory": ("inventory.app", "Set and see the stock."),
             "dead": ("dead.app", "Look into dead letters, send them back, or drop them."),
+            "replay": ("replay.replay", "Tell one consumer again what happened to orders."),
         },
         examples=(
             "orderctl inventory set mag-safe-phone-case 100",

@@ -9,7 +9,7 @@ import typer
 
 from orderctl.commands.options import DataDir, LoggedPart
 from orderctl.errors import UnknownPartError
-from orderctl.log_lines import Level, LogFilter, UnclearTimeError, moment
+from orderctl.log_lines import Level, LogFilter, moment
 from orderctl.modes import current_system
 from orderctl.system import PARTS, Mode
 from orderctl.terminal import EXIT_FAILED, out, print_json, readable_errors
@@ -67,7 +67,7 @@ def logs(
     from orderctl.follow import follow, follow_lines, latest
     from orderctl.log_view import LogView
 
-    with readable_errors(UnclearTimeError):
+    with readable_errors():
         now = datetime.now(UTC)
         wanted = LogFilter(order_id=order, level=level, since=moment(since, now) if since else None)
         most = USUAL_ENTRIES if lines is None and order is None and since is None else lines

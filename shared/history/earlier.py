@@ -16,6 +16,11 @@ def earlier_id(order_id: str, accepted_at: int) -> str:
     return f"{order_id}~{accepted_at}"
 
 
+def id_given(order_id: str) -> str:
+    """Under which id an order was placed that is found under this one."""
+    return order_id.partition("~")[0]
+
+
 def is_order_id(text: str) -> bool:
     """Whether an order may be found under this id, if only in the ledger."""
     return _ID.fullmatch(text) is not None

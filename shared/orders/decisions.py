@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace, type_name
+from shared.messages import Event, EventData, Order, OrderCreated, OrderRejected, Trace, step_name
 from shared.orders.model import OrderStatus
 from shared.prices import Prices
 
@@ -18,10 +18,10 @@ DROPPED: Final = "dropped"
 OTHER_CONTENT: Final = "other_content"
 """Why a message decides nothing where another order was accepted under the same id."""
 EVENT_TYPES: Final = {
-    OrderStatus.CREATED: type_name(OrderCreated),
-    OrderStatus.REJECTED: type_name(OrderRejected),
+    OrderStatus.CREATED: step_name(OrderCreated),
+    OrderStatus.REJECTED: step_name(OrderRejected),
 }
-"""What announces each outcome."""
+"""What announces each outcome, as ids have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +58,16 @@ class Cancelled:
 Decision = Created | Rejected | Cancelled | Undecidable
 
 
-def event_of(order: Order, decision: Created | Rejected, trace: Trace) -> Event[EventData]:
-    """What to announce. The same decision gives the same event, however often it is announced."""
+def event_of(
+    order: Order, decision: Created | Rejected, trace: Trace, *, is_replay: bool = False
+) -> Event[EventData]:
+    """What to announce. The same decision gives the same event, however often it is announced.
+
+    Only whether that follows from a replay may differ.
+    """
     data: EventData
     if isinstance(decision, Created):
         data = OrderCreated(order=order, prices=decision.prices)
     else:
         data = OrderRejected(order=order, reason=decision.reason, sku=decision.sku, prices=decision.prices)
-    return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace)
+    return Event(source=SOURCE, time=decision.decided_at, data=data, trace=trace, is_replay=is_replay)

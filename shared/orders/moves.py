@@ -6,6 +6,7 @@ record, so that it is the same event however often it is published.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from shared.messages import (
@@ -13,9 +14,10 @@ from shared.messages import (
     EventData,
     OrderCancelled,
     OrderDelivered,
+    OrderPlaced,
     OrderProcessing,
     OrderShipped,
-    type_name,
+    step_name,
 )
 from shared.orders import decisions
 from shared.orders.model import MOVES, NEEDS_PAYMENT, OrderStatus, Payment
@@ -27,12 +29,14 @@ _EVENTS: Final[Mapping[OrderStatus, type[OrderProcessing | OrderShipped | OrderD
     OrderStatus.DELIVERED: OrderDelivered,
 }
 EVENT_TYPES: Final = {
-    **{status: type_name(data) for status, data in _EVENTS.items()},
-    OrderStatus.CANCELLED: type_name(OrderCancelled),
+    **{status: step_name(data) for status, data in _EVENTS.items()},
+    OrderStatus.CANCELLED: step_name(OrderCancelled),
 }
 """What announces each of these moves; its keys are all that can be asked for."""
 ANNOUNCED: Final = {**decisions.EVENT_TYPES, **EVENT_TYPES}
-"""The type of the event that announces each step of an order."""
+"""The type of the event that announces each step of an order, as ids have it."""
+STEP_EVENTS: Final = {OrderStatus.ACCEPTED: step_name(OrderPlaced), **ANNOUNCED}
+"""The same, with the event that asks for the decision."""
 _ON: Final = (OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED)
 TOLD: Final = frozenset((OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.CANCELLED))
 """The moves of which the customer hears."""
@@ -139,6 +143,23 @@ def steps_to(status: OrderStatus, outcome: OrderStatus | None) -> Sequence[Order
 def told_steps(status: OrderStatus, outcome: OrderStatus | None) -> Sequence[OrderStatus]:
     """Those of them of which its customer is told; of the last one in any case."""
     return [step for step in steps_to(status, outcome) if step in TOLD or step is outcome]
+
+
+def event_of_step(record: OrderRecord, step: str, at: datetime) -> Event[EventData] | None:
+    """What announced this step of an order then; None where its record knows of no such step, as when it is
+    about another order that was given the id again."""
+    if not any(line.step == step and line.at == at for line in record.timeline):
+        return None
+    if step == OrderStatus.ACCEPTED:
+        return record.placed
+    if step == OrderStatus.CREATED:
+        created = decisions.Created(decided_at=at, prices=record.prices)
+        return decisions.event_of(record.order, created, record.trace)
+    if step == OrderStatus.REJECTED:
+        why, sku = record.reason or "", record.sku_at_fault
+        rejected = decisions.Rejected(decided_at=at, reason=why, sku=sku, prices=record.prices)
+        return decisions.event_of(record.order, rejected, record.trace)
+    return move_event(record, OrderStatus(step))
 
 
 def move_event(record: OrderRecord, to: OrderStatus) -> Event[EventData] | None:

@@ -196,6 +196,26 @@ async def test_what_customers_were_told_is_listed_newest_first(
     assert (found[0][1].customer, found[0][1].at) == ("alice", event_time(AT + 23))
 
 
+async def test_steps_are_read_page_by_page_as_they_happened(database: Database) -> None:
+    """Those of the types and the time that are asked for, each once, also where many share an instant."""
+    steps = (("accepted", ""), ("created", ""), ("notified", ""), ("shipped", ""))
+    await keep(LedgerStore(database), *(a_record(f"o{n}", at=AT + n // 3, steps=steps) for n in range(9)))
+    wanted = sorted(
+        (AT + n // 3 + place, f"o{n}", place + 1)
+        for n in range(9)
+        for place in (0, 1, 3)
+        if AT + 1 <= AT + n // 3 + place < AT + 4
+    )
+    found: list[NoteCursor] = []
+    after: NoteCursor = (AT + 1, "", 0)
+    reader = LedgerReader(database)
+    while page := await reader.steps({"accepted", "created", "shipped"}, after, AT + 4, 4):
+        after = page[-1][0]
+        found += [place for place, _ in page]
+        assert {steps[n - 1][0] for (_, _, n), _ in page} == {step for _, step in page}
+    assert found == wanted
+
+
 async def test_nothing_that_names_a_person_gets_into_the_ledger(database: Database) -> None:
     """So there is nothing to erase: no address, and no words in which somebody said why; ids stay."""
     store, said = LedgerStore(database), "for Ann, who is ill"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import ANY
 
@@ -463,6 +464,24 @@ async def test_a_customer_waits_until_told_or_given_up(
     await end(store)
     left = [] if is_over else [event_a().id]
     assert await redis.zrange(keyspace.UNTOLD, 0, -1) == [*left, "b:order.created.v1"]
+
+
+async def test_of_a_replay_goes_only_what_is_known_to_be_untold(
+    redis: Any, store: RedisNotificationStore
+) -> None:
+    """Neither what was sent, nor what nothing is known of any more; a letter that failed may go."""
+    again = replace(attempt("again"), is_replay=True)
+    assert await claim_one(store, again) == AlreadySent()
+    assert await redis.keys("*") == []
+    await store.buried(event_a(), buried())
+    assert isinstance(await claim_one(store, again), Claimed)
+    await store.mark_sent([again])
+    await redis.delete(keyspace.notification_claim(event_a().id))  # it has expired
+    assert await claim_one(store, again) == AlreadySent()
+    assert isinstance(await claim_one(store, attempt()), Claimed)
+    await store.release([attempt()], "later")
+    await redis.zadd(keyspace.UNTOLD, {event_a().id: 1})
+    assert isinstance(await claim_one(store, again), Claimed)
 
 
 async def test_a_collected_event_waits_from_when_its_address_may_have_a_letter(

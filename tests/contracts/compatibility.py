@@ -1,11 +1,13 @@
 """Whether events mean the same to both sides: older consumers of newer messages, and newer ones of older.
 
 Within a version a field may be added that need not be there, and nothing else: what one side would
-pass over, the other would miss.
+pass over, the other would miss. Another version stands beside the one before it, and raises it.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+from shared.contracts import RAISED
 
 Json = Mapping[str, Any]
 
@@ -15,7 +17,7 @@ _LOOKED_INTO: Final = frozenset(("properties", "required", "items", "anyOf", "$r
 
 def breaks(before: Json, now: Json) -> list[str]:
     """What consumers could rely on before and cannot now, each by the event and the place in it."""
-    return [*_of_channels(before, now), *_of_events(before, now)]
+    return [*_of_channels(before, now), *_of_events(before, now), *_of_versions(now)]
 
 
 def _of_channels(before: Json, now: Json) -> Iterator[str]:
@@ -42,6 +44,20 @@ def _of_events(before: Json, now: Json) -> Iterator[str]:
             yield f"{name}: is not sent any more"
         else:
             yield from _Comparison(before, now).of(message["payload"], known["payload"], name)
+
+
+def _of_versions(now: Json) -> Iterator[str]:
+    """Each comes beside the one before, which consumers of it can still read, and others as theirs."""
+    messages = now["components"]["messages"]
+    for name in sorted(messages):
+        before, _, number = name.rpartition(".v")
+        before = f"{before}.v{int(number) - 1}"
+        if number == "1":
+            continue
+        if before not in messages:
+            yield f"{name}: stands without {before}, which older consumers wait for"
+        elif messages[before].get(RAISED) != name:
+            yield f"{before}: is not raised to {name}, and consumers of that miss it"
 
 
 class _Comparison:

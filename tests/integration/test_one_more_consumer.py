@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -23,7 +24,9 @@ from shared.pipeline import RETRY_TIERS_SECONDS
 from shared.redis.rights import rules_of
 from tests.harness.brokers import delete_queue
 from tests.harness.client import GatewayClient, gateway_client
+from tests.harness.evidence import wait_until_settled
 from tests.harness.overlay import tree_with_fraud_check
+from tests.harness.replaying import replay
 from tests.harness.running import Pipeline
 from tests.harness.stores import free_port
 from tests.harness.terminal import Operator
@@ -172,6 +175,31 @@ async def test_it_gets_events_retries_dead_letters_and_takes_back_what_is_redriv
     async with gateway_client(fraud_pipeline.gateway_url) as gateway:
         shown = (await gateway.request("GET", f"/orders/{prefix}-shady")).body
     assert "fraud_check_redriven" in [step["step"] for step in shown["timeline"]]
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+async def test_what_happened_before_it_was_there_is_told_by_a_replay(
+    fraud_pipeline: Pipeline, tree: Path
+) -> None:
+    """To its queue, which the replay makes; what is new comes beside it."""
+    await delete_queue(fraud_pipeline, QUEUES[0])
+    prefix, since = f"f{time.time_ns()}-", datetime.now(UTC).isoformat()
+    async with gateway_client(fraud_pipeline.gateway_url) as gateway:
+        await gateway.request("PUT", f"/inventory/{prefix}", json={"available": 10})
+        for n in range(3):
+            order = {"id": f"{prefix}{n}", "sku": prefix, "qty": 1, "email": "a@example.com"}
+            assert (await gateway.place(order)).status == 202
+        await wait_until_settled(fraud_pipeline)
+        report = await replay(fraud_pipeline, "--to", NAME, "--since", since, tree=tree)
+        assert report["sent"] == {"order.created.v1": 3}
+        async with service(tree, fraud_pipeline, NAME) as fraud_check:
+            await gateway.place({"id": f"{prefix}3", "sku": prefix, "qty": 1, "email": "a@example.com"})
+
+            async def all_known() -> bool:
+                return await settled(fraud_check, "done") == 4
+
+            await wait_until(all_known, what="its history, and the order that is new")
 
 
 @pytest.fixture(scope="module")

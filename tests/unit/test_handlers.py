@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -95,6 +95,17 @@ async def test_an_event_goes_on_under_the_trace_of_its_order(
     (outcome,) = await deciding(incoming(event))
     assert isinstance(outcome, Done)
     assert [announcement.trace for announcement in outcome.events] == [event.trace]
+
+
+async def test_what_follows_from_a_replay_is_one(redis: Any, deciding: OrderPlacedHandler) -> None:
+    """It decides nothing anew, and announces the decision that there is under its id, with the mark."""
+    await redis.set("inventory:cable", 3)
+    event = placed(an_order("a"))
+    (first,) = await deciding(incoming(event))
+    (again,) = await deciding(incoming(replace(event, is_replay=True)))
+    assert isinstance(first, Done)
+    assert again == Done(events=tuple(replace(each, is_replay=True) for each in first.events))
+    assert await redis.get("inventory:cable") == "2"
 
 
 async def test_without_the_store_nothing_is_decided(server: FakeServer, deciding: OrderPlacedHandler) -> None:

@@ -110,6 +110,13 @@ class OrderLog:
         async with store_deadline(self._timeout_seconds):
             return _end(await self._info())
 
+    async def before(self, at: int) -> LogPosition:
+        """The last entry that was written before that, in microseconds since the epoch; the start of the log
+        where it has none so old."""
+        async with store_deadline(self._timeout_seconds):
+            found = await self._redis.xrevrange(keyspace.LOG, max=str(max(at // 1_000 - 1, 0)), count=1)
+        return LogPosition(log_id=found[0][0] if found else START)
+
     async def latest(self, limit: int) -> Sequence[LogEntry]:
         """The last steps of all, newest first."""
         async with store_deadline(self._timeout_seconds):
