@@ -5,13 +5,18 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from shared.tracing import tracing
+
 
 def new_registry() -> CollectorRegistry:
-    """A registry with the process's own CPU, memory, file and garbage-collection figures."""
+    """A registry with the process's own CPU, memory, file and garbage-collection figures, and what became of
+    the spans of this service where it traces."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    if (tracer := tracing()) is not None:
+        registry.register(tracer.sink)
     return registry
 
 

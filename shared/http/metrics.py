@@ -38,8 +38,12 @@ class HttpMetrics:
         self.connections = Gauge(f"{prefix}_connections", "Open client connections", registry=registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request has its answer. Methods that nobody serves are counted together."""
+    def answered(
+        self, method: str, route: str, status: int, seconds: float, trace_id: str | None = None
+    ) -> None:
+        """A request has its answer. Methods that nobody serves are counted together; ``trace_id`` is shown as
+        an example of what takes so long.
+        """
         key = (method if method in KNOWN_METHODS else OTHER, route, status)
         children = self._children.get(key)
         if children is None:
@@ -48,7 +52,7 @@ class HttpMetrics:
                 self._seconds.labels(key[0], route),
             )
         children[0].inc()
-        children[1].observe(seconds)
+        children[1].observe(seconds, {"trace_id": trace_id} if trace_id else None)
 
     def connection_refused(self) -> None:
         """A connection past the limit was turned away."""

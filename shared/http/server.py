@@ -17,6 +17,7 @@ from shared.http.hosts import AllowedHosts
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.routes import Dispatch
+from shared.tracing import tracing
 
 BACKLOG: Final = 1_024
 WANTED_FILES: Final = 8_192
@@ -30,7 +31,8 @@ class Endpoint:
     """Where a port is opened, what its clients may take, and under which names it answers.
 
     Port 0 asks for any that is free. Pages of ``origins`` may read its answers. ``headers`` stand in every
-    answer. Requests that were begun have ``drain_seconds`` to finish once the listener is closed.
+    answer. Requests that were begun have ``drain_seconds`` to finish once the listener is closed. Each is a
+    span, where this service traces, unless it is not ``is_traced``.
     """
 
     host: str
@@ -41,6 +43,7 @@ class Endpoint:
     origins: CrossOrigins = field(default_factory=CrossOrigins)
     headers: Mapping[str, str] = field(default_factory=dict)
     drain_seconds: float = 2.0
+    is_traced: bool = True
 
 
 @asynccontextmanager
@@ -62,6 +65,7 @@ async def serve(app: web.Application, endpoint: Endpoint, metrics: HttpMetrics) 
             hosts=endpoint.hosts,
             origins=endpoint.origins,
             headers=headers,
+            tracer=tracing() if endpoint.is_traced else None,
         )
         connections = Connections(server, edge, limits, metrics, endpoint.proxies)
         server.request_handler = connections.answer

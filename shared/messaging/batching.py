@@ -50,7 +50,11 @@ def joined(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
         return first
     body = join([message.body for message in messages])
     return OutgoingMessage(
-        exchange=first.exchange, routing_key=first.routing_key, body=body, mandatory=first.mandatory
+        exchange=first.exchange,
+        routing_key=first.routing_key,
+        body=body,
+        mandatory=first.mandatory,
+        traceparents=[str(each.headers[TRACEPARENT]) for each in messages if TRACEPARENT in each.headers],
     )
 
 

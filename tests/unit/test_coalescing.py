@@ -18,6 +18,8 @@ from tests.simulator.loop import SimulatedLoop
 class RecordedScript:
     """Answers each call with its first argument, and keeps what came together."""
 
+    span_name = "redis recorded"
+
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.gate = asyncio.Event()
