@@ -50,13 +50,16 @@ class SpanExport(Collector):
         self._queue: deque[Span] = deque()
         self._wake = threading.Event()
         self._is_closed = False
-        self._sent = self._found_full = self._not_taken = 0
+        self._sent = self._found_full = self._not_taken = self._left = 0
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
 
     def add(self, span: Span) -> None:
         """Takes a span, or counts it as dropped. Never waits, never raises."""
-        if len(self._queue) >= self._most or self._is_closed:
+        if self._is_closed:
+            self._left += 1
+            return
+        if len(self._queue) >= self._most:
             self._found_full += 1
             return
         self._queue.append(span)
@@ -68,7 +71,7 @@ class SpanExport(Collector):
         self._is_closed = True
         self._wake.set()
         self._thread.join(seconds)
-        self._found_full += len(self._queue)
+        self._left += len(self._queue)
         self._queue.clear()
         self._exporter.shutdown()
 
@@ -80,6 +83,7 @@ class SpanExport(Collector):
         dropped = CounterMetricFamily("tracing_spans_dropped", "Spans that are gone", labels=["reason"])
         dropped.add_metric(["queue_full"], self._found_full)
         dropped.add_metric(["not_taken"], self._not_taken)
+        dropped.add_metric(["service_ended"], self._left)
         yield dropped
 
     def _run(self) -> None:

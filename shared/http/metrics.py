@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from shared.metrics import exemplar_of
+
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER: Final = "other"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -52,7 +54,7 @@ class HttpMetrics:
                 self._seconds.labels(key[0], route),
             )
         children[0].inc()
-        children[1].observe(seconds, {"trace_id": trace_id} if trace_id else None)
+        children[1].observe(seconds, exemplar_of(trace_id))
 
     def connection_refused(self) -> None:
         """A connection past the limit was turned away."""
