@@ -64,7 +64,7 @@ class PrometheusRouterMetrics:
         """See the router's port."""
         self._redelivered.inc(count)
 
-    def batch(self, size: int, seconds: float, trace_id: str | None) -> None:
+    def batch(self, size: int, seconds: float, trace_id: str | None = None) -> None:
         """See the router's port."""
         self._sizes.observe(size)
         self._seconds.observe(seconds, exemplar_of(trace_id))

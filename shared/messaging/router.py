@@ -55,7 +55,7 @@ class RouterMetrics(Protocol):
     def redelivered(self, count: int) -> None:
         """``count`` deliveries had been delivered before, to a consumer that did not ack them."""
 
-    def batch(self, size: int, seconds: float, trace_id: str | None) -> None:
+    def batch(self, size: int, seconds: float, trace_id: str | None = None) -> None:
         """``size`` events that were handled together took this long until their ack; one of them is of this
         trace, if any of them is of one that is recorded."""
 

@@ -21,8 +21,8 @@ PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 @contextmanager
 def exporting(collector: Collector, **settings: int) -> Iterator[SpanExport]:
     """To that collector, at once if not told otherwise."""
-    given = TracingSettings(
-        otel_exporter_otlp_endpoint=collector.url, **({"otel_bsp_schedule_delay": 1} | settings)
+    given = TracingSettings.model_validate(
+        {"otel_exporter_otlp_endpoint": collector.url, "otel_bsp_schedule_delay": 1} | settings
     )
     assert given.traces_url == f"{collector.url}/v1/traces"
     export = open_export("tester", given, given.traces_url)

@@ -1,7 +1,7 @@
 """In whose trace a piece of work stands: alone, in a batch, published late, tried again, given up."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,13 +12,13 @@ from shared.messages import Event, EventData, OrderPlaced, Trace
 from shared.messaging.batching import together
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.retry import Dead, Done, Outcome, Retry
-from shared.messaging.router import Incoming
+from shared.messaging.router import BatchHandler, Incoming
 from shared.messaging.settlement import message_of, single
 from shared.messaging.spans import publishing, with_spans
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from shared.tracing import Sampler, Sampling, current_span, in_span, part, tracing
 from tests.harness.examples import an_order, created, placed
-from tests.harness.routing import event_of, messages_in, routing, settled
+from tests.harness.routing import Handler, event_of, messages_in, routing, settled
 from tests.harness.spans import keeping_spans
 from tests.harness.waiting import wait_until
 
@@ -197,10 +197,10 @@ async def test_who_asks_for_several_works_in_the_trace_of_none() -> None:
 
 def test_without_tracing_nothing_is_begun() -> None:
     """Neither around a message nor around a handler, which stays what it is."""
-    handlers = {OrderPlaced: lambda batch: batch}
+    handlers: Mapping[type[EventData], BatchHandler] = {OrderPlaced: Handler()}
     assert with_spans(handlers, QUEUE) is handlers
     with publishing(message_of(order_in_trace(1))), part("anything") as span:
-        assert span is tracing() is current_span() is None
+        assert (span, tracing(), current_span()) == (None, None, None)
 
 
 @pytest.mark.parametrize(
