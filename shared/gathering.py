@@ -37,7 +37,7 @@ class Gathering(Generic[Item, Answer]):
         self._timeout_seconds = timeout_seconds
         self._late = late
         self._context = copy_context()
-        """Whoever asks asks for all, and works in the context of none of them."""
+        """In which is asked: what log lines and spans carry is that of no caller."""
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._askers: set[asyncio.Task[None]] = set()
         self._asking = 0

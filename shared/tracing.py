@@ -77,7 +77,7 @@ class Span:
     kind: Kind
     trace_id: str
     parent_id: str | None
-    sink: "SpanSink"
+    sink: SpanSink
     span_id: str = field(default_factory=new_span_id)
     attributes: dict[str, Value] = field(default_factory=dict)
     links: list[str] = field(default_factory=list)
@@ -95,11 +95,11 @@ class Span:
         """A part of this work, which begins now."""
         return Span(name, kind, self.trace_id, self.span_id, self.sink)
 
-    def end(self, error: BaseException | str | None = None) -> None:
-        """It ends now, well or with ``error``."""
+    def end(self, error: BaseException | None = None) -> None:
+        """It ends now, well or with ``error``, of which it tells the kind alone: words may name customers."""
         self.ended = time.time_ns()
         if error is not None:
-            self.error = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+            self.error = type(error).__name__
         self.sink.add(self)
 
 
@@ -143,7 +143,7 @@ class Tracing:
 
     def begin(self, name: str, kind: Kind, parent: str | None) -> Span | None:
         """A span in the trace of an order or event, or None where that is not recorded."""
-        if parent is None or not is_sampled(parent):
+        if not is_sampled(parent):
             return None
         return Span(name, kind, trace_id_of(parent), parent[36:52], self.sink)
 

@@ -36,6 +36,7 @@ from shared.messaging.retry import (
     outcome_of_error,
 )
 from shared.messaging.settlement import FailureListener, Settlement
+from shared.messaging.spans import in_spans
 from shared.pipeline import Consumption
 from shared.tracing import is_sampled, trace_id_of, tracing
 
@@ -96,9 +97,8 @@ class Router:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._consuming = consuming
-        self._handlers = {
-            kind: wrapped(handler, [waits_out_outages]) for kind, handler in consuming.handlers.items()
-        }
+        around = [waits_out_outages, in_spans(consuming.consumption.queue)]
+        self._handlers = {kind: wrapped(handler, around) for kind, handler in consuming.handlers.items()}
         self._subscriber = subscriber
         self._metrics = metrics
         self._subscription: Subscription | None = None

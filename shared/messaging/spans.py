@@ -7,15 +7,15 @@ are handled together have a span each, in their own traces, and share one that i
 what the handler does for several at once stands below that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final
 
 from shared.messages import Event, EventData
+from shared.messaging.handlers import BatchHandler, Incoming, Middleware
 from shared.messaging.ports import TRACEPARENT, OutgoingMessage
 from shared.messaging.retry import Done, Outcome
-from shared.messaging.router import BatchHandler, Incoming
 from shared.tracing import ORDER_ID, Span, Tracing, ending, tracing, working_on
 
 SYSTEM: Final = {"messaging.system": "rabbitmq"}
@@ -42,18 +42,20 @@ def _publishing(tracer: Tracing, message: OutgoingMessage) -> Iterator[None]:
         yield
 
 
-def with_spans(
-    handlers: Mapping[type[EventData], BatchHandler], queue: str
-) -> Mapping[type[EventData], BatchHandler]:
-    """The same handlers, with a span for each event of a trace that is recorded, if this service traces."""
+def in_spans(queue: str) -> Middleware:
+    """A span for each event from ``queue`` whose trace is recorded; where this service does not trace, the
+    handler stays as it is.
+    """
     tracer = tracing()
-    if tracer is None:
-        return handlers
-    return {kind: _handler_with_spans(tracer, handler, queue) for kind, handler in handlers.items()}
+
+    def middleware(handler: BatchHandler) -> BatchHandler:
+        return handler if tracer is None else _handler_in_spans(tracer, handler, queue)
+
+    return middleware
 
 
-def _handler_with_spans(tracer: Tracing, handler: BatchHandler, queue: str) -> BatchHandler:
-    async def handle(batch: Sequence[Incoming]) -> Sequence[Outcome]:
+def _handler_in_spans(tracer: Tracing, handler: BatchHandler, queue: str) -> BatchHandler:
+    async def around(batch: Sequence[Incoming]) -> Sequence[Outcome]:
         recorded: dict[str, Span] = {}
         for incoming in batch:
             if incoming.event.id not in recorded:
@@ -67,7 +69,7 @@ def _handler_with_spans(tracer: Tracing, handler: BatchHandler, queue: str) -> B
                 for incoming, outcome in zip(batch, outcomes, strict=True)
             ]
 
-    return handle
+    return around
 
 
 def _begin(tracer: Tracing, incoming: Incoming, queue: str, recorded: dict[str, Span]) -> None:
@@ -89,7 +91,7 @@ def _noted(span: Span | None, outcome: Outcome) -> Outcome:
         return outcome
     span.attributes["outcome"] = type(outcome).__name__.lower()
     if not isinstance(outcome, Done):
-        span.error = f"{outcome.reason}: {outcome.error}"
+        span.error = outcome.reason
         return outcome
     return replace(outcome, events=tuple(_caused_by(span, event) for event in outcome.events))
 

@@ -19,7 +19,6 @@ from shared.messages import EventData
 from shared.messaging.handlers import BatchHandler
 from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener
-from shared.messaging.spans import with_spans
 from shared.metrics import PrometheusRouterMetrics, new_registry
 from shared.pipeline import Consumption
 from shared.redis.client import Redis
@@ -131,7 +130,7 @@ async def _consume(
         router = Router(
             Consuming(
                 consumption=consumption,
-                handlers=with_spans(use_cases.handlers, consumption.queue),
+                handlers=use_cases.handlers,
                 prefetch=own.prefetch,
                 batch_limit=own.batch_limit,
                 events_per_message=common.events_per_message,
