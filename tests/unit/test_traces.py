@@ -32,7 +32,7 @@ IN_ANY_CASE = {
 
 async def test_one_order_s_trace_shows_every_service_that_it_met() -> None:
     """Gateway, publish, decision, notification and ledger, below the span of the client that asked; log lines
-    and examples of latency lead to it.
+    and examples of latency lead to it. A header that names no trace begins a new one.
     """
     async with collecting() as collector, traced_pipeline(sending_to(collector)) as pipeline:
         with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
@@ -44,6 +44,11 @@ async def test_one_order_s_trace_shows_every_service_that_it_met() -> None:
                 }
 
             await wait_until(lambda: not missing(), what=lambda: str(missing()))
+        headers = {"traceparent": f"00-{'0' * 32}-{'1' * 16}-01"}
+        async with pipeline.client.get("/orders/order1", headers=headers) as answer:
+            assert answer.status == 200
+        await wait_until(lambda: bool(collector.named("GET /orders/{id}")))
+        assert collector.named("GET /orders/{id}")[0].parent_id == ""
         spans = {span.span_id: span for span in collector.trace(TRACE_ID)}
         assert {span.parent_id for span in spans.values()} - spans.keys() == {PARENT[36:52]}
         orders = {span.service: span.attributes.get("order.id") for span in spans.values()}
