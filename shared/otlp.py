@@ -49,7 +49,8 @@ class SpanExport(Collector):
         self._delay_seconds = settings.otel_bsp_schedule_delay / 1_000
         self._queue: deque[Span] = deque()
         self._wake = threading.Event()
-        self._is_closed = False
+        self._is_closed = self._is_over = False
+        self._takes = True
         self._sent = self._found_full = self._not_taken = self._left = 0
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
@@ -71,8 +72,8 @@ class SpanExport(Collector):
         self._is_closed = True
         self._wake.set()
         self._thread.join(seconds)
+        self._is_over = True
         self._left += len(self._queue)
-        self._queue.clear()
         self._exporter.shutdown()
 
     def collect(self) -> Iterator[Metric]:
@@ -93,7 +94,7 @@ class SpanExport(Collector):
             if not is_last:
                 self._wake.wait(self._delay_seconds)
                 self._wake.clear()
-            while self._queue:
+            while self._queue and not self._is_over:
                 self._send([self._queue.popleft() for _ in range(min(len(self._queue), self._at_once))])
 
     def _send(self, spans: Sequence[Span]) -> None:
@@ -102,12 +103,17 @@ class SpanExport(Collector):
         except Exception as error:  # whatever it is, the next spans are to be tried too
             log.exception("spans not sent", error=repr(error))
             result = SpanExportResult.FAILURE
-        if result is SpanExportResult.SUCCESS:
+        took = result is SpanExportResult.SUCCESS
+        if took:
             self._sent += len(spans)
-            return
-        if not self._not_taken:
-            log.warning("the collector does not take spans: they are dropped and counted")
-        self._not_taken += len(spans)
+        else:
+            self._not_taken += len(spans)
+        if took is not self._takes:
+            self._takes = took
+            level = log.info if took else log.warning
+            level(
+                "the collector takes spans again" if took else "the collector takes no spans: they are gone"
+            )
 
     def _readable(self, span: Span) -> ReadableSpan:
         context = _context(span.trace_id, span.span_id)
