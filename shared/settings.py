@@ -4,16 +4,19 @@ Values come from environment variables and ``.env``. A wrong one stops the servi
 that names the variable.
 """
 
+import re
 import sys
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Final, Literal, NoReturn, TypeVar
+from urllib.parse import unquote
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared import failpoints
 from shared.tracing import Sampler
 from shared.urls import checked_broker_url, checked_database_url, checked_http_url, checked_store_url
 
+_HEADER: Final = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+\s*=[\x20-\x7e]*")
 EXIT_WRONG_SETTING = 2
 EVENTS_PER_MESSAGE = 64
 """What a message holds at most."""
@@ -32,15 +35,14 @@ def settings_config(prefix: str = "") -> SettingsConfigDict:
 
 
 class TracingSettings(BaseSettings):
-    """Where spans go and which, by OpenTelemetry's own variables. Without an endpoint nothing is traced.
-
-    What else they say of the exporter (headers, certificates, compression), it reads itself.
-    """
+    """Where spans go and which, by OpenTelemetry's own variables. Without an endpoint nothing is traced."""
 
     model_config = settings_config()
 
     otel_exporter_otlp_endpoint: str = ""
     otel_exporter_otlp_traces_endpoint: str = ""
+    otel_exporter_otlp_headers: str = ""
+    otel_exporter_otlp_certificate: FilePath | None = None
     otel_sdk_disabled: bool = False
     otel_traces_exporter: Literal["otlp", "none"] = "otlp"
     otel_traces_sampler: Sampler = "parentbased_traceidratio"
@@ -54,6 +56,19 @@ class TracingSettings(BaseSettings):
     @classmethod
     def _collector_url(cls, url: str) -> str:
         return checked_http_url(url) if url else url
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _collector_headers(cls, text: str) -> str:
+        if not all(_HEADER.fullmatch(pair) for pair in text.split(",") if text):
+            raise ValueError("must be name=value, separated by commas, with values as in a URL")
+        return text
+
+    @property
+    def collector_headers(self) -> dict[str, str]:
+        """What every request to the collector carries."""
+        pairs = (pair.partition("=") for pair in self.otel_exporter_otlp_headers.split(",") if pair)
+        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
     @property
     def traces_url(self) -> str | None:

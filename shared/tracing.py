@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Protocol, TypeGuard
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
-Value = str | int | float | bool
+Value = str | int
 Sampler = Literal[
     "always_on",
     "always_off",
@@ -171,14 +171,20 @@ def current_span() -> Span | None:
     return _span.get()
 
 
+def trace_by(tracer: Tracing | None) -> None:
+    """This task, and those that it starts from now on, begin their spans by ``tracer``."""
+    _tracing.set(tracer)
+
+
 @contextmanager
-def tracing_by(tracing: Tracing) -> Iterator[None]:
-    """Has the block, and the tasks that it starts, begin its spans by ``tracing``."""
-    token = _tracing.set(tracing)
+def tracing_by(tracer: Tracing) -> Iterator[None]:
+    """The same for the block alone."""
+    before = _tracing.get()
+    trace_by(tracer)
     try:
         yield
     finally:
-        _tracing.reset(token)
+        trace_by(before)
 
 
 class in_span:  # noqa: N801 - used as the statement that it is; a generator costs twice as much

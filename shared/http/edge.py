@@ -7,7 +7,6 @@ before any middleware runs (``Expect``, and whatever its parser refuses), in pla
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
@@ -46,7 +45,7 @@ from shared.http.routes import RequestHandler
 from shared.http.sparing import SparingLog
 from shared.logs import get_logger
 from shared.messages import Trace
-from shared.tracing import Span, Tracing, current_span, in_span, log_fields, tracing_by
+from shared.tracing import Span, Tracing, current_span, in_span, trace_by, trace_id_of
 
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"
@@ -131,19 +130,26 @@ class Edge:
         request = cast(web.Request, base_request)
         headers = request.headers
         trace = trace_of(headers.get(CORRELATION_HEADER), headers.get("traceparent"))
-        if self._tracer is None:
-            return await self._respond(request, trace, refusal)
-        is_new = trace.traceparent != headers.get("traceparent")
-        span, traceparent = self._tracer.arrived(request.method, trace.traceparent or "", is_new=is_new)
-        trace = replace(trace, traceparent=traceparent)
-        with tracing_by(self._tracer), in_span(span), logging_about(**log_fields(traceparent)):
-            response = await self._respond(request, trace, refusal)
+        if self._tracer is not None:
+            return await self._respond_in_span(self._tracer, request, trace, refusal)
+        return await self._respond(request, trace, refusal, correlation_id=trace.correlation_id)
+
+    async def _respond_in_span(
+        self, tracer: Tracing, request: web.Request, trace: Trace, refusal: Problem | None
+    ) -> web.StreamResponse:
+        is_new = trace.traceparent != request.headers.get("traceparent")
+        span, traceparent = tracer.arrived(request.method, trace.traceparent or "", is_new=is_new)
+        trace = Trace(correlation_id=trace.correlation_id, traceparent=traceparent)
+        trace_by(tracer)  # the connection's task is the event loop's, not the service's
+        about = {"correlation_id": trace.correlation_id, "trace_id": trace_id_of(traceparent)}
+        with in_span(span):
+            response = await self._respond(request, trace, refusal, **about)
             if span is not None:
                 _describe(span, request, response)
         return response
 
     async def _respond(
-        self, request: web.Request, trace: Trace, refusal: Problem | None
+        self, request: web.Request, trace: Trace, refusal: Problem | None, **about: str
     ) -> web.StreamResponse:
         began = time.perf_counter()
         headers = request.headers
@@ -153,7 +159,7 @@ class Edge:
             refusal = self._misdirected(request, hosts)
         self._metrics.in_flight += 1
         try:
-            with logging_about(correlation_id=trace.correlation_id):
+            with logging_about(**about):
                 response = await self._answer(request, trace, refusal)
                 await compress(request, response)
         finally:

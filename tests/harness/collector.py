@@ -1,7 +1,8 @@
 """A collector of spans on loopback: takes OTLP over HTTP, decodes it, and misbehaves when it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -34,6 +35,7 @@ class Collector:
     spans: list[CollectedSpan] = field(default_factory=list)
     behaviour: Literal["takes", "refuses", "hangs"] = "takes"
     requests: int = 0
+    headers: list[Mapping[str, str]] = field(default_factory=list)
     url: str = ""
 
     def trace(self, trace_id: str) -> list[CollectedSpan]:
@@ -47,6 +49,7 @@ class Collector:
     async def take(self, request: web.Request) -> web.Response:
         """Answers an export."""
         self.requests += 1
+        self.headers.append(request.headers)
         if self.behaviour == "hangs":
             await asyncio.Event().wait()
         if self.behaviour == "refuses":
@@ -83,7 +86,7 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def collecting() -> AsyncIterator[Collector]:
+async def collecting(tls: ssl.SSLContext | None = None) -> AsyncIterator[Collector]:
     """A collector on a port of its own."""
     collector = Collector()
     app = web.Application()
@@ -91,9 +94,9 @@ async def collecting() -> AsyncIterator[Collector]:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        collector.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
         yield collector
     finally:
         await runner.cleanup()

@@ -1,11 +1,15 @@
 """Spans on their way to a collector: all of them where it takes them, and no wait for one that does not."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from prometheus_client import CollectorRegistry
 
 from shared import otlp
@@ -19,7 +23,7 @@ PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 @contextmanager
-def exporting(collector: Collector, **settings: int) -> Iterator[SpanExport]:
+def exporting(collector: Collector, **settings: Any) -> Iterator[SpanExport]:
     """To that collector, at once if not told otherwise."""
     given = TracingSettings.model_validate(
         {"otel_exporter_otlp_endpoint": collector.url, "otel_bsp_schedule_delay": 1} | settings
@@ -61,6 +65,28 @@ async def test_a_span_arrives_as_it_was() -> None:
     assert (seen.attributes, seen.is_error) == ({"order.id": "o1"}, True)
 
 
+async def test_a_collector_of_another_may_want_a_key_and_have_a_certificate_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """It is told what the settings say, and believed by their CA alone."""
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with collecting(tls) as collector:
+        with exporting(collector) as export:
+            a_span(export).end()
+            await wait_until(lambda: dropped(export, "not_taken") == 1)
+        trusted: dict[str, Any] = {
+            "otel_exporter_otlp_certificate": tmp_path / "ca.pem",
+            "otel_exporter_otlp_headers": "api-key=a%20secret, tenant=1",
+        }
+        with exporting(collector, **trusted) as export:
+            a_span(export).end()
+            await wait_until(lambda: bool(collector.spans))
+    (told,) = collector.headers
+    assert (told["api-key"], told["tenant"]) == ("a secret", "1")
+
+
 async def test_what_the_collector_refuses_is_counted_and_the_next_is_sent() -> None:
     """One refusal does not end the sending."""
     async with collecting() as collector:
@@ -85,7 +111,7 @@ async def test_a_collector_that_hangs_delays_nothing_and_what_finds_the_queue_fu
             assert dropped(export, "queue_full") == 3
             began = time.monotonic()
             await asyncio.to_thread(export.close, 0.05)
-            assert time.monotonic() - began < otlp.EXPORT_SECONDS / 2
+            assert time.monotonic() - began < otlp.SEND_SECONDS / 2
             a_span(export).end()
             assert (dropped(export, "queue_full"), dropped(export, "service_ended")) == (3, 3)
 
