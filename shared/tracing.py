@@ -272,7 +272,7 @@ def working_on(tracer: Tracing, name: str, spans: Mapping[str, Span], *, of: int
 
 
 def log_fields(traceparent: str | None) -> Mapping[str, str]:
-    """What a log line about a traced order or request carries; nothing where this service does not trace."""
-    if _tracing.get() is None or traceparent is None or not is_sane(traceparent):
+    """What a line about one of several orders carries whose trace is recorded, where this service traces."""
+    if _tracing.get() is None or not is_sampled(traceparent):
         return {}
     return {"trace_id": trace_id_of(traceparent)}

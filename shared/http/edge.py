@@ -45,7 +45,7 @@ from shared.http.routes import RequestHandler
 from shared.http.sparing import SparingLog
 from shared.logs import get_logger
 from shared.messages import Trace
-from shared.tracing import Span, Tracing, current_span, in_span, trace_by, trace_id_of
+from shared.tracing import Span, Tracing, current_span, in_span, trace_by
 
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"
@@ -132,7 +132,7 @@ class Edge:
         trace = trace_of(headers.get(CORRELATION_HEADER), headers.get("traceparent"))
         if self._tracer is not None:
             return await self._respond_in_span(self._tracer, request, trace, refusal)
-        return await self._respond(request, trace, refusal, correlation_id=trace.correlation_id)
+        return await self._respond(request, trace, refusal)
 
     async def _respond_in_span(
         self, tracer: Tracing, request: web.Request, trace: Trace, refusal: Problem | None
@@ -141,15 +141,14 @@ class Edge:
         span, traceparent = tracer.arrived(request.method, trace.traceparent or "", is_new=is_new)
         trace = Trace(correlation_id=trace.correlation_id, traceparent=traceparent)
         trace_by(tracer)  # the connection's task is the event loop's, not the service's
-        about = {"correlation_id": trace.correlation_id, "trace_id": trace_id_of(traceparent)}
         with in_span(span):
-            response = await self._respond(request, trace, refusal, **about)
+            response = await self._respond(request, trace, refusal)
             if span is not None:
                 _describe(span, request, response)
         return response
 
     async def _respond(
-        self, request: web.Request, trace: Trace, refusal: Problem | None, **about: str
+        self, request: web.Request, trace: Trace, refusal: Problem | None
     ) -> web.StreamResponse:
         began = time.perf_counter()
         headers = request.headers
@@ -159,7 +158,7 @@ class Edge:
             refusal = self._misdirected(request, hosts)
         self._metrics.in_flight += 1
         try:
-            with logging_about(**about):
+            with logging_about(correlation_id=trace.correlation_id):
                 response = await self._answer(request, trace, refusal)
                 await compress(request, response)
         finally:

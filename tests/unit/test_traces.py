@@ -7,6 +7,7 @@ import re
 
 import structlog
 
+from shared.logs import with_trace
 from shared.service import lifecycle
 from shared.tracing import trace_id_of
 from tests.harness.collector import collecting
@@ -35,7 +36,7 @@ async def test_one_order_s_trace_shows_every_service_that_it_met() -> None:
     and examples of latency lead to it. A header that names no trace begins a new one.
     """
     async with collecting() as collector, traced_pipeline(sending_to(collector)) as pipeline:
-        with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        with structlog.testing.capture_logs([with_trace]) as lines:
             await pipeline.place("order1", traceparent=PARENT)
 
             def missing() -> set[tuple[str, str]]:
@@ -54,7 +55,7 @@ async def test_one_order_s_trace_shows_every_service_that_it_met() -> None:
         orders = {span.service: span.attributes.get("order.id") for span in spans.values()}
         assert orders.keys() == set(MET_BY_AN_ORDER)
         said = {line["event"] for line in lines if line.get("trace_id") == TRACE_ID}
-        assert {"order accepted", "order.created.v1"} <= said
+        assert {"order accepted", "order.created.v1", "notification"} <= said
         for service, figure in (("api_gateway", "http_request"), ("notifier", "delivery_batch")):
             examples = rf'^{figure}_seconds_bucket.* # {{trace_id="{TRACE_ID}"}}'
             assert re.search(examples, await pipeline.metrics(service, OPEN_METRICS), re.MULTILINE)
