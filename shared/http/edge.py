@@ -50,6 +50,8 @@ from shared.tracing import Span, Tracing, current_span, in_span, trace_by
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"
 UNPARSED: Final = "unparsed"
+OPERATIONS: Final = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
+"""Asked for every few seconds, on any port, and no part of any order's trace."""
 INTERNAL_DETAIL: Final = "The request could not be handled. It has been logged."
 STANDARD_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -130,7 +132,7 @@ class Edge:
         request = cast(web.Request, base_request)
         headers = request.headers
         trace = trace_of(headers.get(CORRELATION_HEADER), headers.get("traceparent"))
-        if self._tracer is not None:
+        if self._tracer is not None and request.path not in OPERATIONS:
             return await self._respond_in_span(self._tracer, request, trace, refusal)
         return await self._respond(request, trace, refusal)
 

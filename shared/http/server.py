@@ -31,8 +31,7 @@ class Endpoint:
     """Where a port is opened, what its clients may take, and under which names it answers.
 
     Port 0 asks for any that is free. Pages of ``origins`` may read its answers. ``headers`` stand in every
-    answer. Requests that were begun have ``drain_seconds`` to finish once the listener is closed. Each is a
-    span, where this service traces, unless it is not ``is_traced``.
+    answer. Requests that were begun have ``drain_seconds`` to finish once the listener is closed.
     """
 
     host: str
@@ -43,7 +42,6 @@ class Endpoint:
     origins: CrossOrigins = field(default_factory=CrossOrigins)
     headers: Mapping[str, str] = field(default_factory=dict)
     drain_seconds: float = 2.0
-    is_traced: bool = True
 
 
 @asynccontextmanager
@@ -65,7 +63,7 @@ async def serve(app: web.Application, endpoint: Endpoint, metrics: HttpMetrics) 
             hosts=endpoint.hosts,
             origins=endpoint.origins,
             headers=headers,
-            tracer=tracing() if endpoint.is_traced else None,
+            tracer=tracing(),
         )
         connections = Connections(server, edge, limits, metrics, endpoint.proxies)
         server.request_handler = connections.answer

@@ -120,5 +120,4 @@ class OperationsSettings(BaseSettings):
             port=self.ops_port,
             limits=HttpLimits(max_connections=256, connections_per_address=64),
             hosts=AllowedHosts(self.ops_host, self.allowed_hosts),
-            is_traced=False,
         )

@@ -36,6 +36,7 @@ async def test_one_order_s_trace_shows_every_service_that_it_met() -> None:
     and examples of latency lead to it. A header that names no trace begins a new one.
     """
     async with collecting() as collector, traced_pipeline(sending_to(collector)) as pipeline:
+        await pipeline.metrics("ledger")
         with structlog.testing.capture_logs([with_trace]) as lines:
             await pipeline.place("order1", traceparent=PARENT)
 
@@ -60,6 +61,7 @@ async def test_one_order_s_trace_shows_every_service_that_it_met() -> None:
             examples = rf'^{figure}_seconds_bucket.* # {{trace_id="{TRACE_ID}"}}'
             assert re.search(examples, await pipeline.metrics(service, OPEN_METRICS), re.MULTILINE)
             assert "trace_id" not in await pipeline.metrics(service)
+        assert {span.name for span in collector.spans if span.name.startswith("GET")} == {"GET /orders/{id}"}
         assert "tracing_spans_dropped_total" in await pipeline.metrics("ledger")
 
 
