@@ -101,6 +101,29 @@ async def test_orders_that_come_together_are_traced_each_for_itself() -> None:
     assert all(links[linked] == [batch.span_id] for batch in batches for linked in batch.links)
 
 
+async def test_a_collector_that_hangs_holds_up_no_order_and_no_end() -> None:
+    """Orders are decided, and the services end although it never answers."""
+    async with collecting() as collector:
+        collector.behaviour = "hangs"
+        async with traced_pipeline(sending_to(collector, otel_bsp_max_queue_size=1)) as pipeline:
+            await wait_until(lambda: collector.requests > 0)
+            for number in range(5):
+                await pipeline.place(f"order{number}")
+
+            async def is_decided() -> bool:
+                async with pipeline.client.get("/orders/order4") as answer:
+                    return bool((await answer.json())["status"] == "created")
+
+            await wait_until(is_decided, what="the last order is decided")
+            full = re.search(
+                r'^tracing_spans_dropped_total{reason="queue_full"} (\S+)',
+                await pipeline.metrics("api_gateway"),
+                re.MULTILINE,
+            )
+            assert full is not None
+            assert float(full[1]) > 0
+
+
 def test_who_does_not_trace_does_not_import_what_sends_spans() -> None:
     """It brings OpenTelemetry along; a module that is imported in any case has it nowhere at its top."""
     tree = ast.parse(inspect.getsource(lifecycle))
