@@ -20,6 +20,7 @@ from shared.orders.placement import Acceptance, Accepted, Placement, PlacementRe
 from shared.orders.ports import OrderStore
 from shared.orders.records import placed_event
 from shared.prices import Prices
+from shared.tracing import ORDER_ID, current_span
 
 SENT_SECONDS: Final = 0.002
 """Time for a message to leave the process; a confirm on three disks takes longer."""
@@ -69,6 +70,8 @@ class OrderIntake:
             raise NotDurable(
                 "an order that is to begin later is kept by the store alone, which may forget it"
             )
+        if (span := current_span()) is not None:
+            span.attributes[ORDER_ID] = placement.order.id
         acceptance = await self._store.accept(placement)
         result = acceptance.result
         if isinstance(result, Accepted) and acceptance.accepted_at is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from benchmarks import against, broker_costs, contestants, following, growth, latency, shop
+from benchmarks import against, broker_costs, contestants, following, growth, latency, shop, tracing
 from benchmarks.contestants import CONTESTANTS, OURS, Rows
 from benchmarks.ratios import Results
 from benchmarks.report import write_report
@@ -107,6 +107,10 @@ def _beside(rounds: Iterable[Rows], results: Results) -> None:
         _say_rows(f"round {number}", rows)
 
 
+def _traces(machine: Stage, options: argparse.Namespace, results: Results) -> None:
+    _beside(tracing.rounds(machine, options.orders, options.rounds), results)
+
+
 def _growth(machine: Stage, _options: argparse.Namespace, results: Results) -> None:
     results.growth = growth.measure(machine)
 
@@ -145,6 +149,7 @@ _RUN: Final[dict[str, Callable[[Stage, argparse.Namespace, Results], None]]] = {
     "costs": _costs,
     "shop": _shop,
     "ledger": _ledger,
+    "traces": _traces,
     "growth": _growth,
     "recovery": _recovery,
     "against": _against,

@@ -16,6 +16,12 @@ async def place(request: web.Request) -> web.Response:
     return web.Response(status=202, body=body, headers={"Content-Type": "application/json"})
 
 
+async def take(request: web.Request) -> web.Response:
+    """Takes spans and forgets them."""
+    await request.read()
+    return web.Response()
+
+
 async def run(port: int, product: bytes) -> None:
     """Serves until SIGTERM. ``product`` is what every product is answered with."""
 
@@ -25,6 +31,7 @@ async def run(port: int, product: bytes) -> None:
     app = web.Application()
     app.router.add_post("/orders", place)
     app.router.add_get("/products/{sku}", show)
+    app.router.add_post("/v1/traces", take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -11,6 +11,7 @@ from benchmarks.following import CAUGHT_UP, FOLLOWED, LAG, STEPS_PER_ORDER, UNFO
 from benchmarks.growth import FEW_WAITING, MANY_WAITING, PAST_ORDERS
 from benchmarks.latency import STEADY_RATE
 from benchmarks.shop import BARE_READS, CATALOGUE_READS, GATEWAY_READS, PLAIN, SIGNED
+from benchmarks.tracing import TRACED, UNTRACED
 
 T_95: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
 """Student's t for 95 %, two-sided, by degrees of freedom from 1 on."""
@@ -94,6 +95,7 @@ def ratios(results: Results) -> list[Ratio]:
         *_of_rounds(results),
         *_of_shop(results),
         *_of_ledger(results),
+        *_of_traces(results),
         *_of_latency(results),
         *_of_drains(results),
         *_of_consumer(results),
@@ -161,6 +163,13 @@ def _of_ledger(results: Results) -> Iterator[Ratio]:
     yield Ratio(what=f"{CAUGHT_UP}/s ÷ steps/s of {UNFOLLOWED}", values=steps, at_least=2.0)
     lags = results.values(FOLLOWED, LAG)
     yield Ratio(what="seconds that it is behind at the end of a run", values=lags, at_most=2.0)
+
+
+def _of_traces(results: Results) -> Iterator[Ratio]:
+    for name, what in (("all", "all_cpu_us"), ("Python", "python_cpu_us")):
+        costs = results.by_round(TRACED, UNTRACED, what)
+        at_most = 1.05 if name == "all" else None
+        yield Ratio(what=f"{name} CPU per order, {TRACED} ÷ {UNTRACED}", values=costs, at_most=at_most)
 
 
 def _of_latency(results: Results) -> Iterator[Ratio]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from ledger.spans import LedgerSpans
 from ledger.store import REBUILD, Batch, LedgerStore
 from shared import keyspace
 from shared.logs import get_logger
@@ -24,6 +25,7 @@ from shared.orders.redis.log import START, LogEntry, LogPosition, OrderLog
 from shared.orders.redis.reading import fetch_records
 from shared.redis.client import Redis, store_deadline
 from shared.redis.lease import Lease
+from shared.tracing import tracing
 
 ENTRIES_AT_ONCE: Final = 2_000
 ORDERS_AT_ONCE: Final = 500
@@ -81,6 +83,7 @@ class Follower:
         self._written: dict[str, int] = {}
         self._confirmed = ""
         self._position: LogPosition | None = None
+        self._spans = LedgerSpans(tracing(), MOST_REMEMBERED)
 
     async def run(self) -> None:
         """Follows until cancelled, and waits where something that it needs is away."""
@@ -106,7 +109,9 @@ class Follower:
             return await self._heal(position, "lost")
         if page.read:
             batch, written = await self._batch(page.entries)
-            if not await self._store.write(batch, since=position, until=page.end):
+            with self._spans.writing(batch, [entry.order_id for entry in page.entries]):
+                is_written = await self._store.write(batch, since=position, until=page.end)
+            if not is_written:
                 return True
             self._position = page.end
             self._remember(written)

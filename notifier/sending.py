@@ -32,6 +32,7 @@ from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messaging.retry import Dead, Done, Outcome, Retry, outcome_of_error
 from shared.messaging.waiting import waiting_out
+from shared.tracing import part
 
 LAST_WORD_SECONDS: Final = 1.0
 """How long a drain that is out of time waits for the answer to a letter in hand."""
@@ -153,6 +154,12 @@ class Dispatcher:
             await waiting_out(lambda: self._store.mark_sent(attempts))
 
     async def _send(
+        self, notification: Notification, attempts: Sequence[Attempt], letters: int, batch: NotificationBatch
+    ) -> Outcome:
+        with part("send", "client", about=attempts[0].notification.id):
+            return await self._sent(notification, attempts, letters, batch)
+
+    async def _sent(
         self, notification: Notification, attempts: Sequence[Attempt], letters: int, batch: NotificationBatch
     ) -> Outcome:
         handed = None

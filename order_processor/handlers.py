@@ -9,6 +9,7 @@ from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Dead, Done, Outcome
 from shared.orders.decisions import Cancelled, Decision, Undecidable, event_of
 from shared.orders.ports import DecisionStore
+from shared.tracing import log_fields
 
 log = get_logger(__name__)
 
@@ -38,5 +39,6 @@ def _outcome(placed: Event[OrderPlaced], decision: Decision) -> Outcome:
         order_id=event.subject,
         correlation_id=placed.trace.correlation_id,
         reason=getattr(decision, "reason", None),
+        **log_fields(placed.trace.traceparent),
     )
     return Done(events=(event,))

@@ -10,17 +10,17 @@ from typing import Any, Final
 import structlog
 
 from shared.messages import Trace
+from shared.tracing import is_sane
 
 _SANE_CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 DRAWN_AT_ONCE: Final = 64
-_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def trace_of(correlation_id: str | None, traceparent: str | None) -> Trace:
     """The caller's ids where they are sane, new ones otherwise."""
     if not correlation_id or not _SANE_CORRELATION_ID.fullmatch(correlation_id):
         correlation_id = next(_DRAWN)[:32]
-    if not traceparent or not _TRACEPARENT.fullmatch(traceparent):
+    if not traceparent or not is_sane(traceparent):
         digits = next(_DRAWN)
         traceparent = f"00-{digits[:32]}-{digits[32:]}-01"
     return Trace(correlation_id=correlation_id, traceparent=traceparent)

@@ -7,6 +7,7 @@ out together: an idle service waits for no company, a busy one asks once for man
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -35,6 +36,8 @@ class Gathering(Generic[Item, Answer]):
         self._at_once = at_once
         self._timeout_seconds = timeout_seconds
         self._late = late
+        self._context = copy_context()
+        """In which is asked: what log lines and spans carry is that of no caller."""
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._askers: set[asyncio.Task[None]] = set()
         self._asking = 0
@@ -59,7 +62,7 @@ class Gathering(Generic[Item, Answer]):
             self._timer = loop.call_later(self._timeout_seconds, self._give_up)
         if self._asking == 0 or (self._asking < self._at_once and len(self._waiting) == 1):
             self._asking += 1
-            asker = loop.create_task(self._ask_all())
+            asker = self._context.run(loop.create_task, self._ask_all())
             self._askers.add(asker)
             asker.add_done_callback(self._askers.discard)
         return answer

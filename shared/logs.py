@@ -1,7 +1,8 @@
 """Structured logs on stdout: JSON for machines, colours for a terminal.
 
 A line carries whatever ``structlog.contextvars`` holds, such as the correlation id of the request or the
-ids of the message at hand. Lines of one turn of the event loop are written together, at its end.
+ids of the message at hand, and the trace that it belongs to, where one is recorded. Lines of one turn of the
+event loop are written together, at its end.
 """
 
 import asyncio
@@ -14,12 +15,22 @@ from typing import Any, Final, TextIO
 import orjson
 import structlog
 
+from shared.tracing import current_span
+
 SILENT_LIBRARIES = ("aiormq", "aio_pika")
 """They log an error per refused connection; the link that supervises them says once that nobody answers."""
 
 
+def with_trace(_logger: Any, _level: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds the trace that the work at hand is recorded in, if it is in one and the line names no other."""
+    if (span := current_span()) is not None:
+        fields.setdefault("trace_id", span.trace_id)
+    return fields
+
+
 _STEPS: Final[list[structlog.typing.Processor]] = [
     structlog.contextvars.merge_contextvars,
+    with_trace,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
@@ -63,7 +74,7 @@ def configure_logs(service: str, level: str, form: str | None, stream: TextIO = 
 
 def _json_line(logger: Any, level: str, fields: structlog.typing.EventDict) -> str:
     """All steps at once: one after the other they cost twice as much. It is ASCII, whatever reads it."""
-    fields = structlog.contextvars.merge_contextvars(logger, level, fields)
+    fields = with_trace(logger, level, structlog.contextvars.merge_contextvars(logger, level, fields))
     if "exc_info" in fields:
         fields = structlog.processors.format_exc_info(logger, level, fields)
     fields["level"] = level

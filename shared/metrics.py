@@ -5,14 +5,24 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from shared.tracing import tracing
+
 
 def new_registry() -> CollectorRegistry:
-    """A registry with the process's own CPU, memory, file and garbage-collection figures."""
+    """A registry with the process's own CPU, memory, file and garbage-collection figures, and what became of
+    the spans of this service where it traces."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    if (tracer := tracing()) is not None:
+        registry.register(tracer.sink)
     return registry
+
+
+def exemplar_of(trace_id: str | None) -> dict[str, str] | None:
+    """What a histogram shows beside a figure, in OpenMetrics: a trace that is an example of it."""
+    return {"trace_id": trace_id} if trace_id else None
 
 
 class PrometheusRouterMetrics:
@@ -54,7 +64,7 @@ class PrometheusRouterMetrics:
         """See the router's port."""
         self._redelivered.inc(count)
 
-    def batch(self, size: int, seconds: float) -> None:
+    def batch(self, size: int, seconds: float, trace_id: str | None = None) -> None:
         """See the router's port."""
         self._sizes.observe(size)
-        self._seconds.observe(seconds)
+        self._seconds.observe(seconds, exemplar_of(trace_id))

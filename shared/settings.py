@@ -4,15 +4,19 @@ Values come from environment variables and ``.env``. A wrong one stops the servi
 that names the variable.
 """
 
+import re
 import sys
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Final, Literal, NoReturn, TypeVar
+from urllib.parse import unquote
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared import failpoints
+from shared.tracing import Sampler
 from shared.urls import checked_broker_url, checked_database_url, checked_http_url, checked_store_url
 
+_HEADER: Final = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+\s*=[\x20-\x7e]*")
 EXIT_WRONG_SETTING = 2
 EVENTS_PER_MESSAGE = 64
 """What a message holds at most."""
@@ -30,7 +34,52 @@ def settings_config(prefix: str = "") -> SettingsConfigDict:
     )
 
 
-class CommonSettings(BaseSettings):
+class TracingSettings(BaseSettings):
+    """Where spans go and which, by OpenTelemetry's own variables. Without an endpoint nothing is traced."""
+
+    model_config = settings_config()
+
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_traces_endpoint: str = ""
+    otel_exporter_otlp_headers: str = ""
+    otel_exporter_otlp_certificate: FilePath | None = None
+    otel_sdk_disabled: bool = False
+    otel_traces_exporter: Literal["otlp", "none"] = "otlp"
+    otel_traces_sampler: Sampler = "parentbased_traceidratio"
+    otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
+    otel_service_name: str = ""
+    otel_bsp_max_queue_size: Count = 2_048
+    otel_bsp_max_export_batch_size: Count = 512
+    otel_bsp_schedule_delay: Count = 5_000
+
+    @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
+    @classmethod
+    def _collector_url(cls, url: str) -> str:
+        return checked_http_url(url) if url else url
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _collector_headers(cls, text: str) -> str:
+        if not all(_HEADER.fullmatch(pair) for pair in text.split(",") if text):
+            raise ValueError("must be name=value, separated by commas, with values as in a URL")
+        return text
+
+    @property
+    def collector_headers(self) -> dict[str, str]:
+        """What every request to the collector carries."""
+        pairs = (pair.partition("=") for pair in self.otel_exporter_otlp_headers.split(",") if pair)
+        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent, or None where nothing is traced."""
+        if self.otel_sdk_disabled or self.otel_traces_exporter == "none":
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (base and f"{base.rstrip('/')}/v1/traces") or None
+
+
+class CommonSettings(TracingSettings):
     """Where the broker and the store are, and how to log."""
 
     model_config = settings_config()

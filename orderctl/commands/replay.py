@@ -106,7 +106,7 @@ def _plan(
     rate: float,
 ) -> "ReplayPlan":
     from orderctl.log_lines import moment
-    from orderctl.replay.history import FOREVER, Span, read_place
+    from orderctl.replay.history import FOREVER, WantedSteps, read_place
     from orderctl.replay.sending import steps_for
     from orderctl.replay.session import ReplayPlan
     from shared.messages import epoch_microseconds, is_identifier
@@ -116,7 +116,7 @@ def _plan(
     if order is not None and (from_id or not is_identifier(order)):
         raise UsageError(f"--order {order}: must be an order's id, without --from-id")
     now = datetime.now(UTC)
-    span = Span(
+    span = WantedSteps(
         types=steps_for(consumption),
         since=epoch_microseconds(moment(since, now)) if since else 0,
         until=epoch_microseconds(moment(until, now, "--until")) if until else FOREVER,

@@ -15,7 +15,7 @@ from orderctl.progress import Progress, Step, StepState
 BUILD_SECONDS = 1_200.0
 PULL_SECONDS = 600.0
 OFFLINE_ADVICE = "pull them, or build them from Debian packages as root: deploy/offline/build"
-_OPTIONAL = ("PROMETHEUS_IMAGE", "GRAFANA_IMAGE")  # of a profile that nobody has to use
+_OPTIONAL = ("PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "JAEGER_IMAGE")  # of profiles that nobody has to use
 _ONLY_TO_BUILD = "PYTHON_IMAGE"
 SOURCE_LABEL = "order-pipeline.source"
 

@@ -54,7 +54,7 @@ async def run(
     stages = [
         _Stage(
             name=service.name,
-            run=partial(program_of(service.name).run, common, settings[service.name], infrastructure),
+            run=partial(program_of(service.name).serve, common, settings[service.name], infrastructure),
             queue=service.consumption.queue if service.consumption else None,
         )
         for service in SERVICES.values()

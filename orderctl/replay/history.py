@@ -52,7 +52,7 @@ class HistoryPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class WantedSteps:
     """Steps of these types from ``since`` on and before ``until``, in microseconds since the epoch."""
 
     types: Collection[str]
@@ -76,7 +76,7 @@ class OrderHistory:
         position = await self._log.before(since)
         return (since, "", 0) if position.log_id == START else position
 
-    async def pages(self, begin: HistoryPlace, span: Span) -> AsyncIterator[HistoryPage]:
+    async def pages(self, begin: HistoryPlace, span: WantedSteps) -> AsyncIterator[HistoryPage]:
         """What happened after ``begin``, up to now."""
         end, place = await self._log.end(), begin
         while True:
@@ -95,7 +95,9 @@ class OrderHistory:
             if not found.read or place_of(place.log_id) >= place_of(end.log_id):
                 return
 
-    async def _from_ledger(self, place: NoteCursor, span: Span, first: LogPage) -> AsyncIterator[HistoryPage]:
+    async def _from_ledger(
+        self, place: NoteCursor, span: WantedSteps, first: LogPage
+    ) -> AsyncIterator[HistoryPage]:
         """What the log does not have any more, of which ``first`` is the first page."""
         if self._ledger is None:
             raise LedgerNeededError(
@@ -114,7 +116,7 @@ class OrderHistory:
             yield HistoryPage(steps=steps, end=place)
 
 
-def steps_of(record: OrderRecord, span: Span) -> Sequence[HistoryStep]:
+def steps_of(record: OrderRecord, span: WantedSteps) -> Sequence[HistoryStep]:
     """The steps of one order."""
     told = [(line.step, epoch_microseconds(line.at)) for line in record.timeline]
     return [
@@ -138,7 +140,7 @@ def written_place(place: HistoryPlace) -> str:
     return place.log_id if isinstance(place, LogPosition) else ":".join(map(str, place))
 
 
-def _in_log(page: LogPage, span: Span) -> Sequence[HistoryStep]:
+def _in_log(page: LogPage, span: WantedSteps) -> Sequence[HistoryStep]:
     return [
         HistoryStep(
             order_id=entry.order_id,

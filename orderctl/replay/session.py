@@ -8,7 +8,7 @@ from typing import Final
 
 from ledger.reading import LedgerReader
 from orderctl.errors import NotRunningError, OrderctlError
-from orderctl.replay.history import HistoryPage, HistoryPlace, OrderHistory, Span, steps_of
+from orderctl.replay.history import HistoryPage, HistoryPlace, OrderHistory, WantedSteps, steps_of
 from orderctl.replay.sending import OrderRecords, Replay, ReplayReport, SendingPace
 from shared.errors import DatabaseUnavailable, StoreUnavailable
 from shared.messaging.ports import Publisher
@@ -44,7 +44,7 @@ class ReplayPlan:
     """
 
     consumption: Consumption
-    span: Span
+    span: WantedSteps
     begin: HistoryPlace | None = None
     order_id: str | None = None
     per_second: float

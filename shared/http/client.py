@@ -19,6 +19,7 @@ from yarl import URL
 
 from shared.breaker import Breaker
 from shared.errors import ServiceUnavailable
+from shared.tracing import part
 
 DEADLINE_SECONDS: Final = 1.9
 """In total: waiting for a connection, every attempt, the pauses between them, and reading the answer, so
@@ -109,10 +110,26 @@ class ServiceClient:
         if not self._breaker.try_now():
             raise ServiceUnavailable(self.name, self._breaker.reason() or "it is away")
         self._budget.asked()
+        with part(f"{method} {self.name}", "client") as span:
+            if span is None:
+                return await self._send(method, path, headers or {}, body, deadline_seconds)
+            headers = {**(headers or {}), "traceparent": span.traceparent}
+            answer = await self._send(method, path, headers, body, deadline_seconds)
+            span.attributes |= {"http.request.method": method, "http.response.status_code": answer.status}
+            return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline_seconds: float | None,
+    ) -> ServiceAnswer:
         seconds = deadline_seconds or self._deadline_seconds
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._attempts(method, path, headers or {}, body)
+                answer = await self._attempts(method, path, headers, body)
         except TimeoutError:
             reason = f"it did not answer within {seconds:g} s"
         except aiohttp.ClientConnectorError as error:

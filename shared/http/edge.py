@@ -23,7 +23,7 @@ from shared.http.clients import client_of
 from shared.http.compression import compress
 from shared.http.cors import CrossOrigins
 from shared.http.hosts import AllowedHosts
-from shared.http.metrics import HttpMetrics
+from shared.http.metrics import KNOWN_METHODS, OTHER, HttpMetrics
 from shared.http.problems import (
     BROKER_UNAVAILABLE,
     CORRELATION_HEADER,
@@ -45,10 +45,13 @@ from shared.http.routes import RequestHandler
 from shared.http.sparing import SparingLog
 from shared.logs import get_logger
 from shared.messages import Trace
+from shared.tracing import Span, Tracing, current_span, in_span, trace_by
 
 TRACE: Final = web.RequestKey("trace", Trace)
 UNMATCHED: Final = "unmatched"
 UNPARSED: Final = "unparsed"
+OPERATIONS: Final = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
+"""Asked for every few seconds, on any port, and no part of any order's trace."""
 INTERNAL_DETAIL: Final = "The request could not be handled. It has been logged."
 STANDARD_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -115,7 +118,9 @@ class Edge:
         hosts: AllowedHosts,
         origins: CrossOrigins,
         headers: AnswerHeaders,
+        tracer: Tracing | None = None,
     ) -> None:
+        self._tracer = tracer
         self._origins = origins
         self._inner = inner
         self._metrics = metrics
@@ -125,9 +130,30 @@ class Edge:
     async def __call__(self, base_request: web.BaseRequest, refusal: Problem | None) -> web.StreamResponse:
         """Answers one request, with ``refusal`` where there is one."""
         request = cast(web.Request, base_request)
-        began = time.perf_counter()
         headers = request.headers
         trace = trace_of(headers.get(CORRELATION_HEADER), headers.get("traceparent"))
+        if self._tracer is not None and request.path not in OPERATIONS:
+            return await self._respond_in_span(self._tracer, request, trace, refusal)
+        return await self._respond(request, trace, refusal)
+
+    async def _respond_in_span(
+        self, tracer: Tracing, request: web.Request, trace: Trace, refusal: Problem | None
+    ) -> web.StreamResponse:
+        is_new = trace.traceparent != request.headers.get("traceparent")
+        span, traceparent = tracer.arrived(request.method, trace.traceparent or "", is_new=is_new)
+        trace = Trace(correlation_id=trace.correlation_id, traceparent=traceparent)
+        trace_by(tracer)  # the connection's task is the event loop's, not the service's
+        with in_span(span):
+            response = await self._respond(request, trace, refusal)
+            if span is not None:
+                _describe(span, request, response)
+        return response
+
+    async def _respond(
+        self, request: web.Request, trace: Trace, refusal: Problem | None
+    ) -> web.StreamResponse:
+        began = time.perf_counter()
+        headers = request.headers
         request[TRACE] = trace
         hosts = headers.getall("Host", ())
         if refusal is None and (len(hosts) != 1 or hosts[0] not in self._hosts.known):
@@ -142,7 +168,10 @@ class Edge:
         self._headers.add_to(response, trace, request)
         seconds = time.perf_counter() - began
         route = UNMATCHED if refusal is not None else _route(request)
-        self._metrics.answered(request.method, route, response.status, seconds)
+        span = current_span()
+        self._metrics.answered(
+            request.method, route, response.status, seconds, span.trace_id if span else None
+        )
         return response
 
     async def _answer(
@@ -232,6 +261,20 @@ def _service_away(error: ServiceUnavailable) -> Problem:
     noise.warning("a service is away", service=error.service, reason=error.reason)
     detail = f"{error.service} cannot be asked: {_ADDRESS.sub('…', error.reason)}. Ask again in a moment."
     return Problem(SERVICE_UNAVAILABLE, detail, members={"service": error.service})
+
+
+def _describe(span: Span, request: web.Request, response: web.StreamResponse) -> None:
+    route = _route(request)
+    method = request.method if request.method in KNOWN_METHODS else OTHER
+    span.name = f"{method} {route}"
+    span.attributes |= {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": response.status,
+        "correlation.id": request[TRACE].correlation_id,
+    }
+    if response.status >= 500:
+        span.error = str(response.status)
 
 
 def _route(request: web.Request) -> str:

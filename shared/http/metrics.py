@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from shared.metrics import exemplar_of
+
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER: Final = "other"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -38,8 +40,12 @@ class HttpMetrics:
         self.connections = Gauge(f"{prefix}_connections", "Open client connections", registry=registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request has its answer. Methods that nobody serves are counted together."""
+    def answered(
+        self, method: str, route: str, status: int, seconds: float, trace_id: str | None = None
+    ) -> None:
+        """A request has its answer. Methods that nobody serves are counted together; ``trace_id`` is shown as
+        an example of what takes so long.
+        """
         key = (method if method in KNOWN_METHODS else OTHER, route, status)
         children = self._children.get(key)
         if children is None:
@@ -48,7 +54,7 @@ class HttpMetrics:
                 self._seconds.labels(key[0], route),
             )
         children[0].inc()
-        children[1].observe(seconds)
+        children[1].observe(seconds, exemplar_of(trace_id))
 
     def connection_refused(self) -> None:
         """A connection past the limit was turned away."""

@@ -17,6 +17,7 @@ from shared.http.hosts import AllowedHosts
 from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.routes import Dispatch
+from shared.tracing import tracing
 
 BACKLOG: Final = 1_024
 WANTED_FILES: Final = 8_192
@@ -62,6 +63,7 @@ async def serve(app: web.Application, endpoint: Endpoint, metrics: HttpMetrics) 
             hosts=endpoint.hosts,
             origins=endpoint.origins,
             headers=headers,
+            tracer=tracing(),
         )
         connections = Connections(server, edge, limits, metrics, endpoint.proxies)
         server.request_handler = connections.answer

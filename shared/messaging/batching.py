@@ -6,6 +6,7 @@ what comes meanwhile goes with the next.
 """
 
 from collections.abc import Iterator, Sequence
+from contextvars import copy_context
 from typing import Final
 
 from shared.errors import BrokerUnavailable
@@ -50,7 +51,11 @@ def joined(messages: Sequence[OutgoingMessage]) -> OutgoingMessage:
         return first
     body = join([message.body for message in messages])
     return OutgoingMessage(
-        exchange=first.exchange, routing_key=first.routing_key, body=body, mandatory=first.mandatory
+        exchange=first.exchange,
+        routing_key=first.routing_key,
+        body=body,
+        mandatory=first.mandatory,
+        traceparents=[str(each.headers[TRACEPARENT]) for each in messages if TRACEPARENT in each.headers],
     )
 
 
@@ -87,6 +92,7 @@ class GatheringPublisher:
         self._publisher = publisher
         self._timeout_seconds = timeout_seconds
         self._events_per_message = events_per_message
+        self._context = copy_context()
         self._routes: dict[Route, Gathering[OutgoingMessage, None]] = {}
 
     async def publish(self, message: OutgoingMessage) -> None:
@@ -96,14 +102,17 @@ class GatheringPublisher:
         route = message.exchange, message.routing_key
         gathering = self._routes.get(route)
         if gathering is None:
-            gathering = self._routes[route] = Gathering(
-                self._send,
-                fitting=self._fitting,
-                at_once=1,
-                timeout_seconds=self._timeout_seconds,
-                late=no_answer,
-            )
+            gathering = self._routes[route] = self._context.run(self._new_gathering)
         await gathering.answer(message)
+
+    def _new_gathering(self) -> Gathering[OutgoingMessage, None]:
+        return Gathering(
+            self._send,
+            fitting=self._fitting,
+            at_once=1,
+            timeout_seconds=self._timeout_seconds,
+            late=no_answer,
+        )
 
     def _fitting(self, messages: Sequence[OutgoingMessage]) -> int:
         return _fitting(messages[: self._events_per_message])

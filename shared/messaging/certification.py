@@ -135,7 +135,7 @@ class _Settled:
     def redelivered(self, count: int) -> None:
         pass
 
-    def batch(self, size: int, seconds: float) -> None:
+    def batch(self, size: int, seconds: float, trace_id: str | None = None) -> None:
         pass
 
 

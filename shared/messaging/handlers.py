@@ -1,6 +1,6 @@
 """What a handler is, and what cuts across handlers: a middleware gives back another handler around one.
 
-The router has its own outermost, which waits while something is away that everything needs.
+The router has its own outermost: one waits while something is away that everything needs, one has spans.
 """
 
 import asyncio

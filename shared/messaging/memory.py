@@ -15,6 +15,7 @@ from typing import Final
 from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
 from shared.messaging.ports import Delivery, OutgoingMessage
+from shared.messaging.spans import publishing
 from shared.pipeline import BINDINGS, Queue, matches, queues
 
 DEAD_LETTER_TARGET: Final = "x-dead-letter-routing-key"
@@ -47,14 +48,15 @@ class MemoryBroker:
     # --- the ports ------------------------------------------------------------------------------------
 
     async def publish(self, message: OutgoingMessage) -> None:
-        await asyncio.sleep(0)
-        if self._down is not None:
-            raise BrokerUnavailable(self._down)
-        targets = self._targets(message)
-        if not targets and message.mandatory:
-            raise Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}")
-        for queue in targets:
-            self._enqueue(queue, _Stored(message))
+        with publishing(message):
+            await asyncio.sleep(0)
+            if self._down is not None:
+                raise BrokerUnavailable(self._down)
+            targets = self._targets(message)
+            if not targets and message.mandatory:
+                raise Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}")
+            for queue in targets:
+                self._enqueue(queue, _Stored(message))
 
     @asynccontextmanager
     async def subscribe(self, queue: str, *, prefetch: int) -> AsyncIterator["MemorySubscription"]:

@@ -16,7 +16,7 @@ class OutgoingMessage:
     """A persistent message, of one event or several.
 
     ``expiration_seconds`` is when the queue gives it up, if ever. One that is not ``mandatory`` may reach no
-    queue at all: nothing need listen.
+    queue at all: nothing need listen. ``traceparents`` are those that the envelopes of several events have.
     """
 
     exchange: str
@@ -26,6 +26,7 @@ class OutgoingMessage:
     headers: Headers = field(default_factory=dict)
     expiration_seconds: float | None = None
     mandatory: bool = True
+    traceparents: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

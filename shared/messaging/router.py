@@ -36,7 +36,9 @@ from shared.messaging.retry import (
     outcome_of_error,
 )
 from shared.messaging.settlement import FailureListener, Settlement
+from shared.messaging.spans import in_spans
 from shared.pipeline import Consumption
+from shared.tracing import is_sampled, trace_id_of, tracing
 
 RESUBSCRIBE_SECONDS: Final = 0.2
 UNKNOWN_TYPE: Final = "unknown_type"
@@ -54,8 +56,9 @@ class RouterMetrics(Protocol):
     def redelivered(self, count: int) -> None:
         """``count`` deliveries had been delivered before, to a consumer that did not ack them."""
 
-    def batch(self, size: int, seconds: float) -> None:
-        """``size`` events that were handled together took this long until their ack."""
+    def batch(self, size: int, seconds: float, trace_id: str | None = None) -> None:
+        """``size`` events that were handled together took this long until their ack; one of them is of this
+        trace, if any of them is of one that is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +97,8 @@ class Router:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._consuming = consuming
-        self._handlers = {
-            kind: wrapped(handler, [waits_out_outages]) for kind, handler in consuming.handlers.items()
-        }
+        around = [waits_out_outages, in_spans(consuming.consumption.queue)]
+        self._handlers = {kind: wrapped(handler, around) for kind, handler in consuming.handlers.items()}
         self._subscriber = subscriber
         self._metrics = metrics
         self._subscription: Subscription | None = None
@@ -163,7 +165,7 @@ class Router:
             failpoint("before_ack")
             await subscription.ack(ended[-1])
         self._metrics.redelivered(sum(delivery.redelivered for delivery in ended))
-        self._metrics.batch(len(works), time.monotonic() - began)
+        self._metrics.batch(len(works), time.monotonic() - began, _example(works))
         for label, count in Counter(map(_label, works)).items():
             self._metrics.settled(label, count)
 
@@ -258,6 +260,14 @@ def _by_delivery(works: Iterable[_Work]) -> Iterator[Sequence[_Work]]:
 
 def _is_about(work: _Work, kind: type[EventData]) -> bool:
     return work.incoming is not None and type(work.incoming.event.data) is kind
+
+
+def _example(works: Iterable[_Work]) -> str | None:
+    if tracing() is None:
+        return None
+    traces = (work.incoming.event.trace for work in works if work.incoming is not None)
+    recorded = (trace.traceparent for trace in traces if is_sampled(trace.traceparent))
+    return next(map(trace_id_of, recorded), None)
 
 
 def _label(work: _Work) -> str:

@@ -20,6 +20,7 @@ from shared.messaging.ports import (
 from shared.messaging.retry import REASON, Bury, Dead, History, Retry, Wait, decide
 from shared.messaging.waiting import JITTER, waiting_out
 from shared.pipeline import ROUTES, Consumption
+from shared.tracing import log_fields
 
 OF_THE_BROKER: Final = ("x-last-death-reason", "x-first-death-reason")
 """What the broker says of a message that it moved itself, because it was delivered too often."""
@@ -164,4 +165,5 @@ def _log_burial(message: OutgoingMessage, fate: Bury, event: Event[Any] | None) 
         attempts=fate.history.attempts,
         correlation_id=message.correlation_id,
         **subject,
+        **log_fields(str(message.headers.get(TRACEPARENT, ""))),
     )

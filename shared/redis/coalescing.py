@@ -6,6 +6,7 @@ from typing import Any, Final
 from shared.gathering import Gathering
 from shared.redis.client import BrokenKey, Redis, late, outage, store_deadline
 from shared.redis.scripts import Script, ScriptCall
+from shared.tracing import part
 
 LARGEST_BATCH: Final = 512
 ROUND_TRIPS_AT_ONCE: Final = 2
@@ -31,7 +32,8 @@ class CoalescedScript:
         """What the script returned. Raises StoreUnavailable, for a broken key and after the deadline too: ask
         again later. A call whose caller has given up is taken back only where it has not been sent yet.
         """
-        return await self._gathering.answer(call)
+        with part(self._script.span_name, "client"):
+            return await self._gathering.answer(call)
 
     async def _run_many(self, calls: Sequence[ScriptCall]) -> list[Any]:
         async with store_deadline(self._timeout_seconds):

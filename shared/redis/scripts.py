@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared import keyspace
 from shared.redis.client import BrokenKey, Redis, is_away, outage, round_trip
+from shared.tracing import part
 
 _CALL: Final = re.compile(r"redis\.p?call\('(\w+)'(?:,\s*([\w\[\]]+))?")
 _NAMES: Final = re.compile(r"^local ([\w, ]+) = (KEYS\[[\w\[\], ]*\])$", re.MULTILINE)
@@ -72,6 +73,7 @@ class Script:
 
     def __init__(self, name: str, source: str) -> None:
         self.name = name
+        self.span_name = f"redis {name}"
         self.source = source
         calls = calls_of(source)
         self.needs = frozenset(command for command, _ in calls)
@@ -96,7 +98,8 @@ class Script:
         """Runs every call in one round trip. A call that met a broken key of its own has BrokenKey as its
         result; any other error is the store's, and raises StoreUnavailable for all of them.
         """
-        results = await self._pipeline(redis, calls)
+        with part(self.span_name, "client"):
+            results = await self._pipeline(redis, calls)
         missing = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
         if missing:
             again = await self._pipeline(redis, [calls[index] for index in missing], whole=True)

@@ -16,7 +16,8 @@ from typing import Any
 
 from shared import failpoints
 from shared.logs import configure_logs, flush_logs, get_logger
-from shared.settings import CommonSettings
+from shared.settings import CommonSettings, TracingSettings
+from shared.tracing import Sampling, Tracing, tracing_by
 
 EXIT_CRASHED = 1
 EXIT_SECOND_SIGNAL = 130
@@ -78,6 +79,26 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]
+
+
+@asynccontextmanager
+async def traced(service: str, settings: TracingSettings) -> AsyncIterator[None]:
+    """Has the block begin and send spans of ``service``, if the settings name a collector; the last of them
+    are waited for briefly at its end.
+    """
+    url = settings.traces_url
+    if url is None:
+        yield
+        return
+    from shared.otlp import open_export  # noqa: PLC0415 - who does not trace pays nothing, not even an import
+
+    export = open_export(service, settings, url)
+    sampling = Sampling(settings.otel_traces_sampler, settings.otel_traces_sampler_arg)
+    try:
+        with tracing_by(Tracing(sampling, export)):
+            yield
+    finally:
+        await asyncio.to_thread(export.close)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic_settings import BaseSettings
 
 from shared.service.infrastructure import ClusterInfrastructure, Infrastructure
-from shared.service.lifecycle import run_service
+from shared.service.lifecycle import run_service, traced
 from shared.settings import CommonSettings, load
 
 Own = TypeVar("Own", bound=BaseSettings)
@@ -30,7 +30,14 @@ class Program(Generic[Own]):
         """Reads the settings and runs the service as this process, on the cluster that they name."""
         common, own = load(CommonSettings), load(self.settings)
         infrastructure = ClusterInfrastructure(common)
-        run_service(self.name, common, lambda stop: self.run(common, own, infrastructure, stop))
+        run_service(self.name, common, lambda stop: self.serve(common, own, infrastructure, stop))
+
+    async def serve(
+        self, common: CommonSettings, own: Own, infrastructure: Infrastructure, stop: asyncio.Event
+    ) -> None:
+        """Runs it, with its spans sent where the settings say."""
+        async with traced(self.name, common):
+            await self.run(common, own, infrastructure, stop)
 
 
 def program_of(name: str) -> Program[Any]:

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from shared.errors import DatabaseUnavailable
 from shared.logs import get_logger
 from shared.sql.migrations import NewerSchema, migrate
+from shared.tracing import part
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
@@ -65,7 +66,10 @@ class Database:
         Raises DatabaseUnavailable, after which the outcome is unknown, and IntegrityError where a constraint
         was violated.
         """
-        seconds = timeout_seconds or self._timeout_seconds
+        with part("sql transaction", "client"):
+            return await self._within(timeout_seconds or self._timeout_seconds, work)
+
+    async def _within(self, seconds: float, work: Work[Result]) -> Result:
         task = asyncio.ensure_future(self._transaction(work))
         try:
             done, _ = await asyncio.wait({task}, timeout=seconds)

@@ -1,17 +1,19 @@
 """What every broker adapter promises, run over the in-memory one and over the real cluster."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from shared.errors import Unroutable
-from shared.messages import split
-from shared.messaging.batching import GatheringPublisher
+from shared.messages import Trace, split
+from shared.messaging.batching import GatheringPublisher, joined
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
 from shared.messaging.settlement import message_of
 from shared.pipeline import EVENTS_EXCHANGE, NOTIFIER, ORDER_PROCESSOR, ORDERS_EXCHANGE, SHOP_EXCHANGE
 from tests.contract.conftest import BrokerUnderTest
 from tests.harness.examples import an_order, placed
+from tests.harness.spans import keeping_spans
 
 QUEUE = ORDER_PROCESSOR.queue
 
@@ -72,6 +74,21 @@ async def test_events_that_travel_together_arrive_as_one_message(broker: BrokerU
     bodies = [split(delivery.body) for delivery in deliveries]
     assert [len(each) for each in bodies] == [64, 64, 64, 8]
     assert [body for each in bodies for body in each] == [message.body for message in sent]
+
+
+async def test_a_publish_is_seen_in_the_trace_of_each_of_its_events(broker: BrokerUnderTest) -> None:
+    """Alone and together, where this service traces; an unroutable one with its error."""
+    traces = [Trace(correlation_id="c", traceparent=f"00-{n:032x}-{n:016x}-01") for n in (1, 2, 3)]
+    single, *others = [message_of(placed(an_order(f"o{n}"), trace=trace)) for n, trace in enumerate(traces)]
+    with keeping_spans() as kept:
+        await broker.publisher.publish(single)
+        await broker.publisher.publish(joined(others))
+        with pytest.raises(Unroutable):
+            await broker.publisher.publish(replace(single, routing_key="order.unheard"))
+    async with broker.subscriber.subscribe(QUEUE, prefetch=10) as subscription:
+        await subscription.ack((await receive(subscription, 2))[-1])
+    told = [(int(span.trace_id, 16), int(span.parent_id or "0", 16), span.error) for span in kept.spans]
+    assert told == [(1, 1, ""), (2, 2, ""), (3, 3, ""), (1, 1, "Unroutable")]
 
 
 async def test_what_is_published_together_arrives_in_that_order(broker: BrokerUnderTest) -> None:

@@ -29,10 +29,11 @@ from shared.redis.client import Redis
 from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
 from tests.harness.decisions import store_recreating
-from tests.harness.examples import an_order, placed
+from tests.harness.examples import TRACE, an_order, placed
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.ledger import A_CENTURY, SECONDS, Trial
 from tests.harness.pricing import price
+from tests.harness.spans import keeping_spans
 from tests.harness.stores import store_in_process
 
 
@@ -56,6 +57,27 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def trial(redis: Redis, database: Database) -> Trial:
     """On an empty store and an empty ledger."""
     return Trial(redis, database)
+
+
+async def test_each_step_that_is_written_is_seen_in_its_order_s_trace(
+    redis: Redis, database: Database
+) -> None:
+    """By the record's trace with the first step; remembered for those that the log alone tells of."""
+    order, other = an_order("a", cable=1), an_order("b", cable=1)
+    with keeping_spans() as kept:
+        trial = Trial(redis, database)
+        await trial.follower.follow()
+        await trial.accept(order, other)
+        await trial.follower.follow()
+        await trial.decide(order)
+        await trial.follower.follow()
+    written = kept.named("ledger write")
+    assert [span.attributes["order.id"] for span in written] == ["a", "b", "a"]
+    assert {f"00-{span.trace_id}-{span.parent_id}-01" for span in written} == {TRACE.traceparent}
+    (batch,) = kept.named("ledger batch")
+    assert batch.links == [span.traceparent for span in written[:2]]
+    parents = {span.parent_id for span in kept.named("sql transaction")}
+    assert parents == {batch.span_id, written[2].span_id}
 
 
 async def test_what_was_before_the_ledger_is_read_from_the_records(trial: Trial) -> None:

@@ -15,7 +15,7 @@ from orderctl.replay.history import (
     HistoryPlace,
     LedgerNeededError,
     OrderHistory,
-    Span,
+    WantedSteps,
     read_place,
     written_place,
 )
@@ -122,7 +122,7 @@ class World:
         report = ReplayReport(place=begin)
         history = OrderHistory(OrderLog(self.redis, timeout_seconds=SECONDS), self.ledger)
         records = OrderRecords(self.redis, self.ledger, timeout_seconds=SECONDS)
-        span = Span(types=steps_for(consumption))
+        span = WantedSteps(types=steps_for(consumption))
         pages = history.pages(begin or await history.beginning(0), span)
         with contextlib.suppress(OrderctlError):
             await Replay(consumption, records, recipient, SendingPace(1e9)).run(pages, report, lambda: None)
@@ -209,7 +209,7 @@ async def test_a_replay_that_is_broken_off_goes_on_where_it_was(
 async def test_a_log_that_is_trimmed_meanwhile_loses_nothing(world: World) -> None:
     """What is gone from it when its turn comes is read from the ledger."""
     history = OrderHistory(OrderLog(world.redis, timeout_seconds=SECONDS), world.ledger)
-    span = Span(types=steps_for(NOTIFIER))
+    span = WantedSteps(types=steps_for(NOTIFIER))
     pages = history.pages(await history.beginning(0), span)
     steps = list((await anext(pages)).steps)
     await world.trial.trim_to_the_last()
@@ -221,9 +221,9 @@ async def test_without_the_ledger_only_what_the_log_has_can_be_told(world: World
     """It is said, and nothing is passed over in silence."""
     history = OrderHistory(OrderLog(world.redis, timeout_seconds=SECONDS), None)
     with pytest.raises(LedgerNeededError):
-        await anext(history.pages(await history.beginning(0), Span(types=steps_for(NOTIFIER))))
+        await anext(history.pages(await history.beginning(0), WantedSteps(types=steps_for(NOTIFIER))))
     end = (await OrderLog(world.redis, timeout_seconds=SECONDS).latest(1))[0]
-    pages = history.pages(read_place(end.id), Span(types=steps_for(NOTIFIER)))
+    pages = history.pages(read_place(end.id), WantedSteps(types=steps_for(NOTIFIER)))
     assert [page.steps async for page in pages] == [[]]
 
 
@@ -231,6 +231,6 @@ async def test_times_bound_what_is_told(world: World) -> None:
     """From the first on, and before the second."""
     history = OrderHistory(OrderLog(world.redis, timeout_seconds=SECONDS), world.ledger)
     decided = sorted(epoch_microseconds(event.time) for event in world.told if NOTIFIER.takes(event.type))
-    span = Span(types=steps_for(NOTIFIER), since=decided[2], until=decided[4])
+    span = WantedSteps(types=steps_for(NOTIFIER), since=decided[2], until=decided[4])
     pages = history.pages(await history.beginning(span.since), span)
     assert [step.at async for page in pages for step in page.steps] == decided[2:4]

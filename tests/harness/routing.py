@@ -37,7 +37,7 @@ class CountingMetrics:
     def redelivered(self, count: int) -> None:
         self.repeated += count
 
-    def batch(self, size: int, seconds: float) -> None:
+    def batch(self, size: int, seconds: float, trace_id: str | None = None) -> None:
         self.batches.append(size)
 
 

@@ -70,6 +70,7 @@ PLANTED: Final = [
     ("redis", "notifier.handlers", "redis"),
     ("redis", "shared.messaging.memory", "redis"),
     ("redis", "orderctl.doctor", "redis"),
+    ("opentelemetry", "shared.tracing", "opentelemetry"),
     ("fakes", "shared.redis.client", "fakeredis"),
     ("http", "notifier.handlers", "aiohttp"),
     ("http", "shared.redis.client", "shared.http.problems"),

@@ -12,11 +12,15 @@ from shared.errors import StoreUnavailable
 from shared.redis.client import Redis
 from shared.redis.coalescing import LARGEST_BATCH, CoalescedScript
 from shared.redis.scripts import Script, ScriptCall
+from shared.tracing import Span, in_span
+from tests.harness.spans import keeping_spans
 from tests.simulator.loop import SimulatedLoop
 
 
 class RecordedScript:
     """Answers each call with its first argument, and keeps what came together."""
+
+    span_name = "redis recorded"
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -52,6 +56,21 @@ async def test_calls_of_one_moment_go_out_together_and_each_gets_its_own_answer(
     assert answers == [str(number) for number in range(10)]
     assert script.batches == [10]
     assert await subject.run(call("later")) == "later"
+
+
+async def test_callers_that_share_a_round_trip_have_a_span_each() -> None:
+    """Of their own traces; who is not traced has none."""
+    subject = coalesced(RecordedScript())
+
+    async def asks(span: Span | None) -> None:
+        with in_span(span):
+            await subject.run(call("x"))
+
+    with keeping_spans() as kept:
+        requests = [Span("request", "server", f"{n:032x}", None, kept) for n in (1, 2)]
+        await asyncio.gather(*map(asks, (*requests, None)))
+    found = {(span.trace_id, span.parent_id) for span in kept.named("redis recorded")}
+    assert found == {(request.trace_id, request.span_id) for request in requests}
 
 
 async def test_a_batch_is_bounded() -> None:

@@ -208,6 +208,15 @@ def test_one_base_image_is_named_everywhere() -> None:
         assert f"PYTHON_IMAGE:-{dockerfile[1]}}}" in (ROOT / place).read_text()
 
 
+def test_traces_have_a_profile_of_their_own_and_go_where_the_shell_says() -> None:
+    """Every service alike; none of them, unless it says so. The image is an exact version."""
+    assert SERVICES["jaeger"]["profiles"] == ["traces"]
+    assert re.search(r":-jaegertracing/[\w-]+:\d+\.\d+\.\d+\}$", SERVICES["jaeger"]["image"])
+    for name in REGISTRY:
+        told = SERVICES[name]["environment"]
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] is told["OTEL_TRACES_SAMPLER_ARG"] is None
+
+
 @pytest.mark.parametrize("setting", ["PAYMENTS", "PROCESSOR_PAYMENT_LIMIT", "PROCESSOR_PAYMENT_MISHAPS"])
 def test_the_shell_says_whether_orders_are_paid_for(setting: str) -> None:
     """As the README has it; the file sets no value of its own."""

@@ -19,7 +19,9 @@ from notifier.senders.log import LogSender
 from shared.context import logging_about, trace_of
 from shared.errors import SenderUnavailable
 from shared.logs import SILENT_LIBRARIES, configure_logs, flush_logs, get_logger
+from shared.tracing import Span, in_span
 from tests.harness.examples import created
+from tests.harness.spans import keeping_spans
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +225,22 @@ asyncio.run(turn())
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert json.loads(ended.stdout)["event"] == "last words", ended.stderr
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_line_names_the_trace_that_its_work_is_recorded_in(form: str) -> None:
+    """In either form; a line that names another one means that."""
+    stream = StringIO()
+    configure_logs("notifier", "INFO", form, stream)
+    with keeping_spans() as kept, in_span(Span("request", "server", "a" * 32, None, kept)):
+        get_logger("test").info("its own")
+        get_logger("test").info("another's", trace_id="b" * 32)
+    get_logger("test").info("none")
+    own, other, none = stream.getvalue().splitlines()
+    assert "a" * 32 in own
+    assert "a" * 32 not in other
+    assert "b" * 32 in other
+    assert "trace_id" not in none
 
 
 def test_the_form_follows_the_stream_unless_it_is_told() -> None:

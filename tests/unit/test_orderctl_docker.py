@@ -169,7 +169,7 @@ def offers(monkeypatch: pytest.MonkeyPatch, *, absent: set[str], registry: bool)
         ({"RABBITMQ_IMAGE"}, True, True),
         ({"PIPELINE_IMAGE"}, False, True),
         ({"PIPELINE_IMAGE", "PYTHON_IMAGE"}, False, False),
-        ({"PYTHON_IMAGE", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE"}, False, True),
+        ({"PYTHON_IMAGE", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE", "JAEGER_IMAGE"}, False, True),
     ],
 )
 def test_docker_is_offered_where_the_images_are_there_or_can_be_had(

@@ -12,9 +12,10 @@ from shared.breaker import Breaker
 from shared.messaging.memory import MemoryBroker
 from shared.orders.redis.store import RedisOutbox
 from shared.service.lifecycle import running
-from tests.harness.examples import an_order
+from tests.harness.examples import TRACE, an_order
 from tests.harness.gateway import STORE_SECONDS, a_placement, age, order_store, outbox_of, relay_lease
 from tests.harness.routing import InterruptiblePublisher
+from tests.harness.spans import keeping_spans
 from tests.harness.stores import store_in_process
 from tests.harness.waiting import wait_until
 
@@ -108,14 +109,9 @@ async def test_two_flushes_at_once_drop_everything_once(redis: Any, outbox: Coun
     assert await outbox.size() == 0
 
 
-async def test_a_relay_outlives_an_absent_store(redis: Any, server: FakeServer) -> None:
-    """It goes on as soon as the store is back, and no order is left over."""
-    publisher = InterruptiblePublisher(MemoryBroker())
-    breaker = Breaker(known_down=lambda: False)
-    await order_store(redis).accept(a_placement(an_order("a")))
-    await age(redis, "a", 5.0)
-    breaker.failed("no confirm")
-    relay = Relay(
+def relay_of(redis: Any, publisher: InterruptiblePublisher, breaker: Breaker) -> Relay:
+    """One that hardly pauses."""
+    return Relay(
         store=order_store(redis),
         outbox=outbox_of(redis),
         lease=relay_lease(redis),
@@ -123,6 +119,31 @@ async def test_a_relay_outlives_an_absent_store(redis: Any, server: FakeServer) 
         breaker=breaker,
         times=RelayTimes(minimum_age=4.0, pause=0.001),
     )
+
+
+async def test_what_is_published_late_is_published_in_the_order_s_trace(redis: Any) -> None:
+    """Of the request that is long over: the record has kept it."""
+    publisher, breaker = InterruptiblePublisher(MemoryBroker()), Breaker(known_down=lambda: False)
+    await order_store(redis).accept(a_placement(an_order("a")))
+    await age(redis, "a", 5.0)
+    with keeping_spans() as kept:
+        async with running(relay_of(redis, publisher, breaker).run()):
+            await wait_until(lambda: len(publisher.published) == 1)
+    (span,) = kept.spans
+    assert (span.name, f"00-{span.trace_id}-{span.parent_id}-01") == (
+        "publish order.placed",
+        TRACE.traceparent,
+    )
+
+
+async def test_a_relay_outlives_an_absent_store(redis: Any, server: FakeServer) -> None:
+    """It goes on as soon as the store is back, and no order is left over."""
+    publisher = InterruptiblePublisher(MemoryBroker())
+    breaker = Breaker(known_down=lambda: False)
+    await order_store(redis).accept(a_placement(an_order("a")))
+    await age(redis, "a", 5.0)
+    breaker.failed("no confirm")
+    relay = relay_of(redis, publisher, breaker)
     server.connected = False
     async with running(relay.run()):
         for _ in range(20):

@@ -13,6 +13,8 @@ from shared.breaker import Breaker
 from shared.errors import ServiceUnavailable
 from shared.http import client
 from shared.http.client import RetryBudget, ServiceClient, open_client
+from shared.tracing import Span, in_span
+from tests.harness.spans import keeping_spans
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,6 +55,24 @@ async def test_an_answer_is_handed_on_as_it_is() -> None:
         answer = await asked.send("PATCH", "/products/a%2Fb?x=%20", headers={"If-Match": '"6"'}, body=b"{}")
     assert (answer.status, answer.body, answer.headers["ETag"]) == (412, b"\x00odd", '"7"')
     assert seen == [("PATCH", "/products/a%2Fb?x=%20", b"{}", '"6"')]
+
+
+async def test_a_request_to_another_service_stands_in_the_trace_of_the_one_that_it_is_for() -> None:
+    """The other service's span stands below the client's, in the place of what the client sent."""
+    told = []
+
+    async def handler(request: web.Request) -> web.Response:
+        told.append(request.headers["traceparent"])
+        return web.Response(status=204)
+
+    async with asking(handler) as asked:
+        with keeping_spans() as kept, in_span(Span("request", "server", "1" * 32, None, kept)) as outer:
+            await asked.send("GET", "/products", headers={"traceparent": "the client's"})
+    span = kept.spans[0]
+    assert outer is not None
+    assert (span.name, span.kind, span.parent_id) == ("GET catalogue", "client", outer.span_id)
+    assert span.attributes["http.response.status_code"] == 204
+    assert told == [span.traceparent]
 
 
 async def test_clients_of_the_gateway_are_told_within_two_seconds() -> None:

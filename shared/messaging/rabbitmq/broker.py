@@ -18,6 +18,7 @@ from aiormq.channel import Channel
 
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable, SubscriptionLost
+from shared.messaging import spans
 from shared.messaging.ports import Delivery, HeaderValue, OutgoingMessage, Subscription
 from shared.messaging.rabbitmq.connection import Link, LinkTimes, broker_errors, open_channel, words_of
 from shared.messaging.rabbitmq.prefetch import Prefetch
@@ -77,7 +78,8 @@ class RabbitPublisher:
         if publishing is None or self._link.unready_reason() is not None:
             raise BrokerUnavailable(f"no broker: {self._link.unready_reason()}")
         try:
-            await publishing.publish(message)
+            with spans.publishing(message):
+                await publishing.publish(message)
         except BrokerUnavailable as error:
             if publishing is self._publishing:
                 self._link.condemn(str(error))
