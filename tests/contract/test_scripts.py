@@ -26,7 +26,8 @@ HEAD: Final = "head"
 OUR_SCRIPTS: Final = [
     load(path.stem) if path.with_stem(HEAD).exists() else Script(path.stem, path.read_text())
     for path in sorted(ROOT.rglob("*.lua"))
-    if path.stem != HEAD and not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    if path.stem != HEAD
+    and not any(part[0] == "." or part == "tests" for part in path.relative_to(ROOT).parts)
 ]
 NEEDS: Final = [(script, command) for script in OUR_SCRIPTS for command in sorted(script.needs)]
 COMMANDS: Final = sorted({command for _, command in NEEDS})

@@ -8,7 +8,7 @@
 local available = tonumber(redis.call('GET', KEYS[1]) or '0')
 local qty = math.min(tonumber(ARGV[3]), available)
 if qty <= 0 then return 0 end
-redis.call('SET', KEYS[1], available - qty)
+redis.call('DECRBY', KEYS[1], qty)
 redis.call('HINCRBY', KEYS[2], ARGV[2], -qty)
 local number = redis.call('HINCRBY', KEYS[3], ARGV[1], 1)
 redis.call('HSET', KEYS[4], number, ARGV[2] .. '\t' .. qty)

@@ -126,7 +126,7 @@ def _without_pieces(_: SlottedOrder) -> list[str | int]:
 class PlantedBug:
     """How a bug is planted, how the fault begins by which it is found, and in which weather.
 
-    ``first_seed`` is where the search for a rare one begins; it goes on over all others.
+    ``first_seed`` is where the search for a rare one begins.
     """
 
     planting: Planting
@@ -184,7 +184,7 @@ BUGS: Final[Mapping[str, PlantedBug]] = {
         rewritten(PACKAGE, "hold", ("KEYS[3], 0, -1", "KEYS[3], 1, 0")),
         "not announced",
         unpublished,
-        13,
+        57,
     ),
     "moves that are not announced stay behind": PlantedBug(
         rewritten(PACKAGE, "adopt", ("ipairs(moves)", "ipairs({})")),
