@@ -90,6 +90,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             )
         ),
         "ledger": Rights(reads=_ORDERS),
+        "webhooks": Rights(reads=("order:*",)),
         "dashboard": Rights(
             writes=(
                 *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE, keyspace.DEAD_LETTERS_AUDIT),

@@ -1,0 +1,59 @@
+"""From events of orders to promised deliveries; only then comes the ack."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from shared.messages import EVENT_TYPES, Event, encode
+from shared.messaging.retry import Done, Outcome
+from shared.messaging.router import Incoming
+from shared.webhooks.schemas import EVENT_NAMES
+from webhooks.model import Told
+
+TOLD: Final = tuple(EVENT_TYPES[name] for name in EVENT_NAMES)
+"""The kinds of events that receivers are told of."""
+
+
+class Owners(Protocol):
+    """Whose orders are."""
+
+    async def customers_of(self, order_ids: Sequence[str]) -> Mapping[str, str]:
+        """The customers of those that have one. Raises StoreUnavailable."""
+
+
+class PromisedDeliveries(Protocol):
+    """Where deliveries are written."""
+
+    async def record(self, told: Sequence[Told]) -> int:
+        """Each once for each endpoint; how many were new. Raises DatabaseUnavailable."""
+
+
+class WebhookHandler:
+    """PromisedDeliveries a batch of events to those who want to be told."""
+
+    def __init__(self, owners: Owners, promises: PromisedDeliveries, promised: Callable[[], None]) -> None:
+        """``promised`` is called where there is something to deliver."""
+        self._owners = owners
+        self._promises = promises
+        self._promised = promised
+
+    async def __call__(self, messages: Sequence[Incoming]) -> Sequence[Outcome]:
+        """All of them are dealt with. Raises DependencyUnavailable, after which they come again."""
+        events = [incoming.event for incoming in messages]
+        customers = await self._owners.customers_of([event.subject for event in events])
+        if await self._promises.record([_told(event, customers.get(event.subject)) for event in events]):
+            self._promised()
+        return [Done() for _ in messages]
+
+
+def _told(event: Event[Any], customer: str | None) -> Told:
+    """Without the customer's address, which is no receiver's business."""
+    order = replace(event.data.order, email=None)
+    shown = replace(event, data=replace(event.data, order=order))
+    return Told(
+        event_id=event.id,
+        event_type=event.type,
+        order_id=event.subject,
+        customer=customer,
+        body=encode(shown).decode(),
+    )

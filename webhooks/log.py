@@ -1,0 +1,175 @@
+"""The log of deliveries as owners read it, and what they ask for by it, in SQL.
+
+Every method raises DatabaseUnavailable. Whose an endpoint is, its caller knows.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.sql.database import Database
+from webhooks.endpoints import Clock
+from webhooks.model import GIVE_UP_SECONDS, SECOND, DeliveryAttempt, DeliveryStatus
+from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS
+
+LATEST_SHOWN: Final = 12
+"""Attempts at one delivery: as many as it takes to give it up."""
+RECOVER_SECONDS: Final = 15.0
+SWEPT_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedDelivery:
+    """A delivery and its latest attempts, oldest first. Times are microseconds since the epoch."""
+
+    endpoint_id: str
+    sequence: int
+    event_id: str
+    event_type: str
+    order_id: str
+    status: DeliveryStatus
+    created_at: int
+    due_at: int
+    attempts: int
+    latest: Sequence[DeliveryAttempt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Pending deliveries: how many, and since when the first is due to a receiver that does not fail."""
+
+    pending: int
+    due_since: int | None
+
+
+class DeliveryLog:
+    """Deliveries after they were promised."""
+
+    def __init__(self, database: Database, clock: Clock, *, retention_seconds: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._retention = int(retention_seconds * SECOND)
+
+    async def page(
+        self, endpoint_id: str, status: str | None, before: int | None, limit: int
+    ) -> Sequence[LoggedDelivery]:
+        """Up to ``limit`` deliveries whose number is less than ``before``, newest first."""
+        wanted = [DELIVERIES.c.endpoint_id == endpoint_id]
+        wanted += [] if status is None else [DELIVERIES.c.status == status]
+        wanted += [] if before is None else [DELIVERIES.c.sequence < before]
+
+        async def read(connection: AsyncConnection) -> Sequence[LoggedDelivery]:
+            return await _logged(connection, and_(*wanted), limit)
+
+        return await self._database.transaction(read)
+
+    async def resend(self, endpoint_id: str, sequence: int) -> LoggedDelivery | None:
+        """Makes one due now, whatever became of it; None where there is none."""
+        this = and_(DELIVERIES.c.endpoint_id == endpoint_id, DELIVERIES.c.sequence == sequence)
+
+        async def write(connection: AsyncConnection) -> LoggedDelivery | None:
+            await connection.execute(update(DELIVERIES).where(this).values(**self._afresh()))
+            return next(iter(await _logged(connection, this, 1)), None)
+
+        return await self._database.transaction(write)
+
+    async def recover(self, endpoint_id: str, since: int) -> int:
+        """Makes those due now that were promised since then and failed; how many."""
+        these = and_(
+            DELIVERIES.c.endpoint_id == endpoint_id,
+            DELIVERIES.c.status == DeliveryStatus.FAILED,
+            DELIVERIES.c.created_at >= since,
+        )
+
+        async def write(connection: AsyncConnection) -> int:
+            result = await connection.execute(update(DELIVERIES).where(these).values(**self._afresh()))
+            return int(result.rowcount)
+
+        return await self._database.transaction(write, timeout_seconds=RECOVER_SECONDS)
+
+    async def sweep(self) -> int:
+        """Forgets some of what is settled and older than the retention; how many."""
+        old = (
+            select(DELIVERIES.c.endpoint_id, DELIVERIES.c.sequence)
+            .where(
+                DELIVERIES.c.created_at < self._clock() - self._retention,
+                DELIVERIES.c.status != DeliveryStatus.PENDING,
+            )
+            .order_by(DELIVERIES.c.created_at)
+            .limit(SWEPT_AT_ONCE)
+        ).subquery()
+        these = exists().where(
+            old.c.endpoint_id == DELIVERIES.c.endpoint_id, old.c.sequence == DELIVERIES.c.sequence
+        )
+
+        async def write(connection: AsyncConnection) -> int:
+            return int((await connection.execute(delete(DELIVERIES).where(these))).rowcount)
+
+        return await self._database.transaction(write, timeout_seconds=RECOVER_SECONDS)
+
+    async def waiting(self) -> Waiting:
+        """What waits now."""
+        now = self._clock()
+        pending = DELIVERIES.c.status == DeliveryStatus.PENDING
+        free = select(ENDPOINTS.c.id).where(
+            ENDPOINTS.c.held_until <= now, ENDPOINTS.c.failing_since.is_(None)
+        )
+        count = select(func.count()).where(pending)
+        first = select(func.min(DELIVERIES.c.due_at)).where(
+            pending, DELIVERIES.c.due_at <= now, DELIVERIES.c.endpoint_id.in_(free)
+        )
+
+        async def read(connection: AsyncConnection) -> Waiting:
+            return Waiting(
+                pending=(await connection.execute(count)).scalar_one(),
+                due_since=(await connection.execute(first)).scalar_one(),
+            )
+
+        return await self._database.transaction(read, timeout_seconds=RECOVER_SECONDS)
+
+    def _afresh(self) -> dict[str, Any]:
+        now = self._clock()
+        return {
+            "status": DeliveryStatus.PENDING,
+            "tries": 0,
+            "due_at": now,
+            "expires_at": now + GIVE_UP_SECONDS * SECOND,
+        }
+
+
+async def _logged(
+    connection: AsyncConnection, wanted: ColumnElement[bool], limit: int
+) -> Sequence[LoggedDelivery]:
+    query = select(DELIVERIES).where(wanted).order_by(DELIVERIES.c.sequence.desc()).limit(limit)
+    rows = (await connection.execute(query)).all()
+    attempts: defaultdict[int, list[DeliveryAttempt]] = defaultdict(list)
+    if rows:
+        of_these = select(ATTEMPTS).where(
+            ATTEMPTS.c.endpoint_id == rows[0].endpoint_id,
+            ATTEMPTS.c.sequence.in_([row.sequence for row in rows]),
+        )
+        for each in await connection.execute(of_these.order_by(ATTEMPTS.c.sequence, ATTEMPTS.c.n)):
+            attempts[each.sequence].append(
+                DeliveryAttempt(
+                    at=each.at, milliseconds=each.milliseconds, status=each.status, error=each.error
+                )
+            )
+    return [
+        LoggedDelivery(
+            endpoint_id=row.endpoint_id,
+            sequence=row.sequence,
+            event_id=row.event_id,
+            event_type=row.event_type,
+            order_id=row.order_id,
+            status=DeliveryStatus(row.status),
+            created_at=row.created_at,
+            due_at=row.due_at,
+            attempts=row.attempts,
+            latest=attempts[row.sequence][-LATEST_SHOWN:],
+        )
+        for row in rows
+    ]

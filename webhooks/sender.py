@@ -1,0 +1,153 @@
+"""The loop that attempts what is due: so that one receiver, however slow, keeps no other waiting.
+
+Of all attempts at one time each endpoint has a few. Those whose latest attempt failed, or was slow, have one
+each and share a quarter of the places, so that others never wait behind them.
+"""
+
+import asyncio
+from collections import Counter as Counts
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter
+
+from shared.errors import DatabaseUnavailable
+from shared.failpoints import failpoint
+from shared.logs import get_logger
+from shared.messaging.waiting import waiting_out
+from webhooks.model import ClaimedDelivery, DeliveryAttempt, DeliveryStatus
+
+PAUSE_SECONDS: Final = 0.25
+SLOW_MILLISECONDS: Final = 2_000
+SLOW_SHARE: Final = 4
+"""Every which place those have together that failed or were slow."""
+
+log = get_logger(__name__)
+
+
+class DueDeliveries(Protocol):
+    """Where deliveries wait for their turn. Methods raise DatabaseUnavailable."""
+
+    async def endpoints_due(self) -> Sequence[str]:
+        """Endpoints for which there is something to attempt."""
+
+    async def claim(self, shares: Mapping[str, int]) -> Sequence[ClaimedDelivery]:
+        """Up to so many deliveries of each."""
+
+
+class Outcomes(Protocol):
+    """Where attempts are noted."""
+
+    async def settle(self, claimed: ClaimedDelivery, attempt: DeliveryAttempt) -> DeliveryStatus:
+        """Raises DatabaseUnavailable."""
+
+
+class Receivers(Protocol):
+    """The way to receivers."""
+
+    def post(self, claimed: ClaimedDelivery) -> Awaitable[DeliveryAttempt]:
+        """Attempts one."""
+
+
+class WebhookSender:
+    """Attempts deliveries, ``at_once`` of them and ``per_endpoint`` of one endpoint at the same time."""
+
+    def __init__(
+        self,
+        deliveries: DueDeliveries,
+        outcomes: Outcomes,
+        receivers: Receivers,
+        registry: CollectorRegistry,
+        *,
+        at_once: int,
+        per_endpoint: int,
+    ) -> None:
+        self._deliveries = deliveries
+        self._outcomes = outcomes
+        self._receivers = receivers
+        self._at_once = at_once
+        self._slow_at_once = max(1, at_once // SLOW_SHARE)
+        self._per_endpoint = per_endpoint
+        self._running: Counts[str] = Counts()
+        self._slow: set[str] = set()
+        self._last = ""
+        self._something = asyncio.Event()
+        self._attempts = Counter(
+            "webhooks_attempts",
+            "Attempts at deliveries, by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
+        for status in DeliveryStatus:
+            self._attempts.labels(status)
+
+    def wake(self) -> None:
+        """There may be something to attempt."""
+        self._something.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Attempts until ``stop`` is set, then ends what was begun."""
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            async with asyncio.TaskGroup() as attempts:
+                while not stop.is_set():
+                    self._something.clear()
+                    try:
+                        await self.begin(attempts)
+                    except DatabaseUnavailable as error:
+                        log.warning("webhooks wait for the database", reason=str(error))
+                    woken = asyncio.ensure_future(self._something.wait())
+                    await asyncio.wait(
+                        {woken, stopping}, timeout=PAUSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    woken.cancel()
+        finally:
+            stopping.cancel()
+
+    async def begin(self, attempts: asyncio.TaskGroup) -> int:
+        """Begins what is due, as far as there are places, as tasks; how many. Raises DatabaseUnavailable."""
+        shares = self._shares(await self._deliveries.endpoints_due())
+        claims = await self._deliveries.claim(shares) if shares else ()
+        for claimed in claims:
+            self._running[claimed.endpoint_id] += 1
+            attempts.create_task(self._attempt(claimed))
+        return len(claims)
+
+    def _shares(self, due: Sequence[str]) -> Mapping[str, int]:
+        """How many each may begin, in turns: the one that comes first is the one after the last."""
+        slow_running = sum(count for each, count in self._running.items() if each in self._slow)
+        left = {
+            True: self._slow_at_once - slow_running,
+            False: self._at_once - self._slow_at_once - self._running.total() + slow_running,
+        }
+        shares: dict[str, int] = {}
+        for each in sorted(due, key=lambda each: (each <= self._last, each)):
+            is_slow = each in self._slow
+            share = min((1 if is_slow else self._per_endpoint) - self._running[each], left[is_slow])
+            if share > 0:
+                shares[each] = share
+                left[is_slow] -= share
+                self._last = each
+        return shares
+
+    async def _attempt(self, claimed: ClaimedDelivery) -> None:
+        try:
+            attempt = await self._receivers.post(claimed)
+            failpoint("before_delivery_is_settled")
+            is_slow = not attempt.is_success or attempt.milliseconds >= SLOW_MILLISECONDS
+            (self._slow.add if is_slow else self._slow.discard)(claimed.endpoint_id)
+            outcome = await waiting_out(lambda: self._outcomes.settle(claimed, attempt))
+            self._attempts.labels(outcome).inc()
+            log.info(
+                "webhook attempted",
+                endpoint=claimed.endpoint_id,
+                sequence=claimed.sequence,
+                status=attempt.status,
+                milliseconds=attempt.milliseconds,
+                delivery=outcome,
+            )
+        finally:
+            self._running[claimed.endpoint_id] -= 1
+            if not self._running[claimed.endpoint_id]:
+                del self._running[claimed.endpoint_id]
+            self.wake()
