@@ -4,6 +4,7 @@ A name may resolve to anything, and to something else a moment later. So the add
 that is about to be connected, and no name is looked up in between.
 """
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -13,10 +14,17 @@ from urllib.parse import urlsplit
 LONGEST_URL: Final = 2_000
 USUAL_PORTS: Final = frozenset({80, 443})
 FIRST_UNPRIVILEGED_PORT: Final = 1_024
-_EMBEDDING: Final = tuple(
-    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"))
+_NOT_PUBLIC: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"),
+            *("192.0.0.0/24", "192.88.99.0/24"),
+        ),
+    )
 )
-"""IPv6 networks in which an IPv4 address is embedded, to which a gateway may lead."""
+"""What Python counts as public, in some versions at least: networks whose gateways lead to the IPv4 address in
+an IPv6 address, and networks for protocols alone."""
 
 SocketFactory = Callable[[tuple[int, int, int, str, tuple[Any, ...]]], socket.socket]
 
@@ -34,8 +42,10 @@ def is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        elif address.is_site_local or any(address in network for network in _EMBEDDING):
+        elif address.is_site_local:
             return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
@@ -45,7 +55,7 @@ def guarded_sockets(is_allowed: Callable[[str], bool]) -> SocketFactory:
     def make(info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
         family, kind, protocol, _, address = info
         if not is_allowed(str(address[0])):
-            raise ForbiddenAddress("the receiver's address is not public")
+            raise ForbiddenAddress(errno.EACCES, "the receiver's address is not public")
         return socket.socket(family, kind, protocol)
 
     return make

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.sql.database import Database
 from webhooks.endpoints import Clock
 from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, DeliveryStatus, Told, owner_of
-from webhooks.schema import DELIVERIES, ENDPOINTS
+from webhooks.schema import DELIVERIES, ENDPOINTS, IS_PENDING
 
 MOST_ENDPOINTS: Final = 10_000
 """That are asked about at a time."""
@@ -106,7 +106,7 @@ class DeliveryStore:
 
 def _is_due(now: int) -> ColumnElement[bool]:
     return and_(
-        DELIVERIES.c.status == DeliveryStatus.PENDING,
+        IS_PENDING,
         DELIVERIES.c.due_at <= now,
         DELIVERIES.c.leased_until <= now,
     )

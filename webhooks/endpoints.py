@@ -52,6 +52,8 @@ class EndpointStore:
         }
 
         async def write(connection: AsyncConnection) -> WebhookEndpoint:
+            others = select(ENDPOINTS.c.id).where(ENDPOINTS.c.owner == owner)
+            await connection.execute(others.with_for_update())  # those who add at one time take turns
             await connection.execute(insert(ENDPOINTS).values(row))
             count = select(func.count()).where(ENDPOINTS.c.owner == owner)
             if (await connection.execute(count)).scalar_one() > self._most:
@@ -73,7 +75,7 @@ class EndpointStore:
         """One of them. Raises UnknownEndpoint."""
 
         async def read(connection: AsyncConnection) -> WebhookEndpoint:
-            return await _found(connection, owner, endpoint_id)
+            return await _found(connection, owner, endpoint_id, locks=False)
 
         return await self._database.transaction(read)
 
@@ -128,9 +130,11 @@ class UnknownEndpoint(Exception):
     """Raised when the owner has no such endpoint."""
 
 
-async def _found(connection: AsyncConnection, owner: str, endpoint_id: str) -> WebhookEndpoint:
+async def _found(
+    connection: AsyncConnection, owner: str, endpoint_id: str, *, locks: bool = True
+) -> WebhookEndpoint:
     query = select(ENDPOINTS).where(ENDPOINTS.c.id == endpoint_id, ENDPOINTS.c.owner == owner)
-    row = (await connection.execute(query.with_for_update())).mappings().one_or_none()
+    row = (await connection.execute(query.with_for_update() if locks else query)).mappings().one_or_none()
     if row is None:
         raise UnknownEndpoint
     return _endpoint(row)

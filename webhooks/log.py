@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.sql.database import Database
 from webhooks.endpoints import Clock
 from webhooks.model import GIVE_UP_SECONDS, SECOND, DeliveryAttempt, DeliveryStatus
-from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS
+from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS, IS_PENDING
 
 LATEST_SHOWN: Final = 12
 """Attempts at one delivery: as many as it takes to give it up."""
@@ -97,7 +97,7 @@ class DeliveryLog:
             select(DELIVERIES.c.endpoint_id, DELIVERIES.c.sequence)
             .where(
                 DELIVERIES.c.created_at < self._clock() - self._retention,
-                DELIVERIES.c.status != DeliveryStatus.PENDING,
+                ~IS_PENDING,
             )
             .order_by(DELIVERIES.c.created_at)
             .limit(SWEPT_AT_ONCE)
@@ -114,13 +114,12 @@ class DeliveryLog:
     async def waiting(self) -> Waiting:
         """What waits now."""
         now = self._clock()
-        pending = DELIVERIES.c.status == DeliveryStatus.PENDING
         free = select(ENDPOINTS.c.id).where(
             ENDPOINTS.c.held_until <= now, ENDPOINTS.c.failing_since.is_(None)
         )
-        count = select(func.count()).where(pending)
+        count = select(func.count()).select_from(DELIVERIES).where(IS_PENDING)
         first = select(func.min(DELIVERIES.c.due_at)).where(
-            pending, DELIVERIES.c.due_at <= now, DELIVERIES.c.endpoint_id.in_(free)
+            IS_PENDING, DELIVERIES.c.due_at <= now, DELIVERIES.c.endpoint_id.in_(free)
         )
 
         async def read(connection: AsyncConnection) -> Waiting:

@@ -22,7 +22,7 @@ from webhooks.model import (
     hold_seconds,
     retry_seconds,
 )
-from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS
+from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS, IS_PENDING
 
 
 class OutcomeStore:
@@ -75,13 +75,13 @@ class OutcomeStore:
 
 async def fail_pending(connection: AsyncConnection, endpoint_id: str) -> None:
     """Whatever waits for an endpoint that is disabled has failed."""
-    waiting = DELIVERIES.c.endpoint_id == endpoint_id, DELIVERIES.c.status == DeliveryStatus.PENDING
+    waiting = DELIVERIES.c.endpoint_id == endpoint_id, IS_PENDING
     await connection.execute(update(DELIVERIES).where(*waiting).values(status=DeliveryStatus.FAILED))
 
 
 async def _hurry(connection: AsyncConnection, endpoint_id: str, now: int) -> None:
     """Whatever waits for an endpoint that is back is due now."""
-    waiting = DELIVERIES.c.endpoint_id == endpoint_id, DELIVERIES.c.status == DeliveryStatus.PENDING
+    waiting = DELIVERIES.c.endpoint_id == endpoint_id, IS_PENDING
     await connection.execute(update(DELIVERIES).where(*waiting, DELIVERIES.c.due_at > now).values(due_at=now))
 
 

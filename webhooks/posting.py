@@ -91,9 +91,7 @@ async def open_session(
     resolver: AbstractResolver, sockets: SocketFactory | None, *, timeout_seconds: float
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """The connections to receivers; an attempt has ``timeout_seconds``, looking its name up included."""
-    connector = aiohttp.TCPConnector(
-        resolver=resolver, socket_factory=sockets, use_dns_cache=False, limit=0, ssl_shutdown_timeout=0
-    )
+    connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=sockets, use_dns_cache=False, limit=0)
     try:
         async with aiohttp.ClientSession(
             connector=connector,

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, Table, Text, literal_column
+
+from webhooks.model import DeliveryStatus
 
 METADATA: Final = MetaData()
 ENDPOINTS: Final = Table(
@@ -46,6 +48,8 @@ DELIVERIES: Final = Table(
 """``attempts`` are all that there were, ``tries`` those since it was last asked for. At ``due_at`` comes the
 next; whoever has the lease makes it. After ``expires_at`` none follows.
 """
+IS_PENDING: Final[ColumnElement[bool]] = DELIVERIES.c.status == literal_column(f"'{DeliveryStatus.PENDING}'")
+"""Written out, so that the index is found that has these rows alone."""
 ATTEMPTS: Final = Table(
     "attempts",
     METADATA,

@@ -133,7 +133,7 @@ class WebhookSender:
     async def _attempt(self, claimed: ClaimedDelivery) -> None:
         try:
             attempt = await self._receivers.post(claimed)
-            failpoint("before_delivery_is_settled")
+            failpoint("between_send_and_mark")
             is_slow = not attempt.is_success or attempt.milliseconds >= SLOW_MILLISECONDS
             (self._slow.add if is_slow else self._slow.discard)(claimed.endpoint_id)
             outcome = await waiting_out(lambda: self._outcomes.settle(claimed, attempt))
