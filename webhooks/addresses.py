@@ -23,8 +23,8 @@ _NOT_PUBLIC: Final = tuple(
         ),
     )
 )
-"""What Python counts as public, in some versions at least: networks whose gateways lead to the IPv4 address in
-an IPv6 address, and networks for protocols alone."""
+"""What Python counts as public, in some versions at least: networks whose gateways lead to an IPv4 address,
+and networks for protocols alone."""
 
 SocketFactory = Callable[[tuple[int, int, int, str, tuple[Any, ...]]], socket.socket]
 

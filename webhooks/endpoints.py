@@ -117,11 +117,11 @@ class EndpointStore:
 
         await self._database.transaction(write)
 
-    async def forget_owner(self, owner: str) -> None:
-        """Removes all that an owner had who is gone."""
+    async def forget_owners(self, owners: Sequence[str]) -> None:
+        """Removes all that owners had who are gone."""
 
         async def write(connection: AsyncConnection) -> None:
-            await connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.owner == owner))
+            await connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.owner.in_(owners)))
 
         await self._database.transaction(write)
 

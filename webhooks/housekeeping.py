@@ -1,23 +1,44 @@
-"""What is done now and then: figures about what waits, and forgetting what is old."""
+"""What is done now and then: figures about what waits, forgetting what is old, and customers who are gone."""
 
-from typing import Final
+from collections.abc import Collection
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared.messaging.waiting import repeating
-from webhooks.endpoints import Clock
+from webhooks.endpoints import Clock, EndpointStore
 from webhooks.log import DeliveryLog
-from webhooks.model import SECOND
+from webhooks.model import SECOND, owner_of
 
 MEASURE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 60.0
+GONE_SECONDS: Final = 5.0
+
+
+class GoneCustomers(Protocol):
+    """Customers who are gone. Methods raise StoreUnavailable."""
+
+    async def gone(self) -> Collection[str]:
+        """Those whose webhooks are to go."""
+
+    async def forget(self, customers: Collection[str]) -> None:
+        """Their webhooks are gone."""
 
 
 class Housekeeping:
     """Any replica may do it at any time."""
 
-    def __init__(self, deliveries: DeliveryLog, clock: Clock, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        endpoints: EndpointStore,
+        deliveries: DeliveryLog,
+        customers: GoneCustomers,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._endpoints = endpoints
         self._deliveries = deliveries
+        self._customers = customers
         self._clock = clock
         self._pending = Gauge("webhooks_pending", "Deliveries that are to be attempted", registry=registry)
         self._late = Gauge(
@@ -45,3 +66,13 @@ class Housekeeping:
         """Raises DatabaseUnavailable."""
         while await self._deliveries.sweep():
             pass
+
+    async def forget_gone(self) -> None:
+        """Removes the webhooks of customers who are gone, until cancelled."""
+        await repeating(self.forget_gone_once, GONE_SECONDS, what="removing webhooks of who is gone")
+
+    async def forget_gone_once(self) -> None:
+        """Raises DependencyUnavailable."""
+        if gone := await self._customers.gone():
+            await self._endpoints.forget_owners([owner_of(customer) for customer in gone])
+            await self._customers.forget(gone)

@@ -81,7 +81,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             subscriber=subscriber,
             registry=ground.registry,
         )
-        housekeeping = Housekeeping(delivery_log, _now, ground.registry)
+        housekeeping = Housekeeping(endpoints, delivery_log, owners, _now, ground.registry)
         routes = WebhookRoutes(
             endpoints,
             delivery_log,
@@ -94,7 +94,14 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
         yield Api(
             app=build_app(routes, Guard(own.auth_mode, TokenVerifier(keys))),
             limits=limits,
-            jobs=(publisher.run, subscriber.run, housekeeping.measure, housekeeping.sweep, keys.run),
+            jobs=(
+                publisher.run,
+                subscriber.run,
+                housekeeping.measure,
+                housekeeping.sweep,
+                housekeeping.forget_gone,
+                keys.run,
+            ),
             drained=(router.run, sender.run),
             checks={
                 "redis": ground.watch.unready_reason,

@@ -81,6 +81,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             writes=(
                 *("order:*", "orders:customer:*", "notifications:*", "notif:*"),
                 *(keyspace.UNTOLD, keyspace.ERASED, keyspace.service_lease("accounts")),
+                keyspace.WEBHOOKS_GONE,
             )
         ),
         "catalogue": Rights(

@@ -32,7 +32,7 @@ def _instant(text: str) -> str:
 
 
 EventName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(EVENT_NAMES)})]
-EventNames = Annotated[tuple[EventName, ...], Field(strict=False, min_length=1, max_length=len(EVENT_NAMES))]
+EventNames = Annotated[list[EventName], Field(min_length=1, max_length=len(EVENT_NAMES))]
 ReceiverUrl = Annotated[str, Field(min_length=1, max_length=LONGEST_URL, json_schema_extra={"format": "uri"})]
 Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 
@@ -41,14 +41,14 @@ class WebhookBody(Body):
     """Where to tell what: an https URL at a public address, and types of events, all if none is named."""
 
     url: ReceiverUrl
-    events: EventNames = EVENT_NAMES
+    events: EventNames = Field(default_factory=lambda: list(EVENT_NAMES))
     description: Description = ""
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
     schema["minProperties"] = 1
     for part in schema["properties"].values():
-        del part["default"]
+        part.pop("default", None)
 
 
 class WebhookChangeBody(Body):
@@ -57,7 +57,7 @@ class WebhookChangeBody(Body):
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     url: ReceiverUrl = ""
-    events: EventNames = ()
+    events: EventNames = Field(default_factory=list)
     description: Description = ""
     enabled: bool = True
 

@@ -109,7 +109,7 @@ async def test_what_is_removed_leaves_nothing_and_stops_nothing(world: WebhookWo
     endpoint = await world.endpoint(URL, ALICE)
     await world.record("a", customer="alice")
     (claimed,) = await world.deliveries.claim({endpoint.id: 1})
-    await world.endpoints.forget_owner(ALICE)
+    await world.endpoints.forget_owners([ALICE])
     attempt = DeliveryAttempt(at=world.clock(), milliseconds=1, status=204)
     assert await world.outcomes.settle(claimed, attempt) is DeliveryStatus.FAILED
     assert await world.deliveries.claim({endpoint.id: 1}) == []
