@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Gauge
-
 from shared.messaging.waiting import repeating
 from webhooks.endpoints import Clock, EndpointStore
+from webhooks.figures import WebhookFigures
 from webhooks.log import DeliveryLog
 from webhooks.model import SECOND, owner_of
 
@@ -34,18 +33,13 @@ class Housekeeping:
         deliveries: DeliveryLog,
         customers: GoneCustomers,
         clock: Clock,
-        registry: CollectorRegistry,
+        figures: WebhookFigures,
     ) -> None:
         self._endpoints = endpoints
         self._deliveries = deliveries
         self._customers = customers
         self._clock = clock
-        self._pending = Gauge("webhooks_pending", "Deliveries that are to be attempted", registry=registry)
-        self._late = Gauge(
-            "webhooks_late_seconds",
-            "Age of the first due delivery to a receiver that does not fail",
-            registry=registry,
-        )
+        self._figures = figures
 
     async def measure(self) -> None:
         """Keeps the figures, until cancelled."""
@@ -55,8 +49,8 @@ class Housekeeping:
         """Raises DatabaseUnavailable."""
         waiting = await self._deliveries.waiting()
         since = waiting.due_since
-        self._pending.set(waiting.pending)
-        self._late.set(0.0 if since is None else (self._clock() - since) / SECOND)
+        self._figures.pending.set(waiting.pending)
+        self._figures.late.set(0.0 if since is None else (self._clock() - since) / SECOND)
 
     async def sweep(self) -> None:
         """Forgets what is old, until cancelled."""

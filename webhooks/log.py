@@ -111,6 +111,27 @@ class DeliveryLog:
 
         return await self._database.transaction(write, timeout_seconds=RECOVER_SECONDS)
 
+    async def gaps(self) -> Sequence[str]:
+        """Endpoints that lack a delivery among those that are young enough for all of them to be there."""
+        young = (
+            select(DELIVERIES.c.endpoint_id, func.min(DELIVERIES.c.sequence).label("first"))
+            .where(DELIVERIES.c.created_at >= self._clock() - self._retention // 2)
+            .group_by(DELIVERIES.c.endpoint_id)
+        ).subquery()
+        query = (
+            select(ENDPOINTS.c.id)
+            .join_from(ENDPOINTS, young, young.c.endpoint_id == ENDPOINTS.c.id)
+            .join(DELIVERIES, DELIVERIES.c.endpoint_id == ENDPOINTS.c.id)
+            .where(DELIVERIES.c.sequence >= young.c.first)
+            .group_by(ENDPOINTS.c.id, ENDPOINTS.c.sequence, young.c.first)
+            .having(func.count() != ENDPOINTS.c.sequence - young.c.first + 1)
+        )
+
+        async def read(connection: AsyncConnection) -> Sequence[str]:
+            return list((await connection.execute(query)).scalars())
+
+        return await self._database.transaction(read, timeout_seconds=RECOVER_SECONDS)
+
     async def waiting(self) -> Waiting:
         """What waits now."""
         now = self._clock()

@@ -25,6 +25,7 @@ from shared.webhooks.routes import TAGS, webhook_table
 from webhooks.addresses import guarded_sockets, is_public
 from webhooks.deliveries import DeliveryStore
 from webhooks.endpoints import EndpointStore
+from webhooks.figures import WebhookFigures
 from webhooks.handlers import TOLD, WebhookHandler
 from webhooks.housekeeping import Housekeeping
 from webhooks.log import DeliveryLog
@@ -54,6 +55,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
     )
     deliveries = DeliveryStore(database, _now, lease_seconds=own.lease_seconds)
     delivery_log = DeliveryLog(database, _now, retention_seconds=own.retention_seconds)
+    figures = WebhookFigures(ground.registry)
     sockets = None if own.allow_private else guarded_sockets(is_public)
     limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
     async with (
@@ -66,7 +68,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             deliveries,
             OutcomeStore(database, random.Random()),
             Poster(session, _now),
-            ground.registry,
+            figures,
             at_once=own.sends_at_once,
             per_endpoint=own.sends_per_endpoint,
         )
@@ -81,7 +83,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             subscriber=subscriber,
             registry=ground.registry,
         )
-        housekeeping = Housekeeping(endpoints, delivery_log, owners, _now, ground.registry)
+        housekeeping = Housekeeping(endpoints, delivery_log, owners, _now, figures)
         routes = WebhookRoutes(
             endpoints,
             delivery_log,

@@ -9,12 +9,11 @@ from collections import Counter as Counts
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter
-
 from shared.errors import DatabaseUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
+from webhooks.figures import WebhookFigures
 from webhooks.model import ClaimedDelivery, DeliveryAttempt, DeliveryStatus
 
 PAUSE_SECONDS: Final = 0.25
@@ -57,7 +56,7 @@ class WebhookSender:
         deliveries: DueDeliveries,
         outcomes: Outcomes,
         receivers: Receivers,
-        registry: CollectorRegistry,
+        figures: WebhookFigures,
         *,
         at_once: int,
         per_endpoint: int,
@@ -65,6 +64,7 @@ class WebhookSender:
         self._deliveries = deliveries
         self._outcomes = outcomes
         self._receivers = receivers
+        self._figures = figures
         self._at_once = at_once
         self._slow_at_once = max(1, at_once // SLOW_SHARE)
         self._per_endpoint = per_endpoint
@@ -72,14 +72,6 @@ class WebhookSender:
         self._slow: set[str] = set()
         self._last = ""
         self._something = asyncio.Event()
-        self._attempts = Counter(
-            "webhooks_attempts",
-            "Attempts at deliveries, by what became of them",
-            ["outcome"],
-            registry=registry,
-        )
-        for status in DeliveryStatus:
-            self._attempts.labels(status)
 
     def wake(self) -> None:
         """There may be something to attempt."""
@@ -137,7 +129,7 @@ class WebhookSender:
             is_slow = not attempt.is_success or attempt.milliseconds >= SLOW_MILLISECONDS
             (self._slow.add if is_slow else self._slow.discard)(claimed.endpoint_id)
             outcome = await waiting_out(lambda: self._outcomes.settle(claimed, attempt))
-            self._attempts.labels(outcome).inc()
+            self._figures.attempts.labels(outcome).inc()
             log.info(
                 "webhook attempted",
                 endpoint=claimed.endpoint_id,

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.harness.webhooks import CREATED, DAY, LEASE_SECONDS, MONTH, WebhookWorld, told, webhook_world
 from webhooks.endpoints import TooManyEndpoints, UnknownEndpoint
@@ -18,6 +20,7 @@ from webhooks.model import (
     DeliveryStatus,
     owner_of,
 )
+from webhooks.schema import DELIVERIES
 
 URL = "https://receiver.example/hook"
 ALICE = owner_of("alice")
@@ -178,6 +181,28 @@ async def test_the_log_forgets_what_is_settled_and_old(world: WebhookWorld) -> N
     assert (await world.log.sweep(), await world.log.sweep()) == (1, 0)
     await world.record("c", customer="alice")
     assert list(await world.standing(endpoint)) == [2, 3]
+
+
+async def test_a_number_that_is_missing_is_seen(world: WebhookWorld) -> None:
+    """Wherever it is missing; what was forgotten for its age is none."""
+    whole, cut, behind = [await world.endpoint(URL, owner) for owner in (OPERATORS, ALICE, UNOWNED)]
+    await world.record("a", customer="alice")
+    await world.record("b")
+    await world.send()
+    world.clock.pass_by(MONTH - 10)
+    await world.record("c", "d", "e", customer="alice")
+    await world.record("f", "g")
+    world.clock.pass_by(20)
+    assert await world.log.sweep() == 4
+    assert await world.log.gaps() == []
+
+    async def lose(connection: AsyncConnection) -> None:
+        for endpoint, sequence in ((cut, 3), (behind, 3)):
+            these = DELIVERIES.c.endpoint_id == endpoint.id, DELIVERIES.c.sequence == sequence
+            await connection.execute(delete(DELIVERIES).where(*these))
+
+    await world.database.transaction(lose)
+    assert set(await world.log.gaps()) == {cut.id, behind.id} - {whole.id}
 
 
 async def test_figures_tell_what_waits_and_what_waits_too_long(world: WebhookWorld) -> None:

@@ -15,6 +15,7 @@ from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
 from webhooks.deliveries import DeliveryStore
 from webhooks.endpoints import EndpointStore
+from webhooks.figures import WebhookFigures
 from webhooks.log import DeliveryLog, LoggedDelivery
 from webhooks.model import (
     OPERATORS,
@@ -132,7 +133,7 @@ class WebhookWorld:
             self.deliveries,
             self.outcomes,
             self.receivers,
-            CollectorRegistry(),
+            WebhookFigures(CollectorRegistry()),
             at_once=at_once,
             per_endpoint=per_endpoint,
         )

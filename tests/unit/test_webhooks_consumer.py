@@ -21,6 +21,7 @@ from shared.orders.redis.erasure import RedisOrderErasure
 from tests.harness.examples import an_order, created, rejected
 from tests.harness.stores import store_in_process
 from tests.harness.webhooks import WebhookWorld, webhook_world
+from webhooks.figures import WebhookFigures
 from webhooks.handlers import TOLD, WebhookHandler
 from webhooks.housekeeping import Housekeeping
 from webhooks.model import OPERATORS, owner_of
@@ -114,7 +115,9 @@ async def test_a_customer_who_is_gone_leaves_no_webhook(tmp_path: Path, empty: P
         erasure = RedisOrderErasure(redis, timeout_seconds=SECONDS, retention_seconds=60)
         await erasure.erase("alice")
         owners = RedisOwners(redis, timeout_seconds=SECONDS)
-        keeping = Housekeeping(world.endpoints, world.log, owners, world.clock, CollectorRegistry())
+        keeping = Housekeeping(
+            world.endpoints, world.log, owners, world.clock, WebhookFigures(CollectorRegistry())
+        )
         await keeping.forget_gone_once()
         left = [len(await world.endpoints.of_owner(each)) for each in (owner_of("alice"), owner_of("bob"))]
         assert (left, len(await world.endpoints.of_owner(OPERATORS))) == ([0, 1], 1)
