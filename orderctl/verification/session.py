@@ -24,7 +24,7 @@ from shared.settings import CommonSettings, load
 from shared.sql.database import open_database
 from shared.sql.migrations import migrations_of
 from webhooks.log import DeliveryLog
-from webhooks.settings import WebhooksSettings
+from webhooks.settings import SHORTEST_RETENTION_SECONDS
 
 STORE_SECONDS: Final = 10.0
 CONNECTIONS: Final = 4
@@ -83,11 +83,12 @@ async def _compare(redis: Redis, ledger_url: str, outcome: Reconciliation, patie
 
 async def _count_webhooks(webhooks_url: str, outcome: Reconciliation) -> None:
     """Blames webhooks whose deliveries lack a number, by which receivers tell that they have all."""
-    retention = load(WebhooksSettings).retention_seconds
     async with open_database(
         webhooks_url, migrations_of("webhooks"), timeout_seconds=STORE_SECONDS
     ) as database:
-        log = DeliveryLog(database, lambda: time.time_ns() // 1_000, retention_seconds=retention)
+        log = DeliveryLog(
+            database, lambda: time.time_ns() // 1_000, retention_seconds=SHORTEST_RETENTION_SECONDS
+        )
         try:
             for endpoint_id in await log.gaps():
                 outcome.verdict.blame("unrecorded", f"webhook {endpoint_id}", "lacks a number")
