@@ -8,15 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 
+from shared.http.bodies import JsonBodies
+from shared.http.guard import Guard
+from shared.http.limits import Gate, HttpLimits
+from shared.http.metrics import HttpMetrics
+from shared.http.server import serve
 from shared.sql.database import Database, open_database
 from shared.sql.migrations import migrations_of
+from tests.harness.endpoints import an_endpoint
 from webhooks.deliveries import DeliveryStore
 from webhooks.endpoints import EndpointStore
 from webhooks.figures import WebhookFigures
 from webhooks.log import DeliveryLog, LoggedDelivery
+from webhooks.main import build_app
 from webhooks.model import (
     OPERATORS,
     SECOND,
@@ -26,6 +33,7 @@ from webhooks.model import (
     WebhookEndpoint,
 )
 from webhooks.outcomes import OutcomeStore
+from webhooks.routes import WebhookRoutes
 from webhooks.sender import WebhookSender
 
 AT: Final = 1_800_000_000 * SECOND
@@ -179,6 +187,25 @@ async def webhook_world(database_url: str, *, most: int = 20) -> AsyncIterator[W
         await database.look()
         assert database.unready_reason() is None
         yield WebhookWorld(database, most=most)
+
+
+@asynccontextmanager
+async def served_webhooks(world: WebhookWorld, guard: Guard) -> AsyncIterator[ClientSession]:
+    """The HTTP API over it, on a free port of loopback."""
+    limits = HttpLimits()
+    routes = WebhookRoutes(
+        world.endpoints,
+        world.log,
+        world.sender.wake,
+        bodies=JsonBodies(limits),
+        gate=Gate(10),
+        is_private_allowed=False,
+    )
+    async with (
+        serve(build_app(routes, guard), an_endpoint(limits=limits), HttpMetrics(CollectorRegistry())) as port,
+        ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        yield session
 
 
 async def _taken(_: web.BaseRequest) -> web.StreamResponse:

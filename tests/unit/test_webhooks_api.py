@@ -1,26 +1,17 @@
 """The HTTP API of webhooks: each sees the own, secrets once, and what was delivered."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from prometheus_client import CollectorRegistry
 
 from shared.http.auth import AuthMode
-from shared.http.bodies import JsonBodies
-from shared.http.limits import Gate, HttpLimits
-from shared.http.metrics import HttpMetrics
-from shared.http.server import serve
-from tests.harness.endpoints import an_endpoint
 from tests.harness.http_gateway import problem_of
 from tests.harness.tokens import ADMIN, ALICE, BOB, OPERATOR, a_guard, bearer
-from tests.harness.webhooks import WebhookWorld, webhook_world
-from webhooks.main import build_app
+from tests.harness.webhooks import WebhookWorld, served_webhooks, webhook_world
 from webhooks.model import owner_of
-from webhooks.routes import WebhookRoutes
 
 URL = "https://receiver.example/hook"
 EVERYTHING = 6
@@ -36,27 +27,7 @@ async def world(tmp_path: Path) -> AsyncIterator[WebhookWorld]:
 @pytest.fixture
 async def session(world: WebhookWorld) -> AsyncIterator[ClientSession]:
     """A client of the API over it."""
-    async with served(world) as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def served(world: WebhookWorld) -> AsyncIterator[ClientSession]:
-    """The API on a free port of loopback."""
-    limits = HttpLimits()
-    routes = WebhookRoutes(
-        world.endpoints,
-        world.log,
-        world.sender.wake,
-        bodies=JsonBodies(limits),
-        gate=Gate(10),
-        is_private_allowed=False,
-    )
-    app = build_app(routes, a_guard(AuthMode.OPTIONAL))
-    async with (
-        serve(app, an_endpoint(limits=limits), HttpMetrics(CollectorRegistry())) as port,
-        ClientSession(f"http://127.0.0.1:{port}") as opened,
-    ):
+    async with served_webhooks(world, a_guard(AuthMode.OPTIONAL)) as opened:
         yield opened
 
 
