@@ -50,7 +50,7 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_due",
         "deliveries",
-        ["endpoint_id", "due_at"],
+        ["endpoint_id", "due_at", "sequence"],
         postgresql_where=PENDING,
         sqlite_where=PENDING,
     )
