@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from shared.messages import EVENT_TYPES, Event, encode
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Done, Outcome
-from shared.messaging.router import Incoming
 from shared.webhooks.schemas import EVENT_NAMES
 from webhooks.model import Told
 

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from shared import keyspace
 from shared.errors import DatabaseUnavailable
-from shared.messaging.certification import Certified, certify
+from shared.messaging.certification import Certified, Promise
+from shared.messaging.handlers import Incoming
 from shared.messaging.retry import History
-from shared.messaging.router import Incoming
 from shared.orders.redis.erasure import RedisOrderErasure
 from tests.harness.examples import an_order, created, rejected
 from tests.harness.stores import store_in_process
@@ -52,8 +52,8 @@ async def consuming(folder: Path, empty: Path) -> AsyncIterator[tuple[WebhookWor
         yield world, WebhookHandler(owners, world.deliveries, world.sender.wake), redis
 
 
-async def test_the_consumer_is_certified(tmp_path: Path, empty: Path) -> None:
-    """Repeated, reordered, together, and dead at any await: each event is promised once, without a gap."""
+async def test_the_consumer_is_certified(promise: Promise, tmp_path: Path, empty: Path) -> None:
+    """Whatever brokers and crashes do: each event is promised once to each endpoint, without a gap."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Certified]:
@@ -66,7 +66,7 @@ async def test_the_consumer_is_certified(tmp_path: Path, empty: Path) -> None:
 
             yield Certified(handle=handler, effects=effects)
 
-    await certify(world, EVENTS)
+    await promise(world, EVENTS)
 
 
 async def test_receivers_get_the_event_as_its_contract_has_it_without_the_address(
