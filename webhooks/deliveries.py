@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.sql.database import Database
 from webhooks.endpoints import Clock
-from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, DeliveryStatus, Told, owner_of
+from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, DeliveryStatus, Told
 from webhooks.schema import DELIVERIES, ENDPOINTS, IS_PENDING
 
 MOST_ENDPOINTS: Final = 10_000
@@ -28,7 +28,7 @@ class DeliveryStore:
         new. Numbers are given and rows are written in one transaction, so that no endpoint's have a gap.
         """
         events = {each.event_id: each for each in told}.values()
-        owners = {OPERATORS, *(owner_of(each.customer) for each in events)}
+        owners = {OPERATORS, *(each.owner for each in events if each.owner is not None)}
         now = self._clock()
 
         async def write(connection: AsyncConnection) -> int:
@@ -47,16 +47,17 @@ class DeliveryStore:
 
         return await self._database.transaction(write)
 
-    async def endpoints_due(self) -> Sequence[str]:
-        """The ids of endpoints for which it is time to attempt something, in order."""
+    async def endpoints_due(self) -> Mapping[str, bool]:
+        """Endpoints for which it is time to attempt something, by id, and whether each is failing."""
         now = self._clock()
         something = exists().where(DELIVERIES.c.endpoint_id == ENDPOINTS.c.id, _is_due(now))
-        query = select(ENDPOINTS.c.id).where(ENDPOINTS.c.held_until <= now, something)
+        query = select(ENDPOINTS.c.id, ENDPOINTS.c.failing_since).where(
+            ENDPOINTS.c.disabled_reason.is_(None), ENDPOINTS.c.held_until <= now, something
+        )
 
-        async def read(connection: AsyncConnection) -> Sequence[str]:
-            return list(
-                (await connection.execute(query.order_by(ENDPOINTS.c.id).limit(MOST_ENDPOINTS))).scalars()
-            )
+        async def read(connection: AsyncConnection) -> Mapping[str, bool]:
+            rows = await connection.execute(query.limit(MOST_ENDPOINTS))
+            return {row.id: row.failing_since is not None for row in rows}
 
         return await self._database.transaction(read)
 
@@ -113,10 +114,7 @@ def _is_due(now: int) -> ColumnElement[bool]:
 
 
 def _wants(endpoint: Any, told: Told) -> bool:
-    return endpoint.owner in (
-        OPERATORS,
-        owner_of(told.customer),
-    ) and told.event_type in endpoint.events.split(" ")
+    return endpoint.owner in (OPERATORS, told.owner) and told.event_type in endpoint.events.split(" ")
 
 
 async def _new_to(connection: AsyncConnection, endpoint: Any, told: Sequence[Told]) -> Sequence[Told]:

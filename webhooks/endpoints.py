@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.ids import time_ordered_id
 from shared.sql.database import Database
 from webhooks.model import SECOND, WebhookEndpoint
-from webhooks.outcomes import fail_pending
 from webhooks.schema import ENDPOINTS
 
 SECRET_BYTES: Final = 32
@@ -53,7 +52,9 @@ class EndpointStore:
 
         async def write(connection: AsyncConnection) -> WebhookEndpoint:
             others = select(ENDPOINTS.c.id).where(ENDPOINTS.c.owner == owner)
-            await connection.execute(others.with_for_update())  # those who add at one time take turns
+            await connection.execute(
+                others.order_by(ENDPOINTS.c.id).with_for_update()
+            )  # those who add at one time take turns
             await connection.execute(insert(ENDPOINTS).values(row))
             count = select(func.count()).where(ENDPOINTS.c.owner == owner)
             if (await connection.execute(count)).scalar_one() > self._most:
@@ -80,7 +81,7 @@ class EndpointStore:
         return await self._database.transaction(read)
 
     async def change(self, owner: str, endpoint_id: str, changes: Mapping[str, Any]) -> WebhookEndpoint:
-        """Changes columns. Once it is disabled, what waited for it has failed. Raises UnknownEndpoint."""
+        """Changes columns; one that is not disabled begins afresh. Raises UnknownEndpoint."""
         begun = {"failing_since": None, "failures": 0, "held_until": 0}
 
         async def write(connection: AsyncConnection) -> WebhookEndpoint:
@@ -88,8 +89,6 @@ class EndpointStore:
             afresh = begun if changes.get("disabled_reason", before.disabled_reason) is None else {}
             change = update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint_id)
             await connection.execute(change.values(**changes, **afresh))
-            if changes.get("disabled_reason"):
-                await fail_pending(connection, endpoint_id)
             return await _found(connection, owner, endpoint_id)
 
         return await self._database.transaction(write)

@@ -17,8 +17,8 @@ TOLD: Final = tuple(EVENT_TYPES[name] for name in EVENT_NAMES)
 class Owners(Protocol):
     """Whose orders are."""
 
-    async def customers_of(self, order_ids: Sequence[str]) -> Mapping[str, str]:
-        """The customers of those that have one. Raises StoreUnavailable."""
+    async def owners_of(self, order_ids: Sequence[str]) -> Mapping[str, str]:
+        """Who is told of each besides the operators, where that is known. Raises StoreUnavailable."""
 
 
 class PromisedDeliveries(Protocol):
@@ -40,13 +40,13 @@ class WebhookHandler:
     async def __call__(self, messages: Sequence[Incoming]) -> Sequence[Outcome]:
         """All of them are dealt with. Raises DependencyUnavailable, after which they come again."""
         events = [incoming.event for incoming in messages]
-        customers = await self._owners.customers_of([event.subject for event in events])
-        if await self._promises.record([_told(event, customers.get(event.subject)) for event in events]):
+        owners = await self._owners.owners_of([event.subject for event in events])
+        if await self._promises.record([_told(event, owners.get(event.subject)) for event in events]):
             self._promised()
         return [Done() for _ in messages]
 
 
-def _told(event: Event[Any], customer: str | None) -> Told:
+def _told(event: Event[Any], owner: str | None) -> Told:
     """Without the customer's address, which is no receiver's business."""
     order = replace(event.data.order, email=None)
     shown = replace(event, data=replace(event.data, order=order))
@@ -54,6 +54,6 @@ def _told(event: Event[Any], customer: str | None) -> Told:
         event_id=event.id,
         event_type=event.type,
         order_id=event.subject,
-        customer=customer,
+        owner=owner,
         body=encode(shown).decode(),
     )

@@ -1,4 +1,4 @@
-"""What is done now and then: figures about what waits, forgetting what is old, and customers who are gone."""
+"""What is done now and then: figures, forgetting what is old, and what follows when endpoints go."""
 
 from collections.abc import Collection
 from typing import Final, Protocol
@@ -11,7 +11,7 @@ from webhooks.model import SECOND, owner_of
 
 MEASURE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 60.0
-GONE_SECONDS: Final = 5.0
+FOLLOW_SECONDS: Final = 5.0
 
 
 class GoneCustomers(Protocol):
@@ -61,12 +61,16 @@ class Housekeeping:
         while await self._deliveries.sweep():
             pass
 
-    async def forget_gone(self) -> None:
-        """Removes the webhooks of customers who are gone, until cancelled."""
-        await repeating(self.forget_gone_once, GONE_SECONDS, what="removing webhooks of who is gone")
+    async def follow(self) -> None:
+        """Removes the webhooks of customers who are gone, and fails what waits for disabled ones, until
+        cancelled.
+        """
+        await repeating(self.follow_once, FOLLOW_SECONDS, what="looking after webhooks")
 
-    async def forget_gone_once(self) -> None:
+    async def follow_once(self) -> None:
         """Raises DependencyUnavailable."""
         if gone := await self._customers.gone():
             await self._endpoints.forget_owners([owner_of(customer) for customer in gone])
             await self._customers.forget(gone)
+        while await self._deliveries.fail_disabled():
+            pass

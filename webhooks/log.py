@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.sql.database import Database
@@ -18,8 +18,9 @@ from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS, IS_PENDING
 
 LATEST_SHOWN: Final = 12
 """Attempts at one delivery: as many as it takes to give it up."""
-RECOVER_SECONDS: Final = 15.0
-SWEPT_AT_ONCE: Final = 1_000
+LONG_SECONDS: Final = 15.0
+MOST_AT_ONCE: Final = 5_000
+"""Deliveries that are written or removed in one transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +79,8 @@ class DeliveryLog:
         return await self._database.transaction(write)
 
     async def recover(self, endpoint_id: str, since: int) -> int:
-        """Makes those due now that were promised since then and failed; how many."""
-        these = and_(
+        """Makes those due now that were promised since then and failed, the first thousands; how many."""
+        these = _some(
             DELIVERIES.c.endpoint_id == endpoint_id,
             DELIVERIES.c.status == DeliveryStatus.FAILED,
             DELIVERIES.c.created_at >= since,
@@ -89,27 +90,27 @@ class DeliveryLog:
             result = await connection.execute(update(DELIVERIES).where(these).values(**self._afresh()))
             return int(result.rowcount)
 
-        return await self._database.transaction(write, timeout_seconds=RECOVER_SECONDS)
+        return await self._database.transaction(write, timeout_seconds=LONG_SECONDS)
+
+    async def fail_disabled(self) -> int:
+        """Fails some of what waits for endpoints that are disabled; how many."""
+        disabled = select(ENDPOINTS.c.id).where(ENDPOINTS.c.disabled_reason.is_not(None))
+        waiting = _some(IS_PENDING, DELIVERIES.c.endpoint_id.in_(disabled))
+        failed = update(DELIVERIES).where(waiting).values(status=DeliveryStatus.FAILED)
+
+        async def write(connection: AsyncConnection) -> int:
+            return int((await connection.execute(failed)).rowcount)
+
+        return await self._database.transaction(write, timeout_seconds=LONG_SECONDS)
 
     async def sweep(self) -> int:
         """Forgets some of what is settled and older than the retention; how many."""
-        old = (
-            select(DELIVERIES.c.endpoint_id, DELIVERIES.c.sequence)
-            .where(
-                DELIVERIES.c.created_at < self._clock() - self._retention,
-                ~IS_PENDING,
-            )
-            .order_by(DELIVERIES.c.created_at)
-            .limit(SWEPT_AT_ONCE)
-        ).subquery()
-        these = exists().where(
-            old.c.endpoint_id == DELIVERIES.c.endpoint_id, old.c.sequence == DELIVERIES.c.sequence
-        )
+        old = _some(DELIVERIES.c.created_at < self._clock() - self._retention, ~IS_PENDING)
 
         async def write(connection: AsyncConnection) -> int:
-            return int((await connection.execute(delete(DELIVERIES).where(these))).rowcount)
+            return int((await connection.execute(delete(DELIVERIES).where(old))).rowcount)
 
-        return await self._database.transaction(write, timeout_seconds=RECOVER_SECONDS)
+        return await self._database.transaction(write, timeout_seconds=LONG_SECONDS)
 
     async def gaps(self) -> Sequence[str]:
         """Endpoints that lack a delivery among those that are young enough for all of them to be there."""
@@ -130,7 +131,7 @@ class DeliveryLog:
         async def read(connection: AsyncConnection) -> Sequence[str]:
             return list((await connection.execute(query)).scalars())
 
-        return await self._database.transaction(read, timeout_seconds=RECOVER_SECONDS)
+        return await self._database.transaction(read, timeout_seconds=LONG_SECONDS)
 
     async def waiting(self) -> Waiting:
         """What waits now."""
@@ -149,7 +150,7 @@ class DeliveryLog:
                 due_since=(await connection.execute(first)).scalar_one(),
             )
 
-        return await self._database.transaction(read, timeout_seconds=RECOVER_SECONDS)
+        return await self._database.transaction(read, timeout_seconds=LONG_SECONDS)
 
     def _afresh(self) -> dict[str, Any]:
         now = self._clock()
@@ -159,6 +160,12 @@ class DeliveryLog:
             "due_at": now,
             "expires_at": now + GIVE_UP_SECONDS * SECOND,
         }
+
+
+def _some(*wanted: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a delivery is among the first of those that are wanted, so many as fit into a transaction."""
+    place = DELIVERIES.c.endpoint_id, DELIVERIES.c.sequence
+    return tuple_(*place).in_(select(*place).where(*wanted).order_by(*place).limit(MOST_AT_ONCE))
 
 
 async def _logged(

@@ -101,7 +101,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
                 subscriber.run,
                 housekeeping.measure,
                 housekeeping.sweep,
-                housekeeping.forget_gone,
+                housekeeping.follow,
                 keys.run,
             ),
             drained=(router.run, sender.run),

@@ -50,12 +50,15 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """An event as receivers get it, a CloudEvents envelope in JSON, and whose the order is."""
+    """An event as receivers get it, a CloudEvents envelope in JSON.
+
+    ``owner`` is who is told besides the operators; None where nobody knows any more.
+    """
 
     event_id: str
     event_type: str
     order_id: str
-    customer: str | None
+    owner: str | None
     body: str
 
 

@@ -48,12 +48,10 @@ class OutcomeStore:
             await connection.execute(insert(ATTEMPTS).values(_logged(row, attempt)))
             after = self._after(row, attempt)
             await connection.execute(update(DELIVERIES).where(*mine).values(**after))
-            of_endpoint_after = _endpoint_after(endpoint, attempt, is_given_up=after["status"] == "failed")
+            is_given_up = after["status"] is DeliveryStatus.FAILED
             changed = update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint.id)
-            await connection.execute(changed.values(**of_endpoint_after))
-            if of_endpoint_after.get("disabled_reason"):
-                await fail_pending(connection, endpoint.id)
-            elif attempt.is_success and _was_away(endpoint, attempt.at):
+            await connection.execute(changed.values(**_endpoint_after(endpoint, attempt, is_given_up)))
+            if attempt.is_success and _was_away(endpoint, attempt.at):
                 await _hurry(connection, endpoint.id, attempt.at)
             return DeliveryStatus(after["status"])
 
@@ -73,19 +71,13 @@ class OutcomeStore:
         return {**after, "status": status, "due_at": due_at}
 
 
-async def fail_pending(connection: AsyncConnection, endpoint_id: str) -> None:
-    """Whatever waits for an endpoint that is disabled has failed."""
-    waiting = DELIVERIES.c.endpoint_id == endpoint_id, IS_PENDING
-    await connection.execute(update(DELIVERIES).where(*waiting).values(status=DeliveryStatus.FAILED))
-
-
 async def _hurry(connection: AsyncConnection, endpoint_id: str, now: int) -> None:
     """Whatever waits for an endpoint that is back is due now."""
     waiting = DELIVERIES.c.endpoint_id == endpoint_id, IS_PENDING
     await connection.execute(update(DELIVERIES).where(*waiting, DELIVERIES.c.due_at > now).values(due_at=now))
 
 
-def _endpoint_after(endpoint: Any, attempt: DeliveryAttempt, *, is_given_up: bool) -> Mapping[str, Any]:
+def _endpoint_after(endpoint: Any, attempt: DeliveryAttempt, is_given_up: bool) -> Mapping[str, Any]:
     if attempt.is_success:
         return {"failing_since": None, "failures": 0, "held_until": 0}
     failures = endpoint.failures + 1

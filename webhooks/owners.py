@@ -5,24 +5,24 @@ from typing import Any
 
 from shared import keyspace
 from shared.redis.client import Redis, round_trip, store_deadline
+from webhooks.model import owner_of
 
 
 class RedisOwners:
-    """Reads the one field of each record. An order whose record is gone has no owner any more."""
+    """Reads two fields of each record. Of an order whose record is gone nobody knows whose it was."""
 
     def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
         self._redis: Any = redis
         self._timeout_seconds = timeout_seconds
 
-    async def customers_of(self, order_ids: Sequence[str]) -> Mapping[str, str]:
+    async def owners_of(self, order_ids: Sequence[str]) -> Mapping[str, str]:
         """As the port has it."""
         asked = list(dict.fromkeys(order_ids))
-        commands = [("HGET", keyspace.order(order_id), "customer") for order_id in asked]
+        commands = [("HMGET", keyspace.order(order_id), "status", "customer") for order_id in asked]
         async with store_deadline(self._timeout_seconds):
             found = await round_trip(self._redis, commands)
-        return {
-            each: owner for each, owner in zip(asked, found, strict=True) if isinstance(owner, str) and owner
-        }
+        fields = zip(asked, found, strict=True)
+        return {each: owner_of(customer) for each, (status, customer) in fields if status is not None}
 
     async def gone(self) -> Collection[str]:
         """Customers whose webhooks are to go. Raises StoreUnavailable."""

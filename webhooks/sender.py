@@ -5,6 +5,7 @@ each and share a quarter of the places, so that others never wait behind them.
 """
 
 import asyncio
+import contextlib
 from collections import Counter as Counts
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final, Protocol
@@ -18,7 +19,7 @@ from webhooks.model import ClaimedDelivery, DeliveryAttempt, DeliveryStatus
 
 PAUSE_SECONDS: Final = 0.25
 SLOW_MILLISECONDS: Final = 2_000
-SLOW_SHARE: Final = 4
+LAGGING_SHARE: Final = 4
 """Every which place those have together that failed or were slow."""
 
 log = get_logger(__name__)
@@ -27,8 +28,8 @@ log = get_logger(__name__)
 class DueDeliveries(Protocol):
     """Where deliveries wait for their turn. Methods raise DatabaseUnavailable."""
 
-    async def endpoints_due(self) -> Sequence[str]:
-        """Endpoints for which there is something to attempt."""
+    async def endpoints_due(self) -> Mapping[str, bool]:
+        """Endpoints for which there is something to attempt, and whether each is failing."""
 
     async def claim(self, shares: Mapping[str, int]) -> Sequence[ClaimedDelivery]:
         """Up to so many deliveries of each."""
@@ -66,10 +67,10 @@ class WebhookSender:
         self._receivers = receivers
         self._figures = figures
         self._at_once = at_once
-        self._slow_at_once = max(1, at_once // SLOW_SHARE)
+        self._lagging_at_once = max(1, at_once // LAGGING_SHARE)
         self._per_endpoint = per_endpoint
         self._running: Counts[str] = Counts()
-        self._slow: set[str] = set()
+        self._lagging: set[str] = set()
         self._last = ""
         self._something = asyncio.Event()
 
@@ -84,10 +85,8 @@ class WebhookSender:
             async with asyncio.TaskGroup() as attempts:
                 while not stop.is_set():
                     self._something.clear()
-                    try:
+                    with contextlib.suppress(DatabaseUnavailable):  # readiness says so
                         await self.begin(attempts)
-                    except DatabaseUnavailable as error:
-                        log.warning("webhooks wait for the database", reason=str(error))
                     woken = asyncio.ensure_future(self._something.wait())
                     await asyncio.wait(
                         {woken, stopping}, timeout=PAUSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -105,20 +104,21 @@ class WebhookSender:
             attempts.create_task(self._attempt(claimed))
         return len(claims)
 
-    def _shares(self, due: Sequence[str]) -> Mapping[str, int]:
+    def _shares(self, due: Mapping[str, bool]) -> Mapping[str, int]:
         """How many each may begin, in turns: the one that comes first is the one after the last."""
-        slow_running = sum(count for each, count in self._running.items() if each in self._slow)
+        self._lagging |= {each for each, is_failing in due.items() if is_failing}
+        lagging_running = sum(count for each, count in self._running.items() if each in self._lagging)
         left = {
-            True: self._slow_at_once - slow_running,
-            False: self._at_once - self._slow_at_once - self._running.total() + slow_running,
+            True: self._lagging_at_once - lagging_running,
+            False: self._at_once - self._lagging_at_once - self._running.total() + lagging_running,
         }
         shares: dict[str, int] = {}
         for each in sorted(due, key=lambda each: (each <= self._last, each)):
-            is_slow = each in self._slow
-            share = min((1 if is_slow else self._per_endpoint) - self._running[each], left[is_slow])
+            is_lagging = each in self._lagging
+            share = min((1 if is_lagging else self._per_endpoint) - self._running[each], left[is_lagging])
             if share > 0:
                 shares[each] = share
-                left[is_slow] -= share
+                left[is_lagging] -= share
                 self._last = each
         return shares
 
@@ -126,8 +126,8 @@ class WebhookSender:
         try:
             attempt = await self._receivers.post(claimed)
             failpoint("between_send_and_mark")
-            is_slow = not attempt.is_success or attempt.milliseconds >= SLOW_MILLISECONDS
-            (self._slow.add if is_slow else self._slow.discard)(claimed.endpoint_id)
+            is_lagging = not attempt.is_success or attempt.milliseconds >= SLOW_MILLISECONDS
+            (self._lagging.add if is_lagging else self._lagging.discard)(claimed.endpoint_id)
             outcome = await waiting_out(lambda: self._outcomes.settle(claimed, attempt))
             self._figures.attempts.labels(outcome).inc()
             log.info(

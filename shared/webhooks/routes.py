@@ -128,6 +128,7 @@ def webhook_table(handlers: Callable[[str], Handler]) -> tuple[Route, ...]:
             WEBHOOK_DISABLED,
             method="POST",
             summary="Send again what failed since a time",
+            description="Up to 5,000 at once, the first ones first: ask again until it says 0.",
             status=202,
             meaning="They are due now.",
             answer=RecoveredView,

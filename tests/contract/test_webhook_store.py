@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.harness.webhooks import CREATED, DAY, LEASE_SECONDS, MONTH, WebhookWorld, told, webhook_world
+from webhooks import log
 from webhooks.endpoints import TooManyEndpoints, UnknownEndpoint
 from webhooks.model import (
     OPERATORS,
@@ -71,13 +72,13 @@ async def test_a_claim_is_one_replicas_until_its_lease_ends(world: WebhookWorld)
     """Of replicas that ask at one time each delivery is one's alone; afterwards it is due again."""
     endpoint = await world.endpoint(URL)
     await world.record("a", "b", "c", "d")
-    assert await world.deliveries.endpoints_due() == [endpoint.id]
+    assert await world.deliveries.endpoints_due() == {endpoint.id: False}
     both = await asyncio.gather(*(world.deliveries.claim({endpoint.id: 3}) for _ in range(2)))
     claimed = [each.sequence for claims in both for each in claims]
     assert len(claimed) == len(set(claimed))
     rest = await world.deliveries.claim({endpoint.id: 9})
     assert sorted(claimed + [each.sequence for each in rest]) == [1, 2, 3, 4]
-    assert await world.deliveries.endpoints_due() == []
+    assert await world.deliveries.endpoints_due() == {}
     world.clock.pass_by(LEASE_SECONDS)
     assert len(await world.deliveries.claim({endpoint.id: 9})) == 4
 
@@ -219,3 +220,31 @@ async def test_figures_tell_what_waits_and_what_waits_too_long(world: WebhookWor
     world.clock.pass_by(60)
     waiting = await world.log.waiting()
     assert (waiting.pending, waiting.due_since) == (1, None)
+
+
+async def test_what_waits_for_a_disabled_endpoint_is_attempted_no_more_and_fails(world: WebhookWorld) -> None:
+    """A part at a time; what waits for others stays as it is."""
+    endpoint, other = await world.endpoint(URL, ALICE), await world.endpoint(URL)
+    await world.record("a", "b", customer="alice")
+    await world.endpoints.change(ALICE, endpoint.id, {"disabled_reason": "x"})
+    assert await world.deliveries.endpoints_due() == {other.id: False}
+    assert (await world.log.fail_disabled(), await world.log.fail_disabled()) == (2, 0)
+    assert {each.status for each in (await world.standing(other)).values()} == {"pending"}
+
+
+async def test_a_long_outage_is_recovered_part_by_part(
+    world: WebhookWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lowest numbers first, until nothing is left."""
+    monkeypatch.setattr(log, "MOST_AT_ONCE", 2)
+    endpoint = await world.endpoint(URL, ALICE)
+    await world.endpoints.change(ALICE, endpoint.id, {"disabled_reason": "x"})
+    await world.record("a", "b", "c", customer="alice")
+    assert [await world.log.recover(endpoint.id, 0) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_of_an_order_whose_owner_is_not_known_operators_alone_are_told(world: WebhookWorld) -> None:
+    """It is no customer's for all that is known, and nobody's who need not say who they are."""
+    endpoints = [await world.endpoint(URL, owner) for owner in (OPERATORS, ALICE, UNOWNED)]
+    await world.deliveries.record([replace(told("a"), owner=None)])
+    assert [len(await world.standing(each)) for each in endpoints] == [1, 0, 0]

@@ -31,6 +31,7 @@ from webhooks.model import (
     DeliveryAttempt,
     Told,
     WebhookEndpoint,
+    owner_of,
 )
 from webhooks.outcomes import OutcomeStore
 from webhooks.routes import WebhookRoutes
@@ -49,7 +50,7 @@ def told(event_id: str, customer: str | None = None, event_type: str = CREATED) 
         event_id=event_id,
         event_type=event_type,
         order_id=event_id.partition(":")[0],
-        customer=customer,
+        owner=owner_of(customer),
         body=json.dumps({"id": event_id, "type": event_type}),
     )
 

@@ -71,6 +71,7 @@ async def test_after_three_days_a_delivery_has_failed_and_its_endpoint_is_disabl
     first = (await world.standing(endpoint))[1]
     assert (first.status, 10 <= first.attempts <= 14) == ("pending", True)
     await world.send_until(7_200, 1_800)
+    await world.log.fail_disabled()
     standing = await world.standing(endpoint)
     assert {each.status for each in standing.values()} == {"failed"}
     assert (await world.endpoints.get(OPERATORS, endpoint.id)).disabled_reason == DISABLED_FAILING
@@ -110,6 +111,7 @@ async def test_gone_disables_at_once(world: WebhookWorld) -> None:
     world.receivers.calls.clear()
     await world.send_until(600, 60)
     assert len(world.receivers.calls) <= 2
+    await world.log.fail_disabled()
     assert (await world.endpoints.get(OPERATORS, endpoint.id)).disabled_reason == DISABLED_GONE
     assert {each.status for each in (await world.standing(endpoint)).values()} == {"failed"}
 

@@ -47,7 +47,7 @@ async def consuming(folder: Path, empty: Path) -> AsyncIterator[tuple[WebhookWor
             pass
     shutil.copy(empty, path)
     async with store_in_process() as redis, webhook_world(f"sqlite:///{path}") as world:
-        await redis.hset(keyspace.order("order2"), "customer", "alice")
+        await redis.hset(keyspace.order("order2"), mapping={"status": "created", "customer": "alice"})
         owners = RedisOwners(redis, timeout_seconds=SECONDS)
         yield world, WebhookHandler(owners, world.deliveries, world.sender.wake), redis
 
@@ -118,7 +118,7 @@ async def test_a_customer_who_is_gone_leaves_no_webhook(tmp_path: Path, empty: P
         keeping = Housekeeping(
             world.endpoints, world.log, owners, world.clock, WebhookFigures(CollectorRegistry())
         )
-        await keeping.forget_gone_once()
+        await keeping.follow_once()
         left = [len(await world.endpoints.of_owner(each)) for each in (owner_of("alice"), owner_of("bob"))]
         assert (left, len(await world.endpoints.of_owner(OPERATORS))) == ([0, 1], 1)
         assert await owners.gone() == set()

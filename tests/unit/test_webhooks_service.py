@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook
 
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure
+from shared import keyspace
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.settlement import message_of
 from tests.harness.examples import an_order, created
@@ -26,11 +27,17 @@ from webhooks.settings import WebhooksSettings
 
 @asynccontextmanager
 async def running(broker: MemoryBroker) -> AsyncIterator[RunningProgram]:
-    """A service that may send to this machine, once it is ready."""
+    """A service that may send to this machine, once it is ready; orders are known, and of no customer."""
     own = WebhooksSettings(
         port=free_port(), ops_port=free_port(), allow_private=True, database_timeout_seconds=30
     )
-    async with running_program(PROGRAM, own, EmbeddedInfrastructure(broker, FakeServer())) as started:
+    infrastructure = EmbeddedInfrastructure(broker, FakeServer())
+    async with (
+        infrastructure.store(timeout_seconds=30, max_connections=1) as redis,
+        running_program(PROGRAM, own, infrastructure) as started,
+    ):
+        for order_id in ("o1", "o2"):
+            await redis.hset(keyspace.order(order_id), "status", "created")
         yield started
 
 
