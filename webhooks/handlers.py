@@ -7,10 +7,11 @@ from typing import Any, Final, Protocol
 from shared.messages import EVENT_TYPES, Event, encode
 from shared.messaging.handlers import Incoming
 from shared.messaging.retry import Done, Outcome
+from shared.versions import first_version
 from shared.webhooks.schemas import EVENT_NAMES
 from webhooks.model import Told
 
-TOLD: Final = tuple(EVENT_TYPES[name] for name in EVENT_NAMES)
+TOLD: Final = tuple(data for name, data in EVENT_TYPES.items() if first_version(name) in EVENT_NAMES)
 """The kinds of events that receivers are told of."""
 
 
@@ -52,7 +53,7 @@ def _told(event: Event[Any], owner: str | None) -> Told:
     shown = replace(event, data=replace(event.data, order=order))
     return Told(
         event_id=event.id,
-        event_type=event.type,
+        event_type=first_version(event.type),
         order_id=event.subject,
         owner=owner,
         body=encode(shown).decode(),

@@ -10,11 +10,12 @@ from pydantic import AfterValidator, ConfigDict, Field
 from shared.http.validation import Body
 from shared.instants import PATTERN, read_instant
 from shared.pipeline import EVENTS_EXCHANGE, ROUTES
+from shared.versions import first_version
 
 EVENT_NAMES: Final = tuple(
-    sorted(name for name, route in ROUTES.items() if route.exchange == EVENTS_EXCHANGE.name)
+    sorted({first_version(name) for name, route in ROUTES.items() if route.exchange == EVENTS_EXCHANGE.name})
 )
-"""The types of events that receivers can be told of."""
+"""The types of events that receivers can be told of, by their first versions, whichever is sent today."""
 LONGEST_URL: Final = 2_000
 LONGEST_DESCRIPTION: Final = 200
 LARGEST_SEQUENCE: Final = 2**53
