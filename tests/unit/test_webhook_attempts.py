@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.harness.stores import free_port
 from tests.harness.webhooks import Receiver, receiver
+from webhooks import posting
 from webhooks.addresses import SocketFactory, guarded_sockets, is_public
 from webhooks.model import SECOND, ClaimedDelivery, webhook_id
 from webhooks.posting import Poster, ThreadsOfItsOwn, open_session, retry_after_seconds
@@ -108,8 +109,11 @@ async def test_of_a_huge_answer_a_little_is_read(there: Receiver) -> None:
     assert written < 32 * 2**20
 
 
-async def test_a_receiver_that_does_not_answer_costs_its_time_and_no_more(there: Receiver) -> None:
-    """Silence, a head that does not end, and a body that does not."""
+async def test_a_receiver_that_does_not_answer_costs_its_time_and_no_more(
+    there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence is a failure; of a body that does not end the head counts."""
+    monkeypatch.setattr(posting, "DRAIN_SECONDS", 0.01)
 
     async def silent(_: web.BaseRequest) -> web.StreamResponse:
         await asyncio.Event().wait()
@@ -126,7 +130,8 @@ async def test_a_receiver_that_does_not_answer_costs_its_time_and_no_more(there:
         there.answer = silent
         attempt = await sending.post(claimed(there.url()))
         assert (attempt.status, attempt.error) == (None, "no answer in time")
-        there.answer = half
+    there.answer = half
+    async with poster() as sending:
         assert (await sending.post(claimed(there.url()))).status == 200
 
 
