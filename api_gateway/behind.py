@@ -13,17 +13,19 @@ from shared.http.forwarding import Forwarding
 from shared.http.limits import HttpLimits
 from shared.http.routes import Route
 from shared.products.routes import product_table
+from shared.webhooks.routes import webhook_table
 
 
 def routes_behind(
     accounts: AskedService,
     catalogue: AskedService,
     ledger: AskedService,
+    webhooks: AskedService,
     stock: StockNow,
     limits: HttpLimits,
 ) -> Sequence[Route]:
-    """What accounts, catalogue and ledger answer, and what takes all of them: sessions of browsers, which
-    are accounts' too, and statistics.
+    """What accounts, catalogue, ledger and webhooks answer, and what takes several of them: sessions of
+    browsers, which are accounts' too, and statistics.
     """
     customers = Forwarding(accounts, limits, prefix=API_V1)
     products = ProductReads(Forwarding(catalogue, limits, prefix=API_V1), stock)
@@ -32,5 +34,6 @@ def routes_behind(
         *SessionRoutes(accounts, limits).table(),
         *product_table(products.handler),
         *history_table(Forwarding(ledger, limits, prefix=API_V1).handler),
+        *webhook_table(Forwarding(webhooks, limits, prefix=API_V1).handler),
         statistics_route(orders=ledger, products=catalogue, users=accounts),
     )

@@ -68,6 +68,7 @@ async def run(
         open_client("accounts", own.accounts_url) as accounts,
         open_client("catalogue", own.catalogue_url) as catalogue,
         open_client("ledger", own.ledger_url) as ledger,
+        open_client("webhooks", own.webhooks_url) as webhooks,
     ):
         watch = StoreWatch(
             redis, rights=rights_of(NAME), timeout_seconds=own.store_timeout_seconds, asks_durability=True
@@ -132,7 +133,7 @@ async def run(
             events=OrderEvents(store, feed, Gate(own.max_streams)),
         )
         levels = StockLevels(redis, timeout_seconds=own.store_timeout_seconds)
-        behind = routes_behind(accounts, catalogue, ledger, levels, limits)
+        behind = routes_behind(accounts, catalogue, ledger, webhooks, levels, limits)
         guard = Guard(own.auth_mode, TokenVerifier(keys), own.rate())
         app = build_app((*own_routes, *page_table(own.dashboard_url), *behind), guard)
         listening = asyncio.Event()

@@ -49,6 +49,7 @@ from shared.http.routes import Parameter, Route
 from shared.orders.model import OrderStatus
 from shared.products.problems import BROKEN_STOCK, STOCK_OUT_OF_BOUNDS, TOO_MANY_SKUS
 from shared.products.routes import TAG as PRODUCTS
+from shared.webhooks.routes import TAGS as WEBHOOKS
 
 API_V1: Final = "/api/v1"
 """Under which every path is there once more."""
@@ -71,6 +72,7 @@ same answer again. `GET` routes answer `HEAD` too.
         PRODUCTS: "What can be ordered, and what it costs.",
         **HISTORY,
         **CUSTOMERS,
+        **WEBHOOKS,
         SESSIONS: "The same for browsers, with cookies.",
         "shop": "The page for customers.",
         "reference": "This description.",

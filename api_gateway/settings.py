@@ -31,6 +31,7 @@ class GatewaySettings(AuthSettings, OperationsSettings):
     ops_port: Port = 9100
     catalogue_url: ServiceUrl = "http://127.0.0.1:8102"
     ledger_url: ServiceUrl = "http://127.0.0.1:8103"
+    webhooks_url: ServiceUrl = "http://127.0.0.1:8104"
     dashboard_url: BrowserUrl | None = None
     requests_per_second: Count | None = None
     cors_origins: Origins = ()

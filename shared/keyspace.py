@@ -46,6 +46,7 @@ key                          type     writers                                 li
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
 ``accounts:lease``           string   accounts                                lease
+``webhooks:gone``            set      accounts, webhooks (removal)            until their webhooks are removed
 ``stock:lease``              string   catalogue                               lease
 ``ledger:lease``             string   ledger                                  lease
 ``pipeline:topology``        string   gateway                                 for ever
@@ -97,6 +98,8 @@ KEPT_SECONDS: Final = "seconds"
 REMOVED_UNTIL: Final = "removed_until"
 ERASED: Final = "orders.erased"
 """Orders whose customer is gone, with their content, by when they were erased: for their dead letters."""
+WEBHOOKS_GONE: Final = "webhooks:gone"
+"""Customers who are gone, and who may have webhooks."""
 SWEEP_LEASE: Final = "sweep:lease"
 DEAD_LETTERS_AUDIT: Final = "dead:audit"
 DEAD_LETTERS_LEASE: Final = "dead:lease"

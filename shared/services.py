@@ -64,6 +64,7 @@ SERVICES: Final[Mapping[str, Service]] = {
                 prefix=each.settings,
                 operations_port=each.operations_port,
                 needs=frozenset({BROKER, STORE} | ({DATABASE} if each.needs_database else set())),
+                client_port=each.client_port,
                 consumption=each,
             )
             for each in CONSUMPTIONS

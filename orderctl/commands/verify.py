@@ -43,7 +43,7 @@ def verify(
 ) -> None:
     """Reconcile every order with everything that speaks of it, while orders flow.
 
-    That is stock, status, events, notifications, payments and the ledger.
+    That is stock, status, events, notifications, payments, the ledger and the numbers of webhooks.
 
     Status 1 if anything was lost, doubled, oversold or stuck; 2 if the store cannot be read.
     """
@@ -69,10 +69,10 @@ def verify(
         status = system.status()
         is_own = store == status.redis.url
         brokers = management_urls(status) if is_own else ()
-        database, is_away = database_url, False
+        database, webhooks, is_away = database_url, None, False
         if is_own and database is None:
             try:
-                database = system.database_url("ledger")
+                database, webhooks = system.database_url("ledger"), system.database_url("webhooks")
             except NotRunningError:
                 is_away = True
         promises = read_promises(ledger) if ledger else Promises()
@@ -91,6 +91,7 @@ def verify(
                     promises,
                     management_urls=brokers,
                     ledger_url=database,
+                    webhooks_url=webhooks,
                     republish=republish,
                     progress=advanced,
                 )

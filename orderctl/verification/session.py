@@ -1,5 +1,6 @@
 """A verification of a running system, from its addresses to its outcome."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,13 +16,15 @@ from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience, Reconciliation, Stage, Verification
 from shared import keyspace
-from shared.errors import StoreUnavailable
+from shared.errors import DatabaseUnavailable, StoreUnavailable
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, open_redis
 from shared.redis.lease import Lease
 from shared.settings import CommonSettings, load
 from shared.sql.database import open_database
 from shared.sql.migrations import migrations_of
+from webhooks.log import DeliveryLog
+from webhooks.settings import SHORTEST_RETENTION_SECONDS
 
 STORE_SECONDS: Final = 10.0
 CONNECTIONS: Final = 4
@@ -37,11 +40,12 @@ async def verify(
     *,
     management_urls: Sequence[str] = (),
     ledger_url: str | None = None,
+    webhooks_url: str | None = None,
     republish: bool = False,
     patience: Patience | None = None,
     progress: Callable[[Stage], None] = lambda stage: None,
 ) -> Reconciliation:
-    """Reconciles the system behind this store, with its ledger if that is named. Raises StoreAwayError.
+    """Reconciles the system behind this store, with its databases that are named. Raises StoreAwayError.
 
     How long orders are kept is the processor's word, and a setting only where none has said so.
     """
@@ -64,6 +68,8 @@ async def verify(
             outcome = await verification.run(promises, healer if republish else None)
             if ledger_url is not None:
                 await _compare(redis, ledger_url, outcome, patience or Patience())
+            if webhooks_url is not None:
+                await _count_webhooks(webhooks_url, outcome)
             return outcome
         except (StoreUnavailable, RedisError) as error:
             raise StoreAwayError(f"the store cannot be read: {error}", advice="orderctl status") from error
@@ -73,3 +79,18 @@ async def _compare(redis: Redis, ledger_url: str, outcome: Reconciliation, patie
     async with open_database(ledger_url, migrations_of("ledger"), timeout_seconds=STORE_SECONDS) as database:
         audit = LedgerAudit(redis, LedgerStore(database), timeout_seconds=STORE_SECONDS, patience=patience)
         await audit.run(outcome.verdict)
+
+
+async def _count_webhooks(webhooks_url: str, outcome: Reconciliation) -> None:
+    """Blames webhooks whose deliveries lack a number, by which receivers tell that they have all."""
+    async with open_database(
+        webhooks_url, migrations_of("webhooks"), timeout_seconds=STORE_SECONDS
+    ) as database:
+        log = DeliveryLog(
+            database, lambda: time.time_ns() // 1_000, retention_seconds=SHORTEST_RETENTION_SECONDS
+        )
+        try:
+            for endpoint_id in await log.gaps():
+                outcome.verdict.blame("unrecorded", f"webhook {endpoint_id}", "lacks a number")
+        except DatabaseUnavailable as error:
+            outcome.verdict.blame("unrecorded", "webhooks", str(error))

@@ -56,7 +56,7 @@ class Forwarding:
     async def ask(self, request: web.Request) -> ServiceAnswer:
         """Raises Problem where the body is none that may be sent, and ServiceUnavailable."""
         body = None
-        if request.method in _WITH_BODY:
+        if request.method in _WITH_BODY and request.body_exists:
             body = await read_body(request, self._limits, FORM if is_form(request) else JSON)
         method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
         path = request.rel_url.raw_path_qs.removeprefix(self._prefix)

@@ -81,6 +81,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             writes=(
                 *("order:*", "orders:customer:*", "notifications:*", "notif:*"),
                 *(keyspace.UNTOLD, keyspace.ERASED, keyspace.service_lease("accounts")),
+                keyspace.WEBHOOKS_GONE,
             )
         ),
         "catalogue": Rights(
@@ -90,6 +91,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             )
         ),
         "ledger": Rights(reads=_ORDERS),
+        "webhooks": Rights(reads=("order:*",)),
         "dashboard": Rights(
             writes=(
                 *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE, keyspace.DEAD_LETTERS_AUDIT),

@@ -31,7 +31,7 @@ from shared.redis.rights import rights_of
 from shared.redis.watch import StoreWatch
 from shared.service.carrying import Carrier, publishing
 from shared.service.infrastructure import Infrastructure, SupervisedPublisher
-from shared.service.lifecycle import running
+from shared.service.lifecycle import drained, running
 from shared.service.operations import serve_operations
 from shared.service.program import Program
 from shared.settings import CommonSettings, Seconds, settings_config
@@ -93,12 +93,14 @@ class Telling:
 class Api:
     """What a service answers, what it tells of that (None: nothing), and what it does beside it.
 
+    What is ``drained`` ends by itself after the event that it is given; then the jobs are cancelled.
     Readiness depends on ``checks``, with the database and the port; ``notes`` are shown without that.
     """
 
     app: web.Application
     limits: HttpLimits
     telling: Telling | None = None
+    drained: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = ()
     jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     notes: Mapping[str, Check] = field(default_factory=dict)
@@ -178,7 +180,10 @@ async def _answer(
             ):
                 listening.set()
                 log.info("answering", host=own.host, port=port)
-                await stop.wait()
+                async with asyncio.TaskGroup() as works:
+                    for work in built.drained:
+                        works.create_task(drained(work(stop), stop, own.drain_seconds))
+                    await stop.wait()
 
 
 def _noted(check: Check) -> str:

@@ -41,6 +41,7 @@ OTHERS: Final[Mapping[str, str]] = {
     "dashboard": "SET idemp:a 1",
     "api_gateway": "DEL notifications:a",
     "ledger": "XTRIM orders:log MAXLEN 0",
+    "webhooks": "HSET order:a customer bob",
 }
 TWO_WRITES: Final = "redis.call('SET', KEYS[1], 'yes') return redis.call('SET', KEYS[2], 'yes')"
 NEW: Final = "fraud_check"

@@ -307,10 +307,11 @@ def memory_table() -> Sequence[Route]:
         limits=HttpLimits(),
         events=no_events(),
     )
+    behind = MemoryService()
     return (
         *own,
         *page_table(),
-        *routes_behind(MemoryService(), MemoryService(), MemoryService(), MemoryStock(), HttpLimits()),
+        *routes_behind(behind, behind, behind, behind, MemoryStock(), HttpLimits()),
     )
 
 
@@ -340,7 +341,7 @@ async def gateway(
         limits=limits,
         events=no_events(),
     )
-    behind = routes_behind(accounts, MemoryService(), ledger, stock, limits)
+    behind = routes_behind(accounts, MemoryService(), ledger, MemoryService(), stock, limits)
     app = build_app((*own, *page_table(dashboard_url), *behind), guard or a_guard())
     async with (
         serve(app, endpoint, HttpMetrics(registry)) as port,

@@ -68,6 +68,7 @@ class Served:
     roles: Mapping[str, Mapping[str, str]]
     leaving: Mapping[str, str]
     leaving_id: str
+    webhook_id: str
 
     def callers(self, service: str, operation: str) -> Sequence[Mapping[str, str]]:
         """Under which headers this operation is asked for: as a page of this origin would send them."""
@@ -76,7 +77,9 @@ class Served:
 
     def known(self, path: str) -> Mapping[str, str]:
         """What may stand in the place of a path's parameters so that something is there."""
-        return {"id": self.leaving_id if path.startswith("/users") else KNOWN, "sku": KNOWN}
+        others = {"/users": self.leaving_id, "/webhooks": self.webhook_id}
+        found = next((known for begin, known in others.items() if path.startswith(begin)), KNOWN)
+        return {"id": found, "sku": KNOWN}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         for method, path, body in THINGS:
             with request(urls["api_gateway"], method, path, body=body, headers=AS_JSON, seconds=30) as answer:
                 assert answer.status < 300, answer.read()
-        yield Served(urls, {"none": {}, **roles}, leaving, leaving_id)
+        wanted = orjson.dumps({"url": "https://receiver.invalid/"})
+        headers = {**AS_JSON, **roles[Role.OPERATOR]}
+        with request(
+            urls["api_gateway"], "POST", "/webhooks", body=wanted, headers=headers, seconds=30
+        ) as answer:
+            webhook_id = orjson.loads(answer.read())["id"]
+        yield Served(urls, {"none": {}, **roles}, leaving, leaving_id, webhook_id)
 
 
 def signed_in(accounts: AccountsClient, name: str, role: Role) -> Mapping[str, str]:
@@ -159,7 +168,9 @@ def judge(
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value
 )
-@pytest.mark.parametrize("service", ["api_gateway", "accounts", "catalogue", "ledger", "dashboard"])
+@pytest.mark.parametrize(
+    "service", ["api_gateway", "accounts", "catalogue", "ledger", "webhooks", "dashboard"]
+)
 def test_every_operation_answers_each_role_as_its_document_says(
     served: Served, service: str, mode: GenerationMode
 ) -> None:

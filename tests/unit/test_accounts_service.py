@@ -1,6 +1,5 @@
 """The whole of accounts in this process: what it does by itself, and goes on doing while others are away."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,11 +13,11 @@ from accounts import erasing
 from accounts.main import PROGRAM
 from accounts.settings import AccountsSettings
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure
-from shared.settings import CommonSettings
 from tests.harness.catalogue import ListeningBroker
 from tests.harness.customers import PASSWORD
 from tests.harness.examples import an_order
 from tests.harness.gateway import a_placement
+from tests.harness.programs import running_program
 from tests.harness.shop import Shop
 from tests.harness.stores import free_port
 from tests.harness.waiting import wait_until
@@ -36,23 +35,8 @@ def quick_erasing(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(broker: ListeningBroker, store: FakeServer) -> AsyncIterator[ClientSession]:
     """A client of the service, once that is ready."""
     own = AccountsSettings(port=free_port(), ops_port=free_port(), database_timeout_seconds=30)
-    infrastructure, stop = EmbeddedInfrastructure(broker, store), asyncio.Event()
-    task = asyncio.create_task(PROGRAM.run(CommonSettings(), own, infrastructure, stop))
-    try:
-        async with ClientSession(f"http://127.0.0.1:{own.port}") as session:
-
-            async def is_ready() -> bool:
-                try:
-                    async with session.get(f"http://127.0.0.1:{own.ops_port}/readyz") as answer:
-                        return answer.status == 200
-                except OSError:
-                    return task.done()
-
-            await wait_until(is_ready, what="accounts is ready")
-            yield session
-    finally:
-        stop.set()
-        await task
+    async with running_program(PROGRAM, own, EmbeddedInfrastructure(broker, store)) as started:
+        yield started.session
 
 
 async def asked(session: ClientSession, method: str, path: str, **sent: Any) -> Any:

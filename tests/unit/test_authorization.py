@@ -27,12 +27,14 @@ from shared.http.server import serve
 from shared.products.routes import product_table
 from shared.sql.database import open_database
 from shared.sql.migrations import migrations_of
+from shared.webhooks.routes import webhook_table
 from tests.harness.catalogue import Backstage, catalogue
 from tests.harness.customers import accounts_at
 from tests.harness.endpoints import an_endpoint
 from tests.harness.http_gateway import memory_table, problem_of
 from tests.harness.ledger import served_ledger
 from tests.harness.tokens import ADMIN, ALICE, BOB, KEY, OPERATOR, a_guard, bearer, forged
+from tests.harness.webhooks import served_webhooks, webhook_world
 
 IN: Final = "in"
 CALLERS: Final = {"customer": ALICE, "other customer": BOB, "operator": OPERATOR, "admin": ADMIN}
@@ -193,6 +195,16 @@ async def test_each_route_of_the_ledger_lets_in_whom_it_says(tmp_path: Path, mod
         await database.look()
         async with served_ledger(database, a_guard(mode)) as session:
             await check_matrix(session, described(INFO, table), mode)
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+async def test_each_route_of_webhooks_lets_in_whom_it_says(tmp_path: Path, mode: AuthMode) -> None:
+    """And so does that of webhooks."""
+    async with (
+        webhook_world(f"sqlite:///{tmp_path}/webhooks.db") as world,
+        served_webhooks(world, a_guard(mode)) as session,
+    ):
+        await check_matrix(session, described(INFO, webhook_table(lambda _: unasked)), mode)
 
 
 def test_what_is_open_and_to_whom_is_written_down() -> None:

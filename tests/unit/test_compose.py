@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 SERVICES: Mapping[str, Mapping[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
     "services"
 ]
-WORKERS = tuple(each.service for each in CONSUMPTIONS)
+WORKERS = tuple(each.service for each in CONSUMPTIONS if each.client_port is None)
 BROKERS = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 ONCE = "broker_users"
 DRAIN_SECONDS = 20

@@ -23,6 +23,7 @@ from shared.orders.redis.trimming import LogTrimming
 from shared.pipeline import CONSUMPTIONS, queues
 from shared.redis.client import Redis
 from tests.harness.dashboard import SERVICES, STORE, whole_brokers
+from webhooks.figures import WebhookFigures
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = [
@@ -79,6 +80,7 @@ def exported() -> set[str]:
     HttpMetrics(registry).answered("POST", "/orders", 202, 0.1)
     ReadFigures(registry)
     FollowerFigures(registry)
+    WebhookFigures(registry)
     LogTrimming(cast(Redis, None), registry, timeout_seconds=1.0, keep_seconds=1.0, most_entries=1)
     waiting: dict[OrderStatus | Trouble, float] = {OrderStatus.ACCEPTED: 1.0, Trouble.RETRYING: 1.0}
     state = PipelineState(

@@ -39,6 +39,7 @@ def test_the_ports_of_the_contract() -> None:
         ("accounts", "ACCOUNTS", 8101, 9103),
         ("catalogue", "CATALOGUE", 8102, 9104),
         ("ledger", "LEDGER", 8103, 9105),
+        ("webhooks", "WEBHOOKS", 8104, 9106),
         ("dashboard", "DASHBOARD", 8081, 8081),
     }
 

@@ -31,6 +31,8 @@ class RedisOrderErasure:
 
     async def erase(self, customer: str) -> bool:
         """Erases what may be erased by now; whether nothing is left. Raises StoreUnavailable."""
+        async with store_deadline(self._timeout_seconds):
+            await self._redis.sadd(keyspace.WEBHOOKS_GONE, customer)
         left = 0
         while True:
             async with store_deadline(self._timeout_seconds):
