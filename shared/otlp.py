@@ -1,8 +1,9 @@
 """Spans on their way to a collector: by OTLP over HTTP, in a thread that no request and no order waits for.
 
-Imported by services that trace, and by no other: it brings OpenTelemetry along. A span that has ended is put
-into a bounded queue, which costs next to nothing; everything else, its form on the wire included, is the
-thread's work. What finds the queue full, or is not taken by the collector, is counted and gone.
+Imported by services that trace, and by no other: it brings OpenTelemetry's messages along. A span that has
+ended is put into a bounded queue, which costs next to nothing; everything else, its form on the wire
+included, is the thread's work. What finds the queue full, or is not taken by the collector, is counted and
+gone.
 
 Spans become OpenTelemetry's messages here and not in its exporter, which makes three times the work of it.
 """
@@ -19,7 +20,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as wire
-from opentelemetry.sdk import resources
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -52,9 +52,10 @@ class SpanExport(Collector):
     """Takes spans that have ended and sends them; as a collector of Prometheus', says how many went where."""
 
     def __init__(self, service: str, settings: TracingSettings, send: Send) -> None:
-        named = {"service.name": settings.otel_service_name or service, "service.namespace": NAMESPACE}
-        about = {name: str(value) for name, value in resources.Resource.create(named).attributes.items()}
-        self._resource = Resource(attributes=_attributes(about))
+        named = {"service.namespace": NAMESPACE, "service.name": service} | settings.resource_attributes
+        if settings.otel_service_name:
+            named["service.name"] = settings.otel_service_name
+        self._resource = Resource(attributes=_attributes(named))
         self._send = send
         self._most = settings.otel_bsp_max_queue_size
         self._at_once = min(settings.otel_bsp_max_export_batch_size, self._most)

@@ -48,6 +48,7 @@ class TracingSettings(BaseSettings):
     otel_traces_sampler: Sampler = "parentbased_traceidratio"
     otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
     otel_service_name: str = ""
+    otel_resource_attributes: str = ""
     otel_bsp_max_queue_size: Count = 2_048
     otel_bsp_max_export_batch_size: Count = 512
     otel_bsp_schedule_delay: Count = 5_000
@@ -57,9 +58,9 @@ class TracingSettings(BaseSettings):
     def _collector_url(cls, url: str) -> str:
         return checked_http_url(url) if url else url
 
-    @field_validator("otel_exporter_otlp_headers")
+    @field_validator("otel_exporter_otlp_headers", "otel_resource_attributes")
     @classmethod
-    def _collector_headers(cls, text: str) -> str:
+    def _pairs(cls, text: str) -> str:
         if not all(_HEADER.fullmatch(pair) for pair in text.split(",") if text):
             raise ValueError("must be name=value, separated by commas, with values as in a URL")
         return text
@@ -67,8 +68,12 @@ class TracingSettings(BaseSettings):
     @property
     def collector_headers(self) -> dict[str, str]:
         """What every request to the collector carries."""
-        pairs = (pair.partition("=") for pair in self.otel_exporter_otlp_headers.split(",") if pair)
-        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+        return _pairs_in(self.otel_exporter_otlp_headers)
+
+    @property
+    def resource_attributes(self) -> dict[str, str]:
+        """What is told of a service with its spans."""
+        return _pairs_in(self.otel_resource_attributes)
 
     @property
     def traces_url(self) -> str | None:
@@ -77,6 +82,11 @@ class TracingSettings(BaseSettings):
             return None
         base = self.otel_exporter_otlp_endpoint
         return self.otel_exporter_otlp_traces_endpoint or (base and f"{base.rstrip('/')}/v1/traces") or None
+
+
+def _pairs_in(text: str) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
 
 class CommonSettings(TracingSettings):
