@@ -15,7 +15,7 @@ from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messages import Event, decode_all, split
 from shared.messaging.memory import MemoryBroker, MemorySubscription
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
-from shared.pipeline import CONSUMPTIONS, RETRY_TIERS_SECONDS
+from shared.pipeline import RETRY_TIERS_SECONDS, Consumption
 from tests.simulator.network import Network
 from tests.simulator.processes import Process, current
 from tests.simulator.trace import Trace
@@ -40,13 +40,13 @@ class SimulatedBroker:
         self.weather = weather
         self.trace = trace
 
-    def is_idle(self) -> bool:
-        """Whether no message is left but dead letters, and nobody looks at those."""
-        if any(self.queues.unacked(consumption.dead_queue) for consumption in CONSUMPTIONS):
+    def is_idle(self, consumptions: Sequence[Consumption]) -> bool:
+        """Whether no message of theirs is left but dead letters, and nobody looks at those."""
+        if any(self.queues.unacked(consumption.dead_queue) for consumption in consumptions):
             return False
         names = [
             name
-            for consumption in CONSUMPTIONS
+            for consumption in consumptions
             for name in (consumption.queue, *map(consumption.retry_queue, RETRY_TIERS_SECONDS))
         ]
         return not any(self.queues.depth(name) or self.queues.unacked(name) for name in names)

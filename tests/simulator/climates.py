@@ -79,6 +79,12 @@ def with_payments(plan: Plan, **pauses: float) -> Plan:
     )
 
 
+def counted(plan: Plan) -> Plan:
+    """The same with two consumers that count all events by an inbox, whose answers are lost and who die."""
+    odds = replace(plan.odds, copied=0.5, store_late=0.3)
+    return replace(plan, counters=2, odds=odds, pauses={**plan.pauses, "crash": 0.5})
+
+
 CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
     "a script does not look at its rights": lambda plan: replace(
         plan, pauses={**plan.pauses, "store_refuses": 0.5}
@@ -169,6 +175,7 @@ CLIMATES: Final[Mapping[str, Callable[[Plan], Plan]]] = {
         ),
         lambda plan: replace(with_moves(plan), dashboards=2, is_watched=True),
     ),
+    **dict.fromkeys(("an inbox forgets its events", "an inbox notes before it writes"), counted),
     "a split batch loses an event": lambda plan: in_a_crowd(plan, crash=0.2, connection=0.2),
     "a dead batch is dropped unread": lambda plan: replace(
         with_operator(in_a_crowd(plan, given_up=0.2), slow=0.5), prefetch=1, seconds=20.0

@@ -10,10 +10,10 @@ from shared import keyspace
 from shared.errors import DependencyUnavailable
 from shared.messages import join
 from shared.messaging.ports import OutgoingMessage
-from shared.pipeline import CONSUMPTIONS, ORDER_PROCESSOR
+from shared.pipeline import ORDER_PROCESSOR
 from tests.simulator.moving import Movers
 from tests.simulator.processes import Process, Trap
-from tests.simulator.services import Surroundings
+from tests.simulator.services import CONSUMED, Surroundings
 from tests.simulator.store import REFUSABLE, Condition
 from tests.simulator.supervision import Place, Supervisor
 from tests.simulator.weather import BROKEN_SKU, REPAIRED_PIECES
@@ -161,7 +161,7 @@ class Faults:
         self._around.customers.is_away = False
 
     async def _poison(self) -> None:
-        consumption, body = self._dice.choice(CONSUMPTIONS), self._dice.choice(POISON)
+        consumption, body = self._dice.choice(CONSUMED), self._dice.choice(POISON)
         if self._around.broker.queues.unready_reason() is None:
             self.poisoned.append((consumption.dead_queue, body))
             is_json = body[:1] == b"{" and body[-1:] == b"}"

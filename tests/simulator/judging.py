@@ -18,7 +18,7 @@ from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.simulator.bank import Account, Bank
 from tests.simulator.clients import Ledger
 from tests.simulator.moving import Movers
-from tests.simulator.services import Surroundings
+from tests.simulator.services import COUNTED, COUNTER, Surroundings
 from tests.simulator.store import StoreServer
 
 Records = Mapping[str, OrderRecord | str]
@@ -52,7 +52,7 @@ def faults_at(scene: Scene) -> tuple[list[str], Verdict]:
         *_of_answers(scene.ledger),
     ]
     found += [*_of_dead_letters(scene, records), *_of_messages(scene), *_of_notifications(scene, records)]
-    found += _of_log(scene, records)
+    found += [*_of_log(scene, records), *_of_counters(scene)]
     found += scene.movers.faults(records)
     found += scene.around.customers.faults(scene.around.plan.letters_per_hour)
     return found, verdict
@@ -239,6 +239,24 @@ def _of_log(scene: Scene, records: Records) -> Iterator[str]:
             ]
             if told != entered.get(order_id):
                 yield f"the log has {entered.get(order_id)} of {order_id}, its record {told}"
+
+
+def _of_counters(scene: Scene) -> Iterator[str]:
+    """Every event that was announced is counted once, or a dead letter of the counter's."""
+    if not scene.around.plan.counters:
+        return
+    counted = scene.around.store.server.carry_out("HGETALL", f"{COUNTER.service}:{COUNTED}")
+    dead = {event.id for event in _events_in(scene.dead_letters[COUNTER.dead_queue])}
+    announced = {
+        event.id
+        for bodies in scene.around.broker.bodies.values()
+        for event in _events_in(bodies)
+        if COUNTER.takes(event.type)
+    }
+    for event_id in sorted(announced | counted.keys()):
+        count = int(counted.get(event_id, 0))
+        if count != 1 and not (count == 0 and event_id in dead):
+            yield f"{event_id} is counted {count} times"
 
 
 def _events_in(bodies: Iterable[bytes]) -> Iterator[Event[Any]]:

@@ -21,8 +21,9 @@ from order_processor.handlers import OrderPlacedHandler
 from order_processor.payments import Payments
 from shared import keyspace
 from shared.breaker import Breaker
-from shared.messages import EventData, OrderPlaced
+from shared.messages import Event, EventData, OrderPlaced, OrderProcessing
 from shared.messaging.batching import GatheringPublisher
+from shared.messaging.consumer import consumer
 from shared.messaging.handlers import BatchHandler, Incoming
 from shared.messaging.retry import Outcome
 from shared.messaging.router import Consuming, Router
@@ -34,7 +35,8 @@ from shared.orders.redis.moves import RedisMoves
 from shared.orders.redis.payments import RedisPayments
 from shared.orders.redis.schedule import RedisSchedule
 from shared.orders.redis.store import RedisOrderStore, RedisOutbox
-from shared.pipeline import NOTIFIER, ORDER_PROCESSOR, Consumption
+from shared.pipeline import CONSUMPTIONS, NOTIFIER, ORDER_PROCESSOR, Consumption
+from shared.redis.inbox import RedisInbox, RedisTransaction
 from shared.redis.lease import Lease
 from shared.service import worker
 from shared.service.lifecycle import drained, running
@@ -68,6 +70,11 @@ RETENTION_DAYS: Final = 30
 RELAY_PAUSE_SECONDS: Final = 1.0
 SIMULATED: Final = (ORDER_PROCESSOR, NOTIFIER)
 """The consumers whose surroundings are simulated too: their stock, their customers."""
+CONSUMED: Final = tuple(each for each in CONSUMPTIONS if not each.needs_database)
+"""What is consumed here. Databases are not simulated; what is sent to those consumers is left alone."""
+COUNTER: Final = next(each for each in CONSUMPTIONS if each.needs_database)
+"""The row in whose stead a consumer with an inbox counts events, where the plan has one."""
+COUNTED: Final = "counted"
 UNCONFIRMED_AT_ONCE: Final = 2
 
 
@@ -285,6 +292,29 @@ def notifier(around: Surroundings, process: Process, random_: random.Random) -> 
     )
     handlers: dict[type[EventData], BatchHandler] = dict.fromkeys(TOLD, handler)
     return Worker(around, process, random_, NOTIFIER, handlers, store)
+
+
+def consumed(plan: Plan) -> Sequence[Consumption]:
+    """The rows of the map that have consumers in this simulation."""
+    return (*CONSUMED, COUNTER) if plan.counters else CONSUMED
+
+
+@consumer(COUNTER.service, events=[*TOLD, OrderProcessing])
+async def counts(event: Event[EventData], transaction: RedisTransaction) -> None:
+    """Counts every event; that each is counted once is the inbox's doing."""
+    transaction.write("HINCRBY", COUNTED, event.id, 1)
+
+
+def counter(around: Surroundings, process: Process, random_: random.Random) -> Worker:
+    """A consumer that is one function, which asks for a transaction."""
+    inbox = RedisInbox(
+        around.store.client(),
+        COUNTER.service,
+        retention_seconds=RETENTION_DAYS * DAY_SECONDS,
+        timeout_seconds=STORE_SECONDS,
+    )
+    handlers = dict.fromkeys(counts.events, counts.handler(inbox))
+    return Worker(around, process, random_, COUNTER, handlers, None)
 
 
 def other(consumption: Consumption) -> Callable[[Surroundings, Process, random.Random], Worker]:

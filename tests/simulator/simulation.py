@@ -24,7 +24,7 @@ from tests.simulator.moving import Movers
 from tests.simulator.network import Network
 from tests.simulator.pricing import PriceList
 from tests.simulator.processes import Spot
-from tests.simulator.services import Surroundings
+from tests.simulator.services import Surroundings, consumed
 from tests.simulator.store import SimulatedStore, StoreServer
 from tests.simulator.substitutes import UNMARKED, VirtualTime, substituted
 from tests.simulator.supervision import Supervisor
@@ -202,7 +202,7 @@ class _Run:
 
     def _is_still(self) -> bool:
         around = self._around
-        if around.network.under_way or not around.broker.is_idle():
+        if around.network.under_way or not around.broker.is_idle(consumed(around.plan)):
             return False
         server = around.store.server
         return not any(server.carry_out("ZCARD", outbox) for outbox in WAITING)

@@ -8,12 +8,21 @@ from typing import Any, Final, TypeVar
 
 from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
-from shared.pipeline import CONSUMPTIONS
 from tests.simulator.clients import REFUSALS, NoAnswer
 from tests.simulator.desk import Dashboard
 from tests.simulator.loop import SimulatedLoop
 from tests.simulator.processes import Process, Spot
-from tests.simulator.services import SIMULATED, Gateway, Service, Surroundings, notifier, other, processor
+from tests.simulator.services import (
+    CONSUMED,
+    SIMULATED,
+    Gateway,
+    Service,
+    Surroundings,
+    counter,
+    notifier,
+    other,
+    processor,
+)
 
 LONGEST_RESTART_SECONDS: Final = 2.0
 CLIENT_SECONDS: Final = 8.0
@@ -55,8 +64,9 @@ class Supervisor:
             ("gateway", Gateway, plan.gateways),
             ("processor", processor, plan.processors),
             ("notifier", notifier, plan.notifiers),
-            *((each.service, other(each), 1) for each in CONSUMPTIONS if each not in SIMULATED),
+            *((each.service, other(each), 1) for each in CONSUMED if each not in SIMULATED),
             ("dashboard", Dashboard, plan.dashboards),
+            ("counter", counter, plan.counters),
         ]
         for job, build, count in jobs:
             self.employ(job, build, count)

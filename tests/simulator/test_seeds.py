@@ -39,13 +39,14 @@ from tests.simulator.climates import CLIMATES, with_operator, with_poor_mail
 from tests.simulator.planted import BUGS
 from tests.simulator.processes import Spot
 from tests.simulator.searching import report, run_all, simulator
+from tests.simulator.uncounted import INBOX_BUGS
 from tests.simulator.unpaid import PAYMENT_BUGS
 from tests.simulator.watching import STREAM_BUGS
 from tests.simulator.weather import MEAN_PAUSES, Plan, draw
 
 CHUNKS, SEEDS_PER_CHUNK = 20, 50
 SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 8
-ALL_BUGS = {**BUGS, **PAYMENT_BUGS, **STREAM_BUGS}
+ALL_BUGS = {**BUGS, **PAYMENT_BUGS, **STREAM_BUGS, **INBOX_BUGS}
 FIRST_SEEDS = {
     "a late claim reopens what failed": 64,
     "the second letter is not noted before it goes": 45,

@@ -120,6 +120,8 @@ class Plan:
     """How often a request about a payment goes wrong; None where nothing is to be paid for."""
     is_watched: bool = False
     """Whether a client follows the dashboards' stream of events."""
+    counters: int = 0
+    """How many consumers count the events, each once, by an inbox."""
 
     @property
     def supplied(self) -> Mapping[str, int]:
@@ -145,6 +147,7 @@ class Plan:
             f"clocks wrong by {self.clock_skew:.0f} s, {self.dashboards} dashboards, "
             f"{self.letters_per_hour} letters an hour, products {dict(self.products)}, "
             f"payments {self.payments}, {'watched, ' if self.is_watched else ''}"
+            f"{f'{self.counters} counters, ' if self.counters else ''}"
             f"{BROKEN_SKU} repaired at {self.repaired_at}, {'swept' if self.is_swept else 'not swept'}\n"
             f"odds: {likely or 'none'}\nfaults: {pauses or 'none'}"
         )
