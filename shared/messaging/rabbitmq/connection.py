@@ -20,6 +20,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
+from shared import tls
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
@@ -56,6 +57,8 @@ def words_of(error: BaseException) -> str:
     A refusal in the middle of a handshake is told by its object's address alone; the frame itself is then
     found where the error was raised.
     """
+    if fault := tls.fault_of(error):
+        return fault
     if not isinstance(error, AMQPError):
         return f"{type(error).__name__}: {_OBJECT.sub('it', str(error))}"
     traceback = error.__traceback__
@@ -183,6 +186,7 @@ class Link:
         async with broker_errors(f"connecting to {node}", self._times.connect):
             connection = await aio_pika.connect(
                 str(url),
+                ssl_context=tls.client_context() if url.scheme == "amqps" else None,
                 heartbeat=self._times.heartbeat,
                 client_properties={"connection_name": self._name},
             )

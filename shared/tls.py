@@ -1,0 +1,201 @@
+"""TLS to everything that a service or a command connects to: one context, and its failures in words.
+
+A URL says whether there is TLS (``amqps``, ``rediss``, ``https``, ``postgresql`` with ``ssl=verify-full``);
+three settings say whom to trust and who we are. The other side's certificate and host name are always
+verified, and nothing falls back to a plain connection. The files are read again once they have changed, so
+that a renewed certificate takes no restart: connections that are made from then on have it.
+"""
+
+import errno
+import http.client
+import os
+import ssl
+from functools import cache
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+from pydantic_settings import BaseSettings
+
+from shared.settings import load, settings_config
+
+CA, CERT, KEY = "TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"
+_HOST_MISMATCHES: Final = frozenset({62, 64})
+_UNTRUSTED: Final = frozenset({2, 18, 19, 20, 21})
+_EXPIRED: Final = 10
+"""OpenSSL's X509_V_ERR numbers."""
+_REFUSALS: Final = {
+    "CERTIFICATE_REQUIRED": f"it demands a client certificate: set {CERT} and {KEY}",
+    "HANDSHAKE_FAILURE": f"it accepts no such connection; it may demand a client certificate ({CERT}, {KEY})",
+    "UNKNOWN_CA": f"it does not trust the authority of the certificate in {CERT}",
+    "CERTIFICATE_EXPIRED": f"the certificate in {CERT} has expired",
+    "CERTIFICATE_REVOKED": f"the certificate in {CERT} was revoked",
+    "BAD_CERTIFICATE": f"it refuses the certificate in {CERT}",
+    "UNSUPPORTED_CERTIFICATE": f"it refuses the certificate in {CERT}",
+    "CERTIFICATE_UNKNOWN": f"it refuses the certificate in {CERT}",
+    "PROTOCOL_VERSION": "it speaks no TLS 1.2 or later",
+    "UNSUPPORTED_PROTOCOL": "it speaks no TLS 1.2 or later",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS at this port",
+    "RECORD_LAYER_FAILURE": "it does not speak TLS at this port",
+}
+"""By the end of OpenSSL's reason."""
+
+
+class UnusableTls(OSError):
+    """Raised where a file of the settings cannot be used; the text names the setting."""
+
+
+class TlsSettings(BaseSettings):
+    """PEM files. No ``ca_file``: the system's authorities. No ``key_file``: it is in ``cert_file`` too."""
+
+    model_config = settings_config("TLS_")
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> Self:
+        try:
+            self.new_context()
+        except UnusableTls as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def new_context(self) -> ssl.SSLContext:
+        """As the files are now. Raises UnusableTls."""
+        context = _trusting(self.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.cert_file:
+            _present(context, self.cert_file, self.key_file)
+        elif self.key_file:
+            raise UnusableTls(f"{KEY}: has no certificate beside it: set {CERT}")
+        return context
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except ssl.SSLError as error:
+        raise UnusableTls(f"{CA}: {ca_file} holds no certificates in PEM") from error
+    except OSError as error:
+        raise UnusableTls(_unreadable(CA, ca_file, error)) from error
+
+
+def _present(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
+    for name, path in ((CERT, cert_file), (KEY, key_file)):
+        try:
+            if path:
+                os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            raise UnusableTls(_unreadable(name, path, error)) from error
+    named, holder = (KEY, key_file) if key_file else (CERT, cert_file)
+    try:
+        context.load_cert_chain(cert_file, key_file or None, password=_no_password)
+    except _EncryptedKey as error:
+        raise UnusableTls(f"{named}: the key in {holder} needs a password; give it without one") from error
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise UnusableTls(
+                f"{named}: the key in {holder} does not belong to the certificate in {cert_file}"
+            ) from error
+        raise UnusableTls(
+            f"{CERT}, {KEY}: {cert_file} and {holder} hold no certificate and key in PEM"
+        ) from error
+
+
+class _EncryptedKey(Exception):
+    """Raised in place of the prompt with which OpenSSL would ask for a password."""
+
+
+def _no_password() -> str:
+    raise _EncryptedKey
+
+
+def _unreadable(name: str, path: str, error: OSError) -> str:
+    return f"{name}: {path} cannot be read: {error.strerror or error}"
+
+
+class _Kept:
+    """The context of the settings, made anew where a file has changed since."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._paths = [
+            path for path in (settings.ca_file, settings.cert_file, settings.key_file) if path
+        ]
+        self._seen: list[tuple[int, ...]] = []
+        self._context: ssl.SSLContext | None = None
+
+    def now(self) -> ssl.SSLContext:
+        seen = [_state_of(path) for path in self._paths]
+        if self._context is None or seen != self._seen:
+            self._context = self._settings.new_context()
+            self._seen = seen
+        return self._context
+
+
+def _state_of(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@cache
+def _kept() -> _Kept:
+    return _Kept(load(TlsSettings))
+
+
+def client_context() -> ssl.SSLContext:
+    """What to make the next connection with. Raises UnusableTls where a file cannot be used any more.
+
+    The settings are read at the first call, which ends the process where they are wrong.
+    """
+    return _kept().now()
+
+
+def http_connection(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
+    """A connection to the host of an http or https URL, not made yet. Raises UnusableTls."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, parts.port, timeout=timeout_seconds)
+    context = client_context()
+    return http.client.HTTPSConnection(host, parts.port, timeout=timeout_seconds, context=context)
+
+
+def forget() -> None:
+    """Lets the settings be read anew, for tests."""
+    _kept.cache_clear()
+
+
+def fault_of(error: BaseException) -> str | None:
+    """What a failure of TLS means, where this error is one or was caused by one; else None."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, UnusableTls):
+            return str(seen)
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return _unverified(seen)
+        if isinstance(seen, ssl.SSLError) and seen.errno != errno.EAGAIN:
+            return _refused(seen)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _unverified(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _HOST_MISMATCHES:
+        return "TLS: its certificate is for another host name"
+    if error.verify_code == _EXPIRED:
+        return "TLS: its certificate has expired"
+    if error.verify_code in _UNTRUSTED:
+        return f"TLS: its certificate is of no authority that {CA} names ({error.verify_message})"
+    return f"TLS: its certificate cannot be verified ({error.verify_message})"
+
+
+def _refused(error: ssl.SSLError) -> str:
+    reason = error.reason or ""
+    words = next((words for end, words in _REFUSALS.items() if reason.endswith(end)), None)
+    return f"TLS: {words or reason.lower().replace('_', ' ') or 'no handshake'}"
