@@ -6,10 +6,10 @@ verified, and nothing falls back to a plain connection. The files are read again
 that a renewed certificate takes no restart: connections that are made from then on have it.
 """
 
-import errno
 import http.client
 import os
 import ssl
+from collections.abc import Iterator
 from functools import cache
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -120,17 +120,15 @@ class _Kept:
     """The context of the settings, made anew where a file has changed since."""
 
     def __init__(self, settings: TlsSettings) -> None:
-        self._settings = settings
-        self._paths = [
-            path for path in (settings.ca_file, settings.cert_file, settings.key_file) if path
-        ]
+        self.settings = settings
+        self._paths = [path for path in (settings.ca_file, settings.cert_file, settings.key_file) if path]
         self._seen: list[tuple[int, ...]] = []
         self._context: ssl.SSLContext | None = None
 
     def now(self) -> ssl.SSLContext:
         seen = [_state_of(path) for path in self._paths]
         if self._context is None or seen != self._seen:
-            self._context = self._settings.new_context()
+            self._context = self.settings.new_context()
             self._seen = seen
         return self._context
 
@@ -156,6 +154,15 @@ def client_context() -> ssl.SSLContext:
     return _kept().now()
 
 
+def hint() -> str:
+    """To be said of a connection that was lost before its first answer, for no reason that was told.
+
+    Where a client certificate is wanted and there is none, TLS 1.3 ends the handshake before the server says
+    so, and its word is often lost with the connection.
+    """
+    return "" if _kept().settings.cert_file else f"; it may demand a client certificate ({CERT})"
+
+
 def http_connection(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
     """A connection to the host of an http or https URL, not made yet. Raises UnusableTls."""
     parts = urlsplit(url)
@@ -173,16 +180,24 @@ def forget() -> None:
 
 def fault_of(error: BaseException) -> str | None:
     """What a failure of TLS means, where this error is one or was caused by one; else None."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UnusableTls):
-            return str(seen)
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return _unverified(seen)
-        if isinstance(seen, ssl.SSLError) and seen.errno != errno.EAGAIN:
-            return _refused(seen)
-        seen = seen.__cause__ or seen.__context__
+    for cause in _causes(error):
+        if isinstance(cause, UnusableTls):
+            return str(cause)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _unverified(cause)
+        if isinstance(cause, ssl.SSLError):
+            return _refused(cause)
     return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, each once: libraries raise errors from one another in a circle."""
+    passed: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in passed:
+        yield cause
+        passed.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
 
 
 def _unverified(error: ssl.SSLCertVerificationError) -> str:
@@ -191,7 +206,8 @@ def _unverified(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code == _EXPIRED:
         return "TLS: its certificate has expired"
     if error.verify_code in _UNTRUSTED:
-        return f"TLS: its certificate is of no authority that {CA} names ({error.verify_message})"
+        trusted = f"of {CA}" if _kept().settings.ca_file else f"that the system trusts (there is no {CA})"
+        return f"TLS: its certificate is of no authority {trusted}: {error.verify_message}"
     return f"TLS: its certificate cannot be verified ({error.verify_message})"
 
 

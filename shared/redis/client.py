@@ -29,7 +29,7 @@ from redis._parsers import _AsyncHiredisParser
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from shared import tls
@@ -124,8 +124,22 @@ class BrokenKey(ResponseError):
 class _TlsConnection(SSLConnection):
     """The library's, with the context of all connections."""
 
+    _has_answered = False
+
     def _connection_arguments(self) -> Mapping[str, Any]:
+        self._has_answered = False
         return {**super()._connection_arguments(), "ssl": tls.client_context()}
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """The next answer; raises what the library raises."""
+        try:
+            answer = await super().read_response(*arguments, **options)
+        except RedisConnectionError as error:
+            if self._has_answered or tls.fault_of(error):
+                raise
+            raise RedisConnectionError(f"{error}{tls.hint()}") from error
+        self._has_answered = True
+        return answer
 
 
 class BoundedPool(redis_asyncio.ConnectionPool):

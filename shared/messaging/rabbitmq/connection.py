@@ -8,6 +8,7 @@ that misbehaved once is closed and replaced rather than trusted again.
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -183,10 +184,10 @@ class Link:
         self._lost.clear()
         self._made = self._proven = False
         node = _node_of(url)
-        async with broker_errors(f"connecting to {node}", self._times.connect):
+        async with broker_errors(f"connecting to {node}", self._times.connect), _secured(url) as context:
             connection = await aio_pika.connect(
                 str(url),
-                ssl_context=tls.client_context() if url.scheme == "amqps" else None,
+                ssl_context=context,
                 heartbeat=self._times.heartbeat,
                 client_properties={"connection_name": self._name},
             )
@@ -211,6 +212,20 @@ class Link:
         if connection is self._current:
             said = f": {words_of(error)}" if isinstance(error, AMQPError) else ""
             self.condemn(f"{node} closed the connection{said}")
+
+
+@asynccontextmanager
+async def _secured(url: URL) -> AsyncIterator[ssl.SSLContext | None]:
+    """What to connect with, None for a plain connection; says what a broker may want that hangs up."""
+    if url.scheme != "amqps":
+        yield None
+        return
+    try:
+        yield tls.client_context()
+    except (AMQPError, OSError, EOFError) as error:
+        if tls.fault_of(error):
+            raise
+        raise BrokerUnavailable(f"connecting to {_node_of(url)}: {words_of(error)}{tls.hint()}") from error
 
 
 def _node_of(url: URL) -> str:

@@ -127,7 +127,10 @@ def ask_management(
     except TimeoutError as error:
         raise ManagementUnavailable(f"no answer within {timeout_seconds:g} s") from error
     except OSError as error:
-        raise ManagementUnavailable(tls.fault_of(error) or (error.strerror or "no connection").lower()) from error
+        words = tls.fault_of(error) or (error.strerror or "no connection").lower()
+        if isinstance(error, ConnectionResetError) and parts.scheme == "https":
+            words += tls.hint()
+        raise ManagementUnavailable(words) from error
     except http.client.HTTPException as error:
         raise ManagementUnavailable("its answer cannot be read") from error
     finally:
