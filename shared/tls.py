@@ -99,9 +99,8 @@ def _present(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
             raise UnusableTls(
                 f"{named}: the key in {holder} does not belong to the certificate in {cert_file}"
             ) from error
-        raise UnusableTls(
-            f"{CERT}, {KEY}: {cert_file} and {holder} hold no certificate and key in PEM"
-        ) from error
+        names, files = (f"{CERT}, {KEY}", f"{cert_file}, {key_file}") if key_file else (CERT, cert_file)
+        raise UnusableTls(f"{names}: no certificate and its key, in PEM, in {files}") from error
 
 
 class _EncryptedKey(Exception):
@@ -160,7 +159,8 @@ def hint() -> str:
     Where a client certificate is wanted and there is none, TLS 1.3 ends the handshake before the server says
     so, and its word is often lost with the connection.
     """
-    return "" if _kept().settings.cert_file else f"; it may demand a client certificate ({CERT})"
+    own = _kept().settings.cert_file
+    return f"; it may {f'refuse {own}' if own else 'demand a client certificate'} ({CERT})"
 
 
 def http_connection(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
@@ -183,9 +183,7 @@ def fault_of(error: BaseException) -> str | None:
     for cause in _causes(error):
         if isinstance(cause, UnusableTls):
             return str(cause)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _unverified(cause)
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) and hasattr(cause, "library"):  # a library's own has none
             return _refused(cause)
     return None
 
@@ -200,6 +198,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def _refused(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _unverified(error)
+    reason = error.reason or ""
+    words = next((words for end, words in _REFUSALS.items() if reason.endswith(end)), None)
+    return f"TLS: {words or reason.lower().replace('_', ' ') or 'no handshake'}"
+
+
 def _unverified(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _HOST_MISMATCHES:
         return "TLS: its certificate is for another host name"
@@ -209,9 +215,3 @@ def _unverified(error: ssl.SSLCertVerificationError) -> str:
         trusted = f"of {CA}" if _kept().settings.ca_file else f"that the system trusts (there is no {CA})"
         return f"TLS: its certificate is of no authority {trusted}: {error.verify_message}"
     return f"TLS: its certificate cannot be verified ({error.verify_message})"
-
-
-def _refused(error: ssl.SSLError) -> str:
-    reason = error.reason or ""
-    words = next((words for end, words in _REFUSALS.items() if reason.endswith(end)), None)
-    return f"TLS: {words or reason.lower().replace('_', ' ') or 'no handshake'}"

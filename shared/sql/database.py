@@ -156,6 +156,8 @@ def _outage(error: Exception, url: URL) -> DatabaseUnavailable:
         return DatabaseUnavailable(f"database {url.host}:{url.port or POSTGRES_PORT}: {fault}")
     cause = getattr(error, "orig", None) or error
     words = str(cause).strip().partition("\n")[0].removeprefix(f"{type(cause)}: ")
+    if "client certificate" in words:
+        words += f" ({tls.CERT})"
     return DatabaseUnavailable(f"database: {words or type(cause).__name__}")
 
 
