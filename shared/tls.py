@@ -10,14 +10,11 @@ import http.client
 import os
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import Final, Self
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
-
-from pydantic import model_validator
-from pydantic_settings import BaseSettings
-
-from shared.settings import load, settings_config
 
 CA, CERT, KEY = "TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"
 _HOST_MISMATCHES: Final = frozenset({62, 64})
@@ -45,30 +42,21 @@ class UnusableTls(OSError):
     """Raised where a file of the settings cannot be used; the text names the setting."""
 
 
-class TlsSettings(BaseSettings):
-    """PEM files. No ``ca_file``: the system's authorities. No ``key_file``: it is in ``cert_file`` too."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files. No ``ca``: the system's authorities. No ``key``: it is in ``certificate`` too."""
 
-    model_config = settings_config("TLS_")
-
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-
-    @model_validator(mode="after")
-    def _can_be_used(self) -> Self:
-        try:
-            self.new_context()
-        except UnusableTls as error:
-            raise ValueError(str(error)) from error
-        return self
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
 
     def new_context(self) -> ssl.SSLContext:
         """As the files are now. Raises UnusableTls."""
-        context = _trusting(self.ca_file)
+        context = _trusting(self.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.cert_file:
-            _present(context, self.cert_file, self.key_file)
-        elif self.key_file:
+        if self.certificate:
+            _present(context, self.certificate, self.key)
+        elif self.key:
             raise UnusableTls(f"{KEY}: has no certificate beside it: set {CERT}")
         return context
 
@@ -116,25 +104,25 @@ def _unreadable(name: str, path: str, error: OSError) -> str:
 
 
 class _Kept:
-    """The context of the settings, made anew where a file has changed since."""
+    """The context of these files, made anew where one has changed since."""
 
-    def __init__(self, settings: TlsSettings) -> None:
-        self.settings = settings
-        self._paths = [path for path in (settings.ca_file, settings.cert_file, settings.key_file) if path]
+    def __init__(self, files: TlsFiles) -> None:
+        self.files = files
+        self._paths = [Path(path) for path in (files.ca, files.certificate, files.key) if path]
         self._seen: list[tuple[int, ...]] = []
         self._context: ssl.SSLContext | None = None
 
     def now(self) -> ssl.SSLContext:
         seen = [_state_of(path) for path in self._paths]
         if self._context is None or seen != self._seen:
-            self._context = self.settings.new_context()
+            self._context = self.files.new_context()
             self._seen = seen
         return self._context
 
 
-def _state_of(path: str) -> tuple[int, ...]:
+def _state_of(path: Path) -> tuple[int, ...]:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
@@ -142,13 +130,21 @@ def _state_of(path: str) -> tuple[int, ...]:
 
 @cache
 def _kept() -> _Kept:
-    return _Kept(load(TlsSettings))
+    from shared.settings import TlsSettings, load, refuse_setting  # noqa: PLC0415 - slow, and few commands need it
+
+    settings = load(TlsSettings)
+    kept = _Kept(TlsFiles(ca=settings.ca_file, certificate=settings.cert_file, key=settings.key_file))
+    try:
+        kept.now()
+    except UnusableTls as error:
+        refuse_setting(str(error))
+    return kept
 
 
 def client_context() -> ssl.SSLContext:
     """What to make the next connection with. Raises UnusableTls where a file cannot be used any more.
 
-    The settings are read at the first call, which ends the process where they are wrong.
+    The settings are read at the first call, which ends the process with status 2 where they are wrong.
     """
     return _kept().now()
 
@@ -159,7 +155,7 @@ def hint() -> str:
     Where a client certificate is wanted and there is none, TLS 1.3 ends the handshake before the server says
     so, and its word is often lost with the connection.
     """
-    own = _kept().settings.cert_file
+    own = _kept().files.certificate
     return f"; it may {f'refuse {own}' if own else 'demand a client certificate'} ({CERT})"
 
 
@@ -212,6 +208,6 @@ def _unverified(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code == _EXPIRED:
         return "TLS: its certificate has expired"
     if error.verify_code in _UNTRUSTED:
-        trusted = f"of {CA}" if _kept().settings.ca_file else f"that the system trusts (there is no {CA})"
+        trusted = f"of {CA}" if _kept().files.ca else f"that the system trusts (there is no {CA})"
         return f"TLS: its certificate is of no authority {trusted}: {error.verify_message}"
     return f"TLS: its certificate cannot be verified ({error.verify_message})"

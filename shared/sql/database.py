@@ -158,6 +158,8 @@ def _outage(error: Exception, url: URL) -> DatabaseUnavailable:
     words = str(cause).strip().partition("\n")[0].removeprefix(f"{type(cause)}: ")
     if "client certificate" in words:
         words += f" ({tls.CERT})"
+    elif "closed in the middle" in words and _is_secure(url):
+        words += tls.hint()
     return DatabaseUnavailable(f"database: {words or type(cause).__name__}")
 
 
@@ -179,18 +181,21 @@ def _engine(url: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
-    is_secure = address.query.get("ssl") == VERIFIED
     engine = create_async_engine(
-        address.set(query={}),
+        address,
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,  # errors are logged, and what is written names people
         connect_args={"timeout": 5.0, "server_settings": {"timezone": "UTC"}, "ssl": False},
     )
-    if is_secure:
+    if _is_secure(address):
         event.listen(engine.sync_engine, "do_connect", _secure)
     return engine
+
+
+def _is_secure(url: URL) -> bool:
+    return url.query.get("ssl") == VERIFIED
 
 
 def _secure(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:

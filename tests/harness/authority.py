@@ -1,10 +1,11 @@
 """A certificate authority of the tests' own, its files, and the settings that name them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import trustme
@@ -44,7 +45,9 @@ class Authority:
 
 @contextmanager
 def trusting(
-    ca: Path | str = "", client: CertificateFiles | None = None, **named: Path | str
+    ca: Path | str = "",
+    client: CertificateFiles | None = None,
+    named: Mapping[str, Path] = MappingProxyType({}),
 ) -> Iterator[None]:
     """The settings of TLS for the block, as a process started with them would read them."""
     files: dict[str, Path | str] = {"TLS_CA_FILE": ca}

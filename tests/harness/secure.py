@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from orderctl.native import broker_users, postgres, processes, redis as native_redis, stores
+from orderctl.native import broker_users, postgres, processes, redis as native_redis
 from orderctl.native.cluster import NativeCluster
 from orderctl.native.ports import LOOPBACK, POSTGRES, REDIS
 from shared.redis.rights import OPERATOR
@@ -120,7 +120,11 @@ class SecureServers:
         layout, port = self.cluster.layout, self.cluster.ports[POSTGRES]
         data = layout.part(POSTGRES) / "data"
         owner = data.stat()
-        files = {"server.crt": self.shown.certificate, "server.key": self.shown.key, "ca.crt": self.authority.file}
+        files = {
+            "server.crt": self.shown.certificate,
+            "server.key": self.shown.key,
+            "ca.crt": self.authority.file,
+        }
         for name, source in files.items():
             place = data / name
             place.touch(mode=0o600)

@@ -1,8 +1,9 @@
 """The settings of TLS are checked at the start, their files are read again, and failures name them."""
 
 import asyncio
-import os
+import shutil
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,8 +17,8 @@ from shared.errors import ServiceUnavailable
 from shared.http.client import open_client
 from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
 from shared.service.program import Program
-from shared.settings import EXIT_WRONG_SETTING
-from shared.tls import TlsSettings, UnusableTls, client_context, fault_of
+from shared.settings import EXIT_WRONG_SETTING, TlsSettings
+from shared.tls import TlsFiles, UnusableTls, client_context, fault_of
 from tests.harness.authority import Authority, CertificateFiles, trusting
 
 
@@ -34,7 +35,7 @@ def unreadable(folder: Path) -> Path:
     return place
 
 
-def mistaken(folder: Path, name: str) -> dict[str, Path | str]:
+def mistaken(folder: Path, name: str) -> dict[str, Path]:
     """Settings with one mistake in them."""
     authority = Authority(folder / "authority")
     one, other = authority.issue("one"), authority.issue("other")
@@ -76,7 +77,7 @@ def test_a_service_does_not_start_with_a_file_that_cannot_be_used(
         raise AssertionError("it started")
 
     program = Program(name="service", settings=TlsSettings, run=never)
-    with trusting(**mistaken(tmp_path, mistake)), pytest.raises(SystemExit) as ended:
+    with trusting(named=mistaken(tmp_path, mistake)), pytest.raises(SystemExit) as ended:
         program.main()
     said = capsys.readouterr().err
     assert (ended.value.code, said.count("\n")) == (EXIT_WRONG_SETTING, 1)
@@ -84,26 +85,14 @@ def test_a_service_does_not_start_with_a_file_that_cannot_be_used(
     assert reason in said
 
 
-def test_a_key_that_needs_a_password_is_refused_without_a_prompt(
-    authority: Authority, tmp_path: Path
-) -> None:
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_key_that_needs_a_password_is_refused_without_a_prompt(authority: Authority) -> None:
     """A service has no terminal at which OpenSSL could ask."""
-    from cryptography.hazmat.primitives import serialization
-
     files = authority.issue("locked")
-    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
-    files.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"secret"),
-        )
-    )
-    settings = TlsSettings.model_construct(
-        ca_file="", cert_file=str(files.certificate), key_file=str(files.key)
-    )
+    locked = ("openssl", "pkcs8", "-topk8", "-in", files.key, "-passout", "pass:secret")
+    files.key.write_bytes(subprocess.run(locked, capture_output=True, check=True).stdout)
     with pytest.raises(UnusableTls, match=r"TLS_KEY_FILE: .* needs a password"):
-        settings.new_context()
+        TlsFiles(certificate=str(files.certificate), key=str(files.key)).new_context()
 
 
 def test_the_other_side_is_always_verified(authority: Authority) -> None:
@@ -120,8 +109,8 @@ def test_a_file_is_read_again_once_it_has_changed(authority: Authority) -> None:
     with trusting(authority.file, client):
         first = client_context()
         assert client_context() is first
-        os.rename(client.key, f"{client.key}.away")
-        with pytest.raises(UnusableTls, match="TLS_KEY_FILE: .* cannot be read"):
+        client.key.unlink()
+        with pytest.raises(UnusableTls, match=r"TLS_KEY_FILE: .* cannot be read"):
             client_context()
         authority.issue("client")
         assert client_context() is not first
