@@ -32,6 +32,7 @@ _MAIN: Final = """\
 daemon off;
 pid ${EDGE_FOLDER}/nginx.pid;
 worker_processes 2;
+worker_shutdown_timeout 3s;
 worker_rlimit_nofile 8192;
 events { worker_connections 4096; }
 http {
