@@ -2,7 +2,7 @@
 # Makes edge.pem and edge.key for loopback in a folder, unless a certificate is there that holds for a week more.
 # One of your own goes there under the same names.
 set -eu
-folder=$1
+folder=${1:-$EDGE_FOLDER}
 umask 077
 mkdir -p "$folder"
 if [ -s "$folder/edge.key" ] && openssl x509 -noout -checkend 604800 -in "$folder/edge.pem" >/dev/null 2>&1; then

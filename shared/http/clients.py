@@ -33,8 +33,8 @@ def is_secure(request: web.BaseRequest) -> bool:
     """Whether the client came over TLS, as a trusted proxy says; what others say of it counts for nothing."""
     if not getattr(request.protocol, "is_proxied", False):
         return False
-    said = request.headers.getall("X-Forwarded-Proto", ())
-    return bool(said) and said[-1].rpartition(",")[2].strip().lower() == "https"
+    said = ",".join(request.headers.getall("X-Forwarded-Proto", ()))
+    return said.rpartition(",")[2].strip().lower() == "https"
 
 
 class TrustedProxies:
