@@ -83,7 +83,7 @@ def stop(layout: Layout) -> None:
 
 def configure(layout: Layout, ports: Ports) -> None:
     """Write its files, and make a certificate where there is none; raises OrderctlError."""
-    folder = layout.part(EDGE)
+    folder, rate = layout.part(EDGE), _rate()
     if shutil.which("openssl") is None:
         raise OrderctlError("openssl is not installed, which makes the edge's certificate")
     output_of(["sh", str(_FOLDERS / "certificate.sh"), str(folder)], seconds=30.0, called="certificate.sh")
@@ -92,7 +92,7 @@ def configure(layout: Layout, ports: Ports) -> None:
         "EDGE_LISTEN": f"{LOOPBACK}:{ports[EDGE]}",
         "EDGE_UPSTREAM": f"{LOOPBACK}:{ports['api_gateway.http']}",
         "EDGE_BIND": SOURCE_ADDRESS,
-        RATE_SETTING: _rate(),
+        RATE_SETTING: rate,
     }
     written = {
         "nginx.conf": _MAIN,
