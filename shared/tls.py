@@ -36,6 +36,8 @@ _REFUSALS: Final = {
     "RECORD_LAYER_FAILURE": "it does not speak TLS at this port",
 }
 """By the end of OpenSSL's reason."""
+_LOST: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, EOFError)
+"""What a connection that was made ends with; one that was refused never was."""
 
 
 class UnusableTls(OSError):
@@ -149,12 +151,16 @@ def client_context() -> ssl.SSLContext:
     return _kept().now()
 
 
-def hint() -> str:
-    """To be said of a connection that was lost before its first answer, for no reason that was told.
+def hint(error: BaseException | None = None) -> str:
+    """To be said of a connection with TLS that was lost before its first answer, for no reason that was told.
+
+    Nothing where the ``error`` does not say that it was made.
 
     Where a client certificate is wanted and there is none, TLS 1.3 ends the handshake before the server says
     so, and its word is often lost with the connection.
     """
+    if error is not None and not any(isinstance(cause, _LOST) for cause in _causes(error)):
+        return ""
     own = _kept().files.certificate
     return f"; it may {f'refuse {own}' if own else 'demand a client certificate'} ({CERT})"
 

@@ -117,8 +117,9 @@ class ServiceClient:
         except TimeoutError:
             reason = f"it did not answer within {seconds:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            hint = tls.hint() if self._base_url.startswith("https:") else ""
-            reason = tls.fault_of(error) or f"{_words_of(error)}{hint}"
+            reason = tls.fault_of(error) or _words_of(error)
+            if self._base_url.startswith("https:") and isinstance(error, aiohttp.ServerDisconnectedError):
+                reason += tls.hint()
         else:
             self._breaker.succeeded()
             return answer

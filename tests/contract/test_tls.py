@@ -1,6 +1,7 @@
 """Real servers that take TLS with a client certificate: an order goes its way, and mistakes are told."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -110,11 +111,11 @@ async def faults(common: CommonSettings) -> dict[str, str]:
     """Why each connection is not there, as readiness tells it; empty where all are."""
     infrastructure = ClusterInfrastructure(common)
     publisher = infrastructure.publisher("api_gateway", timeout_seconds=2.0)
+    probes = (await infrastructure.management(timeout_seconds=2.0).observe()).probes
     async with (
         infrastructure.store(timeout_seconds=2.0, max_connections=1) as redis,
         infrastructure.cache(timeout_seconds=2.0, max_connections=1) as cache,
         infrastructure.database("ledger", timeout_seconds=5.0) as database,
-        running(publisher.run()),
     ):
         watches = {
             "redis": StoreWatch(redis, timeout_seconds=2.0),
@@ -123,12 +124,14 @@ async def faults(common: CommonSettings) -> dict[str, str]:
         for watch in watches.values():
             await watch.look()
         await database.look()
-        await wait_until(lambda: publisher.unready_reason() != "not connected yet", what="an answer")
-        probes = (await infrastructure.management(timeout_seconds=2.0).observe()).probes
+        async with running(publisher.run()):
+            await wait_until(lambda: publisher.unready_reason() != "not connected yet", what="an answer")
+            reason = publisher.unready_reason()
+        gc.collect()  # aio-pika closes what never was connected when it goes, and needs this loop for that
         found = {
             **{name: watch.unready_reason() for name, watch in watches.items()},
             "postgres": database.unready_reason(),
-            "rabbitmq": publisher.unready_reason(),
+            "rabbitmq": reason,
             "management": probes[0].fault,
         }
     return {name: fault for name, fault in found.items() if fault is not None}
@@ -145,7 +148,7 @@ async def test_an_authority_that_did_not_sign_is_told_by_every_connection(
         with trusting(ca, client):
             said = await faults(servers.common("ledger"))
         assert said.keys() == EVERY_CONNECTION
-        assert all("TLS_CA_FILE" in fault for fault in said.values()), said
+        assert [f for f in said.items() if "TLS_CA_FILE" not in f[1]] == []
 
 
 async def test_a_certificate_that_servers_do_not_take_is_told_by_every_connection(
@@ -158,7 +161,7 @@ async def test_a_certificate_that_servers_do_not_take_is_told_by_every_connectio
         with trusting(servers.authority.file, shown):
             said = await faults(servers.common("ledger"))
         assert said.keys() == EVERY_CONNECTION
-        assert all("TLS_CERT_FILE" in fault for fault in said.values()), said
+        assert [f for f in said.items() if "TLS_CERT_FILE" not in f[1]] == []
 
 
 async def test_a_plain_url_never_becomes_tls_nor_the_other_way_round(
@@ -231,6 +234,6 @@ async def test_another_node_is_taken_over_tls_when_one_is_gone(
         )
         await stack.enter_async_context(running(publisher.run()))
         await publisher.wait_ready()
+        assert publisher.node == f"127.0.0.1:{port}"
         link.refuse()
-        await wait_until(lambda: publisher.unready_reason() is not None, what="the loss is noticed")
-        await publisher.wait_ready()
+        await wait_until(lambda: publisher.node == f"127.0.0.1:{second.port}", what="the other node")

@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiormq.exceptions import AMQPConnectionError
 
 from orderctl.gateway_client import GatewayAddress, GatewayError, by_hand, connect
-from shared.errors import ServiceUnavailable
+from shared import tls
+from shared.errors import ServiceUnavailable, StoreUnavailable
 from shared.http.client import open_client
 from shared.messaging.rabbitmq.management import ManagementUnavailable, ask_management
 from shared.service.program import Program
 from shared.settings import EXIT_WRONG_SETTING, TlsSettings
 from shared.tls import TlsFiles, UnusableTls, client_context, fault_of
 from tests.harness.authority import Authority, CertificateFiles, trusting
+from tests.harness.http_gateway import gateway, problem_of
+from tests.harness.stores import free_port
 
 
 @pytest.fixture
@@ -221,3 +225,31 @@ async def test_a_server_that_demands_a_client_certificate_says_which_setting_lac
     async with served(authority.issue("server"), demanded=authority.file) as url:
         with trusting(authority.file), pytest.raises(ServiceUnavailable, match="TLS_CERT_FILE"):
             await by_service_client(url)
+
+
+async def test_a_server_that_is_away_is_not_said_to_want_a_certificate(authority: Authority) -> None:
+    """What never answered demands nothing."""
+    port = free_port()
+    with trusting(authority.file):
+        with pytest.raises(ServiceUnavailable, match=r"connection refused$"):
+            await by_service_client(f"https://127.0.0.1:{port}")
+        with pytest.raises(ManagementUnavailable, match=r"connection refused$"):
+            await by_management(f"https://127.0.0.1:{port}")
+        away, lost = AMQPConnectionError("away"), AMQPConnectionError("lost")
+        away.__cause__, lost.__cause__ = ConnectionRefusedError(), ConnectionResetError()
+        assert tls.hint(away) == ""
+        assert "TLS_CERT_FILE" in tls.hint(lost)
+
+
+async def test_clients_of_the_gateway_do_not_learn_where_its_files_are() -> None:
+    """The settings' names do no harm; the folders of this machine are nobody's business."""
+    async with gateway() as served:
+        served.orders.fault = StoreUnavailable(
+            "Redis: connecting to 10.0.0.7:6379: TLS_KEY_FILE: /etc/keys/gateway.key cannot be read"
+        )
+        answer = await served.send("GET", "/orders/o1")
+        told = (await problem_of(answer))["detail"]
+    assert answer.status == 503
+    assert "/etc" not in told
+    assert "10.0.0.7" not in told
+    assert "TLS_KEY_FILE" in told

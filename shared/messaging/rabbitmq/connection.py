@@ -225,7 +225,8 @@ async def _secured(url: URL) -> AsyncIterator[ssl.SSLContext | None]:
     except (AMQPError, OSError, EOFError) as error:
         if tls.fault_of(error):
             raise
-        raise BrokerUnavailable(f"connecting to {_node_of(url)}: {words_of(error)}{tls.hint()}") from error
+        words = f"{words_of(error)}{tls.hint(error)}"
+        raise BrokerUnavailable(f"connecting to {_node_of(url)}: {words}") from error
 
 
 def _node_of(url: URL) -> str:

@@ -128,9 +128,8 @@ def ask_management(
         raise ManagementUnavailable(f"no answer within {timeout_seconds:g} s") from error
     except OSError as error:
         words = tls.fault_of(error) or (error.strerror or "no connection").lower()
-        if isinstance(error, ConnectionResetError) and parts.scheme == "https":
-            words += tls.hint()
-        raise ManagementUnavailable(words) from error
+        hint = tls.hint(error) if parts.scheme == "https" else ""
+        raise ManagementUnavailable(f"{words}{hint}") from error
     except http.client.HTTPException as error:
         raise ManagementUnavailable("its answer cannot be read") from error
     finally:
