@@ -15,29 +15,19 @@ import orjson
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from orderctl.errors import OrderctlError
-from orderctl.native import edge, packages, processes
+from orderctl.native import edge, processes
 from orderctl.native.layout import Layout
 from orderctl.native.ports import EDGE, Ports
 from shared.http.client import ServiceAnswer
 from shared.http.guard import COOKIE
 from tests.harness.dashboard import dashboard
 from tests.harness.http_gateway import Gateway, gateway
+from tests.harness.nginx import has_edge
 from tests.harness.stores import free_port
-
-
-def has_nginx() -> bool:
-    """Whether this machine has what the edge is made of."""
-    try:
-        packages.nginx()
-    except OrderctlError:
-        return False
-    return shutil.which("openssl") is not None
-
 
 pytestmark = [
     pytest.mark.native,
-    pytest.mark.skipif(not has_nginx(), reason="nginx or openssl is not installed"),
+    pytest.mark.skipif(not has_edge(), reason="nginx or openssl is not installed"),
 ]
 TRUSTED = (edge.SOURCE_ADDRESS,)
 
