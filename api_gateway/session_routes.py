@@ -13,6 +13,7 @@ from shared.customers.schemas import LONGEST_REFRESH_TOKEN, CredentialsBody
 from shared.http.auth import Access
 from shared.http.bodies import read_body
 from shared.http.client import AskedService, ServiceAnswer
+from shared.http.clients import is_secure
 from shared.http.forwarding import handed_back, handed_on
 from shared.http.guard import COOKIE, TOKEN, check_origin
 from shared.http.hosts import AllowedHosts
@@ -155,8 +156,8 @@ def _begun(request: web.Request, answer: ServiceAnswer) -> web.Response:
 def _set(
     response: web.Response, request: web.Request, name: str, value: str, seconds: int, path: str
 ) -> None:
-    """Off loopback it goes over TLS alone, which is a proxy's there."""
-    secure = request.headers.get(hdrs.HOST, "") not in _LOOPBACK
+    """Off loopback it goes over TLS alone, which is a proxy's there; and on it, where it came so."""
+    secure = is_secure(request) or request.headers.get(hdrs.HOST, "") not in _LOOPBACK
     response.set_cookie(
         name, value, max_age=seconds, path=path, httponly=True, samesite="Strict", secure=secure
     )

@@ -23,7 +23,7 @@ from orderctl.exposure import ADVICE
 from orderctl.native import packages, processes, redis
 from orderctl.native.cluster import PARTS
 from orderctl.native.layout import Layout
-from orderctl.native.ports import EPMD, NODE_NAMES, REDIS, STORES, WELL_KNOWN_PORTS
+from orderctl.native.ports import EDGE, EPMD, NODE_NAMES, REDIS, STORES, WELL_KNOWN_PORTS
 from orderctl.native.supervisor import NAME as SUPERVISOR
 from orderctl.system import Mode, System, SystemStatus
 from orderctl.terminal import shown
@@ -84,7 +84,7 @@ def examine(system: System) -> list[Finding]:
         findings += [*_services(status), *_ports(system)]
         findings += _supervision(status) if status.mode is Mode.NATIVE else []
         findings += [_remark(status.warning)] if embedded else [*_queues(status)]
-        findings += _attention(system, status)
+        findings += [*_edge(system.layout), *_attention(system, status)]
     return [*findings, *_strangers(system.layout)]
 
 
@@ -186,6 +186,13 @@ def _supervision(status: SystemStatus) -> Iterator[Finding]:
         yield _fault("the supervisor does not run: services that end stay down", "orderctl up")
 
 
+def _edge(layout: Layout) -> Iterator[Finding]:
+    if record := processes.running(layout, EDGE):
+        yield _fine(f"{EDGE} runs{_with_pid(record.pid)}")
+    elif processes.read_record(layout, EDGE):
+        yield _fault(f"{EDGE} has ended: clients by HTTPS reach nothing", "orderctl up --edge")
+
+
 def _queues(status: SystemStatus) -> Iterator[Finding]:
     serving = [node for node in status.rabbitmq if node.running]
     if not serving:
@@ -229,7 +236,7 @@ def _strangers(layout: Layout) -> Iterator[Finding]:
         if (record := processes.running(layout, name)) is not None
     }
     for owned in processes.owned_by(layout):
-        if owned.record.pid not in known and owned.record.name not in PARTS:
+        if owned.record.pid not in known and owned.record.name not in (*PARTS, EDGE):
             yield _remark(
                 f"{owned.program} ({owned.record.pid}) is ours but not recorded", "orderctl down ends it"
             )

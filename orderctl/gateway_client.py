@@ -22,6 +22,7 @@ from orderctl.accounts_client import operator_proof
 from orderctl.errors import OrderctlError
 from orderctl.http import bearer, elsewhere, in_words, object_in, request, unanswered
 from orderctl.modes import current_system
+from shared import tls
 
 URL_VARIABLE = "ORDERCTL_GATEWAY_URL"
 TOKEN_VARIABLE = "ORDERCTL_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
@@ -223,7 +224,8 @@ async def connect(gateway: GatewayAddress, *, connections: int = 1) -> AsyncIter
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
-    connector = aiohttp.TCPConnector(limit=connections)
+    trust = tls.client_context() if gateway.url.startswith("https:") else True
+    connector = aiohttp.TCPConnector(limit=connections, ssl=trust)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def transport(method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
@@ -232,7 +234,7 @@ async def connect(gateway: GatewayAddress, *, connections: int = 1) -> AsyncIter
                 async with session.request(method, gateway.url + path, data=body, headers=proved) as answer:
                     return answer.status, answer.headers, await answer.read()
             except aiohttp.ClientError as error:
-                raise OSError(str(error) or type(error).__name__) from error
+                raise OSError(tls.fault_of(error) or str(error) or type(error).__name__) from error
 
         yield GatewayClient(transport, gateway.url, MOST_ATTEMPTS)
 

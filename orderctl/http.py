@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from orderctl.errors import OrderctlError
+from shared import tls
 from shared.urls import checked_http_url
 
 CONNECT_SECONDS = 5.0
@@ -49,7 +50,7 @@ def in_words(status: int, problem: Mapping[str, Any]) -> str:
 
 def unanswered(url: str, error: OSError) -> str:
     """That nothing answers there, and why."""
-    return f"{url} does not answer: {str(error) or type(error).__name__}"
+    return f"{url} does not answer: {tls.fault_of(error) or str(error) or type(error).__name__}"
 
 
 @contextmanager
@@ -64,8 +65,7 @@ def request(
 ) -> Iterator[http.client.HTTPResponse]:
     """The answer, for as long as the block runs; `seconds` bound each silence. Raises OSError without one."""
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=min(seconds, CONNECT_SECONDS))
+    connection = tls.http_connection(url, min(seconds, CONNECT_SECONDS))
     try:
         connection.connect()
         connection.sock.settimeout(seconds)

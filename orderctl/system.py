@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from orderctl.environment import operator_settings
 from orderctl.errors import NotRunningError, PartFailedError, UnknownPartError
 from orderctl.exposure import HOST, exposure
-from orderctl.native import processes, stores
+from orderctl.native import edge, packages, processes, stores
 from orderctl.native.layout import Layout
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, REDIS, STORES, Ports
+from orderctl.native.ports import EDGE, EDGE_SETTING, LOOPBACK, NODE_NAMES, POSTGRES, REDIS, STORES, Ports
 from orderctl.native.services import (
     PORTS_BY_SETTING,
     READY_SECONDS,
@@ -144,7 +144,7 @@ class System(ABC):
     mode: ClassVar[Mode]
     keeps_data: ClassVar[bool] = True
     """Whether what it holds is still there after `down`."""
-    port_settings: ClassVar[Mapping[str, str]] = PORTS_BY_SETTING
+    port_settings: ClassVar[Mapping[str, str]] = {**PORTS_BY_SETTING, EDGE_SETTING: EDGE}
     """The name of each port that the operator may choose, by the setting that does."""
 
     def __init__(self, data_dir: Path, *, chosen_ports: Mapping[str, int] | None = None) -> None:
@@ -160,6 +160,14 @@ class System(ABC):
     @abstractmethod
     def up(self, progress: Progress) -> None:
         """Start whatever is missing; returns when orders are taken. Raises OrderctlError."""
+
+    def up_edge(self, progress: Progress) -> str:
+        """Put the edge in front of the gateway; returns where it is. Raises OrderctlError."""
+        with self.layout.locked():
+            packages.ensure_nginx(progress, self.layout.log("packages"))
+            edge.start(self.layout, self.ports)
+        progress(Step(name=EDGE, state=StepState.DONE, detail=edge.url(self.ports)))
+        return edge.url(self.ports)
 
     @abstractmethod
     def end(self, *, wipe: bool, progress: Progress) -> None:
@@ -207,6 +215,7 @@ class System(ABC):
         if not self.layout.data_dir.exists() and not self.status().anything_runs:
             return
         with self.layout.locked():
+            edge.stop(self.layout)
             self.end(wipe=wipe, progress=progress)
             shutil.rmtree(self.layout.run_dir, ignore_errors=True)
             if wipe:

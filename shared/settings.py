@@ -152,6 +152,16 @@ class CommonSettings(TracingSettings):
         return checked_database_url(url) if url else url
 
 
+class TlsSettings(BaseSettings):
+    """Whom connections with TLS trust, and who we are there: PEM files, see ``shared.tls``."""
+
+    model_config = settings_config("TLS_")
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 

@@ -13,31 +13,16 @@ _PLAIN_STORE_OPTIONS = {
     "health_check_interval": r"\d{1,4}",
     "socket_keepalive": _YES_OR_NO,
 }
-# Deadlines, retries and decoding are the client's own: an option of the URL would go before them.
+# Deadlines, retries and decoding are the client's own: an option of the URL would go before them. Whom TLS
+# trusts say the settings of all connections (`shared/tls.py`).
 _STORE_OPTIONS = {
     "redis": _PLAIN_STORE_OPTIONS,
     "unix": {"db": r"\d+"},
-    "rediss": {
-        **_PLAIN_STORE_OPTIONS,
-        "ssl_ca_certs": ".+",
-        "ssl_ca_path": ".+",
-        "ssl_certfile": ".+",
-        "ssl_keyfile": ".+",
-        "ssl_cert_reqs": "none|optional|required",
-        "ssl_check_hostname": _YES_OR_NO,
-    },
+    "rediss": _PLAIN_STORE_OPTIONS,
 }
-_BROKER_OPTIONS = {
-    "amqp": {"auth": "(?i:plain|amqplain|external)"},
-    "amqps": {
-        "auth": "(?i:plain|amqplain|external)",
-        "cafile": ".+",
-        "capath": ".+",
-        "certfile": ".+",
-        "keyfile": ".+",
-        "no_verify_ssl": "[01]",
-    },
-}
+_BROKER_OPTIONS = {"auth": "(?i:plain|amqplain|external)"}
+VERIFIED = "verify-full"
+"""The one kind of TLS to a database: the others go without a certificate, or fall back to none at all."""
 
 
 def checked_store_url(url: str) -> str:
@@ -59,7 +44,7 @@ def checked_store_url(url: str) -> str:
 def checked_broker_url(url: str) -> str:
     """The URL of a broker; raises ValueError for one that its client would read otherwise than meant."""
     parts = _checked_url(url, ("amqp", "amqps"))
-    _check_options(parse_qsl(parts.query, keep_blank_values=True), _BROKER_OPTIONS[parts.scheme])
+    _check_options(parse_qsl(parts.query, keep_blank_values=True), _BROKER_OPTIONS)
     return url
 
 
@@ -72,9 +57,7 @@ def checked_database_url(url: str) -> str:
     parts = _checked_url(url, ("postgresql",))
     if not parts.path.strip("/"):
         raise ValueError("a URL names no database")
-    _check_options(
-        parse_qsl(parts.query, keep_blank_values=True), {"ssl": "disable|prefer|require|verify-full"}
-    )
+    _check_options(parse_qsl(parts.query, keep_blank_values=True), {"ssl": f"disable|{VERIFIED}"})
     return url
 
 

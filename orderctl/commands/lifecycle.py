@@ -24,6 +24,9 @@ def up(
     mode: Annotated[
         Mode, typer.Option(help="How to run it; auto takes the best that this machine offers.")
     ] = Mode.AUTO,
+    edge: Annotated[
+        bool, typer.Option("--edge", help="Put nginx in front of the gateway: HTTPS, HTTP/2 and limits.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Start whatever is missing, and return when the pipeline takes orders."""
@@ -35,7 +38,8 @@ def up(
         settle_operator_secret(system.layout)
         with Checklist(out).shown() as checklist:
             system.up(checklist)
-        show_welcome(system.status(), time.monotonic() - began)
+            edge_url = system.up_edge(checklist) if edge else None
+        show_welcome(system.status(), time.monotonic() - began, edge_url)
 
 
 def down(
@@ -58,13 +62,14 @@ def down(
         out.print(Text.assemble(("down", "green"), f" in {time.monotonic() - began:.1f} s; ", shown(what)))
 
 
-def show_welcome(status: SystemStatus, seconds: float) -> None:
+def show_welcome(status: SystemStatus, seconds: float, edge_url: str | None = None) -> None:
     """The addresses, and a line to paste."""
     gateway = status.service("api_gateway")
     dashboard = status.service("dashboard")
     heading = ("The pipeline takes orders", "bold green")
     out.print(Text.assemble("\n", heading, f" (mode {status.mode}, {seconds:.1f} s)\n"))
     rows = [("shop", f"{gateway.url}/shop"), ("dashboard", f"{dashboard.url}/")]
+    rows += [("edge", f"{edge_url}/shop")] if edge_url else []
     rows += [("orders", f"{gateway.url}/orders"), ("API documentation", f"{gateway.url}/docs")]
     rows.append(("dashboard metrics", f"{dashboard.url}/metrics"))
     rows += [(f"{service.name} metrics", f"{service.ops_url}/metrics") for service in status.services[:-1]]

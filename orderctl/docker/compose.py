@@ -16,13 +16,14 @@ from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
 from orderctl.native import broker_users, redis
 from orderctl.native.layout import Layout, project_root
-from orderctl.native.ports import NODE_NAMES, REDIS, STORES, Ports
+from orderctl.native.ports import EDGE, EDGE_SETTING, NODE_NAMES, REDIS, STORES, Ports
 from orderctl.native.secrets import Secrets, operator_setting
 from orderctl.native.services import PORTS_BY_SETTING
 from orderctl.programs import output_of
 from shared.redis.rights import OPERATOR, users_of
 
 FILES = ("docker-compose.yml", "deploy/docker-compose.orderctl.yml")
+EDGE_FILE = "deploy/docker-compose.edge.yml"
 PROJECT = "order-pipeline"
 PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
 TOKEN_VARIABLE = "DASHBOARD_TOKEN"  # noqa: S105 - the name of a variable
@@ -34,6 +35,7 @@ PORT_VARIABLES: Mapping[str, str] = {
     **{f"{node.upper()}_MANAGEMENT_PORT": f"{node}.management" for node in NODE_NAMES},
     **{f"{store.upper()}_PORT": store for store in STORES},
     **PORTS_BY_SETTING,
+    EDGE_SETTING: EDGE,
 }
 """Each variable through which compose is told a port, with the name of that port."""
 SECRETS: Mapping[str, str] = {
@@ -66,8 +68,18 @@ class Compose:
 
     def command(self, *words: str) -> list[str]:
         """The whole command line."""
-        files = [word for file in FILES for word in ("--file", str(project_root() / file))]
+        named = (*FILES, EDGE_FILE) if self.has_edge else FILES
+        files = [word for file in named for word in ("--file", str(project_root() / file))]
         return ["docker", "compose", "--project-name", self.project, *files, *words]
+
+    @property
+    def has_edge(self) -> bool:
+        """Whether the edge belongs to the project, since `add_edge`."""
+        return self._layout.part(EDGE).is_dir()
+
+    def add_edge(self) -> None:
+        """The project has it from now on, until its data folder is wiped."""
+        self._layout.part(EDGE).mkdir(mode=0o700, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
         """What compose reads: the settled ports, and the token, whatever `.env` says of them."""

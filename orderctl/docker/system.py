@@ -18,9 +18,9 @@ from orderctl.docker.containers import Container, containers_of, docker, kill_in
 from orderctl.environment import operator_settings
 from orderctl.errors import PartFailedError
 from orderctl.exposure import exposure
-from orderctl.native import postgres
+from orderctl.native import edge, postgres
 from orderctl.native.layout import project_root
-from orderctl.native.ports import LOOPBACK, NODE_NAMES, POSTGRES, STORES
+from orderctl.native.ports import EDGE, LOOPBACK, NODE_NAMES, POSTGRES, STORES
 from orderctl.native.services import Readiness, readiness_of, spec_of
 from orderctl.progress import Progress, Step, StepState
 from orderctl.system import PARTS, BrokerStatus, Mode, ServiceStatus, StoreStatus, System, SystemStatus, known
@@ -64,6 +64,16 @@ class DockerSystem(System):
             provision.ensure_images(self.compose, progress, self.layout.log("build"))
             self._claim_ports(progress)
             self._up(progress)
+
+    def up_edge(self, progress: Progress) -> str:
+        """In a container of its own, which makes the gateway's anew: it comes to trust the edge."""
+        with self.layout.locked():
+            self.compose.add_edge()
+            provision.ensure_images(self.compose, progress, self.layout.log("build"))
+            self._claim_ports(progress)
+            self._up(progress)
+        progress(Step(name=EDGE, state=StepState.DONE, detail=edge.url(self.ports)))
+        return edge.url(self.ports)
 
     def end(self, *, wipe: bool, progress: Progress) -> None:
         """Stop and remove the containers, those of a profile too; with `wipe` their volumes as well."""
@@ -182,11 +192,15 @@ class DockerSystem(System):
         container = containers_of(self.compose.project).get(known(name))
         return container if _runs(container) else None
 
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        return (*PARTS, EDGE) if self.compose.has_edge else PARTS
+
     def _claim_ports(self, progress: Progress) -> None:
         """Settle the ports that no running container of ours publishes yet."""
         found = self._containers()
         published = {port for each in found.values() if each.running for port in each.published}
-        wanted = [port for part in PARTS for port in ports_of_part(part)]
+        wanted = [port for part in self._parts for port in ports_of_part(part)]
         self.ports.claim([port for port in wanted if self.ports[port] not in published], progress)
 
     def _up(self, progress: Progress) -> None:
@@ -197,7 +211,7 @@ class DockerSystem(System):
             # compose gives up on whatever ends while it starts, although its restart policy brings it back
             fault = self._follow(progress, words, wanted_running=True)
             found = self._containers()
-        ill = [name for name in PARTS if name not in found or not found[name].healthy]
+        ill = [name for name in self._parts if name not in found or not found[name].healthy]
         if ill or fault:
             name = next(
                 (name for name in ill if name in found and found[name].restarts), (*ill, "compose")[0]

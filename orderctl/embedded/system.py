@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from orderctl.embedded import NODE, PROCESS, WARNING, database_url
 from orderctl.errors import UnknownPartError
-from orderctl.native import processes
+from orderctl.native import edge, processes
 from orderctl.native.layout import project_root
 from orderctl.native.ports import LOOPBACK, POSTGRES, REDIS
 from orderctl.native.secrets import operator_setting
@@ -134,6 +134,7 @@ class EmbeddedSystem(System):
                 "PYTHONUNBUFFERED": "1",
                 **{setting: str(self.ports[port]) for setting, port in PORTS_BY_SETTING.items()},
                 **service_urls(self.ports),
+                **edge.trusted_proxies(),
                 **operator_setting(self.layout),
                 **{k: v for name in SERVICES for k, v in urls_behind_the_gateway(name, self.ports).items()},
                 **{k: v for name in SERVICES for k, v in urls_for_browsers(name, self.ports).items()},

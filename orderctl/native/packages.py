@@ -22,6 +22,7 @@ NO_DATABASE = Path("/etc/postgresql-common/createcluster.d/orderctl.conf")
 RABBITMQ_FOLDER_VARIABLE = "ORDERCTL_RABBITMQ_BIN"
 POSTGRES_FOLDER_VARIABLE = "ORDERCTL_POSTGRES_BIN"
 OLDEST_POSTGRES = 15
+NGINX = "nginx-light"
 # The wrapper that Debian puts on the PATH changes user and folder, so the real folder comes first.
 _RABBITMQ_FOLDERS = (
     "/usr/lib/rabbitmq/bin",
@@ -38,6 +39,7 @@ _UNITS = {
     "rabbitmq-server": ("rabbitmq-server", "epmd.socket", "epmd"),
     "redis-server": ("redis-server",),
     "postgresql": ("postgresql",),
+    "nginx-light": ("nginx",),
 }
 _STEP = "packages"
 
@@ -60,6 +62,11 @@ def rabbitmq_program(name: str) -> Path:
 def redis_server() -> Path:
     """The Redis server; raises OrderctlError if it is not installed."""
     return _found(shutil.which("redis-server"), "redis-server")
+
+
+def nginx() -> Path:
+    """The web server in front of the gateway; raises OrderctlError if it is not installed."""
+    return _found(shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"), NGINX)
 
 
 def postgres_folders() -> dict[int, Path]:
@@ -121,9 +128,20 @@ def installable() -> bool:
     return shutil.which("apt-get") is not None and os.geteuid() == 0
 
 
+def ensure_nginx(progress: Progress, log: Path) -> None:
+    """The same of what the edge needs."""
+    try:
+        nginx()
+    except OrderctlError:
+        _install([NGINX], progress, log)
+
+
 def ensure(progress: Progress, log: Path) -> None:
     """Install what is missing, without starting its daemons; raises OrderctlError where it cannot."""
-    absent = missing()
+    _install(missing(), progress, log)
+
+
+def _install(absent: list[str], progress: Progress, log: Path) -> None:
     if not absent:
         return
     if not installable():

@@ -32,6 +32,8 @@ REDIS = STORE
 POSTGRES = DATABASE
 STORES = (REDIS, CACHE, POSTGRES)
 EPMD = "epmd"
+EDGE = "edge"
+EDGE_SETTING = "EDGE_PORT"
 
 WELL_KNOWN_PORTS: Mapping[str, int] = {
     "epmd": 14369,
@@ -43,6 +45,7 @@ WELL_KNOWN_PORTS: Mapping[str, int] = {
     **{f"rabbitmq{number}.prometheus": 15691 + number for number in (1, 2, 3)},
     **{f"rabbitmq{number}.distribution": 25671 + number for number in (1, 2, 3)},
     **{name: port for service in SERVICES.values() for name, port in service.default_ports.items()},
+    EDGE: 8443,
 }
 
 

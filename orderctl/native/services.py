@@ -14,7 +14,7 @@ from typing import Protocol
 
 from orderctl.errors import PartFailedError, UnknownPartError
 from orderctl.http import request
-from orderctl.native import processes
+from orderctl.native import edge, processes
 from orderctl.native.layout import Layout, project_root
 from orderctl.native.ports import LOOPBACK, Ports, answers
 from orderctl.native.processes import ProcessRecord
@@ -152,6 +152,7 @@ class NativeServices:
                 else {}
             ),
             **urls_behind_the_gateway(name, self._cluster.ports),
+            **(edge.trusted_proxies() if name == "api_gateway" else {}),
             **urls_for_browsers(name, self._cluster.ports),
             **(operator_setting(self._layout) if name == "accounts" else {}),
         }

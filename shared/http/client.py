@@ -17,6 +17,7 @@ import orjson
 from aiohttp import hdrs
 from yarl import URL
 
+from shared import tls
 from shared.breaker import Breaker
 from shared.errors import ServiceUnavailable
 from shared.tracing import part
@@ -132,11 +133,10 @@ class ServiceClient:
                 answer = await self._attempts(method, path, headers, body)
         except TimeoutError:
             reason = f"it did not answer within {seconds:g} s"
-        except aiohttp.ClientConnectorError as error:
-            number = error.os_error.errno or 0
-            reason = os.strerror(number).lower() if number > 0 else "no connection"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = f"no answer ({type(error).__name__})"
+            reason = tls.fault_of(error) or _words_of(error)
+            if self._base_url.startswith("https:") and isinstance(error, aiohttp.ServerDisconnectedError):
+                reason += tls.hint()
         else:
             self._breaker.succeeded()
             return answer
@@ -170,8 +170,9 @@ class ServiceClient:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> ServiceAnswer:
         url = URL(self._base_url + path, encoded=True)  # as it is: a path with dots leads nowhere else
+        trust = tls.client_context() if url.scheme == "https" else True
         async with self._session.request(
-            method, url, headers=headers, data=body, allow_redirects=False
+            method, url, headers=headers, data=body, allow_redirects=False, ssl=trust
         ) as answer:
             read = bytearray()
             async for chunk in answer.content.iter_any():
@@ -179,6 +180,13 @@ class ServiceClient:
                 if len(read) > LARGEST_ANSWER:
                     raise aiohttp.ClientPayloadError("the answer is too long")
             return ServiceAnswer(status=answer.status, headers=answer.headers, body=bytes(read))
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0
+        return os.strerror(number).lower() if number > 0 else "no connection"
+    return f"no answer ({type(error).__name__})"
 
 
 @asynccontextmanager

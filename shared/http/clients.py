@@ -29,6 +29,14 @@ def peer_of(request: web.BaseRequest) -> str:
     return str(getattr(request.protocol, "address", UNKNOWN))
 
 
+def is_secure(request: web.BaseRequest) -> bool:
+    """Whether the client came over TLS, as a trusted proxy says; what others say of it counts for nothing."""
+    if not getattr(request.protocol, "is_proxied", False):
+        return False
+    said = ",".join(request.headers.getall("X-Forwarded-Proto", ()))
+    return said.rpartition(",")[2].strip().lower() == "https"
+
+
 class TrustedProxies:
     """The addresses whose ``X-Forwarded-For`` counts. ``networks`` are addresses or networks."""
 

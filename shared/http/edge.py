@@ -59,8 +59,8 @@ STANDARD_HEADERS: Final = {
     "Server": "order-pipeline",
 }
 
-_ADDRESS: Final = re.compile(r"[\w.:\[\]-]+:\d{2,5}\b")
-"""Where our stores and brokers are is no client's business."""
+_ADDRESS: Final = re.compile(r"[\w.:\[\]-]+:\d{2,5}\b|(?<![\w/])/[\w./-]+")
+"""Where our stores and brokers are, and our files, is no client's business."""
 
 _AWAY: Final[Mapping[type[DependencyUnavailable], tuple[ProblemType, str]]] = {
     StoreUnavailable: (STORE_UNAVAILABLE, "No store"),

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from shared.errors import ServiceUnavailable
 from shared.http.auth import ANONYMOUS_OPERATOR, CALLER, NOBODY, ROLES, Access, AuthMode, Caller, Role
-from shared.http.clients import client_of
+from shared.http.clients import client_of, is_secure
 from shared.http.problems import (
     FORBIDDEN,
     SERVICE_UNAVAILABLE,
@@ -147,7 +147,10 @@ def sent_token(request: web.Request) -> tuple[str | None, bool]:
 def is_foreign(request: web.Request) -> bool:
     """Whether a page of another origin sends this; who names no origin is no browser's page."""
     origin = request.headers.get(hdrs.ORIGIN)
-    return origin is not None and origin.partition("://")[2] != request.headers.get(hdrs.HOST)
+    if origin is None:
+        return False
+    scheme, _, host = origin.partition("://")
+    return host != request.headers.get(hdrs.HOST) or (is_secure(request) and scheme != "https")
 
 
 def check_origin(request: web.Request) -> None:

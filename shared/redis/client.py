@@ -16,7 +16,7 @@ import ast
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +26,13 @@ from typing import Any, Final, TypeGuard
 import hiredis
 import redis.asyncio as redis_asyncio
 from redis._parsers import _AsyncHiredisParser
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from shared import tls
 from shared.cancellation import raise_if_cancelled
 from shared.errors import StoreUnavailable
 
@@ -70,6 +71,9 @@ def outage(error: Exception) -> StoreUnavailable:
     refusals = getattr(error, "refusals", None)
     code = getattr(error, "status_code", None)
     text = str(error)
+    if fault := tls.fault_of(error):
+        unreached = _UNREACHED.match(text)
+        text = f"{unreached[1]}: {fault}" if unreached else fault
     if quoted := _IN_PIPELINE.fullmatch(text):  # the library says where, which differs from caller to caller
         text = " ".join(map(str, ast.literal_eval(quoted[1])))
     text = _PLACE_IN_SCRIPT.sub("", _UNREACHED.sub(r"\1: \2", text)) or type(error).__name__
@@ -117,6 +121,27 @@ class BrokenKey(ResponseError):
     """Raised where a call's own key, of one order or SKU, holds what its script cannot read: no outage."""
 
 
+class _TlsConnection(SSLConnection):
+    """The library's, with the context of all connections."""
+
+    _has_answered = False
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        self._has_answered = False
+        return {**super()._connection_arguments(), "ssl": tls.client_context()}
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """The next answer; raises what the library raises."""
+        try:
+            answer = await super().read_response(*arguments, **options)
+        except RedisConnectionError as error:
+            if self._has_answered or tls.fault_of(error):
+                raise
+            raise RedisConnectionError(f"{error}{tls.hint()}") from error
+        self._has_answered = True
+        return answer
+
+
 class BoundedPool(redis_asyncio.ConnectionPool):
     """Connections up to ``max_connections``; who finds none free waits for as long as its deadline lets it.
 
@@ -126,6 +151,8 @@ class BoundedPool(redis_asyncio.ConnectionPool):
 
     def __init__(self, *, max_connections: int, **options: Any) -> None:
         self.refusals = Refusals()
+        if options.get("connection_class") is SSLConnection:  # as the URL says
+            options["connection_class"] = _TlsConnection
         parser = partial(_Parser, self.refusals)
         super().__init__(max_connections=max_connections, parser_class=parser, **options)
         self._free = asyncio.Semaphore(max_connections)

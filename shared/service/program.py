@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic_settings import BaseSettings
 
+from shared import tls
 from shared.service.infrastructure import ClusterInfrastructure, Infrastructure
 from shared.service.lifecycle import run_service, traced
 from shared.settings import CommonSettings, load
@@ -29,6 +30,7 @@ class Program(Generic[Own]):
     def main(self) -> None:
         """Reads the settings and runs the service as this process, on the cluster that they name."""
         common, own = load(CommonSettings), load(self.settings)
+        tls.client_context()  # a file that cannot be used is named before anything is asked
         infrastructure = ClusterInfrastructure(common)
         run_service(self.name, common, lambda stop: self.serve(common, own, infrastructure, stop))
 

@@ -16,20 +16,23 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from shared import tls
 from shared.errors import DatabaseUnavailable
 from shared.logs import get_logger
 from shared.sql.migrations import NewerSchema, migrate
 from shared.tracing import part
+from shared.urls import VERIFIED
 
 Result = TypeVar("Result")
 Work = Callable[[AsyncConnection], Awaitable[Result]]
 
 DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 CONNECTIONS: Final = 10
+POSTGRES_PORT: Final = 5432
 PAUSE_SECONDS: Final = 1.0
 MIGRATION_SECONDS: Final = 60.0
 """Another replica may be migrating; a table of years takes longer than a request may."""
@@ -125,7 +128,7 @@ class Database:
         except IntegrityError:
             raise
         except (SQLAlchemyError, OSError) as error:
-            raise _outage(error) from error
+            raise _outage(error, self._engine.url) from error
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
         """Cancels it and lets it come to its end by itself; its caller asks for its result no more.
@@ -151,10 +154,16 @@ async def _prove(connection: AsyncConnection) -> None:
     await connection.execute(text("CREATE TEMPORARY TABLE ability (proved integer) ON COMMIT DROP"))
 
 
-def _outage(error: Exception) -> DatabaseUnavailable:
+def _outage(error: Exception, url: URL) -> DatabaseUnavailable:
     """In the driver's own words, without the statement and what stood in it."""
+    if fault := tls.fault_of(error):
+        return DatabaseUnavailable(f"database {url.host}:{url.port or POSTGRES_PORT}: {fault}")
     cause = getattr(error, "orig", None) or error
     words = str(cause).strip().partition("\n")[0].removeprefix(f"{type(cause)}: ")
+    if "client certificate" in words:
+        words += f" ({tls.CERT})"
+    elif "closed in the middle" in words and _is_secure(url):
+        words += tls.hint()
     return DatabaseUnavailable(f"database: {words or type(cause).__name__}")
 
 
@@ -176,14 +185,26 @@ def _engine(url: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
-    return create_async_engine(
+    engine = create_async_engine(
         address,
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,
         hide_parameters=True,  # errors are logged, and what is written names people
-        connect_args={"timeout": 5.0, "server_settings": {"timezone": "UTC"}},
+        connect_args={"timeout": 5.0, "server_settings": {"timezone": "UTC"}, "ssl": False},
     )
+    if _is_secure(address):
+        event.listen(engine.sync_engine, "do_connect", _secure)
+    return engine
+
+
+def _is_secure(url: URL) -> bool:
+    return url.query.get("ssl") == VERIFIED
+
+
+def _secure(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+    """Each connection is made with the files as they are then."""
+    parameters["ssl"] = tls.client_context()
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -18,6 +18,12 @@ class Link:
         self._answers.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.withheld_bytes = 0
+        self._refuses = False
+
+    def refuse(self) -> None:
+        """Drops every connection, and each new one: the broker is gone."""
+        self._refuses = True
+        self.cut()
 
     def withhold_answers(self) -> None:
         """What the client sends still arrives; what the broker answers does not."""
@@ -31,6 +37,9 @@ class Link:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
+        if self._refuses:
+            writer.transport.abort()
+            return
         upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
         self._writers |= {writer, upstream_writer}
         with contextlib.suppress(ConnectionError):

@@ -12,6 +12,7 @@ import pytest
 from orderctl.native import processes, supervisor
 from orderctl.native.ports import is_free
 from shared.services import SERVICES
+from tests.harness.nginx import has_edge
 from tests.harness.terminal import Operator
 
 pytestmark = [pytest.mark.broker, pytest.mark.native, pytest.mark.timeout(240)]
@@ -81,6 +82,20 @@ def test_up_again_changes_nothing(operator: Operator, welcome: str) -> None:
     before = operator.pids()
     operator.types("up")
     assert operator.pids() == before
+
+
+@pytest.mark.skipif(not has_edge(), reason="nginx or openssl is not installed")
+def test_the_edge_comes_to_a_system_that_runs(
+    operator: Operator, welcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process is another than before, the gateway trusts it already, and commands go through it."""
+    before = operator.pids()
+    url = re.search(r"https://[\d.:]+", operator.types("up", "--edge"))
+    assert url is not None
+    monkeypatch.setenv("TLS_CA_FILE", str(operator.layout.part("edge") / "edge.pem"))
+    operator.types("order", "place", "--sku", "cable", "--id", "by-edge", "--url", url[0])
+    assert operator.pids() == before
+    assert "edge runs" in operator.types("doctor")
 
 
 def test_a_killed_service_comes_back_by_itself(operator: Operator, welcome: str) -> None:

@@ -1,7 +1,7 @@
 """A browser may hold the token in a cookie, and no page of another origin can make it act."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -102,6 +102,30 @@ async def test_signing_in_puts_the_tokens_where_no_script_reads_them(served: Gat
         assert (cookie_["httponly"], cookie_["samesite"], cookie_["secure"]) == (True, "Strict", "")
     ((method, path, _, sent),) = served.accounts.asked
     assert (method, path, sent) == ("POST", "/tokens", body.encode())
+
+
+@pytest.mark.parametrize(
+    ("proxies", "proto", "is_secure"),
+    [
+        (("127.0.0.1",), "https", True),
+        (("127.0.0.1",), "http, https", True),
+        (("127.0.0.1",), "https, http", False),
+        ((), "https", False),
+    ],
+    ids=["by https", "by https at last", "by http at last", "by nobody's word"],
+)
+async def test_what_a_trusted_proxy_says_of_https_counts(
+    proxies: Sequence[str], proto: str, is_secure: bool
+) -> None:
+    """For the cookie, which then never goes by http; and a page by http is of another origin then."""
+    async with gateway(trusted_proxies=proxies) as served:
+        given(served, "/tokens")
+        body, forwarded = '{"username": "alice", "password": "a long walk"}', {"X_Forwarded_Proto": proto}
+        https = {"Origin": f"https://127.0.0.1:{served.port}"}
+        answer = await served.send("POST", "/session", body, **forwarded, **https)
+        assert bool(answer.cookies[COOKIE]["secure"]) is is_secure
+        by_http = await served.send("POST", "/session", body, **forwarded, **own(served))
+        assert by_http.status == (403 if is_secure else 200)
 
 
 async def test_a_wrong_password_is_told_as_accounts_tells_it(served: Gateway) -> None:

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from orderctl.cli import app
 from shared.services import SERVICES
-from shared.settings import CommonSettings
+from shared.settings import CommonSettings, TlsSettings
 from tests.harness.settings import settings_of, variables
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ DOCUMENTS = (
 )
 TYPED = re.compile(r"(?:\.venv/bin/|exec [\w=:./ -]*)orderctl ([^`\n|#;]*)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-SETTINGS: tuple[type[BaseSettings], ...] = (CommonSettings, *map(settings_of, SERVICES.values()))
+SETTINGS: tuple[type[BaseSettings], ...] = (CommonSettings, TlsSettings, *map(settings_of, SERVICES.values()))
 
 
 @pytest.mark.parametrize("document", [".env.example", "docs/settings.md"])

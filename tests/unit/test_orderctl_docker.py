@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from orderctl.docker import containers, engine, provision
-from orderctl.docker.compose import FILES, PORT_VARIABLES, SECRETS, Compose, ports_of_part
+from orderctl.docker.compose import EDGE_FILE, FILES, PORT_VARIABLES, SECRETS, Compose, ports_of_part
 from orderctl.docker.images import pinned_images, source_digest
 from orderctl.docker.system import DockerSystem
 from orderctl.native.layout import Layout, project_root
-from orderctl.native.ports import Ports
+from orderctl.native.ports import EDGE, Ports
 from orderctl.system import PARTS
 from shared.services import SERVICES
 
@@ -54,9 +54,9 @@ def test_every_port_that_compose_publishes_is_settled_by_us() -> None:
     """A port that nobody settled could be taken, and compose would fail over it."""
     published = [
         port
-        for file in FILES
+        for file in (*FILES, EDGE_FILE)
         for name, service in yaml.safe_load((project_root() / file).read_text("utf-8"))["services"].items()
-        if name in PARTS
+        if name in (*PARTS, EDGE)
         for port in service.get("ports", [])
     ]
     variables = {port.partition("${")[2].partition(":-")[0] for port in published}

@@ -8,6 +8,7 @@ that misbehaved once is closed and replaced rather than trusted again.
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
+from shared import tls
 from shared.cancellation import raise_if_cancelled
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
@@ -56,6 +58,8 @@ def words_of(error: BaseException) -> str:
     A refusal in the middle of a handshake is told by its object's address alone; the frame itself is then
     found where the error was raised.
     """
+    if fault := tls.fault_of(error):
+        return fault
     if not isinstance(error, AMQPError):
         return f"{type(error).__name__}: {_OBJECT.sub('it', str(error))}"
     traceback = error.__traceback__
@@ -180,9 +184,10 @@ class Link:
         self._lost.clear()
         self._made = self._proven = False
         node = _node_of(url)
-        async with broker_errors(f"connecting to {node}", self._times.connect):
+        async with broker_errors(f"connecting to {node}", self._times.connect), _secured(url) as context:
             connection = await aio_pika.connect(
                 str(url),
+                ssl_context=context,
                 heartbeat=self._times.heartbeat,
                 client_properties={"connection_name": self._name},
             )
@@ -207,6 +212,21 @@ class Link:
         if connection is self._current:
             said = f": {words_of(error)}" if isinstance(error, AMQPError) else ""
             self.condemn(f"{node} closed the connection{said}")
+
+
+@asynccontextmanager
+async def _secured(url: URL) -> AsyncIterator[ssl.SSLContext | None]:
+    """What to connect with, None for a plain connection; says what a broker may want that hangs up."""
+    if url.scheme != "amqps":
+        yield None
+        return
+    try:
+        yield tls.client_context()
+    except (AMQPError, OSError, EOFError) as error:
+        if tls.fault_of(error):
+            raise
+        words = f"{words_of(error)}{tls.hint(error)}"
+        raise BrokerUnavailable(f"connecting to {_node_of(url)}: {words}") from error
 
 
 def _node_of(url: URL) -> str:

@@ -19,6 +19,8 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
+from shared import tls
+
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 _STOPPED_STATES: Final = frozenset({"crashed", "down", "minority", "stopped"})
 
@@ -105,8 +107,10 @@ def ask_management(
     Raises ManagementUnavailable, not for an answer of status ``also_read``.
     """
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
+    try:
+        connection = tls.http_connection(url, timeout_seconds)
+    except tls.UnusableTls as error:
+        raise ManagementUnavailable(str(error)) from error
     credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     headers = {"Content-Type": "application/json"}
     if parts.username:
@@ -123,7 +127,9 @@ def ask_management(
     except TimeoutError as error:
         raise ManagementUnavailable(f"no answer within {timeout_seconds:g} s") from error
     except OSError as error:
-        raise ManagementUnavailable((error.strerror or "no connection").lower()) from error
+        words = tls.fault_of(error) or (error.strerror or "no connection").lower()
+        hint = tls.hint(error) if parts.scheme == "https" else ""
+        raise ManagementUnavailable(f"{words}{hint}") from error
     except http.client.HTTPException as error:
         raise ManagementUnavailable("its answer cannot be read") from error
     finally:
