@@ -29,7 +29,7 @@ class DeliveryStatus(StrEnum):
     """Where a delivery stands."""
 
     PENDING = "pending"
-    DELIVERED = "delivered"
+    SUCCEEDED = "succeeded"
     FAILED = "failed"
 
 

@@ -62,7 +62,7 @@ class OutcomeStore:
         after = {"attempts": row.attempts + 1, "tries": row.tries + 1, "leased_until": 0}
         status, due_at = DeliveryStatus(row.status), row.due_at
         if attempt.is_success:
-            status = DeliveryStatus.DELIVERED
+            status = DeliveryStatus.SUCCEEDED
         elif status is DeliveryStatus.PENDING and (attempt.at >= row.expires_at or attempt.status == GONE):
             status = DeliveryStatus.FAILED
         elif status is DeliveryStatus.PENDING:

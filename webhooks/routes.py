@@ -16,7 +16,8 @@ from shared.http.validation import WHOLE_BODY, read_fields
 from shared.instants import read_instant
 from shared.logs import get_logger
 from shared.messages import event_time, is_identifier
-from shared.webhooks.routes import DELIVERY_STATUSES, TOO_MANY_WEBHOOKS, WEBHOOK_DISABLED
+from shared.webhooks.problems import TOO_MANY_WEBHOOKS, WEBHOOK_DISABLED
+from shared.webhooks.routes import DELIVERY_STATUSES
 from shared.webhooks.schemas import (
     AttemptView,
     DeliveryList,

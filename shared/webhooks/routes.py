@@ -13,6 +13,7 @@ from shared.http.problems import (
     ProblemType,
 )
 from shared.http.routes import Handler, Parameter, Route
+from shared.webhooks.problems import TOO_MANY_WEBHOOKS, WEBHOOK_DISABLED
 from shared.webhooks.schemas import (
     DeliveryList,
     DeliveryView,
@@ -28,9 +29,7 @@ from shared.webhooks.schemas import (
 
 TAG: Final = "webhooks"
 TAGS: Final = {TAG: "Being told of orders by HTTP: docs/webhooks.md says what receivers get."}
-TOO_MANY_WEBHOOKS: Final = ProblemType(name="too-many-webhooks", status=409, title="Too many webhooks")
-WEBHOOK_DISABLED: Final = ProblemType(name="webhook-disabled", status=409, title="The webhook is disabled")
-DELIVERY_STATUSES: Final = ("pending", "delivered", "failed")
+DELIVERY_STATUSES: Final = ("pending", "succeeded", "failed")
 _STATUS: Final = Parameter(
     name="status",
     description="Only deliveries that stand so.",

@@ -122,7 +122,7 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView:
-    """An event on its way to a webhook: ``pending``, ``delivered`` or ``failed``.
+    """An event on its way to a webhook: ``pending``, ``succeeded`` or ``failed``.
 
     ``attempts`` counts all of them, of which the ``latest`` ones are shown, oldest first.
     """

@@ -164,7 +164,7 @@ async def test_pages_of_the_log_lead_on(world: WebhookWorld) -> None:
     assert [each.sequence for each in (*first, *second)] == [3, 2, 1]
     await world.send()
     assert await world.log.page(endpoint.id, "pending", None, 9) == []
-    (attempt,) = (await world.log.page(endpoint.id, "delivered", None, 1))[0].latest
+    (attempt,) = (await world.log.page(endpoint.id, "succeeded", None, 1))[0].latest
     assert (attempt.status, attempt.milliseconds, attempt.at) == (204, 1, world.clock())
 
 

@@ -36,7 +36,7 @@ async def test_each_answer_of_200_to_299_delivers_and_no_other(world: WebhookWor
         await world.record(f"e{number}")
         await world.send()
         (delivery,) = await world.log.page(endpoint.id, None, None, 1)
-        expected = DeliveryStatus.DELIVERED if status < 300 else DeliveryStatus.PENDING
+        expected = DeliveryStatus.SUCCEEDED if status < 300 else DeliveryStatus.PENDING
         assert delivery.status is expected, status
         world.clock.pass_by(600)
 
@@ -54,7 +54,7 @@ async def test_a_receiver_that_is_away_for_an_hour_gets_everything(world: Webhoo
     world.receivers.calls.clear()
     await world.send_until(300, 30)
     assert sorted(world.receivers.of(URL)) == [1, 2, 3, 4]
-    assert {each.status for each in (await world.standing(endpoint)).values()} == {"delivered"}
+    assert {each.status for each in (await world.standing(endpoint)).values()} == {"succeeded"}
     assert (await world.endpoints.get(OPERATORS, endpoint.id)).failing_since is None
 
 
@@ -148,7 +148,7 @@ async def test_who_dies_between_sending_and_marking_sends_once_more(world: Webho
     world.clock.pass_by(LEASE_SECONDS)
     await world.send()
     assert world.receivers.of(URL) == [1, 2, 1]
-    assert {each.status for each in (await world.standing(endpoint)).values()} == {"delivered"}
+    assert {each.status for each in (await world.standing(endpoint)).values()} == {"succeeded"}
 
 
 async def test_one_that_was_taken_stays_so_although_another_attempt_failed(world: WebhookWorld) -> None:
@@ -159,7 +159,7 @@ async def test_one_that_was_taken_stays_so_although_another_attempt_failed(world
     for status in (200, 500):
         await world.outcomes.settle(claimed, DeliveryAttempt(at=world.clock(), milliseconds=1, status=status))
     delivery = (await world.standing(endpoint))[1]
-    assert (delivery.status, [each.status for each in delivery.latest]) == ("delivered", [200, 500])
+    assert (delivery.status, [each.status for each in delivery.latest]) == ("succeeded", [200, 500])
 
 
 async def test_receivers_that_hang_keep_no_other_waiting(world: WebhookWorld) -> None:
@@ -222,6 +222,6 @@ async def test_a_drain_ends_what_was_begun_and_begins_nothing(world: WebhookWorl
     world.receivers.held.pop(URL).set()
     await running
     assert {n: each.status for n, each in (await world.standing(endpoint)).items()} == {
-        1: "delivered",
+        1: "succeeded",
         2: "pending",
     }

@@ -64,7 +64,7 @@ async def test_a_receiver_is_told_of_an_order_and_the_figures_tell() -> None:
                 return await answer.text()
 
         async def is_counted() -> bool:
-            return 'webhooks_attempts_total{outcome="delivered"} 2.0' in await figures()
+            return 'webhooks_attempts_total{outcome="succeeded"} 2.0' in await figures()
 
         await wait_until(is_counted)
         assert "webhooks_pending " in await figures()
