@@ -30,7 +30,7 @@ class PromisedDeliveries(Protocol):
 
 
 class WebhookHandler:
-    """PromisedDeliveries a batch of events to those who want to be told."""
+    """Promises a batch of events to those that want to be told."""
 
     def __init__(self, owners: Owners, promises: PromisedDeliveries, promised: Callable[[], None]) -> None:
         """``promised`` is called where there is something to deliver."""
