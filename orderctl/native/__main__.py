@@ -16,9 +16,10 @@ def main() -> None:
     with Checklist(out).shown() as progress:
         try:
             packages.ensure(progress, layout.log("packages"))
+            packages.ensure_nginx(progress, layout.log("packages"))  # for the tests of the edge
         except OrderctlError as error:
             show_error(error)
-            err.print("the tests go on without RabbitMQ, Redis and PostgreSQL")
+            err.print("the tests go on without those of RabbitMQ, Redis, PostgreSQL and nginx that are missing")
 
 
 if __name__ == "__main__":
