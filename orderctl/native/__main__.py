@@ -19,7 +19,7 @@ def main() -> None:
             packages.ensure_nginx(progress, layout.log("packages"))  # for the tests of the edge
         except OrderctlError as error:
             show_error(error)
-            err.print("the tests go on without those of RabbitMQ, Redis, PostgreSQL and nginx that are missing")
+            err.print("the tests go on without what is missing of RabbitMQ, Redis, PostgreSQL, nginx")
 
 
 if __name__ == "__main__":
