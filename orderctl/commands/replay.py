@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ from orderctl.terminal import (
     shown,
 )
 from shared.pipeline import CONSUMPTIONS, Consumption
+from shared.urls import checked_broker_url, checked_database_url, checked_store_url
 
 if TYPE_CHECKING:
     from orderctl.replay.sending import ReplayReport
@@ -144,8 +145,13 @@ def _addresses(
     if redis_url is not None:
         if publishes and not brokers:
             raise UsageError("--redis: name the brokers beside it, with --rabbitmq")
-        urls = brokers.split(",") if brokers and publishes else []
-        return Addresses(redis=redis_url, brokers=urls, ledger=database)
+        given = brokers.split(",") if brokers else []
+        _check("--redis", checked_store_url, redis_url)
+        _check("--rabbitmq", checked_broker_url, *given)
+        _check("--database", checked_database_url, *([] if database is None else [database]))
+        return Addresses(redis=redis_url, brokers=given if publishes else [], ledger=database)
+    if brokers is not None or database is not None:
+        raise UsageError("--rabbitmq and --database go beside --redis: name the store as well")
     system = current_system(data_dir)
     store = system.url(REDIS)
     urls = _brokers_of(system) if publishes else []
@@ -154,6 +160,14 @@ def _addresses(
     except NotRunningError:
         ledger = None
     return Addresses(redis=store, brokers=urls, ledger=ledger)
+
+
+def _check(option: str, check: Callable[[str], str], *urls: str) -> None:
+    for url in urls:
+        try:
+            check(url)
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from error
 
 
 @contextlib.contextmanager
