@@ -52,9 +52,7 @@ class EndpointStore:
         }
 
         async def write(connection: AsyncConnection) -> WebhookEndpoint:
-            await connection.run_sync(
-                take_turns, f"webhooks of {owner}"
-            )  # there may be no row yet to wait for
+            await connection.run_sync(take_turns, f"webhooks of {owner}")
             await connection.execute(insert(ENDPOINTS).values(row))
             count = select(func.count()).where(ENDPOINTS.c.owner == owner)
             if (await connection.execute(count)).scalar_one() > self._most:

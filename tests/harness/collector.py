@@ -54,7 +54,7 @@ class Collector:
             await asyncio.Event().wait()
         if self.behaviour == "refuses":
             return web.Response(status=400)
-        if self.behaviour == "redirects":
+        if self.behaviour == "redirects" and request.method == "POST":
             return web.Response(status=301, headers={"Location": f"{self.url}/elsewhere"})
         self.spans += _decoded(await request.read())
         return web.Response(
