@@ -81,13 +81,13 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         except OrderctlError as error:
             if report.place is None:
                 raise
-            raise OrderctlError(f"{error}; {_onward(report, plan)}") from error
+            raise OrderctlError(f"{error}; {_onward(report, plan, redis_url)}") from error
         if as_json:
             print_json(_summary(report))
         else:
             _show(report, to, dry_run=dry_run)
         if interrupted:
-            err.print(shown(f"interrupted; {_onward(report, plan)}", "yellow"))
+            err.print(shown(f"interrupted; {_onward(report, plan, redis_url)}", "yellow"))
             raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -220,7 +220,10 @@ def _show(report: "ReplayReport", to: str, *, dry_run: bool) -> None:
         say(f"up to {written_place(report.place)}")
 
 
-def _onward(report: "ReplayReport", plan: "ReplayPlan") -> str:
+def _onward(report: "ReplayReport", plan: "ReplayPlan", redis_url: str | None) -> str:
+    """How to go on. Addresses are not repeated, since they may hold passwords; without them the command would
+    speak to this machine's own system.
+    """
     from orderctl.replay.history import FOREVER, written_place
     from shared.messages import event_time
 
@@ -231,7 +234,8 @@ def _onward(report: "ReplayReport", plan: "ReplayPlan") -> str:
         words += ["--until", event_time(plan.span.until).isoformat().replace("+00:00", "Z")]
     if plan.per_second != USUAL_RATE:
         words += ["--rate", f"{plan.per_second:g}"]
-    return f"go on with: orderctl replay {' '.join(words)}"
+    there = "" if redis_url is None else "; add the same --redis, --rabbitmq and --database"
+    return f"go on with: orderctl replay {' '.join(words)}{there}"
 
 
 def _summary(report: "ReplayReport") -> dict[str, Any]:

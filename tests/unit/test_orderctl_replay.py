@@ -75,7 +75,7 @@ def test_one_that_is_broken_off_says_how_to_go_on(
     result = CliRunner().invoke(app, ["replay", "--to", "notifier", *bounds, *urls])
     assert result.exit_code == status
     assert said in result.output
-    words = f"--from-id 1900000000000-3 {' '.join(bounds[2:])} --data-dir {tmp_path}"
+    words = f"--from-id 1900000000000-3 {' '.join(bounds[2:])} --data-dir {tmp_path}; add the same --redis,"
     assert f"replay --to notifier {words}" in result.output.replace("\n", "")
 
 
