@@ -13,8 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPException
-from typing import Final
-from urllib.request import Request, urlopen
+from typing import Any, Final
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -156,15 +156,24 @@ def _value(value: Value) -> AnyValue:
     return AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """None: what answers by a redirect has failed."""
+
+
 def posting(url: str, settings: TracingSettings) -> Send:
-    """Posts to a collector at ``url``, http or https, with the headers and the CA that the settings name."""
+    """Posts to a collector at ``url``, http or https, with the headers and the CA that the settings name.
+
+    A redirect is an error: urllib would follow it by a GET without the spans, and with the headers.
+    """
     headers = {"Content-Type": "application/x-protobuf"} | settings.collector_headers
     file = settings.otel_exporter_otlp_certificate
-    context = ssl.create_default_context(cafile=file) if url.startswith("https:") else None
+    tls = [HTTPSHandler(context=ssl.create_default_context(cafile=file))] if url.startswith("https:") else []
+    opener = build_opener(_NoRedirects, *tls)
 
     def post(body: bytes) -> None:
         asked = Request(url, data=body, headers=headers)  # noqa: S310 - the settings take http and https alone
-        with urlopen(asked, timeout=SEND_SECONDS, context=context) as answer:  # noqa: S310 - the same
+        with opener.open(asked, timeout=SEND_SECONDS) as answer:
             answer.read()
 
     return post

@@ -16,7 +16,7 @@ from shared import failpoints
 from shared.tracing import Sampler
 from shared.urls import checked_broker_url, checked_database_url, checked_http_url, checked_store_url
 
-_HEADER: Final = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+\s*=[\x20-\x7e]*")
+_HEADER: Final = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+\s*=[\x20-\x7e]*", re.ASCII)
 EXIT_WRONG_SETTING = 2
 EVENTS_PER_MESSAGE = 64
 """What a message holds at most."""
@@ -63,6 +63,8 @@ class TracingSettings(BaseSettings):
     def _pairs(cls, text: str) -> str:
         if not all(_HEADER.fullmatch(pair) for pair in text.split(",") if text):
             raise ValueError("must be name=value, separated by commas, with values as in a URL")
+        if not all(value.isascii() and value.isprintable() for value in _pairs_in(text).values()):
+            raise ValueError("must have values that are printable ASCII once their escapes are read")
         return text
 
     @property

@@ -19,12 +19,13 @@ _NOT_PUBLIC: Final = tuple(
         ipaddress.ip_network,
         (
             *("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"),
-            *("192.0.0.0/24", "192.88.99.0/24"),
+            *("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "168.63.129.16/32"),
         ),
     )
 )
 """What Python counts as public, in some versions at least: networks whose gateways lead to an IPv4 address,
-and networks for protocols alone."""
+networks for protocols or documents alone, and the address at which Azure's hosts answer each machine on them.
+"""
 
 SocketFactory = Callable[[tuple[int, int, int, str, tuple[Any, ...]]], socket.socket]
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ids import time_ordered_id
 from shared.sql.database import Database
+from shared.sql.turns import take_turns
 from webhooks.model import SECOND, WebhookEndpoint
 from webhooks.schema import ENDPOINTS
 
@@ -51,10 +52,7 @@ class EndpointStore:
         }
 
         async def write(connection: AsyncConnection) -> WebhookEndpoint:
-            others = select(ENDPOINTS.c.id).where(ENDPOINTS.c.owner == owner)
-            await connection.execute(
-                others.order_by(ENDPOINTS.c.id).with_for_update()
-            )  # those who add at one time take turns
+            await connection.run_sync(take_turns, f"webhooks of {owner}")
             await connection.execute(insert(ENDPOINTS).values(row))
             count = select(func.count()).where(ENDPOINTS.c.owner == owner)
             if (await connection.execute(count)).scalar_one() > self._most:

@@ -16,8 +16,6 @@ from webhooks.endpoints import Clock
 from webhooks.model import GIVE_UP_SECONDS, SECOND, DeliveryAttempt, DeliveryStatus
 from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS, IS_PENDING
 
-LATEST_SHOWN: Final = 12
-"""Attempts at one delivery: as many as it takes to give it up."""
 LONG_SECONDS: Final = 15.0
 MOST_AT_ONCE: Final = 5_000
 """Deliveries that are written or removed in one transaction."""
@@ -196,7 +194,7 @@ async def _logged(
             created_at=row.created_at,
             due_at=row.due_at,
             attempts=row.attempts,
-            latest=attempts[row.sequence][-LATEST_SHOWN:],
+            latest=attempts[row.sequence],
         )
         for row in rows
     ]

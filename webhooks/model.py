@@ -19,6 +19,8 @@ LONGEST_HOLD_SECONDS: Final = 300
 LONGEST_RETRY_AFTER_SECONDS: Final = 3_600
 RECOVERED_AFTER_SECONDS: Final = 60
 """An endpoint that takes something after it has failed for that long is told at once of all that waits."""
+LATEST_SHOWN: Final = 12
+"""Attempts that are kept of one delivery: as many as it takes to give it up."""
 GONE: Final = 410
 DISABLED_GONE: Final = "the receiver answered 410 Gone"
 DISABLED_FAILING: Final = "every attempt of three days has failed"

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.sql.database import Database
@@ -13,6 +13,7 @@ from webhooks.model import (
     DISABLED_FAILING,
     DISABLED_GONE,
     GONE,
+    LATEST_SHOWN,
     LONGEST_RETRY_AFTER_SECONDS,
     RECOVERED_AFTER_SECONDS,
     SECOND,
@@ -42,10 +43,11 @@ class OutcomeStore:
         async def write(connection: AsyncConnection) -> DeliveryStatus:
             of_endpoint = select(ENDPOINTS).where(ENDPOINTS.c.id == claimed.endpoint_id).with_for_update()
             endpoint = (await connection.execute(of_endpoint)).one_or_none()
-            row = (await connection.execute(select(DELIVERIES).where(*mine))).one_or_none()
+            of_delivery = select(DELIVERIES).where(*mine).with_for_update()  # none sweeps it meanwhile
+            row = (await connection.execute(of_delivery)).one_or_none()
             if endpoint is None or row is None:
                 return DeliveryStatus.FAILED
-            await connection.execute(insert(ATTEMPTS).values(_logged(row, attempt)))
+            await _note(connection, row, attempt)
             after = self._after(row, attempt)
             await connection.execute(update(DELIVERIES).where(*mine).values(**after))
             is_given_up = after["status"] is DeliveryStatus.FAILED
@@ -69,6 +71,14 @@ class OutcomeStore:
             seconds = max(retry_seconds(row.tries + 1, self._random), _asked_for(attempt))
             due_at = min(attempt.at + int(seconds * SECOND), row.expires_at)
         return {**after, "status": status, "due_at": due_at}
+
+
+async def _note(connection: AsyncConnection, row: Any, attempt: DeliveryAttempt) -> None:
+    """Keeps the attempt, and as many before it as are shown: it can be asked for without end."""
+    await connection.execute(insert(ATTEMPTS).values(_logged(row, attempt)))
+    if (last := row.attempts + 1 - LATEST_SHOWN) > 0:
+        of_delivery = ATTEMPTS.c.endpoint_id == row.endpoint_id, ATTEMPTS.c.sequence == row.sequence
+        await connection.execute(delete(ATTEMPTS).where(*of_delivery, ATTEMPTS.c.n <= last))
 
 
 async def _hurry(connection: AsyncConnection, endpoint_id: str, now: int) -> None:

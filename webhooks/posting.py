@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks.webhooks import Webhook
 
 from shared.http.negotiation import JSON
+from shared.text import visible
 from webhooks.addresses import SocketFactory
 from webhooks.endpoints import Clock
 from webhooks.model import SECOND, ClaimedDelivery, DeliveryAttempt, webhook_id
@@ -154,4 +155,4 @@ def _in_words(fault: BaseException) -> str:
     """For the owner, who may be anyone: it says nothing of what is behind an address that is not public."""
     if isinstance(fault, TimeoutError):
         return "no answer in time"
-    return f"{type(fault).__name__}: {fault}"[:LONGEST_ERROR].encode("ascii", "replace").decode()
+    return visible(f"{type(fault).__name__}: {fault}")[:LONGEST_ERROR]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ from orderctl.terminal import (
     shown,
 )
 from shared.pipeline import CONSUMPTIONS, Consumption
+from shared.urls import checked_broker_url, checked_database_url, checked_store_url
 
 if TYPE_CHECKING:
     from orderctl.replay.sending import ReplayReport
@@ -80,13 +81,13 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         except OrderctlError as error:
             if report.place is None:
                 raise
-            raise OrderctlError(f"{error}; {_onward(report, plan)}") from error
+            raise OrderctlError(f"{error}; {_onward(report, plan, redis_url)}") from error
         if as_json:
             print_json(_summary(report))
         else:
             _show(report, to, dry_run=dry_run)
         if interrupted:
-            err.print(shown(f"interrupted; {_onward(report, plan)}", "yellow"))
+            err.print(shown(f"interrupted; {_onward(report, plan, redis_url)}", "yellow"))
             raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -144,8 +145,13 @@ def _addresses(
     if redis_url is not None:
         if publishes and not brokers:
             raise UsageError("--redis: name the brokers beside it, with --rabbitmq")
-        urls = brokers.split(",") if brokers and publishes else []
-        return Addresses(redis=redis_url, brokers=urls, ledger=database)
+        given = brokers.split(",") if brokers else []
+        _check("--redis", checked_store_url, redis_url)
+        _check("--rabbitmq", checked_broker_url, *given)
+        _check("--database", checked_database_url, *([] if database is None else [database]))
+        return Addresses(redis=redis_url, brokers=given if publishes else [], ledger=database)
+    if brokers is not None or database is not None:
+        raise UsageError("--rabbitmq and --database go beside --redis: name the store as well")
     system = current_system(data_dir)
     store = system.url(REDIS)
     urls = _brokers_of(system) if publishes else []
@@ -154,6 +160,14 @@ def _addresses(
     except NotRunningError:
         ledger = None
     return Addresses(redis=store, brokers=urls, ledger=ledger)
+
+
+def _check(option: str, check: Callable[[str], str], *urls: str) -> None:
+    for url in urls:
+        try:
+            check(url)
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -206,7 +220,10 @@ def _show(report: "ReplayReport", to: str, *, dry_run: bool) -> None:
         say(f"up to {written_place(report.place)}")
 
 
-def _onward(report: "ReplayReport", plan: "ReplayPlan") -> str:
+def _onward(report: "ReplayReport", plan: "ReplayPlan", redis_url: str | None) -> str:
+    """How to go on. Addresses are not repeated, since they may hold passwords; without them the command would
+    speak to this machine's own system.
+    """
     from orderctl.replay.history import FOREVER, written_place
     from shared.messages import event_time
 
@@ -217,7 +234,8 @@ def _onward(report: "ReplayReport", plan: "ReplayPlan") -> str:
         words += ["--until", event_time(plan.span.until).isoformat().replace("+00:00", "Z")]
     if plan.per_second != USUAL_RATE:
         words += ["--rate", f"{plan.per_second:g}"]
-    return f"go on with: orderctl replay {' '.join(words)}"
+    there = "" if redis_url is None else "; add the same --redis, --rabbitmq and --database"
+    return f"go on with: orderctl replay {' '.join(words)}{there}"
 
 
 def _summary(report: "ReplayReport") -> dict[str, Any]:

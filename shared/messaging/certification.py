@@ -98,6 +98,17 @@ def _interrupted(case: str, interruption: type["_Interruption"]) -> Promise:
     return promise
 
 
+async def _by_two_at_once(world: World, events: Sequence[Event[Any]]) -> None:
+    """As by two replicas, of which one was thought dead: what one looked up, the other may have changed."""
+    expected = await _expected(world, events)
+    async with world() as certified:
+        for each in _incoming(events):
+            async with asyncio.TaskGroup() as replicas:
+                for _ in range(2):
+                    replicas.create_task(_tell(certified, [each]))
+        _compare("two deal with each event at the same time", expected, await certified.effects())
+
+
 async def _beside_poison(world: World, events: Sequence[Event[Any]]) -> None:
     """Through a router, with messages before, between and behind the events that cannot be read."""
     expected = await _expected(world, events)
@@ -211,10 +222,14 @@ class _Cancellation:
 
 
 async def _expected(world: World, events: Sequence[Event[Any]]) -> Any:
-    """The effects where each event comes once."""
+    """The effects where each event comes once. Without any, no promise could be seen to be broken."""
     async with world() as certified:
+        before = await certified.effects()
         await _tell_all(certified, [[each] for each in _incoming(events)])
-        return await certified.effects()
+        after = await certified.effects()
+    if after == before:
+        raise BrokenPromise(f"the events have no effect that is seen: it stays {before!r}")
+    return after
 
 
 def _incoming(events: Iterable[Event[Any]]) -> list[Incoming]:
@@ -254,6 +269,7 @@ PROMISES: Final[Mapping[str, Promise]] = {
     "all_again": _told("all events come again after the last", lambda told: [[each] for each in told * 2]),
     "other_order": _told("the events come in another order", lambda told: [[each] for each in told[::-1]]),
     "together": _told("the events come together", lambda told: [told]),
+    "by_two_at_once": _by_two_at_once,
     "beside_poison": _beside_poison,
     "is_cancelled": _interrupted("it is cancelled", _Cancellation),
     "dies": _interrupted("it dies", _Death),

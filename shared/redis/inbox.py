@@ -18,6 +18,9 @@ from shared.redis.scripts import Script
 
 MOST_TRIES: Final = 10
 """Each ends because another replica dealt with one of the events meanwhile, so that fewer are left."""
+MOST_ARGUMENTS: Final = 5_000
+"""Of one write: Lua hands no more than 8,000 values to a call."""
+_SENT: Final = (str, int, float, bytes)
 ABOUT_THE_WRITE: Final = ("ERR", "WRONGTYPE")
 """What errors begin with that are the handler's; others, such as a full memory, are the store's."""
 
@@ -39,7 +42,19 @@ class RedisTransaction:
         self.writes: list[RedisWrite] = []
 
     def write(self, command: str, name: str, *arguments: str | int) -> None:
-        """Adds ``command SERVICE:name arguments…``, such as ``write("HINCRBY", "points", customer, 5)``."""
+        """Adds ``command SERVICE:name arguments…``, such as ``write("HINCRBY", "points", customer, 5)``.
+
+        Raises RefusedWrite for arguments that could not be sent: as the store's refusal it would be taken for
+        an outage, and be waited out.
+        """
+        if len(arguments) > MOST_ARGUMENTS:
+            raise RefusedWrite(
+                f"{len(arguments):,} arguments of {command}: a script takes {MOST_ARGUMENTS:,}"
+            )
+        if wrong := {type(each).__name__ for each in arguments if type(each) not in _SENT}:
+            raise RefusedWrite(
+                f"an argument of {command} is a {', '.join(sorted(wrong))}: text or a number is sent"
+            )
         self.writes.append(RedisWrite(command, f"{self._service}:{name}", arguments))
 
 

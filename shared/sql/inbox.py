@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Float, Index, MetaData, Table, Text, delete
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import RefusedWrite
@@ -27,6 +27,10 @@ def inbox_table(metadata: MetaData) -> Table:
 
 
 INBOX: Final = inbox_table(MetaData())
+_REFUSALS: Final = (DataError, IntegrityError, ProgrammingError)
+_REFUSED: Final = ("22", "23", "42")
+"""Classes of SQLSTATE: a value does not fit, a constraint is violated, a statement is wrong. SQLAlchemy has
+no type of its own for what asyncpg says of values."""
 _INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
@@ -72,5 +76,8 @@ async def _run(effects: Effects, events: Sequence[Event[Any]], connection: Async
     """Without the driver's words, which quote what was to be written."""
     try:
         await effects(events, connection)
-    except (DataError, ProgrammingError) as error:
+    except DBAPIError as error:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if not isinstance(error, _REFUSALS) and state[:2] not in _REFUSED:
+            raise
         raise RefusedWrite(f"the database refused it: {type(error.orig or error).__name__}") from error

@@ -4,7 +4,6 @@ The revisions are Alembic's, in the service's own folder. Replicas that start to
 advisory lock; one that finds a revision that it does not know is older than the schema and leaves it alone.
 """
 
-import zlib
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
+
+from shared.sql.turns import take_turns
 
 ENVIRONMENT = Path(__file__).with_name("alembic")
 
@@ -32,16 +33,9 @@ def migrate(connection: Connection, revisions: Path) -> None:
     for option, folder in {"script_location": ENVIRONMENT, "version_locations": revisions}.items():
         config.set_main_option(option, str(folder).replace("%", "%%"))  # it is a template
     config.set_main_option("path_separator", "newline")  # a folder's name may have anything else in it
-    _take_turns(connection, revisions)
+    take_turns(connection, revisions.parent.name)
     current = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
         raise NewerSchema(current)
     command.upgrade(config, "head")
-
-
-def _take_turns(connection: Connection, revisions: Path) -> None:
-    """Until the transaction ends. SQLite's transactions are one after the other in any case."""
-    if connection.dialect.name == "postgresql":
-        key = zlib.crc32(revisions.parent.name.encode())
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

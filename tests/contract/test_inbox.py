@@ -194,6 +194,20 @@ async def test_a_first_write_that_is_refused_leaves_nothing(redis: Redis) -> Non
     assert await redis.hget(f"{SERVICE}:points", "ann") == "6"
 
 
+@pytest.mark.parametrize("arguments", [[None], [True], ["x"] * 8_000], ids=["None", "bool", "8,000"])
+async def test_arguments_that_cannot_be_sent_are_the_events_fault(
+    redis: Redis, arguments: Sequence[Any]
+) -> None:
+    """No outage, which would be waited out and hold up every other event."""
+
+    async def effects(_: Sequence[Event[OrderCreated]], transaction: RedisTransaction) -> None:
+        transaction.write("RPUSH", "list", *arguments)
+
+    inbox = RedisInbox(redis, SERVICE, retention_seconds=A_DAY, timeout_seconds=5.0)
+    with pytest.raises(RefusedWrite, match="of RPUSH"):
+        await inbox.once(EVENTS[:1], effects)
+
+
 async def test_a_later_write_that_is_refused_is_told_and_none_is_made_again(redis: Redis) -> None:
     """A person decides what becomes of the rest."""
     inbox = RedisInbox(redis, SERVICE, retention_seconds=A_DAY, timeout_seconds=5.0)
@@ -252,6 +266,19 @@ async def test_a_statement_that_is_wrong_is_the_events_fault(in_database: Points
     with pytest.raises(RefusedWrite, match="the database refused it") as refused:
         await in_database.inbox.once(EVENTS[:1], wrong)
     assert "ann@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("more", ["many", None, 2**40, "a\x00b"], ids=["text", "None", "large", "NUL"])
+async def test_a_value_that_does_not_fit_is_the_events_fault(in_database: Points, more: Any) -> None:
+    """Whether the driver refuses it or the database, and in words that do not quote it."""
+    if in_database.inbox._database.is_sqlite and more is not None:  # type: ignore[attr-defined]  # as above
+        pytest.skip("SQLite takes a value of another type")
+
+    async def effects(_: Sequence[Event[OrderCreated]], transaction: AsyncConnection) -> None:
+        await transaction.execute(ADD, {"customer": "ann", "more": more})
+
+    with pytest.raises(RefusedWrite, match=r"^the database refused it: \w+$"):
+        await in_database.inbox.once(EVENTS[:1], effects)
 
 
 async def test_what_was_dealt_with_long_ago_is_forgotten(database_url: str, tmp_path: Path) -> None:

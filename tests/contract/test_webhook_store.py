@@ -93,6 +93,15 @@ async def test_an_owner_has_a_bounded_number_of_endpoints(world: WebhookWorld) -
     await world.endpoint(URL, ALICE)
 
 
+async def test_those_who_add_their_first_endpoints_at_one_time_have_a_bounded_number(
+    world: WebhookWorld,
+) -> None:
+    """Of one who has none yet there is no row whose lock they could wait for."""
+    ended = await asyncio.gather(*(world.endpoint(URL, ALICE) for _ in range(8)), return_exceptions=True)
+    assert sum(isinstance(each, TooManyEndpoints) for each in ended) == 5
+    assert len(await world.endpoints.of_owner(ALICE)) == 3
+
+
 async def test_an_endpoint_is_its_owners_alone(world: WebhookWorld) -> None:
     """To others it is as if it were not there, whatever they try."""
     endpoint, bob = await world.endpoint(URL, ALICE), owner_of("bob")

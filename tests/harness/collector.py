@@ -33,7 +33,7 @@ class Collector:
     """What has arrived so far. ``behaviour`` says what becomes of requests."""
 
     spans: list[CollectedSpan] = field(default_factory=list)
-    behaviour: Literal["takes", "refuses", "hangs"] = "takes"
+    behaviour: Literal["takes", "refuses", "redirects", "hangs"] = "takes"
     requests: int = 0
     headers: list[Mapping[str, str]] = field(default_factory=list)
     url: str = ""
@@ -54,6 +54,8 @@ class Collector:
             await asyncio.Event().wait()
         if self.behaviour == "refuses":
             return web.Response(status=400)
+        if self.behaviour == "redirects" and request.method == "POST":
+            return web.Response(status=301, headers={"Location": f"{self.url}/elsewhere"})
         self.spans += _decoded(await request.read())
         return web.Response(
             body=ExportTraceServiceResponse().SerializeToString(), content_type="application/x-protobuf"
@@ -91,6 +93,7 @@ async def collecting(tls: ssl.SSLContext | None = None) -> AsyncIterator[Collect
     collector = Collector()
     app = web.Application()
     app.router.add_post("/v1/traces", collector.take)
+    app.router.add_get("/elsewhere", collector.take)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:

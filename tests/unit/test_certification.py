@@ -12,7 +12,8 @@ from shared.errors import PermanentError
 from shared.messages import Event, OrderCreated
 from shared.messaging.certification import BrokenPromise, Certified, Promise, World, certify
 from shared.messaging.consumer import consumer
-from shared.messaging.retry import Outcome, Retry
+from shared.messaging.handlers import Incoming
+from shared.messaging.retry import Done, Outcome, Retry
 from shared.orders.redis.decisions import RedisDecisionStore
 from tests.harness.afterlife import A_CENTURY, SECONDS, Postbox, afterlife
 from tests.harness.examples import an_order, created, placed
@@ -84,6 +85,19 @@ async def keeps_its_mark(books: Books, event: Event[OrderCreated]) -> None:
     books.pieces += event.data.order.items[0].qty
 
 
+async def looks_too_early(books: Books, event: Event[OrderCreated]) -> None:
+    """Wrong: another replica may do it between the look and the deed."""
+    if event.id in books.done:
+        return
+    await asyncio.sleep(0)
+    books.done.add(event.id)
+    books.pieces += event.data.order.items[0].qty
+
+
+async def does_nothing(_: Books, __: Event[OrderCreated]) -> None:
+    """Wrong: there is nothing to be seen of it."""
+
+
 async def goes_by_order(books: Books, event: Event[OrderCreated]) -> None:
     """Wrong: the last to come wins."""
     await books.count(event)
@@ -135,6 +149,7 @@ async def test_a_consumer_that_keeps_its_promises_passes() -> None:
         (marks_first, "when it dies at await"),
         (keeps_its_mark, "when it is cancelled at await 1 of order1:order.created.v1, which comes again"),
         (marks_last, "when each event comes twice at once"),
+        (does_nothing, "the events have no effect that is seen"),
         (puts_off, "order1:order.created.v1 is put off 6 times"),
         (gives_up, "order1:order.created.v1 is given up: permanent_error"),
         (goes_by_order, "when the events come in another order"),
@@ -145,6 +160,27 @@ async def test_what_a_wrong_consumer_breaks_is_named(wrong: Function, broken: st
     with pytest.raises(BrokenPromise) as raised:
         await certify(world_of(wrong), EVENTS)
     assert broken in str(raised.value)
+
+
+async def test_replicas_that_get_in_each_others_way_are_seen() -> None:
+    """Each of which takes its events one after the other, so that a batch does not show it."""
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Certified]:
+        books = Books()
+
+        async def one_by_one(batch: Sequence[Incoming]) -> Sequence[Outcome]:
+            for each in batch:
+                await looks_too_early(books, each.event)
+            return [Done() for _ in batch]
+
+        async def effects() -> int:
+            return books.pieces
+
+        yield Certified(handle=one_by_one, effects=effects)
+
+    with pytest.raises(BrokenPromise, match="when two deal with each event at the same time"):
+        await certify(world, EVENTS)
 
 
 # --- the handlers of this project -------------------------------------------------------------------------

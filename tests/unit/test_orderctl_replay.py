@@ -36,7 +36,11 @@ KNOWN = ", ".join(each.service for each in CONSUMPTIONS)
         ("--to notifier --order a --from-id 1-0", 2, "must be an order's id"),
         ("--to notifier --since 1h --rate 0", 2, "rate"),
         (f"--to notifier --since 1h --redis {NOBODY}", 2, "--rabbitmq"),
-        ("--to notifier --since 1h --redis http://x", 2, "--redis"),
+        ("--to notifier --since 1h --redis http://x --dry-run", 2, "--redis: a URL must begin"),
+        (f"--to notifier --since 1h --redis {NOBODY} --rabbitmq ,", 2, "--rabbitmq: a URL must begin"),
+        (f"--to notifier --since 1h --redis {NOBODY} --dry-run --database x", 2, "--database: a URL must"),
+        ("--to notifier --since 1h --rabbitmq amqp://127.0.0.1:9/", 2, "name the store as well"),
+        ("--to notifier --since 1h --database sqlite:////x.db", 2, "name the store as well"),
         (f"--to notifier --since 1h --dry-run --redis {NOBODY}", 1, "what happened cannot be read"),
         ("--to notifier --since 1h", 2, "redis does not answer"),
     ],
@@ -71,7 +75,7 @@ def test_one_that_is_broken_off_says_how_to_go_on(
     result = CliRunner().invoke(app, ["replay", "--to", "notifier", *bounds, *urls])
     assert result.exit_code == status
     assert said in result.output
-    words = f"--from-id 1900000000000-3 {' '.join(bounds[2:])} --data-dir {tmp_path}"
+    words = f"--from-id 1900000000000-3 {' '.join(bounds[2:])} --data-dir {tmp_path}; add the same --redis,"
     assert f"replay --to notifier {words}" in result.output.replace("\n", "")
 
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trustme
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 
 from shared import otlp
 from shared.otlp import SpanExport, open_export
@@ -87,10 +88,13 @@ async def test_a_collector_of_another_may_want_a_key_and_have_a_certificate_of_i
     assert (told["api-key"], told["tenant"]) == ("a secret", "1")
 
 
-async def test_what_the_collector_refuses_is_counted_and_the_next_is_sent() -> None:
-    """One refusal does not end the sending."""
+@pytest.mark.parametrize("behaviour", ["refuses", "redirects"])
+async def test_what_the_collector_refuses_is_counted_and_the_next_is_sent(
+    behaviour: Literal["refuses", "redirects"],
+) -> None:
+    """One refusal does not end the sending. Where a redirect leads, spans and keys do not go."""
     async with collecting() as collector:
-        collector.behaviour = "refuses"
+        collector.behaviour = behaviour
         with exporting(collector) as export:
             a_span(export, "first").end()
             await wait_until(lambda: dropped(export, "not_taken") == 1)
@@ -139,3 +143,10 @@ async def test_what_has_not_been_sent_when_a_service_ends_is_sent_then() -> None
 def test_traces_are_on_where_a_collector_is_named(settings: dict[str, str], url: str | None) -> None:
     """By the variables that every user of OpenTelemetry knows."""
     assert TracingSettings.model_validate(settings).traces_url == url
+
+
+@pytest.mark.parametrize("headers", ["key=a%0D%0Ab", "key=%00", "key=%E2%82%AC", "caf\u00e9=1"])
+def test_headers_that_no_request_can_carry_are_refused_at_the_start(headers: str) -> None:
+    """Each would end the sending for good, at the first span."""
+    with pytest.raises(ValidationError, match="must"):
+        TracingSettings.model_validate({"otel_exporter_otlp_headers": headers})

@@ -11,6 +11,7 @@ from tests.harness.webhooks import DAY, LEASE_SECONDS, WebhookWorld, webhook_wor
 from webhooks.model import (
     DISABLED_FAILING,
     DISABLED_GONE,
+    LATEST_SHOWN,
     OPERATORS,
     DeliveryAttempt,
     DeliveryStatus,
@@ -225,3 +226,17 @@ async def test_a_drain_ends_what_was_begun_and_begins_nothing(world: WebhookWorl
         1: "succeeded",
         2: "pending",
     }
+
+
+async def test_of_a_delivery_that_is_sent_again_and_again_the_latest_attempts_are_kept(
+    world: WebhookWorld,
+) -> None:
+    """Its owner may ask without end; all of them are counted."""
+    endpoint = await world.endpoint(URL)
+    await world.record("a")
+    for _ in range(LATEST_SHOWN + 3):
+        await world.send()
+        await world.log.resend(endpoint.id, 1)
+    delivery = (await world.standing(endpoint))[1]
+    assert (delivery.attempts, len(delivery.latest)) == (LATEST_SHOWN + 3, LATEST_SHOWN)
+    assert len(world.receivers.of(URL)) == LATEST_SHOWN + 3
