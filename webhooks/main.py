@@ -23,6 +23,7 @@ from shared.service.program import Program
 from shared.service.worker import router_of
 from shared.webhooks.routes import TAGS, webhook_table
 from webhooks.addresses import guarded_sockets, is_public
+from webhooks.clock import DatabaseClock
 from webhooks.deliveries import DeliveryStore
 from webhooks.endpoints import EndpointStore
 from webhooks.figures import WebhookFigures
@@ -50,11 +51,12 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
     own, database = ground.own, ground.database
     publisher = ground.infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
     subscriber = ground.infrastructure.subscriber(NAME)
+    clock = DatabaseClock(database)
     endpoints = EndpointStore(
-        database, _now, most=own.endpoints_per_owner, grace_seconds=own.secret_grace_seconds
+        database, clock, most=own.endpoints_per_owner, grace_seconds=own.secret_grace_seconds
     )
-    deliveries = DeliveryStore(database, _now, lease_seconds=own.lease_seconds)
-    delivery_log = DeliveryLog(database, _now, retention_seconds=own.retention_seconds)
+    deliveries = DeliveryStore(database, clock, lease_seconds=own.lease_seconds)
+    delivery_log = DeliveryLog(database, clock, retention_seconds=own.retention_seconds)
     figures = WebhookFigures(ground.registry)
     sockets = None if own.allow_private else guarded_sockets(is_public)
     limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
@@ -83,7 +85,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             subscriber=subscriber,
             registry=ground.registry,
         )
-        housekeeping = Housekeeping(endpoints, delivery_log, owners, _now, figures)
+        housekeeping = Housekeeping(endpoints, delivery_log, owners, clock, figures)
         routes = WebhookRoutes(
             endpoints,
             delivery_log,
@@ -97,6 +99,7 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             app=build_app(routes, Guard(own.auth_mode, TokenVerifier(keys))),
             limits=limits,
             jobs=(
+                clock.run,
                 publisher.run,
                 subscriber.run,
                 housekeeping.measure,

@@ -54,6 +54,7 @@ def upgrade() -> None:
         postgresql_where=PENDING,
         sqlite_where=PENDING,
     )
+    op.create_index("deliveries_by_status", "deliveries", ["endpoint_id", "status", "sequence"])
     op.create_table(
         "attempts",
         sa.Column("endpoint_id", sa.Text, primary_key=True),
