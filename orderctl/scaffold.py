@@ -25,6 +25,13 @@ _ROW: Final = Template("""\
         operations_port=$port,
     ),
 """)
+_TEST_IMPORTS: Final = (
+    "from $name.main import order_created",
+    "from shared.messaging.certification import Certified, Promise",
+    "from shared.redis.inbox import RedisInbox",
+    "from tests.harness.examples import an_order, created",
+    "from tests.harness.stores import store_in_process",
+)
 _FILES: Final = {
     "$name/__init__.py": '"""Say here what it is for."""\n',
     "$name/__main__.py": '''\
@@ -43,15 +50,17 @@ from typing import Final
 from shared.logs import get_logger
 from shared.messages import Event, OrderCreated
 from shared.messaging.consumer import consumer
+from shared.redis.inbox import RedisTransaction
 from shared.service.consuming import consuming
 
 log = get_logger(__name__)
 
 
 @consumer("$name", events=[OrderCreated])
-async def order_created(event: Event[OrderCreated]) -> None:
-    """Told of each at least once: what this does outside goes by ``event.id``."""
-    log.info("seen", order_id=event.subject, items=len(event.data.order.items))
+async def order_created(event: Event[OrderCreated], transaction: RedisTransaction) -> None:
+    """Told of each at least once; what is written in the transaction is written once."""
+    log.info("seen", order_id=event.subject)
+    transaction.write("INCR", "orders")
 
 
 PROGRAM: Final = consuming(order_created)
@@ -63,21 +72,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from $name.main import order_created
-from shared.messaging.certification import Certified, Promise
-from tests.harness.examples import an_order, created
+$imports
 
 EVENTS: Final = [created(an_order(f"order{number}")) for number in (1, 2, 3)]
 
 
 @asynccontextmanager
 async def world() -> AsyncIterator[Certified]:
-    """The consumer, and what it leaves behind: look there for the rows, files or calls of yours."""
+    """The consumer, and what it leaves behind: look there for the keys, rows, files or calls of yours."""
+    async with store_in_process() as redis:
+        inbox = RedisInbox(redis, "$name", retention_seconds=60.0, timeout_seconds=1.0)
 
-    async def effects() -> int:
-        return 0
+        async def effects() -> str | None:
+            return await redis.get("$name:orders")
 
-    yield Certified(handle=order_created.handler(), effects=effects)
+        yield Certified(handle=order_created.handler(inbox), effects=effects)
 
 
 async def test_it_keeps_its_promises(promise: Promise) -> None:
@@ -104,6 +113,7 @@ def new_consumer(root: Path, name: str) -> list[Path]:
         operations_port=_free_port(),
     )
     values = {"name": name, "settings": row.settings, "port": str(row.operations_port)}
+    values["imports"] = "\n".join(sorted(_filled(line, values) for line in _TEST_IMPORTS))
     rows = with_row((root / MAP).read_text(encoding="utf-8"), _ROW.substitute(values))
     written = {root / _filled(path, values): _filled(text, values) for path, text in _FILES.items()}
     written |= {root / MAP: rows, **deployed(root, row)}

