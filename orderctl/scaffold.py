@@ -45,8 +45,6 @@ if __name__ == "__main__":
     "$name/main.py": '''\
 """What is done about created orders."""
 
-from typing import Final
-
 from shared.logs import get_logger
 from shared.messages import Event, OrderCreated
 from shared.messaging.consumer import consumer
@@ -63,7 +61,7 @@ async def order_created(event: Event[OrderCreated], transaction: RedisTransactio
     transaction.write("INCR", "orders")
 
 
-PROGRAM: Final = consuming(order_created)
+PROGRAM = consuming(order_created)
 ''',
     "tests/unit/test_$name.py": '''\
 """Created orders come to the same end, whatever brokers and crashes do to their events."""
