@@ -139,8 +139,9 @@ async def _tell_and_forget(self: Any, outcome: Retry | Dead, *_: object) -> None
 
 async def _take_outages_for_faults(self: Any, handler: Any, works: Sequence[Any]) -> None:
     batch = [work.incoming for work in works]
+    bare = self._consuming.handlers[type(batch[0].event.data)]  # without the router's own middleware
     try:
-        outcomes: Sequence[Outcome] = await handler(batch)
+        outcomes: Sequence[Outcome] = await bare(batch)
     except DependencyUnavailable:
         outcomes = [Done() for _ in batch]
     except RuntimeError as error:
