@@ -130,7 +130,7 @@ class Tracing:
     def arrived(self, name: str, traceparent: str, *, is_new: bool) -> tuple[Span | None, str]:
         """The span of a request, if it is recorded, and what its work names as its parent.
 
-        ``traceparent`` is sane: the caller's, or a new one of ours, whose span this is then.
+        ``traceparent`` is sane: the caller's, or one that was made for it, whose span this is then.
         """
         trace_id, span_id = trace_id_of(traceparent), traceparent[36:52]
         parent = None if is_new else traceparent[-1] in _SAMPLED

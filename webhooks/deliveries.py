@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, and_, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.sql.database import Database
+from shared.webhooks.schemas import DeliveryStatus
 from webhooks.endpoints import Clock
-from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, DeliveryStatus, Told
+from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, Told
 from webhooks.schema import DELIVERIES, ENDPOINTS, IS_PENDING
 
 MOST_ENDPOINTS: Final = 10_000
@@ -62,7 +63,7 @@ class DeliveryStore:
         return await self._database.transaction(read)
 
     async def claim(self, shares: Mapping[str, int]) -> Sequence[ClaimedDelivery]:
-        """Up to so many due deliveries of each endpoint, the lowest numbers first. Nobody else gets them
+        """Up to so many due deliveries of each endpoint, the lowest numbers first. No other sender gets them
         until they are settled or the lease ends; then they may be attempted again.
         """
         now = self._clock()

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from webhooks.model import DeliveryStatus
+from shared.webhooks.schemas import DeliveryStatus
 
 
 class WebhookFigures:

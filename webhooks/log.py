@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.sql.database import Database
+from shared.webhooks.schemas import DeliveryStatus
 from webhooks.endpoints import Clock
-from webhooks.model import GIVE_UP_SECONDS, SECOND, DeliveryAttempt, DeliveryStatus
+from webhooks.model import GIVE_UP_SECONDS, SECOND, DeliveryAttempt
 from webhooks.schema import ATTEMPTS, DELIVERIES, ENDPOINTS, IS_PENDING
 
 LONG_SECONDS: Final = 15.0

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 SECOND: Final = 1_000_000
@@ -25,14 +24,6 @@ GONE: Final = 410
 DISABLED_GONE: Final = "the receiver answered 410 Gone"
 DISABLED_FAILING: Final = "every attempt of three days has failed"
 DISABLED_ASKED: Final = "disabled by its owner"
-
-
-class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.sql.database import Database
+from shared.webhooks.schemas import DeliveryStatus
 from webhooks.model import (
     DISABLE_SECONDS,
     DISABLED_FAILING,
@@ -19,7 +20,6 @@ from webhooks.model import (
     SECOND,
     ClaimedDelivery,
     DeliveryAttempt,
-    DeliveryStatus,
     hold_seconds,
     retry_seconds,
 )

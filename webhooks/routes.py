@@ -17,10 +17,10 @@ from shared.instants import read_instant
 from shared.logs import get_logger
 from shared.messages import event_time, is_identifier
 from shared.webhooks.problems import TOO_MANY_WEBHOOKS, WEBHOOK_DISABLED
-from shared.webhooks.routes import DELIVERY_STATUSES
 from shared.webhooks.schemas import (
     AttemptView,
     DeliveryList,
+    DeliveryStatus,
     DeliveryView,
     RecoverBody,
     RecoveredView,
@@ -38,7 +38,6 @@ from webhooks.model import (
     DISABLED_ASKED,
     OPERATORS,
     UNOWNED,
-    DeliveryStatus,
     WebhookEndpoint,
     owner_of,
     webhook_id,
@@ -251,8 +250,8 @@ def _delivery(delivery: LoggedDelivery) -> DeliveryView:
 
 
 def _status(value: str) -> str:
-    if value not in DELIVERY_STATUSES:
-        raise ValueError(f"must be one of {', '.join(DELIVERY_STATUSES)}")
+    if value not in list(DeliveryStatus):
+        raise ValueError(f"must be one of {', '.join(DeliveryStatus)}")
     return value
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, Table, Text, literal_column
 
-from webhooks.model import DeliveryStatus
+from shared.webhooks.schemas import DeliveryStatus
 
 METADATA: Final = MetaData()
 ENDPOINTS: Final = Table(
@@ -46,7 +46,7 @@ DELIVERIES: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 """``attempts`` are all that there were, ``tries`` those since it was last asked for. At ``due_at`` comes the
-next; whoever has the lease makes it. After ``expires_at`` none follows.
+next; the sender that has the lease makes it. After ``expires_at`` none follows.
 """
 IS_PENDING: Final[ColumnElement[bool]] = DELIVERIES.c.status == literal_column(f"'{DeliveryStatus.PENDING}'")
 """Written out, so that the index is found that has these rows alone."""

@@ -14,8 +14,9 @@ from shared.errors import DatabaseUnavailable
 from shared.failpoints import failpoint
 from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
+from shared.webhooks.schemas import DeliveryStatus
 from webhooks.figures import WebhookFigures
-from webhooks.model import ClaimedDelivery, DeliveryAttempt, DeliveryStatus
+from webhooks.model import ClaimedDelivery, DeliveryAttempt
 
 PAUSE_SECONDS: Final = 0.25
 SLOW_MILLISECONDS: Final = 2_000

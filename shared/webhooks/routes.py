@@ -16,6 +16,7 @@ from shared.http.routes import Handler, Parameter, Route
 from shared.webhooks.problems import TOO_MANY_WEBHOOKS, WEBHOOK_DISABLED
 from shared.webhooks.schemas import (
     DeliveryList,
+    DeliveryStatus,
     DeliveryView,
     RecoverBody,
     RecoveredView,
@@ -29,11 +30,10 @@ from shared.webhooks.schemas import (
 
 TAG: Final = "webhooks"
 TAGS: Final = {TAG: "Being told of orders by HTTP: docs/webhooks.md says what receivers get."}
-DELIVERY_STATUSES: Final = ("pending", "succeeded", "failed")
 _STATUS: Final = Parameter(
     name="status",
     description="Only deliveries that stand so.",
-    schema={"type": "string", "enum": list(DELIVERY_STATUSES)},
+    schema={"type": "string", "enum": list(DeliveryStatus)},
 )
 _EXAMPLE: Final = {"url": "https://shop.example.com/hooks", "events": ["order.created.v1"]}
 

@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.webhooks.schemas import DeliveryStatus
 from tests.harness.webhooks import CREATED, DAY, LEASE_SECONDS, MONTH, WebhookWorld, told, webhook_world
 from webhooks import log
 from webhooks.endpoints import TooManyEndpoints, UnknownEndpoint
@@ -18,7 +19,6 @@ from webhooks.model import (
     SECOND,
     UNOWNED,
     DeliveryAttempt,
-    DeliveryStatus,
     owner_of,
 )
 from webhooks.schema import DELIVERIES

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.webhooks.schemas import DeliveryStatus
 from tests.harness.waiting import wait_until
 from tests.harness.webhooks import DAY, LEASE_SECONDS, WebhookWorld, webhook_world
 from webhooks.model import (
@@ -14,7 +15,6 @@ from webhooks.model import (
     LATEST_SHOWN,
     OPERATORS,
     DeliveryAttempt,
-    DeliveryStatus,
 )
 
 URL = "https://receiver.example/hook"
