@@ -16,7 +16,6 @@ from tests.harness.waiting import wait_until
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(300)]
 
 FROZEN_SECONDS = 20.0
-PARTITIONED_SECONDS = 25.0
 FLOWS_AGAIN_SECONDS = 35.0
 ANSWER_SECONDS = 5.0
 
@@ -37,16 +36,15 @@ async def test_a_frozen_leader_holds_nobody_up_for_long(pipeline: Pipeline) -> N
 async def test_a_leader_that_is_cut_off_holds_nobody_up_for_long(
     pipeline: Pipeline, record_property: Callable[[str, object], None], from_clients: bool
 ) -> None:
-    """Cut off for 25 s: every answer within the deadline, it flows again within seconds, nothing lost."""
+    """Until it flows again without it: every answer within the deadline, and nothing lost."""
     if not pipeline.cluster.can_cut_off:
         pytest.skip("dropping packets takes iptables and root")
     leader = await leader_of(pipeline, ORDER_PROCESSOR.queue)
     async with trial(pipeline, orders=600, concurrency=10) as run:
         await run.reached(0.1)
         async with partitioned(pipeline, leader, from_clients=from_clients):
-            flowing = asyncio.create_task(flows_again(pipeline, run.prefix.replace("trial", "probe")))
-            await delay(PARTITIONED_SECONDS)
-        record_property("after the cut it flows again within", f"{await flowing:.1f} s")
+            seconds = await flows_again(pipeline, run.prefix.replace("trial", "probe"))
+        record_property("after the cut it flows again within", f"{seconds:.1f} s")
         verdict = await run.finish()
     assert verdict.faults() == {}
     assert run.longest_gap_seconds() < ANSWER_SECONDS
