@@ -9,6 +9,7 @@ import aiohttp
 import redis as blocking_redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from orderctl.native.formation import left_out
 from orderctl.native.services import NativeServices
 from shared import keyspace
 from shared.services import SERVICES
@@ -54,15 +55,15 @@ class Pipeline:
 
     def _make_whole(self) -> None:
         stores = ("redis", "cache", "postgres")
-        if any(self.cluster.node_pid(name) is None for name in stores) or not self._is_one_cluster():
+        views = {node: frozenset(self.cluster.seen_by(node)) for node in NODES}
+        is_one_cluster = all(len(view) == len(NODES) for view in views.values())
+        if any(self.cluster.node_pid(name) is None for name in stores) or not is_one_cluster:
+            if (node := left_out(views)) is not None:
+                self.cluster.kill(node)  # one that a test froze or cut off; `start` waits 45 s before it does
             self.cluster.start()
         for name in SERVICES:
             self.services.start(name)
         self.services.wait_ready()
-
-    def _is_one_cluster(self) -> bool:
-        """Each broker serves and sees all three: what a test froze or cut off may take long to come back."""
-        return all(len(self.cluster.seen_by(node)) == len(NODES) for node in NODES)
 
     async def begin_with(self, tree: Path) -> None:
         """Starts the cluster, and on it the services of another tree, as many as that has."""
