@@ -5,7 +5,7 @@ import pytest
 from tests.isolation.attacks import ATTACKS, fill, place_long_orders
 from tests.isolation.trial import trial
 
-SECONDS = 2.5
+SECONDS = 1.5
 """For each; ``python -m tests.isolation`` takes a minute."""
 HANG_SECONDS = 5.0
 """Other tests share the machine here: ``python -m tests.isolation`` measures the second that is promised."""

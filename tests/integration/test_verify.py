@@ -28,7 +28,7 @@ from tests.harness.waiting import wait_until
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 BRIEF = Patience(quiet=4.0)
-MANY = 5_000
+MANY = 2_000
 """Orders that take longer to place than a command to begin."""
 SKU = "cable"
 
