@@ -5,7 +5,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from tests.harness.brokers import delay
 from tests.harness.client import GatewayClient, gateway_client
 from tests.harness.evidence import FollowedLog, store_of, total_in, wait_until_settled
 from tests.harness.native_cluster import native_cluster
-from tests.harness.running import Pipeline
+from tests.harness.running import Pipeline, SystemUnderLoad
 from tests.harness.smtp_sink import LOOPBACK, SmtpSink, smtp_sink
 from tests.harness.trial import longest_gap
 from tests.harness.waiting import wait_until
@@ -58,14 +58,27 @@ CUSTOMER: Final = "customer@shop.example"
 DEATHS: Final = ("leader killed", "redis killed", "service killed", "service crashed", "shop killed")
 
 
+Injection = Callable[[str, random.Random], Awaitable[str]]
+"""Breaks and mends what a fault's name says; returns what exactly it did."""
+
+
 class Run:
     """A steady load, and faults one after the other."""
 
-    def __init__(self, pipeline: Pipeline, client: GatewayClient, sink: SmtpSink, stage: Stage) -> None:
-        self.pipeline = pipeline
+    def __init__(
+        self,
+        system: SystemUnderLoad,
+        client: GatewayClient,
+        stage: Stage,
+        inject: Injection,
+        sink: SmtpSink | None = None,
+    ) -> None:
+        """``sink`` is where letters arrive; without one, customers are told in the notifier's log."""
+        self.system = system
         self.client = client
         self.sink = sink
-        self.notifier_log = FollowedLog(pipeline.cluster.layout.log("notifier"))
+        self.notifier_log = FollowedLog(system.notifier_log)
+        self._inject = inject
         self.stage = stage
         self.random = random.Random(stage.seed)
         self.report = Report(seed=stage.seed, channel=stage.channel)
@@ -119,7 +132,7 @@ class Run:
 
         It is told to stop and not cancelled, since redis-py may swallow a cancellation.
         """
-        async with store_of(self.pipeline) as redis:
+        async with store_of(self.system) as redis:
             before = 0
             while not stop.is_set():
                 try:
@@ -138,7 +151,7 @@ class Run:
         """Injects one fault, mends it, and waits until orders are decided again."""
         loop = asyncio.get_running_loop()
         began, self.most_undecided = loop.time(), 0
-        detail = await {**FAULTS, **UPGRADES}[name](self.pipeline, self.random)
+        detail = await self._inject(name, self.random)
         mended = loop.time()
         await wait_until(
             lambda: bool(self.decided_at) and self.decided_at[-1] > mended,
@@ -165,9 +178,9 @@ class Run:
         )
         await delay(CALM_SECONDS)
 
-    async def overload(self) -> None:
+    async def overload(self, gateway_pid: int | None) -> None:
         """Asks for far more at once than the gateway takes; those turned away ask again until they are in."""
-        process = psutil.Process(self.pipeline.services.pid("api_gateway"))
+        process = psutil.Process(gateway_pid)
         before = process.memory_info().rss
         orders = [self._order(f"burst{number}") for number in range(BURST)]
         answers = await asyncio.gather(*(self.client.place(order) for order in orders))
@@ -187,21 +200,48 @@ class Run:
         self.placed_at[order_id] = time.monotonic()
         return {"id": order_id, "sku": sku, "qty": 1, "email": CUSTOMER}
 
-    async def judge(self) -> Report:
-        """Waits until every order is decided and told, has `orderctl verify` judge, and counts letters."""
+    async def endure(self, overload: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Every fault of the stage under its load, and at last what overloads the gateway, if wanted."""
+        stage = self.stage
+        await self.shop.open()
+        orders = max(stage.orders // 2, round(len(stage.faults) * stage.rate * SKUS))
+        for number in range(SKUS):
+            await self.client.set_stock(f"{self.prefix}{number}", orders // SKUS)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.sample(stop))
+            group.create_task(self.shop.run(stop))
+            loading = group.create_task(self.load(stop))
+            try:
+                for number, name in enumerate(stage.faults):
+                    await self.reached(stage.orders * number // len(stage.faults))
+                    await self.suffer(name)
+                if overload is not None:
+                    await overload()
+                await self.reached(stage.orders)
+            finally:
+                stop.set()
+            await loading
+
+    async def judge(self, ledger_url: str | None = None) -> Report:
+        """Waits until every order is decided and told, has `orderctl verify` judge, and counts letters.
+
+        Compared with the ledger's rows too, where its database is named.
+        """
         report, books = self.report, self.client.books
         try:
             patience = SETTLED_SECONDS + len(self.placed_at) / LETTERS_PER_SECOND
-            await wait_until_settled(self.pipeline, timeout_seconds=patience)
+            await wait_until_settled(self.system, timeout_seconds=patience)
         except AssertionError as error:
             report.faults["unsettled"] = [str(error)]
         kept_since = time.monotonic() - self.stage.retention_seconds + SWEPT_MEANWHILE_SECONDS
         outcome = await verify(
-            self.pipeline.cluster.redis_url,
+            self.system.redis_url,
             Promises(
                 acknowledged={each for each in books.acknowledged if self.placed_at[each] > kept_since},
                 costs=books.costs,
             ),
+            ledger_url=ledger_url,
         )
         told, totals = self._told()
         verdict = outcome.verdict
@@ -210,7 +250,7 @@ class Run:
             books.acknowledged, told, {*verdict.dead, *verdict.undelivered}
         )
         report.faults |= charged_wrongly(books.costs, totals, self.shop.amounts)
-        async with store_of(self.pipeline) as redis:
+        async with store_of(self.system) as redis:
             report.faults |= await self.shop.faults(redis)
         report.shop = self.shop.story(books.costs)
         if not len(books.acknowledged) <= verdict.orders + report.removed <= len(books.attempted):
@@ -232,7 +272,7 @@ class Run:
 
     def _told(self) -> tuple[Mapping[str, int], Mapping[str, str]]:
         """How often customers were told of each event, and the total that was named."""
-        if self.stage.channel == "smtp":
+        if self.sink is not None:
             return self.sink.told, {each.event_id: total_in(each.text) for each in self.sink.letters}
         self.notifier_log.read()
         return self.notifier_log.told, self.notifier_log.totals
@@ -260,6 +300,18 @@ def _gap_within(moments: Sequence[float], began: float, ended: float) -> float:
     return longest_gap([*before, *(moment for moment in moments if began < moment <= ended)])
 
 
+def settings_of(stage: Stage) -> dict[str, str]:
+    """What the services are told, wherever they run."""
+    return {
+        "ORDER_RETENTION_SECONDS": f"{stage.retention_seconds:g}",
+        "GATEWAY_CONNECTIONS_PER_ADDRESS": "2048",  # all of them come from one address
+        "PAYMENTS": "simulated",
+        "PROCESSOR_PAYMENT_LIMIT": f"{DEAREST * 4 // 5}",
+        "PROCESSOR_PAYMENT_MISHAPS": "20",
+        "NOTIFIER_SENDER": stage.channel,
+    }
+
+
 async def run(stage: Stage, earlier: Path | None = None) -> Report:
     """A private cluster, the stage's faults, and the verdict.
 
@@ -271,12 +323,7 @@ async def run(stage: Stage, earlier: Path | None = None) -> Report:
         pipeline = Pipeline(
             cluster,
             {
-                "ORDER_RETENTION_SECONDS": f"{stage.retention_seconds:g}",
-                "GATEWAY_CONNECTIONS_PER_ADDRESS": "2048",  # all of them come from one address
-                "PAYMENTS": "simulated",
-                "PROCESSOR_PAYMENT_LIMIT": f"{DEAREST * 4 // 5}",
-                "PROCESSOR_PAYMENT_MISHAPS": "20",
-                "NOTIFIER_SENDER": stage.channel,
+                **settings_of(stage),
                 "NOTIFIER_MAIL_FROM": "orders@shop.example",
                 "NOTIFIER_SMTP_HOST": LOOPBACK,
                 "NOTIFIER_SMTP_PORT": str(sink.port),
@@ -287,25 +334,14 @@ async def run(stage: Stage, earlier: Path | None = None) -> Report:
         stack.callback(pipeline.stop_all)
         await (pipeline.make_whole() if earlier is None else pipeline.begin_with(earlier))
         client = await stack.enter_async_context(gateway_client(pipeline.gateway_url, connections=2_000))
-        chaos = Run(pipeline, client, sink, stage)
+
+        async def inject(name: str, random_: random.Random) -> str:
+            return await {**FAULTS, **UPGRADES}[name](pipeline, random_)
+
+        async def overload() -> None:
+            await chaos.overload(pipeline.services.pid("api_gateway"))
+
+        chaos = Run(pipeline, client, stage, inject, sink if stage.channel == "smtp" else None)
         stack.callback(chaos.notifier_log.close)
-        await chaos.shop.open()
-        orders = max(stage.orders // 2, round(len(stage.faults) * stage.rate * SKUS))
-        for number in range(SKUS):
-            await client.set_stock(f"{chaos.prefix}{number}", orders // SKUS)
-        stop = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(chaos.sample(stop))
-            group.create_task(chaos.shop.run(stop))
-            loading = group.create_task(chaos.load(stop))
-            try:
-                for number, name in enumerate(stage.faults):
-                    await chaos.reached(stage.orders * number // len(stage.faults))
-                    await chaos.suffer(name)
-                if earlier is None:
-                    await chaos.overload()
-                await chaos.reached(stage.orders)
-            finally:
-                stop.set()
-            await loading
+        await chaos.endure(overload if earlier is None else None)
         return await chaos.judge()

@@ -16,18 +16,18 @@ from shared import keyspace
 from shared.orders.records import read_record
 from shared.orders.redis.reading import Unfinished, count_unfinished
 from tests.harness.client import Books
-from tests.harness.running import Pipeline
+from tests.harness.running import Pipeline, SystemUnderLoad
 from tests.harness.waiting import wait_until
 
 
-def store_of(pipeline: Pipeline) -> Any:
-    """A client for the pipeline's store, typed loosely: the library's types say bytes or text everywhere."""
-    return Redis.from_url(pipeline.cluster.redis_url, decode_responses=True)
+def store_of(system: SystemUnderLoad) -> Any:
+    """A client for the system's store, typed loosely: the library's types say bytes or text everywhere."""
+    return Redis.from_url(system.redis_url, decode_responses=True)
 
 
-async def wait_until_settled(pipeline: Pipeline, *, timeout_seconds: float = 90.0) -> None:
+async def wait_until_settled(system: SystemUnderLoad, *, timeout_seconds: float = 90.0) -> None:
     """Waits until every order is decided and told, and the outbox is empty."""
-    async with store_of(pipeline) as redis:
+    async with store_of(system) as redis:
         left: Unfinished | None = None
 
         async def settled() -> bool:

@@ -20,6 +20,10 @@ class Link:
         self.withheld_bytes = 0
         self._refuses = False
 
+    def lead_to(self, port: int) -> None:
+        """New connections go there from now on; those that there are stay where they are."""
+        self._port = port
+
     def refuse(self) -> None:
         """Drops every connection, and each new one: the broker is gone."""
         self._refuses = True

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 import redis as blocking_redis
@@ -31,6 +32,22 @@ def code_of(tree: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
 
 
+class SystemUnderLoad(Protocol):
+    """What a load and its judge know of a system, whatever runs it."""
+
+    @property
+    def gateway_url(self) -> str:
+        """Where orders are placed."""
+
+    @property
+    def redis_url(self) -> str:
+        """Its store, as an operator reads it."""
+
+    @property
+    def notifier_log(self) -> Path:
+        """What the notifier writes, as it grows."""
+
+
 class Pipeline:
     """The whole system under test. Blocking work runs in threads, so that tests stay asynchronous."""
 
@@ -48,6 +65,16 @@ class Pipeline:
     def dashboard_url(self) -> str:
         """Where the metrics are."""
         return self.services.url("dashboard") or ""
+
+    @property
+    def redis_url(self) -> str:
+        """Its store, as an operator reads it."""
+        return self.cluster.redis_url
+
+    @property
+    def notifier_log(self) -> Path:
+        """What the notifier writes, as it grows."""
+        return self.cluster.layout.log("notifier")
 
     async def make_whole(self) -> None:
         """Starts whatever is missing and waits until everything is ready."""
@@ -96,8 +123,12 @@ class Pipeline:
 
 async def metric_of(pipeline: Pipeline, service: str, name: str, **labels: str) -> float:
     """The sum of a metric over all series with these labels, as its operations port shows it now."""
-    url = f"{pipeline.services.operations_url(service)}/metrics"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+    return await metric_at(f"{pipeline.services.operations_url(service)}", name, **labels)
+
+
+async def metric_at(operations_url: str, name: str, **labels: str) -> float:
+    """The same of the operations port at an address."""
+    async with aiohttp.ClientSession() as session, session.get(f"{operations_url}/metrics") as answer:
         text = await answer.text()
     families = text_string_to_metric_families(text)
     return sum(
