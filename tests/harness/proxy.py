@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.harness.waiting import wait_until
+
 CHUNK_BYTES = 65_536
 
 
@@ -19,6 +21,11 @@ class Link:
         self._writers: set[asyncio.StreamWriter] = set()
         self.withheld_bytes = 0
         self._refuses = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has connections."""
+        return bool(self._writers)
 
     def lead_to(self, port: int) -> None:
         """New connections go there from now on; those that there are stay where they are."""
@@ -75,3 +82,4 @@ async def link_to(host: str, port: int) -> AsyncIterator[tuple[Link, int]]:
     async with server:
         yield link, server.sockets[0].getsockname()[1]
         link.cut()
+        await wait_until(lambda: not link.is_used, what="connections ended")
