@@ -213,6 +213,7 @@ class Run:
             group.create_task(self.shop.run(stop))
             loading = group.create_task(self.load(stop))
             try:
+                await wait_until(lambda: bool(self.decided_at), what="the first decision")
                 for number, name in enumerate(stage.faults):
                     await self.reached(stage.orders * number // len(stage.faults))
                     await self.suffer(name)
