@@ -36,7 +36,7 @@ chaos: $(READY) ## 10,000 simulated worlds, then faults under load with a report
 	@$(BIN)/python -m tests.simulator.cells --seeds 0-1999
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-upgrade-check: $(READY) ## services of an earlier commit replaced by these under load, then the verdict (ARGS="--from COMMIT")
+upgrade-check: $(READY) ## services of an earlier commit replaced by these under load, then the verdict (ARGS="--from COMMIT --mode docker")
 	@$(BIN)/python -m orderctl.native
 	@$(BIN)/python -m tests.chaos.upgrade $(ARGS)
 
