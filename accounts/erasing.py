@@ -24,6 +24,9 @@ class OrderErasure(Protocol):
     async def erase(self, customer: str) -> bool:
         """Erases what may be erased by now; whether nothing is left. Raises StoreUnavailable."""
 
+    async def forget(self, customer: str) -> None:
+        """Erases the rest, once there will be no more orders. Raises StoreUnavailable."""
+
 
 class Erasing:
     """Asks again and again until nothing is left."""
@@ -52,6 +55,7 @@ class Erasing:
             for user_id, asked_at in gone.items():
                 is_done = await self._orders.erase(user_id)
                 if is_done and self._clock() - asked_at > self._token:
+                    await self._orders.forget(user_id)
                     await self._users.erased(user_id)
                     log.info("audit", action="user erased", user=user_id)
             after = max(gone)

@@ -13,6 +13,8 @@ from api_gateway.due import DueOrders
 from api_gateway.intake import OrderIntake
 from api_gateway.order_events import OrderEvents, StepFeed
 from api_gateway.pages import page_table
+from api_gateway.preference_routes import preference_table
+from api_gateway.preferences import RedisPreferences
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from api_gateway.settings import GatewaySettings, UnknownProductsRule
 from api_gateway.stock import RedisStockStore
@@ -132,10 +134,14 @@ async def run(
             limits=limits,
             events=OrderEvents(store, feed, Gate(own.max_streams)),
         )
+        preferences = RedisPreferences(redis, timeout_seconds=own.store_timeout_seconds)
         levels = StockLevels(redis, timeout_seconds=own.store_timeout_seconds)
         behind = routes_behind(accounts, catalogue, ledger, webhooks, levels, limits)
         guard = Guard(own.auth_mode, TokenVerifier(keys), own.rate())
-        app = build_app((*own_routes, *page_table(own.dashboard_url), *behind), guard)
+        app = build_app(
+            (*own_routes, *preference_table(preferences, limits), *page_table(own.dashboard_url), *behind),
+            guard,
+        )
         listening = asyncio.Event()
         health.add("listener", lambda: None if listening.is_set() else "not open yet")
         remembering = _remember_topology(redis, own, publisher)

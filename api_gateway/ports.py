@@ -1,8 +1,10 @@
 """What the gateway's routes need of the world behind them."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from shared.errors import PipelineError
+from shared.keyspace import Channel
 from shared.messages import Order
 from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
@@ -39,6 +41,16 @@ class Moves(Protocol):
 
     async def move(self, record: OrderRecord, move: Move) -> MoveResult:
         """Makes the move where the table has it, once. Raises StoreUnavailable."""
+
+
+class PreferenceStore(Protocol):
+    """Which channels customers decline. Every method raises StoreUnavailable."""
+
+    async def declined_by(self, customer: str) -> Collection[Channel]:
+        """Those by which this customer does not want to be told; none where nothing was chosen."""
+
+    async def decline(self, customer: str, channels: Collection[Channel]) -> None:
+        """From now on the customer declines these, and no others."""
 
 
 class StockStore(Protocol):

@@ -133,6 +133,21 @@ class StatusBody(Body):
     reason: Annotated[str, Field(pattern=REASON_PATTERN)] | None = None
 
 
+class PreferencesBody(Body):
+    """Whether a customer wants to be told of orders by mail, and by the own webhooks."""
+
+    mail: Annotated[bool, Field(strict=True)]
+    webhook: Annotated[bool, Field(strict=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencesView:
+    """By which channels a customer is told of orders: by all of them where nothing else was chosen."""
+
+    mail: bool
+    webhook: bool
+
+
 class StockBody(Body):
     """The stock of a SKU from now on, in pieces."""
 

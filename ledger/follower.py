@@ -33,7 +33,7 @@ PAUSE_SECONDS: Final = 0.25
 MEASURE_SECONDS: Final = 1.0
 LEASE_SECONDS: Final = 20.0
 MOST_REMEMBERED: Final = 100_000
-TOLD_BY_ENTRY: Final = frozenset((*OUTCOMES, "notified", "notification_failed"))
+TOLD_BY_ENTRY: Final = frozenset((*OUTCOMES, "notified", "notification_failed", "notification_declined"))
 """Steps of which an entry says all that changes; the record says it of every other."""
 CAUSES: Final = {"": "first", REBUILD: "rebuild"}
 """Why everything is read from the records, by what stands in the place of a position."""

@@ -20,7 +20,11 @@ from shared.prices import LinePrice, Prices
 from shared.sql.database import Database
 
 NOTIFIED: Final = "notified"
-TOLD: Final = {NOTIFIED: NotificationStatus.SENT, "notification_failed": NotificationStatus.FAILED}
+TOLD: Final = {
+    NOTIFIED: NotificationStatus.SENT,
+    "notification_failed": NotificationStatus.FAILED,
+    "notification_declined": NotificationStatus.DECLINED,
+}
 MOST_LOOKED_AT: Final = 1_000
 """Notifications, for one page of those that are picked from among others."""
 

@@ -55,7 +55,12 @@ class UnreadableClaim:
     error: str
 
 
-NoClaim = AlreadySent | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclinedByCustomer:
+    """It is claimed, for a customer who wants to be told nothing this way."""
+
+
+NoClaim = AlreadySent | DeclinedByCustomer | RefusedLate | Exhausted | HeldByAnother | UnreadableClaim
 Claim = Claimed | NoClaim
 
 
@@ -93,8 +98,8 @@ class NotificationStore(Protocol):
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
         """These went out."""
 
-    async def settle_unconfirmed(self, attempt: Attempt) -> None:
-        """No answer came to the last letter either: it counts as sent, unconfirmed."""
+    async def settle(self, attempt: Attempt, claim: Exhausted | DeclinedByCustomer) -> None:
+        """It is over: it counts as sent, unconfirmed, or as declined."""
 
     async def release(self, attempts: Sequence[Attempt], error: str) -> None:
         """The letter was refused and may be tried again at once."""

@@ -16,6 +16,7 @@ from notifier.leases import LeaseRenewal
 from notifier.ports import (
     AlreadySent,
     Attempt,
+    DeclinedByCustomer,
     Exhausted,
     HandedOver,
     HeldByAnother,
@@ -107,9 +108,10 @@ class Dispatcher:
                 return Dead(reason="undeliverable", error=error)
             case RefusedLate(error=error):
                 return Retry(reason="send_failed", error=error)
-            case Exhausted():
-                log.warning("sent, unconfirmed", event_id=attempt.notification.id)
-                await waiting_out(lambda: self._store.settle_unconfirmed(attempt))
+            case Exhausted() | DeclinedByCustomer() as ended:
+                if isinstance(ended, Exhausted):
+                    log.warning("sent, unconfirmed", event_id=attempt.notification.id)
+                await waiting_out(lambda: self._store.settle(attempt, ended))
                 return Done()
             case HeldByAnother(seconds=seconds):
                 reason = COLLECTED if claimed.was_collected else "claimed_elsewhere"

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -12,8 +12,10 @@ from notifier.ports import (
     Attempt,
     Claim,
     Claimed,
+    DeclinedByCustomer,
     Exhausted,
     HeldByAnother,
+    NoClaim,
     RefusedLate,
     UnreadableClaim,
 )
@@ -33,6 +35,13 @@ FOR_GOOD: Final = "for good"
 HELD_BACK: Final = "no more letters to this address in this hour: collected"
 SENT_UNCONFIRMED: Final = "sent:unconfirmed"
 """What the claim of an event says once two letters went about it and no answer came."""
+
+_IN_A_WORD: Final[Mapping[str, NoClaim]] = {
+    "sent": AlreadySent(),
+    "declined": DeclinedByCustomer(),
+    "exhausted": Exhausted(),
+}
+"""Answers to a claim that say nothing further."""
 
 
 class RedisNotificationStore:
@@ -62,7 +71,11 @@ class RedisNotificationStore:
     async def claim(self, attempts: Sequence[Attempt]) -> Sequence[Claim]:
         calls = [
             ScriptCall(
-                _keys(attempt.notification.id, attempt.notification.order_id),
+                [
+                    *_keys(attempt.notification.id, attempt.notification.order_id),
+                    keyspace.order(attempt.notification.order_id),
+                    keyspace.declined(keyspace.Channel.MAIL),
+                ],
                 [
                     attempt.owner,
                     round(self._lease_seconds * 1000),
@@ -85,8 +98,9 @@ class RedisNotificationStore:
     async def mark_unconfirmed(self, attempts: Sequence[Attempt], letters: int, message_id: str) -> None:
         await self._note_unconfirmed(attempts, letters, self._confirm_seconds, message_id)
 
-    async def settle_unconfirmed(self, attempt: Attempt) -> None:
-        await self._run([self._ending(attempt, SENT_UNCONFIRMED)])
+    async def settle(self, attempt: Attempt, claim: Exhausted | DeclinedByCustomer) -> None:
+        status = SENT_UNCONFIRMED if isinstance(claim, Exhausted) else NotificationStatus.DECLINED
+        await self._run([self._ending(attempt, status)])
 
     async def mark_sent(self, attempts: Sequence[Attempt]) -> None:
         await self._run([self._ending(attempt, NotificationStatus.SENT) for attempt in attempts])
@@ -163,11 +177,9 @@ def _claim(answer: Any, until: float) -> Claim:
             return Claimed(attempts=int(attempts), until=until, unconfirmed=int(unconfirmed))
         case ["refused", how, error]:
             return RefusedLate(error=str(error), is_final=how == FOR_GOOD)
-        case ["exhausted"]:
-            return Exhausted()
+        case [str(word)] if word in _IN_A_WORD:
+            return _IN_A_WORD[word]
         case ["held", milliseconds]:
             return HeldByAnother(seconds=int(milliseconds) / 1000)
-        case ["sent"]:
-            return AlreadySent()
         case _:
             return UnreadableClaim(error=f"the notification's record is broken: {answer}")

@@ -46,6 +46,7 @@ key                          type     writers                                 li
 ``dead:lease``               string   dashboard                               lease
 ``catalogue:lease``          string   catalogue                               lease
 ``accounts:lease``           string   accounts                                lease
+``declined:{channel}``       zset     gateway's prefer.lua, accounts (removal)  while they decline it
 ``webhooks:gone``            set      accounts, webhooks (removal)            until their webhooks are removed
 ``stock:lease``              string   catalogue                               lease
 ``ledger:lease``             string   ledger                                  lease
@@ -66,11 +67,20 @@ from shared.orders.model import OrderStatus, Trouble
 
 
 class NotificationStatus(StrEnum):
-    """Where the latest event's notification stands. ``failed`` means dead-lettered."""
+    """Where the latest event's notification stands. ``failed`` means dead-lettered, ``declined`` that its
+    customer wants no mail."""
 
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    DECLINED = "declined"
+
+
+class Channel(StrEnum):
+    """What customers may decline to be told of their orders by."""
+
+    MAIL = "mail"
+    WEBHOOK = "webhook"
 
 
 OUTBOX: Final = "outbox"
@@ -161,6 +171,11 @@ def idempotency_key(key: str, customer: str | None) -> str:
 def older_idempotency_key(key: str) -> str:
     """The same as it was called before customers had keys of their own: orders of then still have it."""
     return f"idempkey:{key}"
+
+
+def declined(channel: Channel) -> str:
+    """Customers who are not to be told by this channel, by since when, in microseconds."""
+    return f"declined:{channel.value}"
 
 
 def order(order_id: str) -> str:

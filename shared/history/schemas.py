@@ -70,7 +70,8 @@ class NotificationView:
     """What the customer was told last, by which channel.
 
     ``unconfirmed`` says that a letter went out and its receiver has not said what became of it, ``collected``
-    that it waits until its address may have another letter.
+    that it waits until its address may have another letter; where the customer wants no mail, the status is
+    ``declined``.
     """
 
     channel: str
@@ -105,7 +106,8 @@ class OrderList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldView:
-    """One time that a customer was told of an ``event`` of an order, or could not be (``failed``).
+    """One time that a customer was told of an ``event`` of an order, could not be (``failed``), or did not
+    want to be (``declined``).
 
     ``customer`` is there where the order is one's, ``channel`` where it is known. ``unconfirmed`` says that
     letters went out and no receiver said what became of them.

@@ -47,6 +47,7 @@ class Rights:
 
 
 _ORDERS: Final = ("order:*", "orders:*")
+_DECLINED: Final = tuple(map(keyspace.declined, keyspace.Channel))
 _CLAIMS: Final = ("idemp:*", "idempkey:*")
 _DECIDED: Final = (
     *(*_ORDERS, "decision:*", keyspace.INVENTORY_PATTERN, keyspace.RESERVED, keyspace.SKUS),
@@ -59,7 +60,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             writes=(
                 *(*_ORDERS, *_CLAIMS, keyspace.OUTBOX, keyspace.OUTBOX_LEASE, "product:*"),
                 *("move:*", "decision:*", keyspace.MOVES, keyspace.MOVES_LEASE, keyspace.UNTOLD),
-                keyspace.PAYMENTS_DUE,
+                *(keyspace.PAYMENTS_DUE, *_DECLINED),
                 *(keyspace.INVENTORY_PATTERN, "stock.*", keyspace.ARCHIVE, keyspace.TOPOLOGY_DECLARED),
             ),
             reads=("notifications:*",),
@@ -75,13 +76,16 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             commands=("info",),
         ),
         "notifier": Rights(
-            writes=("notifications*", "notif:*", "letters:*", "collected:*", "order:*", keyspace.LOG)
+            writes=(
+                *("notifications*", "notif:*", "letters:*", "collected:*", "order:*", keyspace.LOG),
+                keyspace.declined(keyspace.Channel.MAIL),
+            )
         ),
         "accounts": Rights(
             writes=(
                 *("order:*", "orders:customer:*", "notifications:*", "notif:*"),
                 *(keyspace.UNTOLD, keyspace.ERASED, keyspace.service_lease("accounts")),
-                keyspace.WEBHOOKS_GONE,
+                *(keyspace.WEBHOOKS_GONE, *_DECLINED),
             )
         ),
         "catalogue": Rights(
@@ -91,7 +95,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             )
         ),
         "ledger": Rights(reads=_ORDERS),
-        "webhooks": Rights(reads=("order:*",)),
+        "webhooks": Rights(reads=("order:*", keyspace.declined(keyspace.Channel.WEBHOOK))),
         "dashboard": Rights(
             writes=(
                 *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE, keyspace.DEAD_LETTERS_AUDIT),

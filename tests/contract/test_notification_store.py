@@ -332,7 +332,7 @@ async def test_one_more_letter_may_go_and_no_third(redis: Any, store: RedisNotif
     assert isinstance(await claim_one(store, attempt("three")), HeldByAnother)
     await time_passes(redis)
     assert await claim_one(store, attempt("three")) == Exhausted()
-    await store.settle_unconfirmed(attempt("three"))
+    await store.settle(attempt("three"), Exhausted())
     assert await claim_one(store, attempt("four")) == AlreadySent()
     record = await record_of(redis)
     assert (record["status"], record["unconfirmed"]) == ("sent", "2")
@@ -382,7 +382,7 @@ async def test_only_the_holder_of_the_claim_can_call_a_letter_unconfirmed(
     assert not await store.begin_last([attempt("stalled")])
     await store.mark_sent([attempt("one")])
     await store.mark_unconfirmed([attempt("one")], 1, "<a@shop>")
-    await store.settle_unconfirmed(attempt("one"))
+    await store.settle(attempt("one"), Exhausted())
     assert await claim_one(store, attempt("two")) == AlreadySent()
     assert "unconfirmed" not in await record_of(redis)
 
@@ -507,7 +507,7 @@ async def test_a_letter_without_an_answer_ends_the_waiting_too(
     await claim_one(store, attempt())
     await store.mark_unconfirmed([attempt()], 2, "message")
     assert await redis.exists(keyspace.UNTOLD)
-    await store.settle_unconfirmed(attempt())
+    await store.settle(attempt(), Exhausted())
     assert not await redis.exists(keyspace.UNTOLD)
 
 

@@ -1,7 +1,7 @@
 """The gateway's HTTP port on a real socket, over ports that live in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from api_gateway.behind import routes_behind
 from api_gateway.order_events import OrderEvents, StepFeed
 from api_gateway.pages import page_table
 from api_gateway.ports import StockWouldBeNegative, UnknownSku
+from api_gateway.preference_routes import preference_table
 from shared.errors import ServiceUnavailable
 from shared.http.client import ServiceAnswer
 from shared.http.guard import Guard
@@ -22,6 +23,7 @@ from shared.http.limits import Gate, HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.routes import Route
 from shared.http.server import serve
+from shared.keyspace import Channel
 from shared.messages import Order, Trace, content_fingerprint
 from shared.orders.model import MOVES, OrderStatus, Trouble
 from shared.orders.moves import IllegalMove, Move, Moved, MoveResult
@@ -195,6 +197,19 @@ class MemoryStock:
 
 
 @dataclass(slots=True)
+class MemoryPreferences:
+    """What each customer declines."""
+
+    declined: dict[str, Collection[Channel]] = field(default_factory=dict)
+
+    async def declined_by(self, customer: str) -> Collection[Channel]:
+        return self.declined.get(customer, ())
+
+    async def decline(self, customer: str, channels: Collection[Channel]) -> None:
+        self.declined[customer] = channels
+
+
+@dataclass(slots=True)
 class MemoryService:
     """A service behind the gateway that answers as a test says, and notes what it was asked."""
 
@@ -310,6 +325,7 @@ def memory_table() -> Sequence[Route]:
     behind = MemoryService()
     return (
         *own,
+        *preference_table(MemoryPreferences(), HttpLimits()),
         *page_table(),
         *routes_behind(behind, behind, behind, behind, MemoryStock(), HttpLimits()),
     )
@@ -342,7 +358,8 @@ async def gateway(
         events=no_events(),
     )
     behind = routes_behind(accounts, MemoryService(), ledger, MemoryService(), stock, limits)
-    app = build_app((*own, *page_table(dashboard_url), *behind), guard or a_guard())
+    told = preference_table(MemoryPreferences(), limits)
+    app = build_app((*own, *told, *page_table(dashboard_url), *behind), guard or a_guard())
     async with (
         serve(app, endpoint, HttpMetrics(registry)) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,

@@ -27,11 +27,15 @@ class OrdersOfTheDead:
     def __init__(self) -> None:
         self.is_done = False
         self.asked: list[str] = []
+        self.forgotten: list[str] = []
 
     async def erase(self, customer: str) -> bool:
         """See the port."""
         self.asked.append(customer)
         return self.is_done
+
+    async def forget(self, customer: str) -> None:
+        self.forgotten.append(customer)
 
 
 async def told(accounts: Accounts) -> list[dict[str, Any]]:
@@ -79,6 +83,7 @@ async def test_a_note_stays_until_nothing_is_left_of_who_is_gone(accounts: Accou
         assert len(await accounts.users.to_be_erased("")) == is_left
     await erasing.round()
     assert orders.asked == [ann["id"]] * 3
+    assert orders.forgotten == [ann["id"]]
 
 
 async def test_everybody_who_is_gone_has_a_turn(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ redis.call('HLEN', KEYS[3])
 redis.call('ZCARD', KEYS[6])
 local mark, now = redis.call('GET', KEYS[5]) or '', time_now()
 local is_own = known[1] == ARGV[2]
+local function is_told(step) return string.sub(step, 1, 4) == 'sent' or step == 'declined' end
 if is_own then
   if known[2] ~= ARGV[3] or ARGV[6] == '' then return 0 end
   if redis.call('ZSCORE', KEYS[4], ARGV[6]) or string.sub(mark, 1, 8) == 'sending:' then return 0 end
@@ -24,7 +25,7 @@ local unsent = {}
 for i = 7, #KEYS do
   local step = redis.call('GET', KEYS[i]) or ''
   if is_own and string.sub(step, 1, 8) == 'sending:' then return 0 end
-  if string.sub(step, 1, 4) ~= 'sent' then unsent[#unsent + 1] = i end
+  if not is_told(step) then unsent[#unsent + 1] = i end
 end
 
 if is_own then
@@ -33,7 +34,7 @@ if is_own then
     redis.call('ZREM', KEYS[4], ARGV[i + 1])
     redis.call('SET', KEYS[i], 'erased', 'EX', ARGV[7])
   end
-  if string.sub(mark, 1, 4) ~= 'sent' then redis.call('SET', KEYS[5], 'erased', 'EX', ARGV[7]) end
+  if not is_told(mark) then redis.call('SET', KEYS[5], 'erased', 'EX', ARGV[7]) end
   redis.call('HSET', KEYS[1], 'order', ARGV[4])
   redis.call('HDEL', KEYS[3], 'last_error')
 end

@@ -51,6 +51,13 @@ class RedisOrderErasure:
             if len(order_ids) < ORDERS_AT_ONCE:
                 return not left
 
+    async def forget(self, customer: str) -> None:
+        """Erases how the customer wanted to be told. Raises StoreUnavailable."""
+        async with store_deadline(self._timeout_seconds), self._redis.pipeline(transaction=False) as pipeline:
+            for channel in keyspace.Channel:
+                pipeline.zrem(keyspace.declined(channel), customer)
+            await pipeline.execute()
+
     def _call(self, customer: str, order_id: str, record: OrderRecord | None) -> ScriptCall:
         """A record that is gone leaves the index alone to be tidied; one that cannot be read stays."""
         steps = told_steps(record.status, record.outcome) if record and record.status in FINAL else ()
