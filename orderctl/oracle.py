@@ -48,8 +48,9 @@ class OrderState:
     ``listed`` is the index that names it, where that was looked at. ``told`` counts how often its customer
     was told of each step, None where nobody knows; ``undeliverable`` says that telling was given up,
     ``unconfirmed`` that a letter went out and its receiver has not said what became of it, ``collected`` that
-    it waits until its address may have another letter. ``contradiction`` is what its notification says that
-    cannot be. ``paying`` is how it is paid for, where it is to be and where that was looked at.
+    it waits until its address may have another letter, ``declined`` that its customer wants no mail, and was
+    not told of the last step for that. ``contradiction`` is what its notification says that cannot be.
+    ``paying`` is how it is paid for, where it is to be and where that was looked at.
     """
 
     order: Order
@@ -66,6 +67,7 @@ class OrderState:
     undeliverable: bool = False
     unconfirmed: bool = False
     collected: bool = False
+    declined: bool = False
     contradiction: str = ""
     detail: str = ""
     prices: Prices | None = None
@@ -75,6 +77,12 @@ class OrderState:
     def is_over(self) -> bool:
         """Whether it needs no decision any more."""
         return self.outcome is not None or self.status is OrderStatus.CANCELLED
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether its customer is yet to be told the last step, as far as that is known."""
+        last = self.last_step
+        return last is not None and self.told is not None and not (self.told.get(last) or self.declined)
 
     @property
     def last_step(self) -> OrderStatus | None:
@@ -158,7 +166,7 @@ class Verdict:
     answered (``unconfirmed``) or that wait for their hour (``collected``), notifications that a death
     explains (``repeated``) and stock that was changed by hand are remarked on and are no fault. ``created``
     and ``rejected`` count decisions, ``cancelled`` the orders that were cancelled, before one or after,
-    ``scheduled`` those whose time has not come.
+    ``scheduled`` those whose time has not come, ``declined`` those whose customers want no mail.
     ``amounts`` sums up by currency what the created orders cost that were not, as far as that is known;
     ``paid`` counts the orders whose payment is authorised, ``in_sql`` those that were compared with the
     ledger, which is the caller's to do.
@@ -170,6 +178,7 @@ class Verdict:
     cancelled: int = 0
     scheduled: int = 0
     told: int = 0
+    declined: int = 0
     in_sql: int = 0
     paid: int = 0
     lost: list[str] = field(default_factory=list)
@@ -374,7 +383,9 @@ class Oracle:
         if state.unconfirmed:
             verdict.blame("unconfirmed", order_id, "a letter went out, and its receiver has not answered")
         if not told.get(due[-1]):
-            if state.undeliverable:
+            if state.declined:
+                verdict.declined += 1
+            elif state.undeliverable:
                 verdict.blame("undelivered", order_id, state.detail or "its notification is a dead letter")
             elif state.collected:
                 verdict.blame("collected", order_id, "waits until its address may have another letter")

@@ -44,8 +44,9 @@ _FIELDS: Final = (
     "next_attempt_at",
     "prices",
     "payment",
+    "customer",
 )
-_NOTED: Final = ("event_id", "status", "last_error", "collected")
+_NOTED: Final = ("event_id", "status", "last_error", "collected", "sending_at")
 
 
 class RecordReader:
@@ -71,6 +72,7 @@ class RecordReader:
         """These orders as they are now. Those that have left ``listed`` and are decided are left out."""
         now = await self._now()
         claims, notes, records, waiting, early = await self._read(order_ids, now)
+        since = await self._declined_since([_customer(fields) for fields in records])
         status = listed if isinstance(listed, OrderStatus) else None
         found = [
             _with_note(
@@ -84,8 +86,11 @@ class RecordReader:
                     is_early=order_id in early,
                 ),
                 note,
+                declined_at,
             )
-            for order_id, fields, claimed, note in zip(order_ids, records, claims, notes, strict=True)
+            for order_id, fields, claimed, note, declined_at in zip(
+                order_ids, records, claims, notes, since, strict=True
+            )
         ]
         found = await self._with_payments(found)
         return found if listed is None else await self._still_listed(found, listed)
@@ -106,6 +111,16 @@ class RecordReader:
             paying = _paying(payment, money, due) if status == state.status else None  # it has moved since
             looked_at[state.order.id] = replace(state, paying=paying)
         return [looked_at.get(_id_of(sighting), sighting) for sighting in found]
+
+    async def _declined_since(self, customers: Sequence[str | None]) -> Sequence[float | None]:
+        """Since when each of them wants no mail, in microseconds."""
+        names = list(dict.fromkeys(name for name in customers if name is not None))
+        if not names:
+            return [None] * len(customers)
+        async with store_deadline(self._timeout_seconds):
+            found = await self._redis.zmscore(keyspace.declined(keyspace.Channel.MAIL), names)
+        since = dict(zip(names, found, strict=True))
+        return [None if name is None else since[name] for name in customers]
 
     async def _pages(self, index: OrderStatus | Trouble) -> AsyncIterator[Sequence[str]]:
         """Ids by time of acceptance. Several may share one instant, so the last one is read once more."""
@@ -187,12 +202,6 @@ class RecordReader:
         return [sighting for sighting in kept if sighting is not None]
 
 
-def is_untold(state: OrderState) -> bool:
-    """Whether there is something that its customer has not been told, as far as anybody can know."""
-    last = state.last_step
-    return last is not None and state.told is not None and not state.told.get(last)
-
-
 def _sighting(
     order_id: str,
     fields: Any,
@@ -220,10 +229,12 @@ def _sighting(
         moved_at = int(record.get("moved_at") or 0)
         told_at = moved_at if status in TOLD else decided_at
         forgotten = 0 < told_at <= cutoff  # its claim may have expired already
+        outcome = outcome_of(status, is_decided=decided_at > 0)
+        due = told_steps(status, outcome)
         return OrderState(
             order=order,
             status=status,
-            outcome=outcome_of(status, is_decided=decided_at > 0),
+            outcome=outcome,
             trouble=trouble,
             sequence=int(record["sequence"]) if record.get("sequence") else None,
             released=int(record["released"]) if record.get("released") else None,
@@ -233,6 +244,7 @@ def _sighting(
             listed=listed,
             told=None if forgotten else told,
             unconfirmed=not forgotten and any(UNCONFIRMED in mark for mark in claims.values()),
+            declined=bool(due) and claims[due[-1]] == NotificationStatus.DECLINED,
             detail="" if decided_at or moved_at else _detail(record, trouble),
             prices=read_prices(record.get("prices"), len(order.items)),
             paying=_paying(record.get("payment"), (None, None), None),
@@ -271,22 +283,35 @@ def _text(error: Exception) -> str:
     return f"no field {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _with_note(state: Sighting, note: Any) -> Sighting:
+def _with_note(state: Sighting, note: Any, declined_at: float | None) -> Sighting:
     """With what speaks against it in the notification that readers are shown, or why nobody was told."""
     if not isinstance(state, OrderState) or state.told is None or isinstance(note, Exception):
         return state
-    (event_id, status, error, collected), last = note, state.last_step
+    (event_id, status, error, collected, begun_at), last = note, state.last_step
     if last is None or event_id is None:
         return state
     steps = {f"{state.order.id}:{ANNOUNCED[step]}": step for step in told_steps(state.status, state.outcome)}
     about, is_told = steps.get(event_id), state.told.get(last)
-    if about is None or (is_told and about is not last):
+    due = NotificationStatus.SENT if is_told else NotificationStatus.DECLINED if state.declined else status
+    if about is None or (about is not last and (is_told or state.declined)):
         return replace(state, contradiction=f"is {state.status}, its notification is about {event_id}")
-    if is_told and status != NotificationStatus.SENT:
-        return replace(state, contradiction=f"its customer was told, its notification says {status}")
+    if status != due or (status == NotificationStatus.SENT and _is_after(begun_at, declined_at)):
+        what = "was told" if is_told and status != due else "declined mail"
+        return replace(state, contradiction=f"its customer {what}, its notification says {status}")
     if about is last and status == NotificationStatus.FAILED:
         return replace(state, undeliverable=True, detail=f"notification dead-lettered: {error or ''}")
     return replace(state, collected=not is_told and about is last and collected is not None)
+
+
+def _customer(fields: Any) -> str | None:
+    """Whose the order is; None where it is no customer's, or cannot be read."""
+    return None if isinstance(fields, Exception) else fields[_FIELDS.index("customer")]
+
+
+def _is_after(begun_at: str | None, declined_at: float | None) -> bool:
+    """Whether a letter was begun after its customer had declined mail, as far as that is known."""
+    is_known = begun_at is not None and begun_at.isdigit()
+    return is_known and declined_at is not None and float(begun_at or 0) > declined_at
 
 
 def _agrees(sighting: Sighting, listed: OrderStatus | Trouble) -> bool:

@@ -45,6 +45,7 @@ def as_json(outcome: Reconciliation) -> dict[str, Any]:
         OrderStatus.CANCELLED.value: verdict.cancelled,
         OrderStatus.SCHEDULED.value: verdict.scheduled,
         "told": verdict.told,
+        "declined": verdict.declined,
         "in_sql": verdict.in_sql,
         "paid": verdict.paid,
         "decisions": stock.decided,
@@ -96,6 +97,8 @@ def _grounds(outcome: Reconciliation) -> Table:
     skus = len({*stock.reserved, *stock.available})
     table.add_row("reserved", f"{sum(stock.reserved.values()):,}", f"pieces of {skus:,} SKUs")
     table.add_row("told", f"{verdict.told:,}", "customers who know how it ended")
+    if verdict.declined:
+        table.add_row("declined", f"{verdict.declined:,}", "customers who want no mail, and were sent none")
     if verdict.in_sql:
         table.add_row("in SQL", f"{verdict.in_sql:,}", "orders compared with the ledger's rows, step by step")
     if verdict.paid:

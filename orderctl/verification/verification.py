@@ -19,7 +19,7 @@ from orderctl.errors import OrderctlError
 from orderctl.money import PriceEvidence, is_unsettled
 from orderctl.oracle import Absent, Evidence, Oracle, OrderState, Sighting, Verdict
 from orderctl.verification.promises import Promises
-from orderctl.verification.reading import PAGE, RecordReader, is_untold
+from orderctl.verification.reading import PAGE, RecordReader
 from orderctl.verification.republishing import Republisher
 from orderctl.verification.snapshot import Snapshot, SnapshotReader, archived_orders
 from shared.errors import StoreUnavailable
@@ -220,10 +220,7 @@ def _is_settled(sighting: Sighting) -> bool:
             and not (sighting.paying and is_unsettled(sighting.status, sighting.paying.payment))
             and not sighting.unpublished
             and (
-                not is_untold(sighting)
-                or sighting.undeliverable
-                or sighting.unconfirmed
-                or sighting.collected
+                not sighting.is_untold or sighting.undeliverable or sighting.unconfirmed or sighting.collected
             )
         )
     return not isinstance(sighting, Absent)

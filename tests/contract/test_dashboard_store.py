@@ -42,7 +42,7 @@ async def test_every_figure_is_read_where_the_services_keep_it(
     await redis.zadd(keyspace.orders_in(OrderStatus.CREATED), {"o1": 1, "o2": 2})
     await redis.zadd(keyspace.orders_in(Trouble.RETRYING), {"o3": 3})
     await redis.set(keyspace.PROCESSED_COUNT, "2")
-    await redis.hset(keyspace.NOTIFICATION_COUNTS, mapping={"sent": "2", "failed": "1"})
+    await redis.hset(keyspace.NOTIFICATION_COUNTS, mapping={"sent": "2", "failed": "1", "declined": "4"})
     await redis.mset({keyspace.inventory("cable"): "-3", keyspace.inventory("case"): "98"})
     state = await reader.read()
     assert state.processed == 2
@@ -51,6 +51,7 @@ async def test_every_figure_is_read_where_the_services_keep_it(
         NotificationStatus.SENDING: 0,
         NotificationStatus.SENT: 2,
         NotificationStatus.FAILED: 1,
+        NotificationStatus.DECLINED: 4,
     }
     assert (state.inventory, state.skus) == ({"cable": -3, "case": 98}, 2)
 

@@ -7,13 +7,13 @@ import pytest
 from api_gateway.preferences import RedisPreferences
 from notifier.domain import notification_of
 from notifier.ports import AlreadySent, Attempt, Claim, Claimed, DeclinedByCustomer, HeldByAnother
+from orderctl.oracle import Verdict
 from shared import keyspace
 from shared.errors import StoreUnavailable
 from shared.keyspace import Channel
 from shared.messages import Event, OrderShipped, event_time
 from shared.messaging.retry import Bury, History
 from shared.orders.redis.erasure import RedisOrderErasure
-from shared.redis.client import Redis
 from tests.harness.examples import AT, TRACE, an_order, created
 from tests.harness.gateway import a_placement
 from tests.harness.notifying import notification_store
@@ -71,11 +71,13 @@ def attempt(owner: str) -> Attempt:
 
 
 @pytest.fixture
-async def mailed(redis: Redis) -> Mailed:
+async def mailed(redis: Any) -> Mailed:
     """A created order of Ann's."""
     shop = Shop(redis)
     await shop.orders.accept(a_placement(an_order("a"), customer="ann"))
+    await redis.zrem(keyspace.OUTBOX, "a")
     await redis.set("inventory:cable", 10)
+    await redis.hset(keyspace.SUPPLIED, "cable", 10)
     await shop.decide(an_order("a"), tell=False)
     return Mailed(redis)
 
@@ -213,3 +215,40 @@ async def test_erased_orders_stay_declined_and_preferences_go_last(redis: Any, m
     assert await redis.exists("declined:mail", "declined:webhook") == 2
     await erasure.forget("ann")
     assert await redis.exists("declined:mail", "declined:webhook") == 0
+
+
+# --- verifying ----------------------------------------------------------------------------------------------
+
+
+async def verdict_on(mailed: Mailed) -> Verdict:
+    """What `orderctl verify` says."""
+    return (await Shop(mailed.redis).verify()).verdict
+
+
+async def test_who_declined_counts_as_told(mailed: Mailed) -> None:
+    """It is said how many did."""
+    assert (await verdict_on(mailed)).unannounced == ["a"]
+    await mailed.prefer(Channel.MAIL)
+    await mailed.claim("one")
+    verdict = await verdict_on(mailed)
+    assert verdict.why == {}
+    assert (verdict.told, verdict.declined) == (0, 1)
+
+
+async def test_a_letter_that_was_begun_before_is_no_fault_and_one_after_is(mailed: Mailed) -> None:
+    """By the store's time of both."""
+    await mailed.claim("one")
+    await mailed.prefer(Channel.MAIL)
+    await mailed.claim("one")
+    await mailed.store.mark_sent([attempt("one")])
+    assert (await verdict_on(mailed)).passed
+    await mailed.redis.zadd("declined:mail", {"ann": 1})
+    assert "declined mail" in (await verdict_on(mailed)).why["a"]
+
+
+async def test_a_notification_that_contradicts_the_choice_is_found(mailed: Mailed) -> None:
+    """As after a change by hand."""
+    await mailed.prefer(Channel.MAIL)
+    await mailed.claim("one")
+    await mailed.redis.hset(keyspace.notifications("a"), "status", "sending")
+    assert (await verdict_on(mailed)).unexpected == ["a"]

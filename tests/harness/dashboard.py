@@ -54,6 +54,7 @@ STORE = StoreState(
         NotificationStatus.SENDING: 1,
         NotificationStatus.SENT: 1600,
         NotificationStatus.FAILED: 0,
+        NotificationStatus.DECLINED: 0,
     },
     outbox=2,
     outbox_oldest_seconds=0.25,

@@ -60,7 +60,14 @@ FOR_OPERATORS: Final = {
     *("getStatistics", "getOrderStatistics", "getProductStatistics", "getUserStatistics"),
 }
 FOR_ADMINS: Final = {"listUsers", "getUser", "changeUser", "removeUser"}
-FOR_ITSELF: Final = {"getOwnUser", "changeOwnUser", "removeOwnUser", "signOut"}
+FOR_ITSELF: Final = {
+    "getOwnUser",
+    "changeOwnUser",
+    "removeOwnUser",
+    "signOut",
+    "getPreferences",
+    "setPreferences",
+}
 
 
 async def unasked(_: web.Request) -> web.Response:

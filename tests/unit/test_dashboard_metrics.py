@@ -75,7 +75,7 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
     assert told["orders"] == {"accepted": 7, "created": 1503, "rejected": 98}
     assert told["trouble"] == {"retrying": 0, "dead": 0}
     assert told["inventory"] == {"cable": 368, "mag-safe-phone-case": 98}
-    assert told["notifications"] == {"sending": 1, "sent": 1600, "failed": 0}
+    assert told["notifications"] == {"sending": 1, "sent": 1600, "failed": 0, "declined": 0}
     assert told["outbox"] == {"size": 2, "oldest_age_seconds": 0.25}
     assert told["undecided"] == {"orders": 7, "oldest_age_seconds": 1.5}
     assert told["untold"] == {"orders": 1, "oldest_age_seconds": 0.5}
