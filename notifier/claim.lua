@@ -6,8 +6,8 @@
 -- step whose customer has heard of a later one of the same order; while a later one is under way, its record stays.
 -- Of a replay goes only what is listed as untold, or has failed: who was told long ago, when the claim has expired or
 -- the record has left, is not told again.
--- A customer who wants no mail is not told: the owner then concludes it so. A claim that is renewed is not judged
--- again, since its letter may be under way.
+-- A customer who wants no mail is not told: the owner then concludes it so. A claim that is renewed is judged anew,
+-- which its owner heeds as long as no letter is under way.
 -- A refusal that came after the event had been parked is handed to the next claim, in place of a lease.
 --
 -- KEYS  1 notif:{event id}  2 notifications:{order id}  3 notifications.counts  4 notifications.untold
@@ -40,15 +40,14 @@ local known = redis.call('HMGET', record, 'event_id', 'status', 'refused', 'last
   'told')
 redis.call('HLEN', counts)
 local is_untold = redis.call('ZSCORE', KEYS[4], ARGV[3])
-local renewed = held == mine or holder == ARGV[1]
-local is_asked = not renewed and redis.call('TYPE', KEYS[5])['ok'] == 'hash'
-local customer = is_asked and redis.call('HGET', KEYS[5], 'customer')
+local customer = redis.call('TYPE', KEYS[5])['ok'] == 'hash' and redis.call('HGET', KEYS[5], 'customer')
 local is_declined = customer and redis.call('ZSCORE', KEYS[6], customer)
 if ARGV[6] == '1' and not is_untold and not (known[1] == ARGV[3] and known[2] == 'failed') then return {'sent'} end
 if known[1] == ARGV[3] and known[3] then
   redis.call('HDEL', record, 'refused')
   return {'refused', known[3], known[4] or ''}
 end
+local renewed = held == mine or holder == ARGV[1]
 local is_same = known[1] == ARGV[3]
 local is_behind = known[1] and place_of(known[1]) > place_of(ARGV[3])
 if (is_behind and known[2] == 'sent') or place_of(known[7] or '') > place_of(ARGV[3]) then
@@ -72,7 +71,7 @@ end
 if known[5] then redis.call('HDEL', record, 'collected') end
 local status = is_same and known[2] == 'failed' and 'failed' or 'sending'
 redis.call('HSET', record, 'event_id', ARGV[3], 'status', status, 'channel', ARGV[4], 'attempts', attempts)
-if not (renewed or is_declined) then redis.call('HSET', record, 'sending_at', now) end
+if not is_declined then redis.call('HSET', record, 'sending_at', now) end
 redis.call('EXPIRE', record, ARGV[5])
 if known[2] ~= status then
   if known[2] then redis.call('HINCRBY', counts, known[2], -1) end

@@ -130,12 +130,19 @@ async def test_only_who_declined_is_not_told(redis: Any, mailed: Mailed, custome
     assert isinstance(await mailed.claim("two"), Claimed)
 
 
+async def test_who_asks_again_is_answered_the_same(mailed: Mailed) -> None:
+    """The first answer may have been lost, and the lease is the asker's own by then."""
+    await mailed.prefer(Channel.MAIL)
+    for _ in range(2):
+        assert await mailed.store.claim([attempt("one")]) == [DeclinedByCustomer()]
+
+
 async def test_a_letter_that_is_under_way_is_not_called_back(mailed: Mailed) -> None:
-    """Its claim is renewed, and that it went is what counts; when it was begun stays as it was."""
+    """Its lease is kept, and that it went is what counts; when it was begun stays as it was."""
     assert isinstance(await mailed.claim("one"), Claimed)
     began = (await mailed.note())["sending_at"]
     await mailed.prefer(Channel.MAIL)
-    assert isinstance(await mailed.claim("one"), Claimed)
+    assert await mailed.store.claim([attempt("one")]) == [DeclinedByCustomer()]
     assert isinstance(await mailed.claim("two"), HeldByAnother)
     await mailed.store.mark_sent([attempt("one")])
     note = await mailed.note()
@@ -239,7 +246,7 @@ async def test_a_letter_that_was_begun_before_is_no_fault_and_one_after_is(maile
     """By the store's time of both."""
     await mailed.claim("one")
     await mailed.prefer(Channel.MAIL)
-    await mailed.claim("one")
+    await mailed.store.claim([attempt("one")])
     await mailed.store.mark_sent([attempt("one")])
     assert (await verdict_on(mailed)).passed
     await mailed.redis.zadd("declined:mail", {"ann": 1})

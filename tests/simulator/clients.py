@@ -52,6 +52,7 @@ class Wish:
     most_tries: int | None
     expects: Cost
     not_before: int | None = None
+    customer: str | None = None
 
 
 @dataclass(slots=True)
@@ -80,12 +81,15 @@ def wishes(plan: Plan, dice: random.Random) -> list[Wish]:
     found: list[Wish] = []
     expectations = random.Random(f"expectations {plan.seed}")
     calendar = random.Random(f"calendar {plan.seed}")
+    owners = random.Random(f"owners {plan.seed}")
     for number in range(plan.orders):
         wish = _wish(plan, dice, number)
         wish = replace(wish, expects=_expectation(plan, expectations, wish.items))
         if plan.schedules and plan.is_durable and calendar.random() < 0.4:
             at = EPOCH_SECONDS + wish.at + calendar.uniform(-1.0, plan.seconds)
             wish = replace(wish, not_before=round(at * 1_000_000))
+        if "choice" in plan.pauses:
+            wish = replace(wish, customer=owners.choice(("ann", "ann", "ben", None)))
         found.append(wish)
         if dice.random() < 0.3:
             found.append(_again(plan, dice, wish))
@@ -135,6 +139,7 @@ def _again(plan: Plan, dice: random.Random, wish: Wish) -> Wish:
         most_tries=dice.choice((1, None)),
         expects=wish.expects,
         not_before=wish.not_before,
+        customer=wish.customer,
     )
 
 
@@ -201,6 +206,7 @@ class Clients:
             trace=Correlation(correlation_id=f"{wish.name}.{self._requests}"),
             expected=wish.expects,
             not_before=wish.not_before,
+            customer=wish.customer,
         )
 
     def _write_down(self, wish: Wish, placement: Placement, result: PlacementResult) -> None:

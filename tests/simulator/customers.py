@@ -69,9 +69,29 @@ class Customers:
         self._leases_may_end = leases_may_end
         self._leases: dict[tuple[str, str], float] = {}
         self._marked: set[str] = set()
+        self._declining: set[str] = set()
+        self._settled: set[str] = set()
 
-    def claimed(self, event_id: str, by: str, at: float) -> None:
-        """The store has granted a lease on an event, to a process. No later step was told before."""
+    def chose(self, customer: str, *, declines_mail: bool) -> None:
+        """A customer wants no mail, or wants it, from now on."""
+        (self._declining.add if declines_mail else self._declining.discard)(customer)
+
+    def declined(self, event_id: str, customer: str | None) -> None:
+        """The store says that the customer of an event wants no mail."""
+        if customer not in self._declining:
+            self._found.append(f"{event_id} counts as declined by {customer}, who wants mail")
+
+    def settled(self, event_id: str) -> None:
+        """The store knows that the event was declined: it is told to no one from now on."""
+        self._settled.add(event_id)
+
+    def claimed(self, event_id: str, by: str, customer: str | None, at: float) -> None:
+        """The store has granted a lease on an event, to a process. Its customer wants mail just then, no
+        later step was told before, and what was declined is over."""
+        if customer in self._declining:
+            self._found.append(f"{event_id} is to be told to {customer}, who wants no mail")
+        if event_id in self._settled:
+            self._found.append(f"{event_id} is to be told after it was declined")
         order_id, _, kind = event_id.partition(":")
         later = TYPES[TYPES.index(kind) + 1 :]
         if any(f"{order_id}:{each}" in self._marked for each in later) and event_id not in self._marked:
@@ -98,6 +118,8 @@ class Customers:
     def arrive(self, event_id: str, by: str, letter: str, channel: str, at: float, excuse: str) -> Arrival:
         """A customer is told."""
         leased_until = self._leases.get((event_id, by), 0.0)
+        if not leased_until:
+            self._found.append(f"{by} told of {event_id}, which it never claimed")
         if self._leases_may_end and leased_until <= at:
             excuse = "lease over"
         arrival = Arrival(sender=by, letter=letter, channel=channel, leased_until=leased_until, excuse=excuse)

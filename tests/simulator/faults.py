@@ -11,6 +11,7 @@ from shared.errors import DependencyUnavailable
 from shared.messages import join
 from shared.messaging.ports import OutgoingMessage
 from shared.pipeline import ORDER_PROCESSOR
+from tests.simulator.choosing import Choosers
 from tests.simulator.moving import Movers
 from tests.simulator.processes import Process, Trap
 from tests.simulator.services import CONSUMED, Surroundings
@@ -62,6 +63,7 @@ class Faults:
         self._around = around
         self._supervisor = supervisor
         self._dice = dice
+        choosers = Choosers(supervisor.choose, random.Random(f"choosers {around.plan.seed}"), around.trace)
         self._kinds: Mapping[str, Callable[[], Awaitable[None]]] = {
             "crash": self._crash,
             "stall": self._stall,
@@ -78,6 +80,7 @@ class Faults:
             "operator": self._operator,
             "price": self._around.price_list.change,
             "move": movers.move,
+            "choice": choosers.choose,
         }
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ from shared.errors import DecodeError
 from shared.keyspace import NotificationStatus
 from shared.messages import Event, OrderPlaced, decode_all, epoch_microseconds
 from shared.orders.model import OrderStatus, Trouble
-from shared.orders.moves import told_steps
+from shared.orders.moves import ANNOUNCED, told_steps
 from shared.orders.records import OrderRecord, read_record
 from shared.pipeline import NOTIFIER, ORDER_PROCESSOR
 from tests.simulator.bank import Account, Bank
@@ -141,7 +141,10 @@ def _sighting(
     )
     note = server.carry_out("HGETALL", keyspace.notifications(order_id))
     is_failed = note.get("status") == NotificationStatus.FAILED
-    return replace(state, undeliverable=is_failed, unconfirmed="unconfirmed" in note)
+    last = state.last_step
+    mark = last and server.carry_out("GET", keyspace.notification_claim(f"{order_id}:{ANNOUNCED[last]}"))
+    is_declined = mark == NotificationStatus.DECLINED
+    return replace(state, undeliverable=is_failed, unconfirmed="unconfirmed" in note, declined=is_declined)
 
 
 def _with_payment(server: StoreServer, sighting: Sighting, found: OrderRecord | str, bank: Bank) -> Sighting:
@@ -292,7 +295,7 @@ def _of_notification(scene: Scene, found: OrderRecord, note: Mapping[str, str]) 
     order_id = found.order.id
     status = note.get("status", "unknown")
     has_arrived = any(event_id.startswith(f"{order_id}:") for event_id in scene.around.customers.arrivals)
-    if status not in (NotificationStatus.SENT, NotificationStatus.FAILED):
+    if status not in (NotificationStatus.SENT, NotificationStatus.FAILED, NotificationStatus.DECLINED):
         yield f"the notification of {order_id} is {status}"
     if status == NotificationStatus.SENT and not has_arrived and "unconfirmed" not in note:
         yield f"the notification of {order_id} is sent, and nothing arrived"

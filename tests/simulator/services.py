@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from api_gateway.announcing import AnnouncedMoves
 from api_gateway.due import DueOrders
 from api_gateway.intake import OrderIntake
+from api_gateway.preferences import RedisPreferences
 from api_gateway.relay import OutboxRemovals, Relay, RelayTimes
 from notifier.domain import TOLD
 from notifier.handlers import NotificationHandler
@@ -21,6 +22,7 @@ from order_processor.handlers import OrderPlacedHandler
 from order_processor.payments import Payments
 from shared import keyspace
 from shared.breaker import Breaker
+from shared.keyspace import Channel
 from shared.messages import Event, EventData, OrderPlaced, OrderProcessing
 from shared.messaging.batching import GatheringPublisher
 from shared.messaging.consumer import consumer
@@ -144,6 +146,7 @@ class Gateway:
             publisher,
             Lease(redis, keyspace.MOVES_LEASE, timeout_seconds=STORE_SECONDS),
         )
+        self._preferences = RedisPreferences(redis, timeout_seconds=STORE_SECONDS)
         self._announces = "move" in plan.pauses or plan.payments is not None
         schedule = RedisSchedule(redis, timeout_seconds=STORE_SECONDS)
         self._due = DueOrders(schedule, self._relay, breaker.would_try) if plan.schedules else None
@@ -168,6 +171,14 @@ class Gateway:
         try:
             record = await self._orders.get(order_id)
             return None if record is None else await self._moves.move(record, move)
+        finally:
+            self._requests -= 1
+
+    async def choose(self, customer: str, declined: Collection[Channel]) -> None:
+        """One request. Raises StoreUnavailable."""
+        self._requests += 1
+        try:
+            await self._preferences.decline(customer, declined)
         finally:
             self._requests -= 1
 

@@ -243,6 +243,7 @@ class _Run:
             moved=sum(map(len, self._movers.moved.values())),
             dead=len(verdict.dead),
             undelivered=len(verdict.undelivered),
+            declined=verdict.declined,
             acknowledged=len(self._clients.ledger.acknowledged),
             deaths=self._supervisor.deaths,
             extra_notifications=sum(len(each) - 1 for each in arrivals),

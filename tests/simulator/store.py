@@ -26,6 +26,7 @@ WRITING: Final = frozenset({"EVAL", "EVALSHA", "SET", "HSET"})
 """What a full store refuses, of the commands that the pipeline sends."""
 SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 ACCEPTANCES: Final = keyspace.claim("")
+CHOICES: Final = keyspace.declined(keyspace.Channel.MAIL)
 CLAIMS: Final = keyspace.notification_claim("")
 UNCONFIRMED_KEYS: Final = 2
 """How many keys the notifier's script for unconfirmed letters takes; its others take more."""
@@ -48,8 +49,17 @@ Command = tuple[tuple[Any, ...], dict[str, Any]]
 class Witness(Protocol):
     """Sees what the store is told about notifications."""
 
-    def claimed(self, event_id: str, by: str, at: float) -> None:
-        """A process was granted a lease, at this time of the loop."""
+    def claimed(self, event_id: str, by: str, customer: str | None, at: float) -> None:
+        """A process was granted a lease on this customer's event, at this time of the loop."""
+
+    def declined(self, event_id: str, customer: str | None) -> None:
+        """An attempt was told that this customer, whose event it is, wants no mail."""
+
+    def chose(self, customer: str, *, declines_mail: bool) -> None:
+        """A customer has chosen."""
+
+    def settled(self, event_id: str) -> None:
+        """It is known that the customer was not to be told."""
 
     def noted(self, event_id: str, by: str) -> None:
         """A process has told of a letter that is not answered yet."""
@@ -212,11 +222,20 @@ class SimulatedStore:
         if arguments[0] in SCRIPTS and str(arguments[3]).startswith(ACCEPTANCES) and isinstance(result, list):
             first_argument = 3 + arguments[2]
             self._prices.answered(arguments[3:first_argument], arguments[first_argument:], result)
+        if arguments[0] in SCRIPTS and arguments[3] == CHOICES and result == 1:
+            customer, declines_mail = arguments[3 + arguments[2] :][:2]
+            self._witness.chose(customer, declines_mail=bool(declines_mail))
         if arguments[0] not in SCRIPTS or not str(arguments[3]).startswith(CLAIMS):
             return
         event_id, given = str(arguments[3]).removeprefix(CLAIMS), arguments[3 + arguments[2] :]
-        if isinstance(result, list) and result[0] == "claimed":
-            self._witness.claimed(event_id, by, asyncio.get_running_loop().time())
+        if isinstance(result, list) and result[0] in ("claimed", "declined"):
+            customer = self.server.carry_out("HGET", keyspace.order(event_id.partition(":")[0]), "customer")
+            if result[0] == "declined":
+                self._witness.declined(event_id, customer)
+            else:
+                self._witness.claimed(event_id, by, customer, asyncio.get_running_loop().time())
+        elif result == 1 and given[2] == NotificationStatus.DECLINED:
+            self._witness.settled(event_id)
         elif isinstance(result, int) and str(given[2]).startswith(NotificationStatus.SENT):
             self._witness.marked(event_id)
         elif arguments[2] == UNCONFIRMED_KEYS and result == 1 and given[4]:

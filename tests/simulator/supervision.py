@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from shared.keyspace import Channel
 from shared.orders.moves import Move, MoveResult
 from shared.orders.placement import Placement, PlacementResult
 from tests.simulator.clients import REFUSALS, NoAnswer
@@ -130,6 +131,10 @@ class Supervisor:
     async def move(self, order_id: str, move: Move) -> MoveResult | None:
         """One move. Raises as ``request`` does."""
         return await self.request(lambda gateway: gateway.move(order_id, move), order_id)
+
+    async def choose(self, customer: str, declined: Collection[Channel]) -> None:
+        """One choice of channels. Raises as ``request`` does."""
+        await self.request(lambda gateway: gateway.choose(customer, declined), customer)
 
     async def request(self, what: Callable[[Gateway], Awaitable[Result]], order_id: str) -> Result:
         """One HTTP request to any gateway. Raises what stands for its answer, or NoAnswer."""

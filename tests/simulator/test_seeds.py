@@ -35,6 +35,7 @@ import shared.orders.redis.payments
 import shared.redis.lease
 import shared.redis.scripts
 from tests.simulator.__main__ import main
+from tests.simulator.choosing import CHOICE_BUGS
 from tests.simulator.climates import CLIMATES, with_operator, with_payments, with_poor_mail
 from tests.simulator.planted import BUGS
 from tests.simulator.processes import Spot
@@ -46,7 +47,7 @@ from tests.simulator.weather import MEAN_PAUSES, Plan, draw
 
 CHUNKS, SEEDS_PER_CHUNK = 20, 50
 SEEDS_PER_BUG, SEEDS_PER_CLIMATE = 150, 8
-ALL_BUGS = {**BUGS, **PAYMENT_BUGS, **STREAM_BUGS, **INBOX_BUGS}
+ALL_BUGS = {**BUGS, **PAYMENT_BUGS, **STREAM_BUGS, **INBOX_BUGS, **CHOICE_BUGS}
 FIRST_SEEDS = {
     "a late claim reopens what failed": 64,
     "the second letter is not noted before it goes": 45,
@@ -134,7 +135,7 @@ def test_every_kind_of_fault_comes_up() -> None:
     assert {kind for plan in plans for kind in plan.pauses} == set(MEAN_PAUSES)
     absent = {
         *("created", "rejected", "cancelled", "moved"),
-        *("dead", "undelivered", "deaths", "poison", "extra_notifications"),
+        *("dead", "undelivered", "declined", "deaths", "poison", "extra_notifications"),
     }
     for seed in range(200):
         plan = draw(seed)

@@ -73,6 +73,7 @@ MEAN_PAUSES: Final = {
     "given_up": (1.0, 8.0),
     "price": (0.2, 3.0),
     "move": (0.2, 3.0),
+    "choice": (0.2, 3.0),
 }
 """Seconds between two faults of a kind, on average: from the roughest seed to the mildest."""
 OWN_DICE: Final = {
@@ -80,6 +81,7 @@ OWN_DICE: Final = {
     "given_up": "given up",
     "price": "price changes",
     "move": "moves",
+    "choice": "choices",
 }
 """Kinds with dice of their own, so that the other faults of each seed are what they were without them."""
 
