@@ -214,7 +214,8 @@ class SimulatedStore:
         except RedisError as error:
             result = error
         if self._trace.is_kept:
-            self._trace.note(f"store: {_brief([(arguments, options)])} -> {result!r:.100}")
+            shown = "an id" if arguments[0] == "XADD" else repr(result)  # ids have the time of this machine
+            self._trace.note(f"store: {_brief([(arguments, options)])} -> {shown:.100}")
         return result
 
     def _tell(self, arguments: tuple[Any, ...], result: Any, by: str) -> None:

@@ -6,7 +6,7 @@ only where one kind comes often, and some only where nothing else gets in their 
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from tests.simulator.network import Cut, Passage
@@ -215,6 +215,11 @@ def draw(seed: int) -> Plan:
         payments=random.Random(f"payments {seed}").choice((None, None, 0.0, 0.2, 0.5)),
         is_watched=has_operator and random.Random(f"watched {seed}").random() < 0.4,
     )
+
+
+def without(plan: Plan, *kinds: str) -> Plan:
+    """The same without these kinds of fault."""
+    return replace(plan, pauses={kind: mean for kind, mean in plan.pauses.items() if kind not in kinds})
 
 
 class Weather:
