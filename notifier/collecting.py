@@ -10,7 +10,7 @@ from typing import Final
 
 from notifier.batches import COLLECTED, ClaimedEvent, NotificationBatch, attempts_at
 from notifier.domain import address_of
-from notifier.ports import Attempt, Claimed, LetterQuota, NotificationStore, Sender
+from notifier.ports import Attempt, Claimed, DeclinedByCustomer, LetterQuota, NotificationStore, Sender
 from notifier.sending import Dispatcher
 from shared.messaging.retry import Retry
 from shared.messaging.waiting import waiting_out
@@ -80,7 +80,8 @@ class LetterCollector:
     async def _joining(
         self, address: str, leader: Attempt, unconfirmed: int, batch: NotificationBatch
     ) -> Sequence[Attempt]:
-        """The other events that wait for a letter to the address, claimed. Some may be of this batch."""
+        """The other events that wait for a letter to the address, claimed. Some may be of this batch; what is
+        declined by now is over."""
         listed = await waiting_out(lambda: self._quota.collected(address))
         own = {
             each.attempt.notification.id: each
@@ -94,10 +95,15 @@ class LetterCollector:
         attempts = [each.attempt for each in taken]
         attempts += attempts_at([event for event in listed if event.id not in known], self._sender)
         claims = await waiting_out(lambda: self._store.claim(attempts)) if attempts else ()
+        fresh = {attempt.owner: claim for attempt, claim in zip(attempts, claims, strict=True)}
         joined = {
             attempt.owner: attempt
-            for attempt, claim in zip(attempts, claims, strict=True)
-            if isinstance(claim, Claimed) and claim.unconfirmed == unconfirmed
+            for attempt in attempts
+            if isinstance(claim := fresh[attempt.owner], Claimed) and claim.unconfirmed == unconfirmed
         }
-        batch.waiting |= {each.attempt.owner: each for each in taken if each.attempt.owner not in joined}
+        for attempt in attempts:
+            if isinstance(declined := fresh[attempt.owner], DeclinedByCustomer):
+                await self._dispatcher.settle(attempt, declined)
+        alone = {each.attempt.owner: each for each in taken if each.attempt.owner not in joined}
+        batch.waiting |= {owner: replace(each, claim=fresh[owner]) for owner, each in alone.items()}
         return list(joined.values())

@@ -111,13 +111,17 @@ class Dispatcher:
             case Exhausted() | DeclinedByCustomer() as ended:
                 if isinstance(ended, Exhausted):
                     log.warning("sent, unconfirmed", event_id=attempt.notification.id)
-                await waiting_out(lambda: self._store.settle(attempt, ended))
+                await self.settle(attempt, ended)
                 return Done()
             case HeldByAnother(seconds=seconds):
                 reason = COLLECTED if claimed.was_collected else "claimed_elsewhere"
                 return Retry(reason=reason, delay_seconds=min(seconds, ASK_AGAIN_SECONDS))
             case UnreadableClaim(error=error):
                 return Dead(reason="permanent_error", error=error)
+
+    async def settle(self, attempt: Attempt, claim: Exhausted | DeclinedByCustomer) -> None:
+        """Nothing is sent about it any more."""
+        await waiting_out(lambda: self._store.settle(attempt, claim))
 
     async def _send_each(
         self, attempts: Sequence[Attempt], outcomes: dict[str, Outcome], batch: NotificationBatch

@@ -18,6 +18,7 @@ const WORDS = {
   delivered: "delivered",
   cancelled: "cancelled",
   notified: "you were told",
+  notification_declined: "you wanted no mail",
   insufficient_stock: "not enough of it left",
   unknown_sku: "not sold here",
   payment_declined: "the payment was declined",
@@ -148,6 +149,7 @@ function showWho() {
   byId("sign-out").hidden = !me;
   byId("door").hidden = Boolean(me);
   byId("email-of-order").hidden = Boolean(me);
+  byId("told").hidden = true;
 }
 
 byId("is-new").addEventListener("change", ({ target }) => {
@@ -170,7 +172,7 @@ byId("sign-in").addEventListener("submit", (event) => {
     forgetOrders();
     await recognise();
     say(`Welcome, ${me?.username ?? username}.`);
-    await listOrders();
+    await Promise.all([listOrders(), listPreferences()]);
   });
 });
 
@@ -330,6 +332,41 @@ async function placed(key, body, orderer) {
   }
 }
 
+// --- how to be told ------------------------------------------------------------------------------------------
+
+const preferences = () => `/customers/${encodeURIComponent(me.id)}/preferences`;
+let chosen = {};
+let choosing = Promise.resolve();
+
+async function listPreferences() {
+  const asker = whose();
+  if (me?.role !== "customer") return;
+  chosen = await ask("GET", preferences());
+  if (whose() !== asker) return;
+  showPreferences();
+  byId("told").hidden = false;
+}
+
+function showPreferences() {
+  for (const [channel, isOn] of Object.entries(chosen)) byId("told").elements[channel].checked = isOn;
+}
+
+// One choice after another, each as the boxes stand by then.
+byId("told").addEventListener("change", ({ currentTarget: { elements } }) => {
+  choosing = choosing.then(() =>
+    guarded(async () => {
+      try {
+        chosen = await ask("PUT", preferences(), { body: { mail: elements.mail.checked, webhook: elements.webhook.checked } });
+      } catch (error) {
+        showPreferences();
+        throw error;
+      }
+      const ways = [chosen.mail && "by mail", chosen.webhook && "by your webhooks"].filter(Boolean);
+      say(ways.length ? `You will be told ${ways.join(" and ")}.` : "You will not be told. How your orders go is shown here.");
+    }),
+  );
+});
+
 // --- orders --------------------------------------------------------------------------------------------------
 
 const remembered = () => JSON.parse(localStorage.getItem("orders") ?? "[]");
@@ -471,7 +508,7 @@ guarded(async () => {
     if (localStorage.getItem("signed-in")) me ??= { username: name }; // accounts are away: asked again before anything is sent
   }
   showWho();
-  await Promise.all([tried(listProducts), tried(listOrders)]);
+  await Promise.all([tried(listProducts), tried(listOrders), tried(listPreferences)]);
   await tried(finishOrdering);
   if (faults.length) throw faults[0];
 });

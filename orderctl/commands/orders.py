@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
@@ -16,6 +16,7 @@ from orderctl.errors import OrderctlError
 from orderctl.gateway_client import GatewayClient, ask
 from orderctl.terminal import age, listing, out, print_json, readable_errors, say, shown
 from shared.currencies import written
+from shared.keyspace import NotificationStatus
 from shared.orders.model import OrderStatus, Trouble
 
 app = typer.Typer(add_completion=False, help="Place, show, move and list orders.", no_args_is_help=True)
@@ -28,7 +29,7 @@ _COLOURS: Mapping[str, str] = {
     Trouble.RETRYING: "yellow",
     Trouble.DEAD: "red",
 }
-
+DECLINED: Final = "declined, its customer wants no mail"
 
 OrderId = Annotated[str, typer.Argument(metavar="ID", help="Which order.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for its timeline and its customer.")]
@@ -204,12 +205,11 @@ def _show(order: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> Non
     if order["status"] != OrderStatus.SCHEDULED and (accepted := _accepted(order, in_full=True)):
         say(f"since  {accepted}")
     for sent in reversed(history):
-        channel = f" by {sent['channel']}" if sent.get("channel") else ""
         unconfirmed = ", unconfirmed" if sent["unconfirmed"] else ""
-        say(f"told   {sent['event']}: {sent['status']}{channel}{unconfirmed}, at {sent['at']}")
+        say(f"told   {sent['event']}: {_how(sent)}{unconfirmed}, at {sent['at']}")
     known = {sent["at"] for sent in history}
     for told in order.get("notifications", ()):
-        if told["sent_at"] not in known:
+        if told["sent_at"] not in known and not (history and _how(told) == _how(history[0]) == DECLINED):
             say(f"told   {_notification(told)}")
     table = listing("at", "step", "why and by whom")
     for column in table.columns[:2]:
@@ -241,8 +241,14 @@ def _status(order: Mapping[str, Any]) -> Text:
     return shown(text, _COLOURS.get(trouble or status, "cyan"))
 
 
+def _how(told: Mapping[str, Any]) -> str:
+    if told["status"] == NotificationStatus.DECLINED:
+        return DECLINED
+    return f"{told['status']} by {told['channel']}" if told.get("channel") else str(told["status"])
+
+
 def _notification(told: Mapping[str, Any]) -> str:
-    parts = [f"{told['status']} by {told['channel']}"]
+    parts = [_how(told)]
     parts += ["unconfirmed"] if told["unconfirmed"] else []
     parts += ["waits until its address may have another letter"] if told["collected"] else []
     parts += [f"at {told['sent_at']}"] if told["sent_at"] else []

@@ -84,7 +84,8 @@ async def test_an_order_goes_from_the_shop_to_the_door(browser: Any, operator: O
 
 
 async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any, url: str) -> None:
-    """It is theirs, also after the cookie with the token has run out: signed out it is not shown."""
+    """It is theirs, also after the cookie with the token has run out: signed out it is not shown. How they
+    are told of it is chosen with the keyboard, and stays so."""
     page = await opened(browser, url)
     await page.clock.install()
     await page.get_by_label("I am new here").check()
@@ -100,8 +101,19 @@ async def test_a_customer_signs_up_orders_and_finds_the_order_again(browser: Any
     await playwright.expect(card(page, "Bread knife")).to_contain_text("confirmed")
     await page.reload()
     await playwright.expect(card(page, "Bread knife").locator(".state")).to_have_text("confirmed")
+    await page.get_by_label("by mail").press("Space")
+    await shows(page, "You will be told by your webhooks.")
+    await page.reload()
+    await playwright.expect(page.get_by_label("by mail")).not_to_be_checked()
+    await playwright.expect(page.get_by_label("by my webhooks")).to_be_checked()
+    await page.get_by_label("Cancel order").click()
+    await playwright.expect(card(page, "Bread knife")).to_contain_text("cancelled")
+    await page.reload()
+    await page.set_viewport_size({"width": 360, "height": 740})
+    assert [*await misplaced_on(page), *await faults_of(page)] == []
     await page.get_by_role("button", name="Sign out").click()
     await shows(page, "You are signed out.")
+    await playwright.expect(page.get_by_label("by mail")).to_be_hidden()
     await playwright.expect(page.locator("#orders .order")).to_have_count(0)
     assert page.faults == []
 

@@ -132,6 +132,27 @@ async def test_a_full_hour_holds_back_without_losing_anything(redis: Any, sink: 
     assert broker.depth(NOTIFIER.dead_queue) == 0
 
 
+async def test_a_letter_leaves_out_who_declined_while_it_was_collected(redis: Any, sink: SmtpSink) -> None:
+    """The address may be another customer's too, who is told of the rest."""
+    broker, order_ids = MemoryBroker(), ["d1", "d2", "d3"]
+    quota = RedisLetterQuota(redis, per_hour=PER_HOUR, timeout_seconds=5.0, hour_seconds=1.0)
+    for n in range(PER_HOUR):
+        assert await quota.take(ANN, f"earlier {n}", is_collected=True) == 0
+    await redis.hset(keyspace.order("d2"), mapping={"customer": "ann", "timeline": ""})
+    await announce(broker, ANN, *order_ids)
+    async with notifying(broker, redis, sink, hour_seconds=1.0):
+
+        async def stand_as(status: str, *ids: str) -> bool:
+            found = [await redis.hgetall(keyspace.notifications(each)) for each in ids]
+            return all(each.get("status") == status or each.get(status) for each in found)
+
+        await wait_until(lambda: stand_as("collected", *order_ids), what="the events to be held back")
+        await redis.zadd("declined:mail", {"ann": 1})
+        await wait_until(lambda: stand_as("sent", "d1", "d3"), what="the others to be told")
+        await wait_until(lambda: stand_as("declined", "d2"), what="the one to be over")
+    assert told(sink, order_ids) == Counter(["d1", "d3"])
+
+
 @pytest.mark.parametrize("hangs_up", [True, False], ids=["hangs up", "refuses"])
 async def test_a_collected_letter_is_sent_again_as_one(redis: Any, sink: SmtpSink, hangs_up: bool) -> None:
     """Unanswered, it is followed by one more about the same orders; refused, by a retry."""

@@ -141,10 +141,10 @@ def test_a_list_that_is_not_complete_says_so(
     assert "Older orders may be missing." in capsys.readouterr().out
 
 
-def told_at(second: int, event: str) -> dict[str, Any]:
+def told_at(second: int, event: str, status: str = "sent") -> dict[str, Any]:
     """What the ledger has of one notification."""
     at = f"2026-11-28T17:23:{second:02}Z"
-    return {"event": event, "status": "sent", "unconfirmed": False, "at": at, "channel": "smtp"}
+    return {"event": event, "status": status, "unconfirmed": False, "at": at, "channel": "smtp"}
 
 
 @pytest.mark.parametrize("ledger_answers", [True, False])
@@ -163,7 +163,7 @@ def test_an_order_is_shown_with_what_its_customer_was_told(
             {**last, "status": "sending", "sent_at": None, "error": "no route"},
         ],
     }
-    history = {"notifications": [told_at(9, "order.shipped.v1"), told_at(4, "order.created.v1")]}
+    history = {"notifications": [told_at(9, "order.shipped.v1"), told_at(4, "order.created.v1", "declined")]}
     asked: list[str] = []
 
     async def transport(_: str, target: str, *__: Any) -> tuple[int, dict[str, str], bytes]:
@@ -179,7 +179,7 @@ def test_an_order_is_shown_with_what_its_customer_was_told(
     lines = capsys.readouterr().out.splitlines()
     told = [line.removeprefix("told   ") for line in lines if line.startswith("told")]
     by_ledger = [
-        "order.created.v1: sent by smtp, at 2026-11-28T17:23:04Z",
+        "order.created.v1: declined, its customer wants no mail, at 2026-11-28T17:23:04Z",
         "order.shipped.v1: sent by smtp, at 2026-11-28T17:23:09Z",
     ]
     by_record = ["sent by smtp, at 2026-11-28T17:23:09Z"]
