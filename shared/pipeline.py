@@ -13,7 +13,7 @@
            │             │   ▲
            │  poison ────┤   └─ notifier.retry.{1,5,30,120,600}
            ▼             ▼
-       customer     notifier.dead         and in the same way webhooks, which has webhooks.queue, …
+       customer     notifier.dead         and in the same way every consumer that is added
 
         catalogue, accounts ──product.*, user.*──> shop.topic ──> whatever binds a queue of its own to it
 
@@ -66,8 +66,7 @@ class Consumption:
     A message of ``exchange`` whose key matches ``routing_key`` reaches it. The names of its queues begin with
     ``queues``, those of its environment variables with ``settings``. ``work`` is what it does for an order,
     in the words of timelines: a letter of the notifier's that is redriven is a ``notification_redriven``.
-    ``client_port`` is where clients reach it, where it answers any; ``needs_database`` says that it has a SQL
-    database of its own.
+    ``needs_database`` says that it has a SQL database of its own.
     """
 
     service: str
@@ -77,7 +76,6 @@ class Consumption:
     queues: str
     settings: str
     operations_port: int
-    client_port: int | None = None
     needs_database: bool = False
 
     @property
@@ -145,17 +143,6 @@ CONSUMPTIONS: Final = (
         queues="notifier",
         settings="NOTIFIER",
         operations_port=9102,
-    ),
-    Consumption(
-        service="webhooks",
-        work="webhook",
-        exchange=EVENTS_EXCHANGE,
-        routing_key="order.*",
-        queues="webhooks",
-        settings="WEBHOOKS",
-        operations_port=9106,
-        client_port=8104,
-        needs_database=True,
     ),
 )
 

@@ -64,7 +64,6 @@ SERVICES: Final[Mapping[str, Service]] = {
                 prefix=each.settings,
                 operations_port=each.operations_port,
                 needs=frozenset({BROKER, STORE} | ({DATABASE} if each.needs_database else set())),
-                client_port=each.client_port,
                 consumption=each,
             )
             for each in CONSUMPTIONS
@@ -88,6 +87,13 @@ SERVICES: Final[Mapping[str, Service]] = {
             prefix="LEDGER",
             client_port=8103,
             operations_port=9105,
+            needs=frozenset({STORE, DATABASE}),
+        ),
+        Service(
+            name="webhooks",
+            prefix="WEBHOOKS",
+            client_port=8104,
+            operations_port=9106,
             needs=frozenset({STORE, DATABASE}),
         ),
         Service(name="dashboard", prefix="DASHBOARD", client_port=8081, operations_port=8081),
