@@ -69,6 +69,13 @@ SERVICES: Final[Mapping[str, Service]] = {
             for each in CONSUMPTIONS
         ),
         Service(
+            name="webhooks",
+            prefix="WEBHOOKS",
+            client_port=8104,
+            operations_port=9106,
+            needs=frozenset({STORE, DATABASE}),
+        ),
+        Service(
             name="accounts",
             prefix="ACCOUNTS",
             client_port=8101,
@@ -87,13 +94,6 @@ SERVICES: Final[Mapping[str, Service]] = {
             prefix="LEDGER",
             client_port=8103,
             operations_port=9105,
-            needs=frozenset({STORE, DATABASE}),
-        ),
-        Service(
-            name="webhooks",
-            prefix="WEBHOOKS",
-            client_port=8104,
-            operations_port=9106,
             needs=frozenset({STORE, DATABASE}),
         ),
         Service(name="dashboard", prefix="DASHBOARD", client_port=8081, operations_port=8081),
