@@ -146,10 +146,16 @@ CONSUMPTIONS: Final = (
     ),
 )
 
-BINDINGS: Final = tuple(
-    Binding(exchange=each.exchange.name, queue=each.queue, routing_key=each.routing_key)
-    for each in CONSUMPTIONS
-)
+
+def bindings(consumptions: Sequence[Consumption]) -> Sequence[Binding]:
+    """What leads messages to these consumers."""
+    return tuple(
+        Binding(exchange=each.exchange.name, queue=each.queue, routing_key=each.routing_key)
+        for each in consumptions
+    )
+
+
+BINDINGS: Final = bindings(CONSUMPTIONS)
 
 DEAD_LETTER_DESK: Final = "dashboard"
 """The service that looks into every dead-letter queue, sends letters back, and announces what it drops."""
@@ -201,9 +207,9 @@ ORDER_PROCESSOR: Final = consumption_of("order_processor")
 NOTIFIER: Final = consumption_of("notifier")
 
 
-def queues() -> Sequence[Queue]:
+def queues(consumptions: Sequence[Consumption] = CONSUMPTIONS) -> Sequence[Queue]:
     """Every queue, in an order in which dead-letter targets come before those that point at them."""
-    return [queue for consumption in CONSUMPTIONS for queue in _queues_of(consumption)]
+    return [queue for consumption in consumptions for queue in _queues_of(consumption)]
 
 
 def _queues_of(consumption: Consumption) -> list[Queue]:
