@@ -146,6 +146,20 @@ CONSUMPTIONS: Final = (
     ),
 )
 
+RETIRED: Final = (
+    Consumption(
+        service="webhooks",
+        work="webhook",
+        exchange=EVENTS_EXCHANGE,
+        routing_key="order.*",
+        queues="webhooks",
+        settings="WEBHOOKS",
+        operations_port=9106,
+    ),
+)
+"""Consumers of earlier versions, whose queues are taken out. Services of those versions, which declare them,
+run beside those of this one while it is rolled out."""
+
 
 def bindings(consumptions: Sequence[Consumption]) -> Sequence[Binding]:
     """What leads messages to these consumers."""
