@@ -13,6 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from orderctl.verification.following import wait_for_follower
+from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import DatabaseUnavailable, StoreUnavailable
 from shared.messages import Order, encode
@@ -346,6 +348,20 @@ async def test_it_says_how_far_behind_it_is(trial: Trial) -> None:
     assert trial.registry.get_sample_value("webhooks_entries_behind") == 0
     kept = await OrderLog(trial.redis, timeout_seconds=SECONDS).kept()
     assert kept.behind_seconds.keys() == {"ledger"}
+
+
+async def test_verify_waits_for_it_and_says_where_it_does_not_go_on(trial: Trial) -> None:
+    """As it does for the ledger."""
+    log, patience = OrderLog(trial.redis, timeout_seconds=SECONDS), Patience(quiet=0.0, pause=0.01)
+    position = trial.world.deliveries.position
+    await trial.decided("a")
+    with pytest.raises(TimeoutError, match="it is yet to read the log, and does not go on"):
+        await wait_for_follower(log, position, patience)
+    await trial.follow()
+    await wait_for_follower(log, position, patience)
+    await trial.decided("b")
+    with pytest.raises(TimeoutError, match="it has read the log up to "):
+        await wait_for_follower(log, position, patience)
 
 
 async def test_a_customer_who_is_gone_leaves_no_webhook(trial: Trial) -> None:
