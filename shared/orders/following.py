@@ -8,6 +8,7 @@ A follower asks every quarter of a second instead of waiting for an entry: batch
 a waiting reader would be woken, and would write, for each entry.
 """
 
+import contextlib
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from shared import keyspace
+from shared.errors import StoreUnavailable
 from shared.logs import get_logger
 from shared.messaging.waiting import repeating
 from shared.orders.model import OrderStatus, Trouble
@@ -101,8 +103,12 @@ class LogFollower(ABC):
         """
 
     async def run(self) -> None:
-        """Follows until cancelled, and waits where something that it needs is away."""
-        await repeating(self.follow, PAUSE_SECONDS, what=f"{self._service} following the log")
+        """Follows until cancelled, and waits where what it needs is away; then another may at once."""
+        try:
+            await repeating(self.follow, PAUSE_SECONDS, what=f"{self._service} following the log")
+        finally:
+            with contextlib.suppress(StoreUnavailable):
+                await self._lease.release()
 
     async def measure(self) -> None:
         """Keeps the figures about its lag, until cancelled."""

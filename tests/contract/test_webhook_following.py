@@ -3,6 +3,7 @@
 Over the real scripts in a store in this process and SQLite, then on a real Redis and PostgreSQL.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -33,6 +34,7 @@ from tests.harness.examples import an_order, placed
 from tests.harness.gateway import a_placement, order_store
 from tests.harness.moving import moved
 from tests.harness.stores import as_service
+from tests.harness.waiting import wait_until
 from tests.harness.webhooks import WebhookWorld, told, webhook_world
 from webhooks import deliveries
 from webhooks.departures import RedisGoneCustomers
@@ -224,6 +226,26 @@ async def test_a_replica_that_was_overtaken_promises_nothing(trial: Trial) -> No
     late = await trial.world.deliveries.record([told("late:order.created.v1")], since, await trial.end())
     assert late is None
     assert await trial.promised(endpoint) == ["a"]
+
+
+async def test_one_that_ends_lets_another_go_on_at_once(trial: Trial) -> None:
+    """As where a replica takes the place of another; one that was killed is waited for."""
+    endpoint = await trial.world.endpoint(URL)
+    ending = asyncio.create_task(trial.follower().run())
+
+    async def confirmed() -> bool:
+        return bool(await trial.redis.exists(keyspace.WEBHOOKS_POSITION))
+
+    await wait_until(confirmed, what="it to follow")
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+    await trial.decided("a")
+
+    async def promised() -> bool:
+        await trial.follower().follow()
+        return await trial.promised(endpoint) == ["a"]
+
+    await wait_until(promised, timeout_seconds=10, what="another to follow, sooner than by the lease")
 
 
 async def test_without_an_endpoint_no_record_is_read_and_the_position_moves_now_and_then(
