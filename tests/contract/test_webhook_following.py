@@ -304,7 +304,7 @@ async def test_where_its_place_in_the_log_is_lost_the_records_tell_what_was_miss
     await trial.world.endpoints.change(OPERATORS, endpoint.id, {"created_at": 0})
     await trial.follow()
     await trial.decided("old", "seen")
-    await trial.aged("old", 10)
+    await trial.aged("old", 3)
     await trial.world.deliveries.record([told("seen:order.created.v1")])
     await trial.decided("a", "b")
     place = f"{time.time_ns() // 1_000_000 - 86_400_000}-0"
