@@ -130,6 +130,11 @@ async def timeline_of(redis: Any, order_id: str) -> list[str]:
     return str(await redis.hget(keyspace.order(order_id), "timeline")).split("\n")
 
 
+async def dies(*_: object) -> Any:
+    """In the place of what asks the store."""
+    raise StoreUnavailable("gone")
+
+
 @pytest.fixture
 async def trial(redis: Redis, database_url: str) -> AsyncIterator[Trial]:
     """With stock, at this time."""
@@ -182,11 +187,11 @@ async def test_a_death_anywhere_makes_nothing_twice_and_loses_nothing(
     before = await trial.world.deliveries.position()
     await trial.decided("a", "b")
 
-    def dies(*_: object) -> Any:
+    def fails(*_: object) -> Any:
         raise DatabaseUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(deliveries, "_delivery", dies)
+        patch.setattr(deliveries, "_delivery", fails)
         with pytest.raises(DatabaseUnavailable):
             await trial.follow()
     assert (await trial.world.deliveries.position(), await trial.promised(endpoint)) == (before, [])
@@ -194,7 +199,7 @@ async def test_a_death_anywhere_makes_nothing_twice_and_loses_nothing(
 
     async def unanswered(database: Database, work: Any, **named: Any) -> Any:
         result = await transaction(database, work, **named)
-        return dies() if "record" in work.__qualname__ else result
+        return fails() if "record" in work.__qualname__ else result
 
     with monkeypatch.context() as patch:
         patch.setattr(Database, "transaction", unanswered)
@@ -202,12 +207,9 @@ async def test_a_death_anywhere_makes_nothing_twice_and_loses_nothing(
             await trial.follow()
     assert await trial.promised(endpoint) == ["a", "b"]
 
-    async def unconfirmed(*_: object) -> None:
-        raise StoreUnavailable("gone")
-
     await trial.decided("c")
     with monkeypatch.context() as patch:
-        patch.setattr(OrderLog, "confirm", unconfirmed)
+        patch.setattr(OrderLog, "confirm", dies)
         with pytest.raises(StoreUnavailable):
             await trial.follow()
     await trial.follow()
@@ -297,7 +299,7 @@ async def test_an_endpoint_is_told_of_all_that_happens_after_it_was_made(
 
 @pytest.mark.parametrize("lost", ["trimmed", "restored", "interrupted"])
 async def test_where_its_place_in_the_log_is_lost_the_records_tell_what_was_missed(
-    trial: Trial, lost: str
+    trial: Trial, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the time of the last known place on, of every order, and what is promised already not again."""
     endpoint = await trial.world.endpoint(URL)
@@ -307,14 +309,18 @@ async def test_where_its_place_in_the_log_is_lost_the_records_tell_what_was_miss
     await trial.aged("old", 3)
     await trial.world.deliveries.record([told("seen:order.created.v1")])
     await trial.decided("a", "b")
-    place = f"{time.time_ns() // 1_000_000 - 86_400_000}-0"
-    await trial.set_position(LogPosition(log_id=f"healing:ab:{place}" if lost == "interrupted" else place))
+    await trial.set_position(LogPosition(log_id=f"{time.time_ns() // 1_000_000 - 86_400_000}-0"))
     if lost == "restored":
         await trial.redis.delete(keyspace.LOG)
     elif lost == "trimmed":
         await trial.redis.xtrim(keyspace.LOG, maxlen=1, approximate=False)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(following, "fetch_records", dies)
+            with pytest.raises(StoreUnavailable):
+                await trial.follow()
     await trial.follow()
-    assert trial.heals("interrupted" if lost == "interrupted" else "lost") == 1
+    assert (trial.heals("lost"), trial.heals("interrupted")) == (1, lost == "interrupted")
     await trial.decided("c")
     await trial.follow()
     assert await trial.promised(endpoint) == ["seen", "a", "b", "c"]
