@@ -7,12 +7,11 @@ from typing import Final
 
 from aiohttp import web
 
-from ledger.follower import Follower, FollowerFigures
+from ledger.follower import NAME, Follower
 from ledger.reading import LedgerReader
 from ledger.routes import HistoryRoutes
 from ledger.settings import LedgerSettings
 from ledger.store import LedgerStore
-from shared import keyspace
 from shared.history.routes import TAG, TAGS, history_table, order_reads
 from shared.http.client import open_client
 from shared.http.guard import Guard
@@ -21,8 +20,7 @@ from shared.http.limits import Gate, HttpLimits
 from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.tokens import TokenVerifier
-from shared.orders.redis.log import OrderLog
-from shared.redis.lease import Lease
+from shared.orders.following import FollowerFigures
 from shared.service.api import Api, Ground, api
 from shared.service.program import Program
 
@@ -37,13 +35,11 @@ INFO: Final = Info(
 @asynccontextmanager
 async def answers(ground: Ground[LedgerSettings]) -> AsyncIterator[Api]:
     """Follows the log of steps into the database, and reads it."""
-    own, redis = ground.own, ground.redis
+    own = ground.own
     follower = Follower(
         LedgerStore(ground.database),
-        OrderLog(redis, timeout_seconds=own.store_timeout_seconds),
-        redis,
-        Lease(redis, keyspace.service_lease("ledger"), timeout_seconds=own.store_timeout_seconds),
-        FollowerFigures(ground.registry),
+        ground.redis,
+        FollowerFigures(NAME, ground.registry),
         timeout_seconds=own.store_timeout_seconds,
     )
     limits = replace(own.http_limits(), max_concurrent_requests=own.max_concurrent_requests)
@@ -65,4 +61,4 @@ def build_app(reader: LedgerReader, limits: HttpLimits, guard: Guard) -> web.App
     return application(described(INFO, table, guard), guard)
 
 
-PROGRAM: Final[Program[LedgerSettings]] = api("ledger", LedgerSettings, answers)
+PROGRAM: Final[Program[LedgerSettings]] = api(NAME, LedgerSettings, answers)

@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, Table, Text
 
+from shared.orders.position import position_table
+
 METADATA: Final = MetaData()
 ORDERS: Final = Table(
     "orders",
@@ -62,13 +64,4 @@ SALES: Final = Table(
     Column("sku", ORDERS.c.id.type, primary_key=True),
     Column("qty", BigInteger, nullable=False, index=True),
 )
-POSITION: Final = Table(
-    "position",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("log_id", Text, nullable=False),
-    Column("entries", BigInteger, nullable=False),
-)
-"""One row: the entry of the log that was read last, and how many the log had been given by then. What is no
-entry's id says why everything is to be read from the records.
-"""
+POSITION: Final = position_table(METADATA)

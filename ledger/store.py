@@ -13,17 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.bulk import Known, among, by_key, insert_rows, update_rows
 from ledger.recount import RECOUNT_SECONDS, miscounted, recount
 from ledger.rows import Row, decision_row, line_rows, order_row, step_row, step_rows
-from ledger.schema import EVENTS, LINES, ORDERS, POSITION
+from ledger.schema import EVENTS, LINES, ORDERS
 from ledger.sums import summing
 from shared.history.earlier import earlier_id
+from shared.orders.following import REBUILD
+from shared.orders.position import forget_position, move_position, read_position
 from shared.orders.records import OrderRecord
 from shared.orders.redis.log import LogEntry, LogPosition
 from shared.sql.database import Database
 
 BATCH_SECONDS: Final = 15.0
-REBUILD: Final = "rebuild"
-"""In the place of a position: the operator wants everything read anew."""
-_HERE: Final = POSITION.c.id == 1
 _PARTS: Final = ((EVENTS, EVENTS.c.order_id), (LINES, LINES.c.order_id))
 
 
@@ -45,12 +44,7 @@ class LedgerStore:
     async def position(self) -> LogPosition:
         """How far the log was read."""
 
-        async def read(connection: AsyncConnection) -> LogPosition:
-            query = select(POSITION.c.log_id, POSITION.c.entries).where(_HERE)
-            row = (await connection.execute(query)).one()
-            return LogPosition(log_id=row.log_id, entries=row.entries)
-
-        return await self._database.transaction(read)
+        return await self._database.transaction(read_position)
 
     async def write(self, batch: Batch, *, since: LogPosition, until: LogPosition) -> bool:
         """Writes what was read from ``since`` to ``until``; steps that are there already stay as they are.
@@ -60,9 +54,7 @@ class LedgerStore:
 
         async def transaction(connection: AsyncConnection) -> bool:
             await by_key(connection)
-            moved = update(POSITION).where(_HERE, POSITION.c.log_id == since.log_id)
-            result = await connection.execute(moved.values(log_id=until.log_id, entries=until.entries))
-            if result.rowcount != 1:
+            if not await move_position(connection, since, until):
                 return False
             known = await _known(connection, [record.order.id for record in batch.records])
             earlier = _earlier(known, batch.records)
@@ -82,7 +74,7 @@ class LedgerStore:
         """Has the follower read everything anew; the sums of statistics are made anew at once."""
 
         async def write(connection: AsyncConnection) -> None:
-            await connection.execute(update(POSITION).where(_HERE).values(log_id=REBUILD, entries=0))
+            await forget_position(connection, REBUILD)
             await recount(connection)  # whoever writes orders waits for the row above
 
         await self._database.transaction(write, timeout_seconds=RECOUNT_SECONDS)

@@ -29,6 +29,7 @@ from orderctl.system import Mode, System, SystemStatus
 from orderctl.terminal import shown
 from shared import pipeline
 from shared.messaging.rabbitmq.management import quorum_queues
+from shared.messaging.rabbitmq.retired import QUEUES as RETIRED_QUEUES
 from shared.services import SERVICES
 
 PASSES_SECONDS = 8.0
@@ -206,6 +207,9 @@ def _queues(status: SystemStatus) -> Iterator[Finding]:
     for each in queues:
         if each not in whole and each.name not in _MAPPED:
             yield _fault(f"{each.name} has no leader, or fewer than {len(NODE_NAMES)} members", "orderctl up")
+    if left := [each.name for each in queues if each.name in RETIRED_QUEUES]:
+        words = f"left of an earlier version, and filled no more: {', '.join(left)}"
+        yield _remark(words, "orderctl up, once nothing consumes them; dead letters are yours to delete")
     if whole == [*queues]:
         yield _fine(f"every quorum queue has a leader and {len(NODE_NAMES)} members")
 

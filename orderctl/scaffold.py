@@ -13,7 +13,7 @@ from shared.services import SERVICES
 
 MAP: Final = Path("shared/pipeline.py")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,29}")
-_BEHIND_THE_ROWS: Final = ")\n\nBINDINGS"
+_BEHIND_THE_ROWS: Final = ")\n\nRETIRED"
 _ROW: Final = Template("""\
     Consumption(
         service="$name",

@@ -23,7 +23,7 @@ FAILPOINTS: Final = {
     "after_authorise": "order_processor: the provider has taken the money, the order does not say so",
     "after_void": "order_processor: the provider has given the money back, the order does not say so",
     "after_event_confirm": "order_processor: a message of events is confirmed, its delivery is not acked",
-    "before_ack": "order_processor, notifier, webhooks: the whole batch is carried out, nothing is acked",
+    "before_ack": "order_processor, notifier: the whole batch is carried out, nothing is acked",
     "between_send_and_mark": "notifier, webhooks: the customer is told, the store does not know",
 }
 

@@ -41,6 +41,7 @@ key                          type     writers                                 li
 ``orders:due:{customer}``    set      accept.lua: a customer's among them     until then
 ``orders:log``               stream   shared/orders/redis, conclude.lua       until its readers have passed
 ``ledger:position``          string   ledger                                  for ever
+``webhooks:position``        string   webhooks                                for ever
 ``sweep:lease``              string   order_processor                         lease
 ``dead:audit``               stream   dashboard                               the last 10,000
 ``dead:lease``               string   dashboard                               lease
@@ -50,6 +51,7 @@ key                          type     writers                                 li
 ``webhooks:gone``            set      accounts, webhooks (removal)            until their webhooks are removed
 ``stock:lease``              string   catalogue                               lease
 ``ledger:lease``             string   ledger                                  lease
+``webhooks:lease``           string   webhooks                                lease
 ``pipeline:topology``        string   gateway                                 for ever
 ``store:watch``              string   every service, to see that it can write  a minute
 ===========================  =======  ======================================  =========================
@@ -98,7 +100,9 @@ PAYMENTS_DUE: Final = "payments:due"
 """Orders about whose payment something is to be done, by when, in microseconds."""
 PAYMENTS_LEASE: Final = "payments:lease"
 LEDGER_POSITION: Final = "ledger:position"
-"""The entry of the log up to which the ledger has written; without one, no ledger ever has."""
+WEBHOOKS_POSITION: Final = "webhooks:position"
+FOLLOWED: Final = {"ledger": LEDGER_POSITION, "webhooks": WEBHOOKS_POSITION}
+"""The entry of the log up to which each service has read that follows it; without one, it never has."""
 ARCHIVE: Final = "orders.archive"
 """What remains of swept orders: their number by status, and pieces reserved by ``sku:{sku}``."""
 KEPT: Final = "orders:kept"

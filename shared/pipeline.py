@@ -13,7 +13,7 @@
            │             │   ▲
            │  poison ────┤   └─ notifier.retry.{1,5,30,120,600}
            ▼             ▼
-       customer     notifier.dead         and in the same way webhooks, which has webhooks.queue, …
+       customer     notifier.dead         and in the same way every consumer that is added
 
         catalogue, accounts ──product.*, user.*──> shop.topic ──> whatever binds a queue of its own to it
 
@@ -66,8 +66,7 @@ class Consumption:
     A message of ``exchange`` whose key matches ``routing_key`` reaches it. The names of its queues begin with
     ``queues``, those of its environment variables with ``settings``. ``work`` is what it does for an order,
     in the words of timelines: a letter of the notifier's that is redriven is a ``notification_redriven``.
-    ``client_port`` is where clients reach it, where it answers any; ``needs_database`` says that it has a SQL
-    database of its own.
+    ``needs_database`` says that it has a SQL database of its own.
     """
 
     service: str
@@ -77,7 +76,6 @@ class Consumption:
     queues: str
     settings: str
     operations_port: int
-    client_port: int | None = None
     needs_database: bool = False
 
     @property
@@ -146,6 +144,9 @@ CONSUMPTIONS: Final = (
         settings="NOTIFIER",
         operations_port=9102,
     ),
+)
+
+RETIRED: Final = (
     Consumption(
         service="webhooks",
         work="webhook",
@@ -154,15 +155,21 @@ CONSUMPTIONS: Final = (
         queues="webhooks",
         settings="WEBHOOKS",
         operations_port=9106,
-        client_port=8104,
-        needs_database=True,
     ),
 )
+"""Consumers of earlier versions, whose queues are taken out. Services of those versions, which declare them,
+run beside those of this one while it is rolled out."""
 
-BINDINGS: Final = tuple(
-    Binding(exchange=each.exchange.name, queue=each.queue, routing_key=each.routing_key)
-    for each in CONSUMPTIONS
-)
+
+def bindings(consumptions: Sequence[Consumption]) -> Sequence[Binding]:
+    """What leads messages to these consumers."""
+    return tuple(
+        Binding(exchange=each.exchange.name, queue=each.queue, routing_key=each.routing_key)
+        for each in consumptions
+    )
+
+
+BINDINGS: Final = bindings(CONSUMPTIONS)
 
 DEAD_LETTER_DESK: Final = "dashboard"
 """The service that looks into every dead-letter queue, sends letters back, and announces what it drops."""
@@ -214,9 +221,9 @@ ORDER_PROCESSOR: Final = consumption_of("order_processor")
 NOTIFIER: Final = consumption_of("notifier")
 
 
-def queues() -> Sequence[Queue]:
+def queues(consumptions: Sequence[Consumption] = CONSUMPTIONS) -> Sequence[Queue]:
     """Every queue, in an order in which dead-letter targets come before those that point at them."""
-    return [queue for consumption in CONSUMPTIONS for queue in _queues_of(consumption)]
+    return [queue for consumption in consumptions for queue in _queues_of(consumption)]
 
 
 def _queues_of(consumption: Consumption) -> list[Queue]:

@@ -64,10 +64,16 @@ SERVICES: Final[Mapping[str, Service]] = {
                 prefix=each.settings,
                 operations_port=each.operations_port,
                 needs=frozenset({BROKER, STORE} | ({DATABASE} if each.needs_database else set())),
-                client_port=each.client_port,
                 consumption=each,
             )
             for each in CONSUMPTIONS
+        ),
+        Service(
+            name="webhooks",
+            prefix="WEBHOOKS",
+            client_port=8104,
+            operations_port=9106,
+            needs=frozenset({STORE, DATABASE}),
         ),
         Service(
             name="accounts",

@@ -6,6 +6,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.orders.position import move_position, read_position
+from shared.orders.redis.log import LogPosition
 from shared.sql.database import Database
 from shared.webhooks.schemas import DeliveryStatus
 from webhooks.endpoints import Clock
@@ -14,6 +16,11 @@ from webhooks.schema import DELIVERIES, ENDPOINTS, IS_PENDING
 
 MOST_ENDPOINTS: Final = 10_000
 """That are asked about at a time."""
+BATCH_SECONDS: Final = 15.0
+"""What promising a page of events may take, to as many endpoints as there are."""
+EARLIER_SECONDS: Final = 3_600
+"""How long before an endpoint was made a step may have happened of which it is told: the clocks of Redis and
+of the database may differ."""
 
 
 class DeliveryStore:
@@ -24,15 +31,36 @@ class DeliveryStore:
         self._clock = clock
         self._lease = int(lease_seconds * SECOND)
 
-    async def record(self, told: Sequence[Told]) -> int:
+    async def position(self) -> LogPosition:
+        """How far the log of steps was read."""
+        return await self._database.transaction(read_position)
+
+    async def has_endpoints(self) -> bool:
+        """Whether there is any; what happens while one is disabled is kept for it."""
+
+        async def read(connection: AsyncConnection) -> bool:
+            return bool(await connection.scalar(select(exists().select_from(ENDPOINTS))))
+
+        return await self._database.transaction(read)
+
+    async def record(
+        self, told: Sequence[Told], since: LogPosition | None = None, until: LogPosition | None = None
+    ) -> int | None:
         """Promises these events to each endpoint that wants them, in their order, each once; how many were
         new. Numbers are given and rows are written in one transaction, so that no endpoint's have a gap.
+
+        With it moves the position in the log, ``since`` which they were read ``until`` another. None, and
+        nothing is written, where another reader has gone on from there.
         """
         events = {each.event_id: each for each in told}.values()
         owners = {OPERATORS, *(each.owner for each in events if each.owner is not None)}
         now = self._clock()
 
-        async def write(connection: AsyncConnection) -> int:
+        async def write(connection: AsyncConnection) -> int | None:
+            if since and until and not await move_position(connection, since, until):
+                return None
+            if not events:
+                return 0
             wanted = select(ENDPOINTS).where(ENDPOINTS.c.owner.in_(owners)).order_by(ENDPOINTS.c.id)
             rows: list[dict[str, Any]] = []
             for endpoint in (await connection.execute(wanted.with_for_update())).all():
@@ -46,7 +74,7 @@ class DeliveryStore:
                 await connection.execute(insert(DELIVERIES), rows)
             return len(rows)
 
-        return await self._database.transaction(write)
+        return await self._database.transaction(write, timeout_seconds=BATCH_SECONDS)
 
     async def endpoints_due(self) -> Mapping[str, bool]:
         """Endpoints for which it is time to attempt something, by id, and whether each is failing."""
@@ -115,7 +143,9 @@ def _is_due(now: int) -> ColumnElement[bool]:
 
 
 def _wants(endpoint: Any, told: Told) -> bool:
-    return endpoint.owner in (OPERATORS, told.owner) and told.event_type in endpoint.events.split(" ")
+    is_old = told.at < endpoint.created_at - EARLIER_SECONDS * SECOND
+    is_its_own = endpoint.owner in (OPERATORS, told.owner)
+    return is_its_own and not is_old and told.event_type in endpoint.events.split(" ")
 
 
 async def _new_to(connection: AsyncConnection, endpoint: Any, told: Sequence[Told]) -> Sequence[Told]:

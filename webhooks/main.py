@@ -17,27 +17,25 @@ from shared.http.limits import Gate
 from shared.http.openapi import Info, described
 from shared.http.routes import application
 from shared.http.tokens import TokenVerifier
-from shared.pipeline import consumption_of
+from shared.orders.following import FollowerFigures
 from shared.service.api import Api, Ground, api
 from shared.service.program import Program
-from shared.service.worker import router_of
 from shared.webhooks.routes import TAGS, webhook_table
 from webhooks.addresses import guarded_sockets, is_public
 from webhooks.clock import DatabaseClock
+from webhooks.customers import RedisCustomers
 from webhooks.deliveries import DeliveryStore
 from webhooks.endpoints import EndpointStore
 from webhooks.figures import WebhookFigures
-from webhooks.handlers import TOLD, WebhookHandler
+from webhooks.follower import NAME, WebhookFollower
 from webhooks.housekeeping import Housekeeping
 from webhooks.log import DeliveryLog
 from webhooks.outcomes import OutcomeStore
-from webhooks.owners import RedisOwners
 from webhooks.posting import Poster, ThreadsOfItsOwn, open_session
 from webhooks.routes import WebhookRoutes
 from webhooks.sender import WebhookSender
 from webhooks.settings import WebhooksSettings
 
-NAME: Final = "webhooks"
 INFO: Final = Info(
     title="Order pipeline: webhooks",
     description="Tells receivers over HTTP what happens to orders. Clients meet these routes at the gateway.",
@@ -49,8 +47,6 @@ INFO: Final = Info(
 async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
     """Keeps webhooks, promises them what happens, and keeps the promises."""
     own, database = ground.own, ground.database
-    publisher = ground.infrastructure.publisher(NAME, timeout_seconds=own.publish_timeout_seconds)
-    subscriber = ground.infrastructure.subscriber(NAME)
     clock = DatabaseClock(database)
     endpoints = EndpointStore(
         database, clock, most=own.endpoints_per_owner, grace_seconds=own.secret_grace_seconds
@@ -74,18 +70,17 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             at_once=own.sends_at_once,
             per_endpoint=own.sends_per_endpoint,
         )
-        owners = RedisOwners(ground.redis, timeout_seconds=own.store_timeout_seconds)
-        handler = WebhookHandler(owners, deliveries, sender.wake)
-        router = router_of(
-            consumption_of(NAME),
-            dict.fromkeys(TOLD, handler),
-            ground.common,
-            own,
-            publisher=publisher,
-            subscriber=subscriber,
-            registry=ground.registry,
+        customers = RedisCustomers(ground.redis, timeout_seconds=own.store_timeout_seconds)
+        follower = WebhookFollower(
+            deliveries,
+            customers,
+            ground.redis,
+            clock,
+            FollowerFigures(NAME, ground.registry),
+            sender.wake,
+            timeout_seconds=own.store_timeout_seconds,
         )
-        housekeeping = Housekeeping(endpoints, delivery_log, owners, clock, figures)
+        housekeeping = Housekeeping(endpoints, delivery_log, customers, clock, figures)
         routes = WebhookRoutes(
             endpoints,
             delivery_log,
@@ -100,19 +95,15 @@ async def answers(ground: Ground[WebhooksSettings]) -> AsyncIterator[Api]:
             limits=limits,
             jobs=(
                 clock.run,
-                publisher.run,
-                subscriber.run,
+                follower.run,
+                follower.measure,
                 housekeeping.measure,
                 housekeeping.sweep,
                 housekeeping.follow,
                 keys.run,
             ),
-            drained=(router.run, sender.run),
-            checks={
-                "redis": ground.watch.unready_reason,
-                "rabbitmq": publisher.unready_reason,
-                "consumer": router.unready_reason,
-            },
+            drained=(sender.run,),
+            checks={"redis": ground.watch.unready_reason},
         )
 
 

@@ -45,13 +45,15 @@ class WebhookEndpoint:
 class Told:
     """An event as receivers get it, a CloudEvents envelope in JSON.
 
-    ``owner`` is who is told besides the operators; None where nobody knows any more.
+    ``owner`` is who is told besides the operators, None where that customer declines it. It happened ``at``
+    that, in microseconds since the epoch.
     """
 
     event_id: str
     event_type: str
     order_id: str
     owner: str | None
+    at: int
     body: str
 
 

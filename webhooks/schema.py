@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, Table, Text, literal_column
 
+from shared.orders.position import position_table
 from shared.webhooks.schemas import DeliveryStatus
 
 METADATA: Final = MetaData()
@@ -61,3 +62,4 @@ ATTEMPTS: Final = Table(
     Column("status", Integer),
     Column("error", Text),
 )
+POSITION: Final = position_table(METADATA)

@@ -4,16 +4,14 @@ from typing import Final, Self
 
 from pydantic import model_validator
 
-from shared.pipeline import consumption_of
 from shared.service.api import GuardedApiSettings
-from shared.service.worker import WorkerSettings
 from shared.settings import Count, Port, Seconds, settings_config
 
 SHORTEST_RETENTION_SECONDS: Final = 7 * 86_400
 """An event that came again after its row was swept would be told again."""
 
 
-class WebhooksSettings(GuardedApiSettings, WorkerSettings):
+class WebhooksSettings(GuardedApiSettings):
     """Where webhooks listens, how it sends, and its bounds.
 
     ``allow_private`` lets receivers be on this machine or in a private network, without TLS: for development.
@@ -22,7 +20,7 @@ class WebhooksSettings(GuardedApiSettings, WorkerSettings):
     model_config = settings_config("WEBHOOKS_")
 
     port: Port = 8104
-    ops_port: Port = consumption_of("webhooks").operations_port
+    ops_port: Port = 9106
     max_concurrent_requests: Count = 512
     allow_private: bool = False
     endpoints_per_owner: Count = 20

@@ -30,8 +30,9 @@ OLD_UNDECIDED_SECONDS: Final = 60.0
 OLD_UNTOLD_SECONDS: Final = 900.0
 OLD_UNPAID_SECONDS: Final = 120.0
 """Longer than all of the retry tiers together."""
-OLD_UNWRITTEN_SECONDS: Final = 60.0
+OLD_UNREAD_SECONDS: Final = 60.0
 LEDGER: Final = "ledger"
+WEBHOOKS: Final = "webhooks"
 GATEWAY: Final = "api_gateway"
 OLD_BROKER_FIGURES_SECONDS: Final = 10.0
 NEARLY_FULL: Final = 0.8
@@ -81,7 +82,7 @@ def attention(state: PipelineState) -> list[str]:
         *queue_faults(state.broker, excused=unready),
         *(_of_store(state.store) if state.store else []),
         *(_old_orders(state.store, state.broker, excused=unready) if state.store else []),
-        *(_unwritten_steps(state.store, excused=unready) if state.store else []),
+        *(_unread_steps(state.store, excused=unready) if state.store else []),
         *(_dead_orders(state.store, state.broker) if state.store else []),
     ]
 
@@ -295,11 +296,15 @@ def _old_orders(store: StoreState, broker: BrokerState, *, excused: Collection[s
         yield f"Customers who have not been told: {store.untold:,}; {waited}"
 
 
-def _unwritten_steps(store: StoreState, *, excused: Collection[str]) -> Iterator[str]:
+def _unread_steps(store: StoreState, *, excused: Collection[str]) -> Iterator[str]:
     unwritten = store.unwritten_oldest_seconds or 0.0
-    if unwritten > OLD_UNWRITTEN_SECONDS and LEDGER not in excused:
+    if unwritten > OLD_UNREAD_SECONDS and LEDGER not in excused:
         age = f"the oldest step that it has not written is {unwritten:.0f} s old"
         yield f"The ledger is behind: {age}. See how far: {ORDERCTL} ledger status"
+    unpromised = store.unpromised_oldest_seconds or 0.0
+    if unpromised > OLD_UNREAD_SECONDS and WEBHOOKS not in excused:
+        age = f"the oldest step that it has not read is {unpromised:.0f} s old"
+        yield f"Webhooks is behind: {age}{_logs(WEBHOOKS)}"
 
 
 def _dead_orders(store: StoreState, broker: BrokerState) -> Iterator[str]:

@@ -36,7 +36,11 @@ def document(state: PipelineState, store: StoreState, question: Question, answer
         "undecided": {"orders": store.undecided, "oldest_age_seconds": store.undecided_oldest_seconds},
         "untold": {"orders": store.untold, "oldest_age_seconds": store.untold_oldest_seconds},
         "unpaid": {"orders": store.unpaid, "late_seconds": store.unpaid_late_seconds},
-        "log": {"entries": store.log_entries, "unwritten_oldest_age_seconds": store.unwritten_oldest_seconds},
+        "log": {
+            "entries": store.log_entries,
+            "unwritten_oldest_age_seconds": store.unwritten_oldest_seconds,
+            "unpromised_oldest_age_seconds": store.unpromised_oldest_seconds,
+        },
         "queues": {name: _queue(queue) for name, queue in sorted(state.broker.queues.items())},
         "dead_letters": {
             each.dead_queue: dead_letters(state.broker, each.dead_queue) for each in CONSUMPTIONS

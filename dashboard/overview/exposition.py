@@ -111,6 +111,11 @@ def _of_store(store: StoreState) -> Iterator[Metric]:
         value=store.unwritten_oldest_seconds or 0.0,
     )
     yield GaugeMetricFamily(
+        "pipeline_log_unpromised_oldest_age_seconds",
+        "Age of the oldest of them that webhooks has not read, 0 where it has all",
+        value=store.unpromised_oldest_seconds or 0.0,
+    )
+    yield GaugeMetricFamily(
         "pipeline_inventory_skus",
         "SKUs that are known, of which the first 1,000 have a series",
         value=store.skus,

@@ -52,6 +52,8 @@ class StoreState:
     """Steps of orders that are kept in the log."""
     unwritten_oldest_seconds: float | None
     """The age of the oldest of them that the ledger has not written; None where it has all."""
+    unpromised_oldest_seconds: float | None
+    """The same of those that webhooks has not promised to receivers."""
     server: StoreServer | None
     inventory: Mapping[str, int | None]
     """The first SKUs by name; ``skus`` is how many there are."""

@@ -25,6 +25,7 @@ from orderctl.terminal import (
     say,
     shown,
 )
+from shared.keyspace import FOLLOWED
 from shared.pipeline import CONSUMPTIONS, Consumption
 from shared.urls import checked_broker_url, checked_database_url, checked_store_url
 
@@ -93,6 +94,11 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
 def _consumption(name: str) -> Consumption:
     found = next((each for each in CONSUMPTIONS if each.service == name), None)
+    if found is None and name in FOLLOWED:
+        raise UsageError(
+            f"--to {name}: it follows the log of steps, and has no queue. The ledger is told anew by "
+            "orderctl ledger rebuild, a webhook by POST /webhooks/{id}/recover, with a time"
+        )
     if found is None:
         raise UsageError(f"--to {name}: no consumer is called so; there are {', '.join(_consumers(''))}")
     return found

@@ -3,20 +3,19 @@
 A record is read first, then the ledger, once that has read the log up to there. It may know more by then.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from ledger.rows import Row, line_rows, order_row, step_rows
 from ledger.store import LedgerStore
 from orderctl.oracle import Verdict
+from orderctl.verification.following import wait_for_follower
 from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import DatabaseUnavailable
 from shared.orders.model import OrderStatus
 from shared.orders.records import OrderRecord
-from shared.orders.redis.log import OrderLog, place_of
+from shared.orders.redis.log import OrderLog
 from shared.orders.redis.reading import fetch_records
 from shared.redis.client import Redis, store_deadline
 
@@ -85,21 +84,7 @@ class LedgerAudit:
         return found
 
     async def _wait_for_ledger(self) -> None:
-        """Until it has read what is in the log now. Raises TimeoutError where it does not move."""
-        end, before = place_of((await self._log.end()).log_id), ""
-        began = moved_at = time.monotonic()
-        while True:
-            read = await self._ledger.position()
-            position = read.log_id
-            if read.is_known and place_of(position) >= end:
-                return
-            now = time.monotonic()
-            if position != before:
-                before, moved_at = position, now
-            if now - moved_at >= self._patience.quiet or now - began >= self._patience.most:
-                where = f"has read the log up to {position}" if read.is_known else "is yet to read the log"
-                raise TimeoutError(f"it {where}, and does not go on")
-            await asyncio.sleep(self._patience.pause)
+        await wait_for_follower(self._log, self._ledger.position, self._patience)
 
 
 def _by_order(rows: Sequence[Row]) -> Mapping[str, Sequence[Row]]:

@@ -23,7 +23,10 @@ _TITLES: Final = {
     "unannounced": ("unannounced", "decided, and the customer was not told"),
     "mispriced": ("mispriced", "its total, its lines and what the client was told do not agree"),
     "mischarged": ("mischarged", "what the payment provider took is not what the order says"),
-    "unrecorded": ("unrecorded", "SQL has not what the record says, or a webhook lacks a number"),
+    "unrecorded": (
+        "unrecorded",
+        "SQL has not what the record says, webhooks is behind, or one lacks a number",
+    ),
     "dead": ("dead orders", "wait in the dead-letter queue for an operator"),
     "undelivered": ("dead notifications", "wait in the dead-letter queue for an operator"),
     "unconfirmed": ("unconfirmed letters", "went out, and their receiver has not said what became of them"),

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from ledger.store import LedgerStore
 from orderctl.brokers import messages_in
 from orderctl.errors import OrderctlError
+from orderctl.verification.following import wait_for_follower
 from orderctl.verification.ledger import LedgerAudit
 from orderctl.verification.promises import Promises
 from orderctl.verification.reading import RecordReader
@@ -17,6 +18,8 @@ from orderctl.verification.snapshot import SnapshotReader
 from orderctl.verification.verification import Patience, Reconciliation, Stage, Verification
 from shared import keyspace
 from shared.errors import DatabaseUnavailable, StoreUnavailable
+from shared.orders.position import read_position
+from shared.orders.redis.log import OrderLog
 from shared.pipeline import ORDER_PROCESSOR
 from shared.redis.client import Redis, open_redis
 from shared.redis.lease import Lease
@@ -69,7 +72,7 @@ async def verify(
             if ledger_url is not None:
                 await _compare(redis, ledger_url, outcome, patience or Patience())
             if webhooks_url is not None:
-                await _count_webhooks(webhooks_url, outcome)
+                await _count_webhooks(redis, webhooks_url, outcome, patience or Patience())
             return outcome
         except (StoreUnavailable, RedisError) as error:
             raise StoreAwayError(f"the store cannot be read: {error}", advice="orderctl status") from error
@@ -81,16 +84,22 @@ async def _compare(redis: Redis, ledger_url: str, outcome: Reconciliation, patie
         await audit.run(outcome.verdict)
 
 
-async def _count_webhooks(webhooks_url: str, outcome: Reconciliation) -> None:
-    """Blames webhooks whose deliveries lack a number, by which receivers tell that they have all."""
+async def _count_webhooks(
+    redis: Redis, webhooks_url: str, outcome: Reconciliation, patience: Patience
+) -> None:
+    """Blames the service where it does not follow the log of steps, and each webhook whose deliveries lack a
+    number, by which receivers tell that they have all.
+    """
     async with open_database(
         webhooks_url, migrations_of("webhooks"), timeout_seconds=STORE_SECONDS
     ) as database:
         log = DeliveryLog(
             database, lambda: time.time_ns() // 1_000, retention_seconds=SHORTEST_RETENTION_SECONDS
         )
+        steps = OrderLog(redis, timeout_seconds=STORE_SECONDS)
         try:
+            await wait_for_follower(steps, lambda: database.transaction(read_position), patience)
             for endpoint_id in await log.gaps():
                 outcome.verdict.blame("unrecorded", f"webhook {endpoint_id}", "lacks a number")
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, TimeoutError) as error:
             outcome.verdict.blame("unrecorded", "webhooks", str(error))

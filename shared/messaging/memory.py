@@ -16,7 +16,7 @@ from shared.errors import BrokerUnavailable, SubscriptionLost, Unroutable
 from shared.messaging.dead_letters import LETTERS_PER_LOOK, DeadLettersBusy, Letters
 from shared.messaging.ports import Delivery, OutgoingMessage
 from shared.messaging.spans import publishing
-from shared.pipeline import BINDINGS, Queue, matches, queues
+from shared.pipeline import CONSUMPTIONS, Consumption, Queue, bindings, matches, queues
 
 DEAD_LETTER_TARGET: Final = "x-dead-letter-routing-key"
 FIRST_REASON, LAST_REASON = "x-first-death-reason", "x-last-death-reason"
@@ -41,8 +41,9 @@ class _MemoryQueue:
 class MemoryBroker:
     """All queues of the pipeline in one process; publisher and subscriber at once."""
 
-    def __init__(self) -> None:
-        self._queues = {queue.name: _MemoryQueue(queue) for queue in queues()}
+    def __init__(self, consumptions: Sequence[Consumption] = CONSUMPTIONS) -> None:
+        self._queues = {queue.name: _MemoryQueue(queue) for queue in queues(consumptions)}
+        self._bindings = bindings(consumptions)
         self._down: str | None = None
 
     # --- the ports ------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ class MemoryBroker:
             return [queue] if queue else []
         return [
             self._queues[binding.queue]
-            for binding in BINDINGS
+            for binding in self._bindings
             if binding.exchange == message.exchange and matches(binding.routing_key, message.routing_key)
         ]
 

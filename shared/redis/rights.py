@@ -72,7 +72,7 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
                 *("notifications:*", "notif:*", "move:*", keyspace.MOVES, keyspace.OUTBOX),
                 *(keyspace.RELEASES, keyspace.PAYMENTS_LEASE, "provider:*"),
             ),
-            reads=(keyspace.LEDGER_POSITION,),
+            reads=tuple(keyspace.FOLLOWED.values()),
             commands=("info",),
         ),
         "notifier": Rights(
@@ -95,13 +95,13 @@ _ROWS: Final[Mapping[str, Mapping[str, Rights]]] = {
             )
         ),
         "ledger": Rights(reads=_ORDERS),
-        "webhooks": Rights(reads=("order:*", keyspace.declined(keyspace.Channel.WEBHOOK))),
+        "webhooks": Rights(reads=(*_ORDERS, keyspace.declined(keyspace.Channel.WEBHOOK))),
         "dashboard": Rights(
             writes=(
                 *(*_DECIDED, keyspace.ERASED, keyspace.DEAD_LETTERS_LEASE, keyspace.DEAD_LETTERS_AUDIT),
                 *("move:*", keyspace.MOVES, keyspace.OUTBOX, keyspace.RELEASES),
             ),
-            reads=("notifications*", "product:*", keyspace.SKU_INDEX, keyspace.LEDGER_POSITION),
+            reads=("notifications*", "product:*", keyspace.SKU_INDEX, *keyspace.FOLLOWED.values()),
             commands=("info",),
         ),
     },

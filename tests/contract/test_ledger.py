@@ -280,7 +280,7 @@ async def test_an_id_that_is_used_again_takes_nothing_from_the_order_that_had_it
 
 async def test_it_can_be_built_anew_while_orders_flow(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens between the pages of the records is in the log."""
-    monkeypatch.setattr("ledger.follower.ORDERS_AT_ONCE", 2)
+    monkeypatch.setattr("shared.orders.following.ORDERS_AT_ONCE", 2)
     orders = [an_order(f"o{n}", cable=1) for n in range(9)]
     await trial.accept(*orders[:6])
     await trial.follower.follow()

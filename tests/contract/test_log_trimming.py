@@ -31,17 +31,20 @@ async def filled(redis: Any, entries: int, at: int | None = None) -> list[str]:
     ]
 
 
-async def test_old_entries_go_once_the_ledger_has_them(redis: Any) -> None:
-    """Those of the last hour stay, and the one that the ledger has read last."""
+@pytest.mark.parametrize("follower", keyspace.FOLLOWED)
+async def test_old_entries_go_once_all_followers_have_them(redis: Any, follower: str) -> None:
+    """Those of the last hour stay, and the one that the last of them has read last."""
     trimming = trimming_of(redis, CollectorRegistry())
     old = await filled(redis, 500, at=1_000)
     young = await filled(redis, 10)
-    await redis.set(keyspace.LEDGER_POSITION, old[249])
+    for key in keyspace.FOLLOWED.values():
+        await redis.set(key, young[-1])
+    await redis.set(keyspace.FOLLOWED[follower], old[249])
     assert await trimming.trim_once() == 0
     kept = [log_id for log_id, _ in await redis.xrange(keyspace.LOG)]
     assert old[249] in kept
     assert len(kept) <= 261 + NODE
-    await redis.set(keyspace.LEDGER_POSITION, young[-1])
+    await redis.set(keyspace.FOLLOWED[follower], young[-1])
     await trimming.trim_once()
     kept = [log_id for log_id, _ in await redis.xrange(keyspace.LOG)]
     assert set(young) <= set(kept)

@@ -19,8 +19,6 @@ from tests.harness.gateway import a_placement
 from tests.harness.notifying import notification_store
 from tests.harness.shop import SECONDS, Shop
 from tests.harness.stores import as_service
-from webhooks.model import owner_of
-from webhooks.owners import RedisOwners
 
 EVENT = created(an_order("a"))
 BURIED = Bury(
@@ -195,20 +193,6 @@ async def test_a_list_of_the_wrong_type_claims_nothing(mailed: Mailed) -> None:
     with pytest.raises(StoreUnavailable):
         await mailed.claim("one")
     assert await mailed.note() == {}
-
-
-async def test_webhooks_of_who_declined_them_are_promised_nothing(redis: Any, mailed: Mailed) -> None:
-    """Operators are told all the same, and the customer again once that is wanted."""
-    owners = RedisOwners(as_service(redis, "webhooks"), timeout_seconds=SECONDS)
-    await Shop(redis).orders.accept(a_placement(an_order("guests")))
-    ids = ["a", "guests", "unknown"]
-    await mailed.prefer(Channel.MAIL)
-    everybody = {"a": owner_of("ann"), "guests": owner_of(None)}
-    assert await owners.owners_of(ids) == everybody
-    await mailed.prefer(Channel.WEBHOOK)
-    assert await owners.owners_of(ids) == {"guests": owner_of(None)}
-    await mailed.prefer()
-    assert await owners.owners_of(ids) == everybody
 
 
 async def test_erased_orders_stay_declined_and_preferences_go_last(redis: Any, mailed: Mailed) -> None:

@@ -275,14 +275,17 @@ async def test_a_sweep_that_has_lost_its_lease_stops_after_its_batch(redis: Any)
     assert await sweep_of(redis).sweep_once() == SWEEP_BATCH
 
 
-async def test_an_order_stays_until_the_ledger_has_its_last_step(redis: Any) -> None:
-    """The record is what a ledger that was away is healed from."""
+@pytest.mark.parametrize("follower", keyspace.FOLLOWED)
+async def test_an_order_stays_until_all_followers_have_its_last_step(redis: Any, follower: str) -> None:
+    """The record is what one that was away goes by."""
     await redis.set("inventory:cable", 10)
     await decided(redis, an_order("a", cable=1))
     ((first, _), *_, (last, _)) = await redis.xrange(keyspace.LOG)
-    await redis.set(keyspace.LEDGER_POSITION, first)
+    for key in keyspace.FOLLOWED.values():
+        await redis.set(key, last)
+    await redis.set(keyspace.FOLLOWED[follower], first)
     assert await sweep_of(redis).sweep_once() == 0
-    await redis.set(keyspace.LEDGER_POSITION, last)
+    await redis.set(keyspace.FOLLOWED[follower], last)
     assert await sweep_of(redis).sweep_once() == 1
 
 

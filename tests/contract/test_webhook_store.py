@@ -250,10 +250,3 @@ async def test_a_long_outage_is_recovered_part_by_part(
     await world.endpoints.change(ALICE, endpoint.id, {"disabled_reason": "x"})
     await world.record("a", "b", "c", customer="alice")
     assert [await world.log.recover(endpoint.id, 0) for _ in range(3)] == [2, 1, 0]
-
-
-async def test_of_an_order_whose_owner_is_not_known_operators_alone_are_told(world: WebhookWorld) -> None:
-    """It is no customer's for all that is known, and nobody's who need not say who they are."""
-    endpoints = [await world.endpoint(URL, owner) for owner in (OPERATORS, ALICE, UNOWNED)]
-    await world.deliveries.record([replace(told("a"), owner=None)])
-    assert [len(await world.standing(each)) for each in endpoints] == [1, 0, 0]

@@ -81,18 +81,6 @@ async def delete_queue(pipeline: Pipeline, queue: str) -> None:
     await management(pipeline, f"queues/%2F/{queue}", "DELETE")
 
 
-async def is_consumed(url: str, queue: str) -> bool:
-    """Whether the queue is there, and has a consumer."""
-    connection = await aiormq.connect(url)
-    try:
-        channel = await connection.channel()
-        return bool((await channel.queue_declare(queue, passive=True)).consumer_count)
-    except aiormq.exceptions.ChannelNotFoundEntity:
-        return False
-    finally:
-        await connection.close()
-
-
 async def purge(url: str, *queues: str) -> None:
     """Takes every message out of these queues that no consumer holds."""
     connection = await aiormq.connect(url)

@@ -66,6 +66,7 @@ STORE = StoreState(
     unpaid_late_seconds=0.2,
     log_entries=4_803,
     unwritten_oldest_seconds=0.25,
+    unpromised_oldest_seconds=0.5,
     server=StoreServer(
         memory_bytes=8_000_000, memory_limit_bytes=400_000_000, clients=12, commands=70_000, is_writing=True
     ),

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
-from ledger.follower import Follower, FollowerFigures
+from ledger.follower import NAME, Follower
 from ledger.main import build_app
 from ledger.reading import LedgerReader
 from ledger.rows import line_rows, order_row, step_rows
@@ -20,12 +20,12 @@ from shared.http.limits import HttpLimits
 from shared.http.metrics import HttpMetrics
 from shared.http.server import serve
 from shared.messages import Order, OrderItem, event_time
+from shared.orders.following import FollowerFigures
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.records import OrderRecord, TimelineStep
 from shared.orders.redis.log import OrderLog
 from shared.prices import LinePrice, Prices, sum_of
 from shared.redis.client import Redis
-from shared.redis.lease import Lease
 from shared.sql.database import Database
 from tests.harness.decisions import decide_one, record_of, store_recreating
 from tests.harness.endpoints import an_endpoint
@@ -105,19 +105,12 @@ class Trial:
         self.redis: Any = redis
         self.store = LedgerStore(database)
         self.registry = CollectorRegistry()
-        self._figures = FollowerFigures(self.registry)
+        self._figures = FollowerFigures(NAME, self.registry)
         self.follower = self.another()
 
     def another(self) -> Follower:
         """A follower that has just been started."""
-        return Follower(
-            self.store,
-            OrderLog(self.redis, timeout_seconds=SECONDS),
-            self.redis,
-            Lease(self.redis, keyspace.service_lease("ledger"), timeout_seconds=SECONDS),
-            self._figures,
-            timeout_seconds=SECONDS,
-        )
+        return Follower(self.store, self.redis, self._figures, timeout_seconds=SECONDS)
 
     async def takes_over(self) -> Follower:
         """Another one, to which the lease of the one before it has fallen."""

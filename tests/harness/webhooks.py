@@ -51,6 +51,7 @@ def told(event_id: str, customer: str | None = None, event_type: str = CREATED) 
         event_type=event_type,
         order_id=event_id.partition(":")[0],
         owner=owner_of(customer),
+        at=AT,
         body=json.dumps({"id": event_id, "type": event_type}),
     )
 
@@ -153,7 +154,7 @@ class WebhookWorld:
         """A new one."""
         return (await self.endpoints.create(owner, url, events, ""))[0]
 
-    async def record(self, *event_ids: str, customer: str | None = None) -> int:
+    async def record(self, *event_ids: str, customer: str | None = None) -> int | None:
         """Events happen."""
         return await self.deliveries.record([told(each, customer) for each in event_ids])
 

@@ -15,7 +15,7 @@ from shared.errors import BrokerUnavailable, SubscriptionLost
 from shared.messages import Event, decode_all, split
 from shared.messaging.memory import MemoryBroker, MemorySubscription
 from shared.messaging.ports import Delivery, OutgoingMessage, Subscription
-from shared.pipeline import RETRY_TIERS_SECONDS, Consumption
+from shared.pipeline import CONSUMPTIONS, RETRY_TIERS_SECONDS, Consumption
 from tests.simulator.network import Network
 from tests.simulator.processes import Process, current
 from tests.simulator.trace import Trace
@@ -31,8 +31,14 @@ UNNOTICED_SECONDS: Final = 2.0
 class SimulatedBroker:
     """The broker's side of the wire in one simulation."""
 
-    def __init__(self, network: Network, weather: Weather, trace: Trace) -> None:
-        self.queues = MemoryBroker()
+    def __init__(
+        self,
+        network: Network,
+        weather: Weather,
+        trace: Trace,
+        consumptions: Sequence[Consumption] = CONSUMPTIONS,
+    ) -> None:
+        self.queues = MemoryBroker(consumptions)
         self.sessions: list[Session] = []
         self.bodies: defaultdict[str, set[bytes]] = defaultdict(set)
         """What was published on the exchanges, by event id: the same bytes each time, if all is well."""

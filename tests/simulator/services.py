@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -74,8 +74,8 @@ SIMULATED: Final = (ORDER_PROCESSOR, NOTIFIER)
 """The consumers whose surroundings are simulated too: their stock, their customers."""
 CONSUMED: Final = tuple(each for each in CONSUMPTIONS if not each.needs_database)
 """What is consumed here. Databases are not simulated; what is sent to those consumers is left alone."""
-COUNTER: Final = next(each for each in CONSUMPTIONS if each.needs_database)
-"""The row in whose stead a consumer with an inbox counts events, where the plan has one."""
+COUNTER: Final = replace(NOTIFIER, service="counter", work="count", queues="counter", settings="COUNTER")
+"""A consumer with an inbox that counts events, where the plan has one: a row more of the map."""
 COUNTED: Final = "counted"
 UNCONFIRMED_AT_ONCE: Final = 2
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 from dashboard.dead_letters.desk import Tally
 from shared import keyspace
 from shared.errors import DependencyUnavailable
-from shared.pipeline import CONSUMPTIONS
 from tests.harness.routing import messages_in
 from tests.simulator.aging import faults_after_sweep, sweep_all
 from tests.simulator.bank import Bank
@@ -123,7 +122,7 @@ class _Run:
             trace=trace,
             time=virtual,
             store=SimulatedStore(server, network, weather, trace, customers, price_list),
-            broker=SimulatedBroker(network, weather, trace),
+            broker=SimulatedBroker(network, weather, trace, consumed(plan)),
             customers=customers,
             price_list=price_list,
             bank=Bank(network, weather, random.Random(f"bank {seed}"), plan.payments or 0.0),
@@ -220,7 +219,7 @@ class _Run:
             each.dead_queue: [
                 letter.body for letter in await messages_in(around.broker.queues, each.dead_queue)
             ]
-            for each in CONSUMPTIONS
+            for each in consumed(around.plan)
         }
         scene = Scene(
             around=around,

@@ -25,7 +25,7 @@ SERVICES: Mapping[str, Mapping[str, Any]] = yaml.safe_load((ROOT / "docker-compo
 ]
 EDGE_FILE: Mapping[str, Any] = yaml.safe_load((ROOT / "deploy" / "docker-compose.edge.yml").read_text())
 CONTAINERS = {**SERVICES, "edge": EDGE_FILE["services"]["edge"]}
-WORKERS = tuple(each.service for each in CONSUMPTIONS if each.client_port is None)
+WORKERS = tuple(each.service for each in CONSUMPTIONS)
 BROKERS = ("rabbitmq1", "rabbitmq2", "rabbitmq3")
 ONCE = "broker_users"
 DRAIN_SECONDS = 20

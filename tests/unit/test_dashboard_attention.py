@@ -237,6 +237,10 @@ def test_old_figures_of_queues_are_not_judged() -> None:
             ),
         ),
         (
+            replace(STORE, unpromised_oldest_seconds=61.0),
+            "Webhooks is behind: the oldest step that it has not read is 61 s old" + logs("webhooks"),
+        ),
+        (
             replace(STORE, inventory={"cable": -1, "case": 0}),
             "Stock below zero: cable. Set it: .venv/bin/orderctl inventory set cable QTY",
         ),

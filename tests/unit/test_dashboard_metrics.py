@@ -79,7 +79,11 @@ async def test_json_has_the_whole_pipeline(served: Dashboard) -> None:
     assert told["outbox"] == {"size": 2, "oldest_age_seconds": 0.25}
     assert told["undecided"] == {"orders": 7, "oldest_age_seconds": 1.5}
     assert told["untold"] == {"orders": 1, "oldest_age_seconds": 0.5}
-    assert told["log"] == {"entries": 4803, "unwritten_oldest_age_seconds": 0.25}
+    assert told["log"] == {
+        "entries": 4803,
+        "unwritten_oldest_age_seconds": 0.25,
+        "unpromised_oldest_age_seconds": 0.5,
+    }
     assert told["queues"]["orders.queue"] == {
         "ready": 0,
         "unacked": 0,
@@ -152,6 +156,7 @@ async def test_a_scraper_gets_the_same_figures(served: Dashboard, accept: str) -
     assert found["pipeline_notifications_untold_oldest_age_seconds"] == 0.5
     assert found["pipeline_log_entries"] == 4803
     assert found["pipeline_log_unwritten_oldest_age_seconds"] == 0.25
+    assert found["pipeline_log_unpromised_oldest_age_seconds"] == 0.5
     assert found["pipeline_orders_oldest_age_seconds", "accepted"] == 1.5
     assert ("pipeline_orders_oldest_age_seconds", "retrying") not in found
     assert found["pipeline_store_memory_bytes"] == 8_000_000

@@ -15,9 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from catalogue.reading import ReadFigures
 from dashboard.overview.exposition import expose
 from dashboard.overview.state import PipelineState
-from ledger.follower import FollowerFigures
+from shared import keyspace
 from shared.http.metrics import HttpMetrics
 from shared.metrics import PrometheusRouterMetrics, new_registry
+from shared.orders.following import FollowerFigures
 from shared.orders.model import OrderStatus, Trouble
 from shared.orders.redis.trimming import LogTrimming
 from shared.pipeline import CONSUMPTIONS, queues
@@ -79,7 +80,8 @@ def exported() -> set[str]:
     PrometheusRouterMetrics(registry, CONSUMPTIONS[0].queue).batch(1, 0.1)
     HttpMetrics(registry).answered("POST", "/orders", 202, 0.1)
     ReadFigures(registry)
-    FollowerFigures(registry)
+    for follower in keyspace.FOLLOWED:
+        FollowerFigures(follower, registry)
     WebhookFigures(registry)
     LogTrimming(cast(Redis, None), registry, timeout_seconds=1.0, keep_seconds=1.0, most_entries=1)
     waiting: dict[OrderStatus | Trouble, float] = {OrderStatus.ACCEPTED: 1.0, Trouble.RETRYING: 1.0}

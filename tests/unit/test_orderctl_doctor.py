@@ -96,6 +96,17 @@ def test_queues_of_others_are_known_here_alone(
     assert fault == "guest.queue has no leader, or fewer than 3 members"
 
 
+def test_a_queue_of_an_earlier_version_is_named(
+    tmp_path: Path, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As no fault: nothing fills it."""
+    left = QueueRow(name="webhooks.queue", members=NODES, online=NODES, leader=NODES[0], type="quorum")
+    monkeypatch.setattr(doctor, "quorum_queues", lambda _: (left,))
+    found = examine(ToldSystem(tmp_path, dashboard.url))
+    (remark,) = [each for each in found if "webhooks.queue" in each.what]
+    assert remark.severity is Severity.REMARK
+
+
 def test_a_full_disk_is_a_fault_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the words of the page."""
     monkeypatch.setattr(doctor, "short_disks", lambda _: {"the data folder": 7 * 1024**2})

@@ -1,4 +1,4 @@
-"""The whole of webhooks in this process: from the broker to a receiver, and to its own end."""
+"""The whole of webhooks in this process: from an order to a receiver, and to its own end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook
 
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure
-from shared import keyspace
 from shared.messaging.memory import MemoryBroker
-from shared.messaging.settlement import message_of
-from tests.harness.examples import an_order, created
+from shared.redis.client import Redis
+from tests.harness.decisions import accepted, decide_one, store_recreating
+from tests.harness.examples import an_order
 from tests.harness.programs import RunningProgram, running_program
 from tests.harness.stores import free_port
 from tests.harness.waiting import wait_until
@@ -26,19 +26,23 @@ from webhooks.settings import WebhooksSettings
 
 
 @asynccontextmanager
-async def running(broker: MemoryBroker) -> AsyncIterator[RunningProgram]:
-    """A service that may send to this machine, once it is ready; orders are known, and of no customer."""
+async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[RunningProgram, Redis]]:
+    """A service that may send to this machine, once it is ready, and the store that it follows."""
+    monkeypatch.setattr("webhooks.follower.IDLE_SECONDS", 0.05)
     own = WebhooksSettings(
         port=free_port(), ops_port=free_port(), allow_private=True, database_timeout_seconds=30
     )
-    infrastructure = EmbeddedInfrastructure(broker, FakeServer())
+    infrastructure = EmbeddedInfrastructure(MemoryBroker(), FakeServer())
     async with (
         infrastructure.store(timeout_seconds=30, max_connections=1) as redis,
         running_program(PROGRAM, own, infrastructure) as started,
     ):
-        for order_id in ("o1", "o2"):
-            await redis.hset(keyspace.order(order_id), "status", "created")
-        yield started
+        yield started, redis
+
+
+async def decided(redis: Redis, order_id: str) -> None:
+    """An order is accepted and rejected, since there is no stock."""
+    await decide_one(store_recreating(redis, 60.0), await accepted(redis, an_order(order_id)))
 
 
 async def secret_for(webhooks: RunningProgram, there: Receiver) -> str:
@@ -48,13 +52,12 @@ async def secret_for(webhooks: RunningProgram, there: Receiver) -> str:
         return str((await answer.json())["secret"])
 
 
-async def test_a_receiver_is_told_of_an_order_and_the_figures_tell() -> None:
+async def test_a_receiver_is_told_of_an_order_and_the_figures_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signed with the secret that its owner was shown; nothing in the log tells the secret or the body."""
-    broker = MemoryBroker()
-    async with receiver() as there, running(broker) as webhooks:
+    async with receiver() as there, running(monkeypatch) as (webhooks, redis):
         secret = await secret_for(webhooks, there)
         for order_id in ("o1", "o2"):
-            await broker.publish(message_of(created(an_order(order_id))))
+            await decided(redis, order_id)
         await wait_until(lambda: len(there.got) == 2, what="both are told")
         told = [Webhook(secret).verify(body, dict(headers)) for headers, body in there.got]
         assert {(each["sequence"], each["subject"]) for each in told} == {(1, "o1"), (2, "o2")}
@@ -70,7 +73,9 @@ async def test_a_receiver_is_told_of_an_order_and_the_figures_tell() -> None:
         assert "webhooks_pending " in await figures()
 
 
-async def test_a_service_that_ends_finishes_what_it_has_begun(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_service_that_ends_finishes_what_it_has_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The receiver answers during the drain, and that is noted. Secrets and bodies are in no line."""
     asked, may_answer = asyncio.Event(), asyncio.Event()
 
@@ -79,11 +84,10 @@ async def test_a_service_that_ends_finishes_what_it_has_begun(capsys: pytest.Cap
         await may_answer.wait()
         return web.Response(status=200)
 
-    broker = MemoryBroker()
-    async with receiver() as there, running(broker) as webhooks:
+    async with receiver() as there, running(monkeypatch) as (webhooks, redis):
         there.answer = slow
         secret = await secret_for(webhooks, there)
-        await broker.publish(message_of(created(an_order("o1"))))
+        await decided(redis, "o1")
         await asked.wait()
         webhooks.stop.set()
         may_answer.set()

@@ -12,15 +12,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from shared.messaging.rabbitmq.management import ask_management
+from shared.messaging.rabbitmq.retired import remove_retired
 from shared.pipeline import (
     BINDINGS,
     CONSUMPTIONS,
     DEAD_LETTER_DESK,
     EXCHANGES,
+    RETIRED,
     RETRY_TIERS_SECONDS,
     ROUTES,
     SHOP_ROUTES,
     Consumption,
+    bindings,
     queues,
 )
 from shared.services import BROKER, SERVICES
@@ -50,10 +53,12 @@ def rights_of(user: str) -> Mapping[str, str]:
     is_desk = user == DEAD_LETTER_DESK
     routes = (*ROUTES.values(), *SHOP_ROUTES.values())
     return {
-        "configure": _any_of([*(each.name for each in EXCHANGES), *(each.name for each in queues())]),
+        "configure": _any_of(
+            [*(each.name for each in EXCHANGES), *(each.name for each in (*queues(), *queues(RETIRED)))]
+        ),
         "write": _any_of(
             [
-                *(binding.queue for binding in BINDINGS),
+                *(binding.queue for binding in (*BINDINGS, *bindings(RETIRED))),
                 *(route.exchange for route in routes if user in route.publishers),
                 *([DEFAULT_EXCHANGE] if consumption or is_desk else []),
             ]
@@ -78,13 +83,15 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
 
 
 def admit(management_url: str, passwords: Mapping[str, str]) -> None:
-    """Lets these users in, with their rights, and makes what is missing of the map; asked as the operator.
+    """Lets these users in, with their rights, makes what is missing of the map, and takes out what has left
+    it; asked as the operator.
 
     For brokers that all run together: a queue that is made earlier has fewer members. Raises
     ManagementUnavailable.
     """
     what = {**definitions(passwords), **topology()}
     ask_management(management_url, DEFINITIONS_PATH, IMPORT_SECONDS, "POST", what)
+    remove_retired(management_url, VHOST)
 
 
 def topology() -> dict[str, Any]:

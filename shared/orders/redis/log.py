@@ -50,6 +50,16 @@ class LogPosition:
         """Whether it is a place in the log; what else stands there says why it is not."""
         return _ID.fullmatch(self.log_id) is not None
 
+    @property
+    def last_known(self) -> str:
+        """What was known last: of a mark of a reader that heals, the position that the log has lost."""
+        return self.log_id.rpartition(":")[2]
+
+    @property
+    def read_until(self) -> int:
+        """Steps from before that, in microseconds since the epoch, were read; 0 where that is not known."""
+        return max(place_of(self.last_known)[0] - CLOCK_MILLISECONDS, 0) * 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPage:
@@ -70,10 +80,12 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is in the log: entries, and how long ago the first was written that the ledger has not, if any."""
+    """What is in the log: entries, and of each follower that is behind the age of the first that it has not
+    read.
+    """
 
     entries: int
-    unwritten_seconds: float | None
+    behind_seconds: Mapping[str, float]
 
 
 class StepLog(Protocol):
@@ -123,17 +135,23 @@ class OrderLog:
             found = await self._redis.xrevrange(keyspace.LOG, count=limit)
         return [entry for log_id, fields in found if (entry := _entry(log_id, fields)) is not None]
 
-    async def confirm(self, position: LogPosition) -> None:
-        """Says how far the ledger has written: what is trimmed and swept is behind that."""
+    async def confirm(self, follower: str, position: LogPosition) -> None:
+        """Says how far this service has read: what is trimmed and swept is behind that."""
         async with store_deadline(self._timeout_seconds):
-            await self._redis.set(keyspace.LEDGER_POSITION, position.log_id)
+            await self._redis.set(keyspace.FOLLOWED[follower], position.log_id)
+
+    async def confirmed(self) -> str | None:
+        """The entry up to which all have read that ever confirmed anything; None where none has."""
+        async with store_deadline(self._timeout_seconds):
+            found = await self._redis.mget(*keyspace.FOLLOWED.values())
+        return min((each for each in found if each is not None), key=place_of, default=None)
 
     async def confirmed_until(self) -> int | None:
-        """Steps from before that, in microseconds, are in the ledger; None where there never was one."""
+        """Steps from before that, in microseconds, were read by all that ever did; None where none has."""
         async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
             last = await self._redis.xrevrange(keyspace.LOG, count=1)
-            position = await self._redis.get(keyspace.LEDGER_POSITION)
+        position = await self.confirmed()
         if position is None:
             return None
         if not last or place_of(position) >= place_of(last[0][0]):
@@ -143,11 +161,15 @@ class OrderLog:
     async def kept(self) -> Kept:
         """What is in the log now."""
         async with store_deadline(self._timeout_seconds):
-            position = await self._redis.get(keyspace.LEDGER_POSITION)
+            positions = await self._redis.mget(*keyspace.FOLLOWED.values())
             entries = await self._redis.xlen(keyspace.LOG)
-        known = LogPosition(log_id=position or START)
-        lag = await self.lag(known if known.is_known else LogPosition(log_id=START))
-        return Kept(entries=entries, unwritten_seconds=lag.seconds if lag.entries else None)
+        behind = {}
+        for follower, position in zip(keyspace.FOLLOWED, positions, strict=True):
+            known = LogPosition(log_id=position or START)
+            lag = await self.lag(known if known.is_known else LogPosition(log_id=START))
+            if lag.entries:
+                behind[follower] = lag.seconds
+        return Kept(entries=entries, behind_seconds=behind)
 
     async def lag(self, position: LogPosition) -> Lag:
         """How far a reader is behind."""

@@ -2,8 +2,8 @@
 
 By a sweep rather than by EXPIRE, because the sums of the orders that go must stay: ``reserved`` per SKU is
 the sum over the created orders that are kept and not cancelled, plus the archive's. Orders that have not come
-to their end are kept, those that are yet to be announced, told or paid back, and those of which the ledger
-has not written the last step.
+to their end are kept, those that are yet to be announced, told or paid back, and those whose last step a
+follower of the log has not read.
 """
 
 import asyncio
@@ -122,22 +122,22 @@ class Sweep:
         async with store_deadline(self._timeout_seconds):
             seconds, microseconds = await self._redis.time()
         now = seconds * 1_000_000 + microseconds
-        written_until = await self._log.confirmed_until()
+        read_until = await self._log.confirmed_until()
         removed = early = 0
         for status in sorted(FINAL):
-            removed += await self._sweep_status(status, now - self._retention, written_until)
+            removed += await self._sweep_status(status, now - self._retention, read_until)
         if removed:
             log.info("removed orders whose retention is over", count=removed)
         for status in sorted(FINAL):
             early += await self._sweep_status(
-                status, now - self._retention // LEAST_PART, written_until, in_need=True
+                status, now - self._retention // LEAST_PART, read_until, in_need=True
             )
         if early:
             log.warning("removed orders before their retention is over: memory is short", count=early)
         return removed + early
 
     async def _sweep_status(
-        self, status: OrderStatus, cutoff: int, written_until: int | None, *, in_need: bool = False
+        self, status: OrderStatus, cutoff: int, read_until: int | None, *, in_need: bool = False
     ) -> int:
         """What must stay is passed over by its rank: many orders may share one time, which clients choose.
 
@@ -147,7 +147,7 @@ class Sweep:
         while (not in_need or await self._is_short_of_memory()) and (
             order_ids := await self._oldest(status, passed_over, cutoff)
         ):
-            gone = await self._remove(status, order_ids, cutoff, written_until)
+            gone = await self._remove(status, order_ids, cutoff, read_until)
             removed, passed_over = removed + gone, passed_over + len(order_ids) - gone
             if not await self._lease.hold(LEASE_SECONDS):
                 break
@@ -169,7 +169,7 @@ class Sweep:
         return order_ids
 
     async def _remove(
-        self, status: OrderStatus, order_ids: list[str], cutoff: int, written_until: int | None
+        self, status: OrderStatus, order_ids: list[str], cutoff: int, read_until: int | None
     ) -> int:
         events = [f"{order_id}:{ANNOUNCED[status]}" for order_id in order_ids]
         moves = [f"{order_id}:{status.value}" for order_id in order_ids]
@@ -182,11 +182,7 @@ class Sweep:
             (order_id, record)
             for order_id, record, *waits in zip(order_ids, records, untold, unannounced, unpaid, strict=True)
             if record is None
-            or (
-                waits == [None, None, None]
-                and _is_over(record, cutoff)
-                and _is_written(record, written_until)
-            )
+            or (waits == [None, None, None] and _is_over(record, cutoff) and _is_read(record, read_until))
         ]
         if not leaving:
             return 0
@@ -213,8 +209,8 @@ def _is_over(record: OrderRecord, cutoff: int) -> bool:
     return record.ended_at is not None and epoch_microseconds(record.ended_at) <= cutoff
 
 
-def _is_written(record: OrderRecord, until: int | None) -> bool:
-    """Whether the ledger has its last step; where there never was a ledger, nothing waits for one."""
+def _is_read(record: OrderRecord, until: int | None) -> bool:
+    """Whether followers of the log have its last step; nothing waits for one that never was."""
     return until is None or all(epoch_microseconds(step.at) < until for step in record.timeline[-1:])
 
 

@@ -1,6 +1,6 @@
-"""Keeps the log of steps in its bounds: behind what the ledger has written, and ahead of that only in need.
+"""Keeps the log of steps in its bounds: behind what its followers have read, and ahead of that only in need.
 
-Where no ledger ever confirmed anything, one that comes reads the records, so that nothing has to wait for it.
+A follower that never confirmed anything reads the records when it comes: nothing has to wait for it.
 """
 
 from typing import Any, Final
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from shared import keyspace
 from shared.logs import get_logger
 from shared.messaging.waiting import repeating
-from shared.orders.redis.log import place_of
+from shared.orders.redis.log import OrderLog, place_of
 from shared.redis.client import Redis, store_deadline
 from shared.redis.memory import memory_used
 
@@ -37,9 +37,10 @@ class LogTrimming:
         self._redis: Any = redis
         self._ahead = Counter(
             "orders_log_trimmed_ahead",
-            "Entries removed from the log of steps that the ledger had not written",
+            "Entries removed from the log of steps that a follower had not read",
             registry=registry,
         )
+        self._log = OrderLog(redis, timeout_seconds=timeout_seconds)
         self._timeout_seconds = timeout_seconds
         self._keep_milliseconds = round(keep_seconds * 1_000)
         self._most_entries = most_entries
@@ -49,14 +50,14 @@ class LogTrimming:
         await repeating(self.trim_once, PAUSE_SECONDS, what="trimming the log of steps")
 
     async def trim_once(self) -> int:
-        """Trims; how many entries went that the ledger had not written."""
+        """Trims; how many entries went that a follower had not read."""
         async with store_deadline(self._timeout_seconds):
             seconds, _ = await self._redis.time()
             length = await self._redis.xlen(keyspace.LOG)
-            position = await self._redis.get(keyspace.LEDGER_POSITION)
             last = await self._redis.xrevrange(keyspace.LOG, count=1)
         if not last:
             return 0
+        position = await self._log.confirmed()
         end, oldest = last[0][0], seconds * 1_000 - self._keep_milliseconds
         behind = end if position is None else min(position, end, key=place_of)
         excess = length - self._most_entries
@@ -68,7 +69,7 @@ class LogTrimming:
         ahead += await self._remove(end, excess - ahead)
         if ahead:
             self._ahead.inc(ahead)
-            log.error("the log of steps was trimmed ahead of the ledger: memory is short", entries=ahead)
+            log.error("the log of steps was trimmed ahead of its followers: memory is short", entries=ahead)
         return ahead
 
     async def _memory_used(self) -> float:
