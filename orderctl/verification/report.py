@@ -84,8 +84,11 @@ def headline(outcome: Reconciliation) -> Text:
 def _grounds(outcome: Reconciliation) -> Table:
     verdict, stock = outcome.verdict, outcome.snapshot.stock
     undecided = len(verdict.stuck) + len(verdict.dead)
-    others = f"; {verdict.cancelled:,} cancelled" if verdict.cancelled else ""
-    others += f"; {verdict.scheduled:,} scheduled" if verdict.scheduled else ""
+    others = "".join(
+        f"; of all {verdict.orders:,}, {count:,} {what}"
+        for count, what in ((verdict.cancelled, "cancelled"), (verdict.scheduled, "scheduled"))
+        if count
+    )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right")

@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,25 +36,25 @@ def consuming(told: EventConsumer) -> Program[FunctionSettings]:
 
         ops_port: Port = row.operations_port
 
-    def use_cases(worker: Worker[FunctionSettings]) -> UseCases:
-        inbox, *jobs = inbox_of(told, worker)
-        handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
-        return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs)
-
-    return consumer(row, Settings, use_cases)
+    return consumer(row, Settings, partial(use_cases_of, told))
 
 
-def inbox_of(told: EventConsumer, worker: Worker[Any]) -> tuple[Any, ...]:
-    """What gives the function the transactions that it asks for, and the jobs that come with it."""
+def use_cases_of(told: EventConsumer, worker: Worker[FunctionSettings]) -> UseCases:
+    """The function for all that it is told of, bounded in time; beside it, what its inbox needs done."""
+    inbox = inbox_of(told, worker)
+    handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
+    sweeps = [inbox.sweep] if isinstance(inbox, SqlInbox) else []
+    jobs = [partial(repeating, sweep, INBOX_SWEEP_SECONDS, what="the inbox") for sweep in sweeps]
+    return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs)
+
+
+def inbox_of(told: EventConsumer, worker: Worker[FunctionSettings]) -> RedisInbox | SqlInbox | None:
+    """What gives the function the transactions that it asks for, if it does. Raises TypeError."""
     kept, timeout_seconds = worker.common.order_retention_seconds, worker.own.store_timeout_seconds
     if told.transaction is None:
-        return (None,)
+        return None
     if told.transaction is RedisTransaction:
-        notes = RedisInbox(
-            worker.redis, told.service, retention_seconds=kept, timeout_seconds=timeout_seconds
-        )
-        return (notes,)
+        return RedisInbox(worker.redis, told.service, retention_seconds=kept, timeout_seconds=timeout_seconds)
     if told.transaction is not AsyncConnection or worker.database is None:
         raise TypeError(f"{told.service} asks for {told.transaction}, and its row of the map has no database")
-    inbox = SqlInbox(worker.database, retention_seconds=kept, clock=time.time)
-    return inbox, partial(repeating, inbox.sweep, INBOX_SWEEP_SECONDS, what="the inbox")
+    return SqlInbox(worker.database, retention_seconds=kept, clock=time.time)

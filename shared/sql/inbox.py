@@ -1,5 +1,6 @@
 """Effects in SQL that happen exactly once: they are committed together with the ids of their events."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,6 +32,14 @@ _REFUSALS: Final = (DataError, IntegrityError, ProgrammingError)
 _REFUSED: Final = ("22", "23", "42")
 """Classes of SQLSTATE: a value does not fit, a constraint is violated, a statement is wrong. SQLAlchemy has
 no type of its own for what asyncpg says of values."""
+_REFUSED_BY_SQLITE: Final = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_RANGE,
+}
+"""The same among its primary result codes, the low bytes of what it says; others speak of locks and files."""
 _INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
@@ -78,6 +87,7 @@ async def _run(effects: Effects, events: Sequence[Event[Any]], connection: Async
         await effects(events, connection)
     except DBAPIError as error:
         state = str(getattr(error.orig, "sqlstate", None) or "")
-        if not isinstance(error, _REFUSALS) and state[:2] not in _REFUSED:
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+        if not (isinstance(error, _REFUSALS) or state[:2] in _REFUSED or code in _REFUSED_BY_SQLITE):
             raise
         raise RefusedWrite(f"the database refused it: {type(error.orig or error).__name__}") from error

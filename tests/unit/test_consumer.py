@@ -15,7 +15,7 @@ from shared.messaging.consumer import ConsumerFunction, EventConsumer, consumer
 from shared.messaging.handlers import BatchHandler, Incoming, Middleware, bounded
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
 from shared.redis.inbox import RedisInbox, RedisTransaction
-from shared.service.consuming import FunctionSettings, consuming, inbox_of
+from shared.service.consuming import FunctionSettings, consuming, inbox_of, use_cases_of
 from shared.service.worker import Worker
 from shared.settings import CommonSettings
 from shared.sql.database import open_database
@@ -127,6 +127,20 @@ async def test_a_handler_that_hangs_is_cancelled() -> None:
         await bounded(0.01)(hangs)(told("order1"))
 
 
+async def test_its_setting_bounds_a_function_that_hangs() -> None:
+    """As its service has it: ``NAME_HANDLER_TIMEOUT_SECONDS``."""
+
+    @consumer("notifier", events=[OrderCreated])
+    async def hangs(event: Event[OrderCreated]) -> None:
+        await asyncio.Event().wait()
+
+    async with store_in_process() as redis, asyncio.timeout(10):
+        own = FunctionSettings(ops_port=1, handler_timeout_seconds=0.01)
+        use_cases = use_cases_of(hangs, Worker(common=CommonSettings(), own=own, redis=redis))
+        with pytest.raises(TimeoutError):
+            await use_cases.handlers[OrderCreated](told("order1"))
+
+
 async def takes_nothing() -> None:
     """No consumer."""
 
@@ -187,11 +201,9 @@ async def test_a_function_is_given_the_inbox_that_it_asks_for(tmp_path: Path) ->
     ):
         without = Worker(common=CommonSettings(), own=FunctionSettings(ops_port=1), redis=redis)
         worker = replace(without, database=database)
-        (inbox,) = inbox_of(decorated(in_redis), without)
-        assert isinstance(inbox, RedisInbox)
-        inbox, job = inbox_of(decorated(in_sql), worker)
-        assert isinstance(inbox, SqlInbox)
-        assert callable(job)
+        assert isinstance(inbox_of(decorated(in_redis), without), RedisInbox)
+        assert isinstance(inbox_of(decorated(in_sql), worker), SqlInbox)
+        assert [len(use_cases_of(decorated(each), worker).jobs) for each in (in_redis, in_sql)] == [0, 1]
         for function, has in ((in_sql, without), (in_nothing, worker)):
             with pytest.raises(TypeError, match="its row of the map has no database"):
                 inbox_of(decorated(function), has)

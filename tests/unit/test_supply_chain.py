@@ -1,10 +1,14 @@
 """What is built in, and how a version is made: locked, pinned, looked through, and told."""
 
+import json
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deploy import supply_chain
 from deploy.release import faults_of, notes_of
 from deploy.supply_chain import Audit, audit_of
 
@@ -39,6 +43,31 @@ def test_what_is_known_against_a_library_is_told_with_its_remedy() -> None:
     }
     known = ["old 2: CVE-1, mended in 2.1, 3", "worse 4: CVE-2, mended in none"]
     assert audit_of(report) == Audit(asked=3, not_asked=1, vulnerabilities=known)
+
+
+FINE = {"name": "fine", "version": "1", "vulns": []}
+OLD = {"name": "old", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
+UNKNOWN = {"name": "unknown", "skip_reason": "no database answers"}
+
+
+@pytest.mark.parametrize(
+    ("code_status", "libraries", "status"),
+    [(0, [FINE], 0), (0, [FINE, OLD], 1), (0, [UNKNOWN], 3), (0, [OLD, UNKNOWN], 1), (1, [FINE], 1)],
+    ids=["clean", "a vulnerability", "nothing asked", "a vulnerability, not all asked", "code"],
+)
+def test_the_status_says_what_was_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code_status: int, libraries: list[Any], status: int
+) -> None:
+    """By what the tools answer: none is run here."""
+
+    def answer(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        if tool == "cyclonedx-py":
+            Path(arguments[-1]).write_text(json.dumps({"components": []}))
+        report = json.dumps({"dependencies": libraries}) if tool == "pip-audit" else ""
+        return subprocess.CompletedProcess([tool], code_status if tool == "bandit" else 0, report, "")
+
+    monkeypatch.setattr(supply_chain, "_run", answer)
+    assert supply_chain.main(tmp_path) == status
 
 
 CHANGELOG = """# Changelog
