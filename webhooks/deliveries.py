@@ -53,7 +53,7 @@ class DeliveryStore:
         nothing is written, where another reader has gone on from there.
         """
         events = {each.event_id: each for each in told}.values()
-        owners = {OPERATORS, *(each.owner for each in events)}
+        owners = {OPERATORS, *(each.owner for each in events if each.owner is not None)}
         now = self._clock()
 
         async def write(connection: AsyncConnection) -> int | None:

@@ -45,13 +45,14 @@ class WebhookEndpoint:
 class Told:
     """An event as receivers get it, a CloudEvents envelope in JSON.
 
-    ``owner`` is who is told besides the operators. It happened ``at`` that, in microseconds since the epoch.
+    ``owner`` is who is told besides the operators, if any is. It happened ``at`` that, in microseconds since
+    the epoch.
     """
 
     event_id: str
     event_type: str
     order_id: str
-    owner: str
+    owner: str | None
     at: int
     body: str
 
