@@ -17,7 +17,6 @@ from shared.health import Check, Health
 from shared.http.settings import OperationsSettings
 from shared.messages import EventData
 from shared.messaging.handlers import BatchHandler
-from shared.messaging.ports import Publisher, Subscriber
 from shared.messaging.router import Consuming, Router
 from shared.messaging.settlement import FailureListener
 from shared.metrics import PrometheusRouterMetrics, new_registry
@@ -104,33 +103,6 @@ async def _database(
         yield database
 
 
-def router_of(
-    consumption: Consumption,
-    handlers: Mapping[type[EventData], BatchHandler],
-    common: CommonSettings,
-    own: WorkerSettings,
-    *,
-    publisher: Publisher,
-    subscriber: Subscriber,
-    registry: CollectorRegistry,
-    failures: FailureListener | None = None,
-) -> Router:
-    """The loop between a service's queue and its handlers."""
-    return Router(
-        Consuming(
-            consumption=consumption,
-            handlers=handlers,
-            prefetch=own.prefetch,
-            batch_limit=own.batch_limit,
-            events_per_message=common.events_per_message,
-        ),
-        publisher=publisher,
-        subscriber=subscriber,
-        failures=failures,
-        metrics=PrometheusRouterMetrics(registry, consumption.queue),
-    )
-
-
 async def _consume(
     consumption: Consumption,
     common: CommonSettings,
@@ -155,15 +127,18 @@ async def _consume(
         watch = StoreWatch(
             redis, rights=rights_of(consumption.service), timeout_seconds=own.store_timeout_seconds
         )
-        router = router_of(
-            consumption,
-            use_cases.handlers,
-            common,
-            own,
+        router = Router(
+            Consuming(
+                consumption=consumption,
+                handlers=use_cases.handlers,
+                prefetch=own.prefetch,
+                batch_limit=own.batch_limit,
+                events_per_message=common.events_per_message,
+            ),
             publisher=publisher,
             subscriber=subscriber,
-            registry=registry,
             failures=use_cases.failures,
+            metrics=PrometheusRouterMetrics(registry, consumption.queue),
         )
         health.add("redis", watch.unready_reason)
         if database is not None:

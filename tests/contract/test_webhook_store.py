@@ -250,3 +250,10 @@ async def test_a_long_outage_is_recovered_part_by_part(
     await world.endpoints.change(ALICE, endpoint.id, {"disabled_reason": "x"})
     await world.record("a", "b", "c", customer="alice")
     assert [await world.log.recover(endpoint.id, 0) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_where_no_owner_is_to_be_told_operators_alone_are(world: WebhookWorld) -> None:
+    """Not even those who need not say who they are."""
+    endpoints = [await world.endpoint(URL, owner) for owner in (OPERATORS, ALICE, UNOWNED)]
+    await world.deliveries.record([replace(told("a"), owner=None)])
+    assert [len(await world.standing(each)) for each in endpoints] == [1, 0, 0]

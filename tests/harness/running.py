@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +27,16 @@ def settings_of(cluster: Cluster) -> CommonSettings:
         rabbitmq_management_urls=tuple(cluster.rabbitmq_management_urls),
         redis_url=cluster.redis_url,
     )
+
+
+SETTLE = """
+import pathlib, sys
+from orderctl.native import broker_users, layout
+folder = layout.Layout(pathlib.Path(sys.argv[1]))
+broker_users.ensure(folder)
+broker_users.settle(folder, sys.argv[2])
+"""
+"""Makes the brokers' users and the map as the tree has them in which it runs."""
 
 
 def code_of(tree: Path) -> dict[str, str]:
@@ -95,6 +107,13 @@ class Pipeline:
     async def begin_with(self, tree: Path) -> None:
         """Starts the cluster, and on it the services of another tree, as many as that has."""
         await asyncio.to_thread(self.cluster.start)
+        words = (SETTLE, self.cluster.layout.data_dir, self.cluster.rabbitmq_management_urls[0])
+        await asyncio.to_thread(
+            subprocess.run,
+            (sys.executable, "-c", *map(str, words)),
+            env={**os.environ, **code_of(tree)},
+            check=True,
+        )
         names = [name for name in SERVICES if (tree / name).is_dir()]
         await self.start(*names, **code_of(tree))
 
