@@ -86,7 +86,10 @@ def _grounds(outcome: Reconciliation) -> Table:
     undecided = len(verdict.stuck) + len(verdict.dead)
     others = "".join(
         f"; of all {verdict.orders:,}, {count:,} {what}"
-        for count, what in ((verdict.cancelled, "cancelled"), (verdict.scheduled, "scheduled"))
+        for count, what in (
+            (verdict.cancelled, OrderStatus.CANCELLED),
+            (verdict.scheduled, OrderStatus.SCHEDULED),
+        )
         if count
     )
     table = Table.grid(padding=(0, 2))
