@@ -14,7 +14,7 @@ from orderctl.commands.options import AsJson, DataDir
 from orderctl.errors import NotRunningError, OrderctlError, UsageError
 from orderctl.modes import current_system
 from orderctl.native.ports import REDIS
-from orderctl.system import System
+from orderctl.system import Mode, System
 from orderctl.terminal import (
     EXIT_INTERRUPTED,
     err,
@@ -128,12 +128,13 @@ def _plan(
     return ReplayPlan(consumption=consumption, span=span, begin=begin, order_id=order, per_second=rate)
 
 
-def _brokers_of(system: System) -> list[str]:
+def _brokers_of(system: System, store_url: str) -> list[str]:
     status = system.status()
+    if status.mode is Mode.EMBEDDED:
+        return [store_url]
     urls = [node.amqp_url for node in status.rabbitmq if node.running and node.amqp_url]
     if not urls:
-        what = f"mode {status.mode} has no broker that takes messages from here"
-        raise NotRunningError(what, advice="orderctl status")
+        raise NotRunningError("no broker runs that takes messages from here", advice="orderctl status")
     return urls
 
 
@@ -154,7 +155,7 @@ def _addresses(
         raise UsageError("--rabbitmq and --database go beside --redis: name the store as well")
     system = current_system(data_dir)
     store = system.url(REDIS)
-    urls = _brokers_of(system) if publishes else []
+    urls = _brokers_of(system, store) if publishes else []
     try:
         ledger = system.database_url("ledger")
     except NotRunningError:

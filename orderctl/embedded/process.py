@@ -60,7 +60,7 @@ async def run(
         for service in SERVICES.values()
     ]
     async with (
-        serve_store(store, address.hostname or "127.0.0.1", address.port or 6379),
+        serve_store(store, address.hostname or "127.0.0.1", address.port or 6379, broker),
         infrastructure.store(timeout_seconds=SETTLE_SECONDS, max_connections=1) as redis,
     ):
         await _run_in_stages(stages, broker, stop)

@@ -13,18 +13,27 @@ import hiredis
 from fakeredis import FakeAsyncRedisConnection, FakeServer
 from redis.exceptions import RedisError
 
+from orderctl.embedded.publishing import PUBLISH, publish_words
+from shared.errors import BrokerUnavailable
+from shared.messaging.ports import Publisher
+
 READ_BYTES: Final = 65_536
 PUSHING: Final = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
 """What is answered more than once; nothing of the pipeline needs it."""
 
 
 @asynccontextmanager
-async def serve_store(store: FakeServer, host: str, port: int) -> AsyncIterator[None]:
-    """Serves the store for as long as the block runs. Raises OSError where the port cannot be had."""
+async def serve_store(
+    store: FakeServer, host: str, port: int, broker: Publisher | None = None
+) -> AsyncIterator[None]:
+    """Serves the store for as long as the block runs. Raises OSError where the port cannot be had.
+
+    Operators' messages go to the ``broker``, if there is one.
+    """
     conversations: set[asyncio.Task[None]] = set()
 
     def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(_converse(store, reader, writer))
+        task = asyncio.create_task(_converse(_Client(store, broker), reader, writer))
         conversations.add(task)
         task.add_done_callback(conversations.discard)
 
@@ -38,9 +47,8 @@ async def serve_store(store: FakeServer, host: str, port: int) -> AsyncIterator[
         await asyncio.gather(*conversations, return_exceptions=True)
 
 
-async def _converse(store: FakeServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _converse(client: "_Client", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers one client, command by command, until it has gone."""
-    client = _Client(store)
     requests = hiredis.Reader()
     try:
         await client.connect()
@@ -61,7 +69,8 @@ async def _converse(store: FakeServer, reader: asyncio.StreamReader, writer: asy
 class _Client:
     """The store's side of one connection. It speaks RESP2 until it is asked for RESP3, as Redis does."""
 
-    def __init__(self, store: FakeServer) -> None:
+    def __init__(self, store: FakeServer, broker: Publisher | None) -> None:
+        self._broker = broker
         self._connection: Any = FakeAsyncRedisConnection(server=store, protocol=2)
         self._protocol = 2
 
@@ -82,6 +91,12 @@ class _Client:
         name = command[0].upper()
         if name in PUSHING:
             return _error(RedisError(f"the embedded store has no {name.decode()}"))
+        if name == PUBLISH and self._broker is not None:
+            try:
+                await publish_words(self._broker, command[1:])
+            except (BrokerUnavailable, ValueError) as error:
+                return _error(error)
+            return encode(b"OK", self._protocol)
         try:
             await self._connection.send_command(*command)
             reply = await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.reading import LedgerReader
+from orderctl.embedded.publishing import EmbeddedPublisher
 from orderctl.errors import NotRunningError, OrderctlError
 from orderctl.replay.history import HistoryPage, HistoryPlace, OrderHistory, WantedSteps, steps_of
 from orderctl.replay.sending import OrderRecords, Replay, ReplayReport, SendingPace
@@ -29,7 +30,10 @@ CONNECT_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Of the system: store, brokers, none to count only, and the ledger's database where it runs."""
+    """Of the system: store, brokers, none to count only, and the ledger's database where it runs.
+
+    An embedded system takes messages where its store is.
+    """
 
     redis: str
     brokers: Sequence[str]
@@ -69,7 +73,11 @@ async def replay(
             ledger = LedgerReader(await stack.enter_async_context(database))
         records = OrderRecords(redis, ledger, timeout_seconds=STORE_SECONDS)
         history = OrderHistory(OrderLog(redis, timeout_seconds=STORE_SECONDS), ledger)
-        publisher = await stack.enter_async_context(_publishing(addresses.brokers))
+        publisher: Publisher | None
+        if addresses.brokers == [addresses.redis]:
+            publisher = EmbeddedPublisher(redis, timeout_seconds=CONFIRM_SECONDS)
+        else:
+            publisher = await stack.enter_async_context(_publishing(addresses.brokers))
         replaying = Replay(plan.consumption, records, publisher, SendingPace(plan.per_second))
         try:
             await replaying.run(_pages(plan, history, records), report, advanced)

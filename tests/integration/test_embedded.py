@@ -65,6 +65,17 @@ def url_of(operator: Operator, service: str) -> str:
     return str(operator.status()["services"][service]["url"])
 
 
+def settled(operations_url: str) -> float:
+    """How many events a consumer has dealt with."""
+    exposed = asks(f"{operations_url}/metrics", accept="text/plain")[1]
+    samples = [each for family in text_string_to_metric_families(exposed) for each in family.samples]
+    return sum(
+        each.value
+        for each in samples
+        if each.name == "deliveries_settled_total" and each.labels["outcome"] == "done"
+    )
+
+
 def becomes(operator: Operator, order_id: str, status: str) -> Callable[[], bool]:
     """Whether an order has this status, or is in this trouble, by now."""
     url = f"{url_of(operator, 'api_gateway')}/orders/{order_id}"
@@ -134,6 +145,30 @@ def test_what_was_told_is_in_the_ledger_and_counted(operator: Operator, welcome:
     assert statistics["products"]["products"] >= 0
     assert statistics["notes"] == {"users": "it takes a token"}
     assert "complete" not in json.loads(asks(f"{url}/orders")[1])
+
+
+def test_a_replay_arrives_and_changes_nothing(
+    operator: Operator, store: blocking_redis.Redis, welcome: str
+) -> None:
+    """From the ledger and the log to one consumer, as in the other modes: no letter and no piece twice."""
+    seen = operator.status()["services"]
+    gateway = seen["api_gateway"]["url"]
+    processor, notifier = seen["order_processor"]["ops_url"], seen["notifier"]["ops_url"]
+    assert asks(f"{gateway}/inventory/again", body={"available": 5}, method="PUT")[0] == 200
+    assert asks(f"{gateway}/orders", body={"id": "again1", "sku": "again", "qty": 1})[0] == 202
+    assert processes.wait_until(lambda: store.hget("notifications:again1", "status") == "sent", 10.0)
+    told = operator.layout.log("notifier").read_text(encoding="utf-8").count("again1")
+    handled = {url: settled(url) for url in (processor, notifier)}
+    replay = ("replay", "--json", "--rate", "1000", "--to")
+    one = json.loads(operator.types(*replay, "order_processor", "--order", "again1"))
+    everything = json.loads(operator.types(*replay, "notifier", "--since", "30d"))
+    assert (one["sent"], everything["lost"]) == ({"order.placed.v1": 1}, 0)
+    assert everything["sent"]["order.created.v1"] >= 1
+    sent = sum(everything["sent"].values()) + 1  # the processor announces its decision again
+    assert processes.wait_until(lambda: settled(processor) == handled[processor] + 1, 10.0)
+    assert processes.wait_until(lambda: settled(notifier) == handled[notifier] + sent, 10.0)
+    assert store.get("inventory:again") == "4"
+    assert operator.layout.log("notifier").read_text(encoding="utf-8").count("again1") == told
 
 
 def test_prometheus_can_scrape_every_port(operator: Operator, welcome: str) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, cast
 
 import pytest
 from fakeredis import FakeServer
@@ -10,22 +11,36 @@ from redis.asyncio import Redis as PlainRedis
 from redis.exceptions import NoScriptError, ResponseError
 
 from orderctl.embedded.infrastructure import EmbeddedInfrastructure
+from orderctl.embedded.publishing import EmbeddedPublisher
 from orderctl.embedded.store import encode, serve_store
+from shared.errors import StoreUnavailable
+from shared.messages import Trace
 from shared.messaging.memory import MemoryBroker
+from shared.messaging.ports import TRACEPARENT
+from shared.messaging.settlement import message_of
+from shared.pipeline import NOTIFIER
 from shared.redis.client import Redis, open_redis
 from shared.redis.scripts import Script, ScriptCall
 from shared.redis.watch import StoreWatch
+from tests.harness.examples import created
 from tests.harness.stores import free_port
 
 HOST = "127.0.0.1"
 SECONDS = 5.0
+TRACED: Final = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+def broker() -> MemoryBroker:
+    """The queues beside the store."""
+    return MemoryBroker()
+
+
+@pytest.fixture
+async def port(broker: MemoryBroker) -> AsyncIterator[int]:
     """Where a fresh store is served."""
     number = free_port()
-    async with serve_store(FakeServer(), HOST, number):
+    async with serve_store(FakeServer(), HOST, number, broker):
         yield number
 
 
@@ -88,6 +103,22 @@ async def test_everybody_sees_the_same_store(port: int, redis: Redis) -> None:
     await redis.set("inventory:cable", 5)
     async with PlainRedis(host=HOST, port=port, decode_responses=True) as other:
         assert await other.get("inventory:cable") == "5"
+
+
+async def test_its_port_takes_messages_to_queues(redis: Redis, broker: MemoryBroker) -> None:
+    """Whole, with what stands beside the body; one for no queue is refused, and so are other words."""
+    publisher = EmbeddedPublisher(redis, timeout_seconds=SECONDS)
+    message = message_of(replace(created(), trace=Trace(correlation_id="c", traceparent=TRACED)))
+    sent = replace(message, exchange="", routing_key=NOTIFIER.queue)
+    await publisher.publish(sent)
+    async with broker.subscribe(NOTIFIER.queue, prefetch=1) as subscription:
+        (delivery,) = await subscription.receive(1)
+    assert (delivery.body, delivery.correlation_id) == (sent.body, "c")
+    assert delivery.headers == sent.headers == {TRACEPARENT: TRACED}
+    with pytest.raises(StoreUnavailable, match="no queue takes"):
+        await publisher.publish(replace(sent, routing_key="nowhere"))
+    with pytest.raises(ResponseError):
+        await cast("Any", redis).execute_command("BROKER.PUBLISH", NOTIFIER.queue)
 
 
 async def test_what_pushes_is_refused(redis: Any) -> None:
