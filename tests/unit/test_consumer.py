@@ -5,15 +5,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fakeredis import FakeServer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from orderctl.embedded.infrastructure import EmbeddedInfrastructure
 from shared.errors import PermanentError, StoreUnavailable
 from shared.messages import Event, OrderCreated, OrderRejected
 from shared.messaging.consumer import ConsumerFunction, EventConsumer, consumer
 from shared.messaging.handlers import BatchHandler, Incoming, Middleware, bounded
+from shared.messaging.memory import MemoryBroker
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
+from shared.messaging.settlement import message_of
+from shared.pipeline import NOTIFIER, RETRY_TIERS_SECONDS
 from shared.redis.inbox import RedisInbox, RedisTransaction
 from shared.service.consuming import FunctionSettings, consuming, inbox_of
 from shared.service.worker import Worker
@@ -21,7 +27,9 @@ from shared.settings import CommonSettings
 from shared.sql.database import open_database
 from shared.sql.inbox import SqlInbox
 from tests.harness.examples import an_order, created
-from tests.harness.stores import store_in_process
+from tests.harness.programs import running_program
+from tests.harness.stores import free_port, store_in_process
+from tests.harness.waiting import wait_until
 
 FATES: dict[str, Outcome | Exception | None] = {
     "nothing": None,
@@ -164,6 +172,24 @@ def test_its_program_has_the_settings_of_its_row() -> None:
     program = consuming(by_fate(Counter()))
     assert program.name == "notifier"
     assert program.settings.model_config["env_prefix"] == "NOTIFIER_"
+
+
+async def test_its_function_has_as_long_as_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs is cancelled, and its event is put off."""
+    monkeypatch.setenv("NOTIFIER_HANDLER_TIMEOUT_SECONDS", "0.01")
+    broker, hanging = MemoryBroker(), asyncio.Event()
+
+    @consumer("notifier", events=[OrderCreated])
+    async def hangs(event: Event[OrderCreated]) -> None:
+        await hanging.wait()
+
+    program = consuming(hangs)
+    own: Any = program.settings
+    infrastructure = EmbeddedInfrastructure(broker, FakeServer())
+    async with running_program(program, own(ops_port=free_port()), infrastructure):
+        await broker.publish(message_of(created()))
+        retries = [NOTIFIER.retry_queue(tier) for tier in RETRY_TIERS_SECONDS]
+        await wait_until(lambda: any(map(broker.depth, retries)), what="it is put off")
 
 
 async def in_redis(event: Event[OrderCreated], transaction: RedisTransaction) -> None:
