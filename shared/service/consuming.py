@@ -1,6 +1,7 @@
 """A service that is one function, see ``messaging.consumer``: its program, and the inbox that it asks for."""
 
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -37,24 +38,29 @@ def consuming(told: EventConsumer) -> Program[FunctionSettings]:
         ops_port: Port = row.operations_port
 
     def use_cases(worker: Worker[FunctionSettings]) -> UseCases:
-        inbox, *jobs = inbox_of(told, worker)
+        inbox = inbox_of(told, worker)
         handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
-        return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs)
+        return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs_of(inbox))
 
     return consumer(row, Settings, use_cases)
 
 
-def inbox_of(told: EventConsumer, worker: Worker[Any]) -> tuple[Any, ...]:
-    """What gives the function the transactions that it asks for, and the jobs that come with it."""
+def inbox_of(told: EventConsumer, worker: Worker[Any]) -> RedisInbox | SqlInbox | None:
+    """What gives the function the transactions that it asks for. Raises TypeError where its row has no
+    database for them.
+    """
     kept, timeout_seconds = worker.common.order_retention_seconds, worker.own.store_timeout_seconds
     if told.transaction is None:
-        return (None,)
+        return None
     if told.transaction is RedisTransaction:
-        notes = RedisInbox(
-            worker.redis, told.service, retention_seconds=kept, timeout_seconds=timeout_seconds
-        )
-        return (notes,)
+        return RedisInbox(worker.redis, told.service, retention_seconds=kept, timeout_seconds=timeout_seconds)
     if told.transaction is not AsyncConnection or worker.database is None:
         raise TypeError(f"{told.service} asks for {told.transaction}, and its row of the map has no database")
-    inbox = SqlInbox(worker.database, retention_seconds=kept, clock=time.time)
-    return inbox, partial(repeating, inbox.sweep, INBOX_SWEEP_SECONDS, what="the inbox")
+    return SqlInbox(worker.database, retention_seconds=kept, clock=time.time)
+
+
+def jobs_of(inbox: RedisInbox | SqlInbox | None) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+    """What an inbox needs besides: in Redis notes go by themselves, in SQL they are swept."""
+    if not isinstance(inbox, SqlInbox):
+        return ()
+    return (partial(repeating, inbox.sweep, INBOX_SWEEP_SECONDS, what="the inbox"),)

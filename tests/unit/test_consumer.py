@@ -21,7 +21,7 @@ from shared.messaging.retry import Dead, Done, History, Outcome, Retry
 from shared.messaging.settlement import message_of
 from shared.pipeline import NOTIFIER, RETRY_TIERS_SECONDS
 from shared.redis.inbox import RedisInbox, RedisTransaction
-from shared.service.consuming import FunctionSettings, consuming, inbox_of
+from shared.service.consuming import FunctionSettings, consuming, inbox_of, jobs_of
 from shared.service.worker import Worker
 from shared.settings import CommonSettings
 from shared.sql.database import open_database
@@ -213,11 +213,10 @@ async def test_a_function_is_given_the_inbox_that_it_asks_for(tmp_path: Path) ->
     ):
         without = Worker(common=CommonSettings(), own=FunctionSettings(ops_port=1), redis=redis)
         worker = replace(without, database=database)
-        (inbox,) = inbox_of(decorated(in_redis), without)
-        assert isinstance(inbox, RedisInbox)
-        inbox, job = inbox_of(decorated(in_sql), worker)
-        assert isinstance(inbox, SqlInbox)
-        assert callable(job)
+        in_store, in_database = inbox_of(decorated(in_redis), without), inbox_of(decorated(in_sql), worker)
+        assert isinstance(in_store, RedisInbox)
+        assert isinstance(in_database, SqlInbox)
+        assert [len(jobs_of(inbox)) for inbox in (None, in_store, in_database)] == [0, 0, 1]
         for function, has in ((in_sql, without), (in_nothing, worker)):
             with pytest.raises(TypeError, match="its row of the map has no database"):
                 inbox_of(decorated(function), has)
