@@ -1,5 +1,6 @@
 """How pages are made: one set of templates, rendered in full, so that they can be read without JavaScript."""
 
+import re
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from shared.text import visible
 
 STATIC_FILES: Final = ("page.css", "page.js", "icon.svg")
 UNKNOWN: Final = "–"
+_PARTS: Final = re.compile(r"[^._]*[._]|[^._]+")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -32,6 +34,7 @@ class Pages:
             "lines": lines,
             "megabytes": megabytes,
             "money": written,
+            "parts": parts,
         }
         self._environment.globals |= {
             "refresh_seconds": refresh_seconds,
@@ -64,6 +67,11 @@ def shown(value: Any) -> Any:
 def lines(text: str) -> Markup:
     """Text of several lines, each of them made visible."""
     return Markup("\n").join(visible(line) for line in text.split("\n"))
+
+
+def parts(name: str) -> Markup:
+    """A name that may break behind each of its parts rather than inside one."""
+    return Markup("<wbr>").join(visible(part) for part in _PARTS.findall(name))
 
 
 def amount(value: int, noun: str) -> str:

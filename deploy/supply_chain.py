@@ -76,21 +76,30 @@ def write_bill(folder: Path) -> None:
     print(f"bill of materials: {bill}, {libraries} libraries (CycloneDX)")
 
 
+def ask_and_tell(lock: str) -> int:
+    """The status that a lock gives, once it was told in words."""
+    try:
+        audit = ask_about(lock)
+    except RuntimeError as error:
+        print(f"{lock}: NOT ASKED about: {error}")
+        return NOT_ASKED
+    for each in audit.vulnerabilities:
+        print(f"{lock}: {each}", file=sys.stderr)
+    known = len(audit.vulnerabilities)
+    print(f"{lock}: {audit.asked} libraries asked about, {known} vulnerabilities known")
+    if audit.not_asked:
+        print(f"{lock}: {audit.not_asked} libraries NOT ASKED about: no database knows them or answers")
+    if known:
+        return FOUND
+    return NOT_ASKED if audit.not_asked else 0
+
+
 def main(folder: Path) -> int:
     """The status to end with."""
-    status = FOUND if look_through_code() else 0
+    looked = FOUND if look_through_code() else 0
     write_bill(folder)
-    for lock in LOCKS:
-        audit = ask_about(lock)
-        for each in audit.vulnerabilities:
-            print(f"{lock}: {each}", file=sys.stderr)
-            status = FOUND
-        known = len(audit.vulnerabilities)
-        print(f"{lock}: {audit.asked} libraries asked about, {known} vulnerabilities known")
-        if audit.not_asked:
-            print(f"{lock}: {audit.not_asked} libraries NOT ASKED about: no database knows them or answers")
-            status = status or NOT_ASKED
-    return status
+    statuses = {looked, *map(ask_and_tell, LOCKS)}
+    return FOUND if FOUND in statuses else max(statuses)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """`orderctl dead`: look into the dead letters, send them back, or drop them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,7 @@ app = typer.Typer(
     add_completion=False, help="Look into dead letters, send them back, or drop them.", no_args_is_help=True
 )
 
+Command = Callable[..., Any]
 DashboardUrl = Annotated[
     str | None,
     typer.Option(
@@ -56,13 +59,55 @@ Queue = Annotated[
 ]
 
 
-@app.command("list")
-def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+def _with_options_of(source: Command) -> Callable[[Command], Command]:
+    """Gives a command the options of ``source``, before its own, and what that makes of them as its first
+    parameter.
+    """
+
+    def decorated(command: Command) -> Command:
+        theirs = signature(source).parameters
+        own = list(signature(command).parameters.values())[1:]
+
+        @wraps(command)
+        def with_options(**given: Any) -> Any:
+            return command(source(**{name: given.pop(name) for name in theirs}), **given)
+
+        with_options.__signature__ = Signature([*theirs.values(), *own])  # type: ignore[attr-defined]  # PEP 362
+        return with_options
+
+    return decorated
+
+
+def _filters(
     reason: Reason = None,
     sku: Sku = None,
     older_than: OlderThan = None,
     younger_than: YoungerThan = None,
     queue: Queue = None,
+) -> dict[str, Any]:
+    return _given(reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue)
+
+
+@_with_options_of(_filters)
+def _meant(
+    filters: Mapping[str, Any],
+    ids: Ids = None,
+    everything: All = False,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+) -> dict[str, Any]:
+    """The letters that are to be acted on, as the dashboard is told."""
+    if bool(ids) == everything:
+        show_error(OrderctlError("say which letters: their IDs, or --all, which other options narrow"))
+        raise typer.Exit(EXIT_USAGE)
+    meant: dict[str, Any] = {"all": True} if everything else {"ids": ids}
+    return meant | dict(filters) | _given(limit=limit) | {"dry_run": dry_run}
+
+
+@app.command("list")
+@_with_options_of(_filters)
+def list_letters(
+    query: Mapping[str, Any],
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 50,
     as_json: AsJson = False,
     url: DashboardUrl = None,
@@ -70,7 +115,6 @@ def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option of the co
 ) -> None:
     """List dead letters, in the order in which they lie. Looking changes nothing."""
     with readable_errors():
-        query = _given(reason=reason, sku=sku, older_than=older_than, younger_than=younger_than, queue=queue)
         found = dead_letters(url, data_dir).find({**query, "limit": limit})
         if as_json:
             print_json(found)
@@ -101,53 +145,29 @@ def show(
 
 
 @app.command()
-def redrive(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
-    ids: Ids = None,
-    everything: All = False,
-    reason: Reason = None,
-    sku: Sku = None,
-    older_than: OlderThan = None,
-    younger_than: YoungerThan = None,
-    queue: Queue = None,
-    limit: Limit = None,
+@_with_options_of(_meant)
+def redrive(
+    meant: Mapping[str, Any],
     corrected: Annotated[
         typer.FileBinaryRead | None,
         typer.Option(
             "--body", help="JSON to send instead of the letter's own body, of one ID.", show_default=False
         ),
     ] = None,
-    dry_run: DryRun = False,
     as_json: AsJson = False,
     url: DashboardUrl = None,
     data_dir: DataDir = None,
 ) -> None:
     """Send letters back to their consumer. It has its effect at most once, however often it is asked."""
     with readable_errors():
-        filters = _given(
-            reason=reason,
-            sku=sku,
-            older_than=older_than,
-            younger_than=younger_than,
-            queue=queue,
-            limit=limit,
-        )
-        body = _body(ids, everything, filters, dry_run)
-        if corrected is not None:
-            body["body"] = _json_of(corrected.read())
-        _act("redrive", body, url, data_dir, as_json=as_json)
+        body = {} if corrected is None else {"body": _json_of(corrected.read())}
+        _act("redrive", {**meant, **body}, url, data_dir, as_json=as_json)
 
 
 @app.command()
-def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
-    ids: Ids = None,
-    everything: All = False,
-    reason: Reason = None,
-    sku: Sku = None,
-    older_than: OlderThan = None,
-    younger_than: YoungerThan = None,
-    queue: Queue = None,
-    limit: Limit = None,
-    dry_run: DryRun = False,
+@_with_options_of(_meant)
+def drop(
+    meant: Mapping[str, Any],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before dropping --all.")] = False,
     as_json: AsJson = False,
     url: DashboardUrl = None,
@@ -155,18 +175,9 @@ def drop(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 ) -> None:
     """Give letters up for good. Their orders end as rejected, reason dropped, and the customers are told."""
     with readable_errors():
-        filters = _given(
-            reason=reason,
-            sku=sku,
-            older_than=older_than,
-            younger_than=younger_than,
-            queue=queue,
-            limit=limit,
-        )
-        body = _body(ids, everything, filters, dry_run)
-        if everything and not dry_run and not yes:
-            _confirm(body, url, data_dir)
-        _act("drop", body, url, data_dir, as_json=as_json)
+        if meant.get("all") and not meant["dry_run"] and not yes:
+            _confirm(meant, url, data_dir)
+        _act("drop", meant, url, data_dir, as_json=as_json)
 
 
 @app.command()
@@ -197,16 +208,6 @@ def _json_of(content: bytes) -> Any:
 
 def _given(**filters: str | int | None) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value is not None}
-
-
-def _body(
-    ids: list[str] | None, everything: bool, filters: Mapping[str, Any], dry_run: bool
-) -> dict[str, Any]:
-    if bool(ids) == everything:
-        show_error(OrderctlError("say which letters: their IDs, or --all, which other options narrow"))
-        raise typer.Exit(EXIT_USAGE)
-    meant: dict[str, Any] = {"all": True} if everything else {"ids": ids}
-    return meant | dict(filters) | {"dry_run": dry_run}
 
 
 def _confirm(body: Mapping[str, Any], url: str | None, data_dir: Path | None) -> None:

@@ -83,24 +83,11 @@ def headline(outcome: Reconciliation) -> Text:
 
 def _grounds(outcome: Reconciliation) -> Table:
     verdict, stock = outcome.verdict, outcome.snapshot.stock
-    undecided = len(verdict.stuck) + len(verdict.dead)
-    others = "".join(
-        f"; of all {verdict.orders:,}, {count:,} {what}"
-        for count, what in (
-            (verdict.cancelled, OrderStatus.CANCELLED),
-            (verdict.scheduled, OrderStatus.SCHEDULED),
-        )
-        if count
-    )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right")
     table.add_column(style="dim")
-    table.add_row(
-        "orders",
-        f"{verdict.orders:,}",
-        f"{verdict.created:,} created, {verdict.rejected:,} rejected, {undecided:,} undecided{others}",
-    )
+    table.add_row("orders", f"{verdict.orders:,}", _how_they_stand(verdict))
     archived = f", {stock.archived_orders:,} of them archived" if stock.archived_orders else ""
     table.add_row("decisions", f"{stock.decided:,}", f"counted at the cut{archived}")
     skus = len({*stock.reserved, *stock.available})
@@ -128,6 +115,15 @@ def _grounds(outcome: Reconciliation) -> Table:
     if outcome.republished:
         table.add_row("republished", f"{len(outcome.republished):,}", f"{outcome.healed:,} settled since")
     return table
+
+
+def _how_they_stand(verdict: Verdict) -> str:
+    """What adds up first; who is cancelled or scheduled was counted there already."""
+    without = verdict.orders - verdict.created - verdict.rejected
+    counted = f"{verdict.created:,} created, {verdict.rejected:,} rejected, {without:,} without a decision"
+    also = {"cancelled": verdict.cancelled, "scheduled": verdict.scheduled}
+    among = " and ".join(f"{count:,} {name}" for name, count in also.items() if count)
+    return f"{counted}; among all of these {among}" if among else counted
 
 
 def _hints(outcome: Reconciliation) -> Iterator[str]:

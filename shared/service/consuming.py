@@ -1,8 +1,9 @@
 """A service that is one function, see ``messaging.consumer``: its program, and the inbox that it asks for."""
 
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,20 +37,18 @@ def consuming(told: EventConsumer) -> Program[FunctionSettings]:
 
         ops_port: Port = row.operations_port
 
-    return consumer(row, Settings, partial(use_cases_of, told))
+    def use_cases(worker: Worker[FunctionSettings]) -> UseCases:
+        inbox = inbox_of(told, worker)
+        handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
+        return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs_of(inbox))
+
+    return consumer(row, Settings, use_cases)
 
 
-def use_cases_of(told: EventConsumer, worker: Worker[FunctionSettings]) -> UseCases:
-    """The function for all that it is told of, bounded in time; beside it, what its inbox needs done."""
-    inbox = inbox_of(told, worker)
-    handler = bounded(worker.own.handler_timeout_seconds)(told.handler(inbox))
-    sweeps = [inbox.sweep] if isinstance(inbox, SqlInbox) else []
-    jobs = [partial(repeating, sweep, INBOX_SWEEP_SECONDS, what="the inbox") for sweep in sweeps]
-    return UseCases(handlers=dict.fromkeys(told.events, handler), jobs=jobs)
-
-
-def inbox_of(told: EventConsumer, worker: Worker[FunctionSettings]) -> RedisInbox | SqlInbox | None:
-    """What gives the function the transactions that it asks for, if it does. Raises TypeError."""
+def inbox_of(told: EventConsumer, worker: Worker[Any]) -> RedisInbox | SqlInbox | None:
+    """What gives the function the transactions that it asks for. Raises TypeError where its row has no
+    database for them.
+    """
     kept, timeout_seconds = worker.common.order_retention_seconds, worker.own.store_timeout_seconds
     if told.transaction is None:
         return None
@@ -58,3 +57,10 @@ def inbox_of(told: EventConsumer, worker: Worker[FunctionSettings]) -> RedisInbo
     if told.transaction is not AsyncConnection or worker.database is None:
         raise TypeError(f"{told.service} asks for {told.transaction}, and its row of the map has no database")
     return SqlInbox(worker.database, retention_seconds=kept, clock=time.time)
+
+
+def jobs_of(inbox: RedisInbox | SqlInbox | None) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+    """What an inbox needs besides: in Redis notes go by themselves, in SQL they are swept."""
+    if not isinstance(inbox, SqlInbox):
+        return ()
+    return (partial(repeating, inbox.sweep, INBOX_SWEEP_SECONDS, what="the inbox"),)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Float, Index, MetaData, Table, Text, delete
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import RefusedWrite
@@ -32,14 +32,11 @@ _REFUSALS: Final = (DataError, IntegrityError, ProgrammingError)
 _REFUSED: Final = ("22", "23", "42")
 """Classes of SQLSTATE: a value does not fit, a constraint is violated, a statement is wrong. SQLAlchemy has
 no type of its own for what asyncpg says of values."""
-_REFUSED_BY_SQLITE: Final = {
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_CONSTRAINT,
-    sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_RANGE,
-}
-"""The same among its primary result codes, the low bytes of what it says; others speak of locks and files."""
+_REFUSED_BY_SQLITE: Final = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
+)
+"""The same as its result codes, of which these are the low byte. SQLAlchemy calls a wrong statement an
+OperationalError, as it does a file that is locked, full or gone."""
 _INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
@@ -85,9 +82,19 @@ async def _run(effects: Effects, events: Sequence[Event[Any]], connection: Async
     """Without the driver's words, which quote what was to be written."""
     try:
         await effects(events, connection)
-    except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-        if not (isinstance(error, _REFUSALS) or state[:2] in _REFUSED or code in _REFUSED_BY_SQLITE):
+    except StatementError as error:
+        if not _is_refusal(error):
             raise
         raise RefusedWrite(f"the database refused it: {type(error.orig or error).__name__}") from error
+
+
+def _is_refusal(error: StatementError) -> bool:
+    """Whether it would come again with the same statement; one that no driver was given would in any case."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    code = getattr(error.orig, "sqlite_errorcode", None) or 0
+    return (
+        not isinstance(error, DBAPIError)
+        or isinstance(error, _REFUSALS)
+        or state[:2] in _REFUSED
+        or code & 0xFF in _REFUSED_BY_SQLITE
+    )

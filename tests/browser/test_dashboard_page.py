@@ -6,11 +6,28 @@ from typing import Any
 
 import pytest
 
+from dashboard.overview import page as overview_page
+from dashboard.overview.brokers import INTAKES
 from dashboard.overview.state import NodeState, NodeStatus, ServiceState
+from shared.pipeline import NOTIFIER
 from tests.browser.pages import PATIENCE_MILLISECONDS, opened, shows
 from tests.harness.dashboard import NODES, SERVICES, STORE, Dashboard, dashboard, with_nodes
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+
+BROKEN_WORDS = """() => {
+  const found = [];
+  const texts = [...document.querySelectorAll(".flow .name")].flatMap((name) => [...name.childNodes]);
+  for (const text of texts) {
+    const range = document.createRange();
+    for (const { 0: word, index } of text.data?.matchAll(/\\S+/g) ?? []) {
+      range.setStart(text, index);
+      range.setEnd(text, index + word.length);
+      if (range.getClientRects().length > 1) found.push(word);
+    }
+  }
+  return found;
+}"""
 
 
 @pytest.fixture
@@ -66,12 +83,22 @@ async def test_a_store_that_goes_away_does_not_take_the_page_along(browser: Any,
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_the_page_fits(browser: Any, served: Dashboard, scheme: str, width: int) -> None:
-    """No sideways scrolling on a phone, colours by the system's choice, nothing refused by our own policy."""
+async def test_the_page_fits(
+    browser: Any, served: Dashboard, monkeypatch: pytest.MonkeyPatch, scheme: str, width: int
+) -> None:
+    """No sideways scrolling on a phone, colours by the system's choice, nothing refused by our own policy.
+
+    Names of further consumers' queues break between their parts at most.
+    """
+    further = [
+        replace(NOTIFIER, service=name, queues=name) for name in ("fraud_check", "loyalty_points", "webhooks")
+    ]
+    monkeypatch.setattr(overview_page, "CONSUMPTIONS", (*INTAKES, NOTIFIER, *further))
     viewport = {"width": width, "height": 800}
     page = await opened(browser, served.url, color_scheme=scheme, viewport=viewport)
     await shows(page, "All is well")
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert await page.evaluate(BROKEN_WORDS) == []
     ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(245, 246, 248)", "dark": "rgb(18, 22, 28)"}[scheme]
     assert page.faults == []

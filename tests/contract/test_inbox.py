@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.errors import PermanentError, RefusedWrite, StoreUnavailable
+from shared.errors import DatabaseUnavailable, PermanentError, RefusedWrite, StoreUnavailable
 from shared.messages import Event, OrderCreated
 from shared.messaging.certification import Certified, certify
 from shared.messaging.consumer import Inbox, consumer
@@ -255,15 +255,40 @@ async def test_notes_are_kept_for_as_long_as_orders_are(redis: Redis) -> None:
 # --- SQL ----------------------------------------------------------------------------------------------------
 
 
+WRONG = (
+    "SELECT nothing FROM nowhere WHERE name = 'ann@example.com'",
+    "SELECT nothing FROM points WHERE customer = 'ann@example.com'",
+    "INSERT INTO points VALUES ('ann@example.com', NULL)",
+    "SELEC 'ann@example.com'",
+    "SELECT 'ann@example.com' = :not_given",
+)
+
+
 async def test_a_statement_that_is_wrong_is_the_events_fault(in_database: Points) -> None:
-    """It would be waited for as an outage for ever, and hold up its neighbours."""
+    """Table, column, constraint, syntax, parameter: waited for, it would hold up its neighbours for ever."""
+    for statement in WRONG:
 
-    async def wrong(_: Sequence[Event[OrderCreated]], transaction: AsyncConnection) -> None:
-        await transaction.execute(text("SELECT nothing FROM nowhere WHERE name = 'ann@example.com'"))
+        async def wrong(
+            _: Sequence[Event[OrderCreated]], transaction: AsyncConnection, statement: str = statement
+        ) -> None:
+            await transaction.execute(text(statement))
 
-    with pytest.raises(RefusedWrite, match="the database refused it") as refused:
-        await in_database.inbox.once(EVENTS[:1], wrong)
-    assert "ann@" not in str(refused.value)
+        with pytest.raises(RefusedWrite, match="the database refused it") as refused:
+            await in_database.inbox.once(EVENTS[:1], wrong)
+        assert "ann@" not in str(refused.value)
+
+
+async def test_a_database_that_takes_no_writes_is_an_outage(in_database: Points) -> None:
+    """Of no event's making: it is waited out."""
+    on_sqlite = in_database.inbox._database.is_sqlite  # type: ignore[attr-defined]  # the suite's own
+    read_only = "PRAGMA query_only = ON" if on_sqlite else "SET TRANSACTION READ ONLY"
+
+    async def writes(events: Sequence[Event[OrderCreated]], transaction: AsyncConnection) -> None:
+        await transaction.execute(text(read_only))
+        await in_sql(events, transaction)
+
+    with pytest.raises(DatabaseUnavailable, match=r"readonly|read-only"):
+        await in_database.inbox.once(EVENTS[:1], writes)
 
 
 @pytest.mark.parametrize("more", ["many", None, 2**40, "a\x00b"], ids=["text", "None", "large", "NUL"])

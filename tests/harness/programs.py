@@ -28,13 +28,14 @@ class RunningProgram:
 async def running_program(
     program: Program[Any], own: Any, infrastructure: EmbeddedInfrastructure
 ) -> AsyncIterator[RunningProgram]:
-    """A service with a port for clients, once it is ready; told to end after the block."""
+    """A service, once it is ready; told to end after the block. One that has a single port has both there."""
     stop = asyncio.Event()
+    port, operations_port = (getattr(own, name, None) for name in ("port", "ops_port"))
     task = asyncio.create_task(program.run(CommonSettings(), own, infrastructure, stop))
     try:
         async with (
-            ClientSession(f"http://127.0.0.1:{own.port}") as session,
-            ClientSession(f"http://127.0.0.1:{own.ops_port}") as operations,
+            ClientSession(f"http://127.0.0.1:{port or operations_port}") as session,
+            ClientSession(f"http://127.0.0.1:{operations_port or port}") as operations,
         ):
 
             async def is_ready() -> bool:

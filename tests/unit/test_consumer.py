@@ -5,23 +5,31 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fakeredis import FakeServer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from orderctl.embedded.infrastructure import EmbeddedInfrastructure
 from shared.errors import PermanentError, StoreUnavailable
 from shared.messages import Event, OrderCreated, OrderRejected
 from shared.messaging.consumer import ConsumerFunction, EventConsumer, consumer
 from shared.messaging.handlers import BatchHandler, Incoming, Middleware, bounded
+from shared.messaging.memory import MemoryBroker
 from shared.messaging.retry import Dead, Done, History, Outcome, Retry
+from shared.messaging.settlement import message_of
+from shared.pipeline import NOTIFIER, RETRY_TIERS_SECONDS
 from shared.redis.inbox import RedisInbox, RedisTransaction
-from shared.service.consuming import FunctionSettings, consuming, inbox_of, use_cases_of
+from shared.service.consuming import FunctionSettings, consuming, inbox_of, jobs_of
 from shared.service.worker import Worker
 from shared.settings import CommonSettings
 from shared.sql.database import open_database
 from shared.sql.inbox import SqlInbox
 from tests.harness.examples import an_order, created
-from tests.harness.stores import store_in_process
+from tests.harness.programs import running_program
+from tests.harness.stores import free_port, store_in_process
+from tests.harness.waiting import wait_until
 
 FATES: dict[str, Outcome | Exception | None] = {
     "nothing": None,
@@ -127,20 +135,6 @@ async def test_a_handler_that_hangs_is_cancelled() -> None:
         await bounded(0.01)(hangs)(told("order1"))
 
 
-async def test_its_setting_bounds_a_function_that_hangs() -> None:
-    """As its service has it: ``NAME_HANDLER_TIMEOUT_SECONDS``."""
-
-    @consumer("notifier", events=[OrderCreated])
-    async def hangs(event: Event[OrderCreated]) -> None:
-        await asyncio.Event().wait()
-
-    async with store_in_process() as redis, asyncio.timeout(10):
-        own = FunctionSettings(ops_port=1, handler_timeout_seconds=0.01)
-        use_cases = use_cases_of(hangs, Worker(common=CommonSettings(), own=own, redis=redis))
-        with pytest.raises(TimeoutError):
-            await use_cases.handlers[OrderCreated](told("order1"))
-
-
 async def takes_nothing() -> None:
     """No consumer."""
 
@@ -180,6 +174,24 @@ def test_its_program_has_the_settings_of_its_row() -> None:
     assert program.settings.model_config["env_prefix"] == "NOTIFIER_"
 
 
+async def test_its_function_has_as_long_as_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs is cancelled, and its event is put off."""
+    monkeypatch.setenv("NOTIFIER_HANDLER_TIMEOUT_SECONDS", "0.01")
+    broker, hanging = MemoryBroker(), asyncio.Event()
+
+    @consumer("notifier", events=[OrderCreated])
+    async def hangs(event: Event[OrderCreated]) -> None:
+        await hanging.wait()
+
+    program = consuming(hangs)
+    own: Any = program.settings
+    infrastructure = EmbeddedInfrastructure(broker, FakeServer())
+    async with running_program(program, own(ops_port=free_port()), infrastructure):
+        await broker.publish(message_of(created()))
+        retries = [NOTIFIER.retry_queue(tier) for tier in RETRY_TIERS_SECONDS]
+        await wait_until(lambda: any(map(broker.depth, retries)), what="it is put off")
+
+
 async def in_redis(event: Event[OrderCreated], transaction: RedisTransaction) -> None:
     """Asks for the store."""
 
@@ -201,9 +213,10 @@ async def test_a_function_is_given_the_inbox_that_it_asks_for(tmp_path: Path) ->
     ):
         without = Worker(common=CommonSettings(), own=FunctionSettings(ops_port=1), redis=redis)
         worker = replace(without, database=database)
-        assert isinstance(inbox_of(decorated(in_redis), without), RedisInbox)
-        assert isinstance(inbox_of(decorated(in_sql), worker), SqlInbox)
-        assert [len(use_cases_of(decorated(each), worker).jobs) for each in (in_redis, in_sql)] == [0, 1]
+        in_store, in_database = inbox_of(decorated(in_redis), without), inbox_of(decorated(in_sql), worker)
+        assert isinstance(in_store, RedisInbox)
+        assert isinstance(in_database, SqlInbox)
+        assert [len(jobs_of(inbox)) for inbox in (None, in_store, in_database)] == [0, 0, 1]
         for function, has in ((in_sql, without), (in_nothing, worker)):
             with pytest.raises(TypeError, match="its row of the map has no database"):
                 inbox_of(decorated(function), has)

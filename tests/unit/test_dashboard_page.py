@@ -57,7 +57,7 @@ async def test_what_waits_is_told_in_orders_with_its_age(served: Dashboard) -> N
     stations = re.findall(
         r'class="name">(.*?)</span><span class="figure">(.*?)</span><span class="more">(.*?)<', html
     )
-    assert [station for station in stations if not station[0].endswith(".queue")] == [
+    assert [station for station in stations if not station[0].endswith("queue")] == [
         ("Outbox", "0", "nothing waits for a broker"),
         ("Undecided", "7", "all of them in trouble"),
         ("Decided", "1,601", "created or rejected"),
@@ -93,7 +93,7 @@ async def test_a_broker_that_does_not_replicate_is_whole_with_one_member(served:
 
 
 async def test_one_more_consumer_is_on_the_page(served: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the way of an order, among the queues, and with dead letters of its own."""
+    """Behind the way of an order, by a name that breaks between its parts; with queues and dead letters."""
     more = replace(NOTIFIER, service="audit_trail", queues="audit_trail")
     for module in ("page", "attention", "document"):
         monkeypatch.setattr(f"dashboard.overview.{module}.CONSUMPTIONS", (*CONSUMPTIONS, more))
@@ -103,7 +103,11 @@ async def test_one_more_consumer_is_on_the_page(served: Dashboard, monkeypatch: 
     served.brokers.seen = replace(served.brokers.seen, queues=known)
     html = await page(served)
     assert "Dead letters of audit_trail in audit_trail.dead: 2" in html
-    assert '<span class="name">audit_trail.queue</span>' in html
+    names = re.findall(r'class="name">(.*?)</span>', html)
+    assert (names[3:5], names[-2:]) == (
+        ["Untold", "Notified"],
+        ["audit_<wbr>trail.<wbr>queue", "Log of steps"],
+    )
     told = await (await served.get("/metrics")).json()
     assert (told["dead_letters"]["notifier.dead"], told["dead_letters"]["audit_trail.dead"]) == (0, 2)
 

@@ -253,18 +253,21 @@ def test_a_number_that_no_message_can_hold_is_one_line(words: tuple[str, ...]) -
 
 
 def test_what_the_proof_advises_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the folder that was looked at, as every other hint."""
+    """For the folder that was looked at, as every other hint. The first counts add up to all orders."""
     monkeypatch.setattr(sys, "argv", ["/o/orderctl"])
     hints.repeat_option("--data-dir", "/d")
     snapshot = Snapshot(stock=StockState(decided=0, available={}, reserved={}), sizes={}, outbox=0)
-    verdict = Verdict(orders=2, dead=["o-1"], stuck=["o-2"])
+    verdict = Verdict(orders=9, created=5, rejected=1, cancelled=2, scheduled=1, dead=["o-1"], stuck=["o-2"])
     try:
         with out.capture() as captured:
             out.print(report.render(Reconciliation(verdict=verdict, snapshot=snapshot, promises=Promises())))
     finally:
         hints.repeat_option()
-    assert "/o/orderctl dead list --data-dir /d" in captured.get()
-    assert "/o/orderctl verify --republish --data-dir /d" in captured.get()
+    told = captured.get()
+    assert "/o/orderctl dead list --data-dir /d" in told
+    assert "/o/orderctl verify --republish --data-dir /d" in told
+    counts = "5 created, 1 rejected, 3 without a decision; among all of these 2 cancelled and 1 scheduled"
+    assert counts in " ".join(told.split())
 
 
 def test_the_state_of_a_system_in_an_odd_folder_is_shown(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 import json
 import re
-import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from deploy import supply_chain
+from deploy import release, supply_chain
 from deploy.release import faults_of, notes_of
 from deploy.supply_chain import Audit, audit_of
 
@@ -45,29 +45,65 @@ def test_what_is_known_against_a_library_is_told_with_its_remedy() -> None:
     assert audit_of(report) == Audit(asked=3, not_asked=1, vulnerabilities=known)
 
 
-FINE = {"name": "fine", "version": "1", "vulns": []}
-OLD = {"name": "old", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
-UNKNOWN = {"name": "unknown", "skip_reason": "no database answers"}
+# --- the statuses that it ends with, with its tools replaced by what they once said ------------------------
+
+FINE: Final = {"name": "aiohttp", "version": "3.14.5", "vulns": []}
+OLD: Final = {
+    "name": "aiohttp",
+    "version": "3.8.0",
+    "vulns": [{"id": "PYSEC-2023-120", "fix_versions": ["3.8.5"]}],
+}
+UNKNOWN: Final = {
+    "name": "aiohttp",
+    "skip_reason": "Dependency not found in the index and could not be audited: aiohttp (3.14.5)",
+}
+AWAY: Final = "ProxyError: HTTPSConnectionPool(host='index.example', port=443): Max retries exceeded"
+
+
+def put_tools(folder: Path, *libraries: Any, bandit_status: int = 0) -> None:
+    """Where the script finds them; a pip-audit that is told of no libraries says why on stderr alone."""
+    report, bill = folder / "report.json", folder / "bill.json"
+    report.write_text(json.dumps({"dependencies": libraries, "fixes": []}) if libraries else "")
+    bill.write_text('{"components": [{"name": "aiohttp"}]}')
+    scripts = {
+        "bandit": f"exit {bandit_status}",
+        "cyclonedx-py": f'for last; do :; done; cp "{bill}" "$last"',
+        "pip-audit": f"cat '{report}'; echo \"{AWAY}\" >&2; exit 1",
+    }
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
 
 
 @pytest.mark.parametrize(
-    ("code_status", "libraries", "status"),
-    [(0, [FINE], 0), (0, [FINE, OLD], 1), (0, [UNKNOWN], 3), (0, [OLD, UNKNOWN], 1), (1, [FINE], 1)],
-    ids=["clean", "a vulnerability", "nothing asked", "a vulnerability, not all asked", "code"],
+    ("libraries", "bandit_status", "status", "words"),
+    [
+        ([FINE], 0, 0, "1 libraries asked about, 0 vulnerabilities known"),
+        ([FINE, OLD], 0, 1, "aiohttp 3.8.0: PYSEC-2023-120, mended in 3.8.5"),
+        ([FINE], 1, 1, "0 vulnerabilities known"),
+        ([UNKNOWN], 0, 3, "1 libraries NOT ASKED about"),
+        ([UNKNOWN, OLD], 0, 1, "1 libraries NOT ASKED about"),
+        ([UNKNOWN], 1, 1, "1 libraries NOT ASKED about"),
+        ([], 0, 3, f"NOT ASKED about: {AWAY}"),
+    ],
+    ids=["clean", "known", "code", "not asked", "known, not asked", "code, not asked", "no network"],
 )
-def test_the_status_says_what_was_found(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code_status: int, libraries: list[Any], status: int
+def test_the_status_says_whether_it_is_clean(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    libraries: list[Any],
+    bandit_status: int,
+    status: int,
+    words: str,
 ) -> None:
-    """By what the tools answer: none is run here."""
-
-    def answer(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        if tool == "cyclonedx-py":
-            Path(arguments[-1]).write_text(json.dumps({"components": []}))
-        report = json.dumps({"dependencies": libraries}) if tool == "pip-audit" else ""
-        return subprocess.CompletedProcess([tool], code_status if tool == "bandit" else 0, report, "")
-
-    monkeypatch.setattr(supply_chain, "_run", answer)
-    assert supply_chain.main(tmp_path) == status
+    """What is found counts for more than what could not be asked about, and that is no clean bill."""
+    put_tools(tmp_path, *libraries, bandit_status=bandit_status)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert supply_chain.main(tmp_path / "reports") == status
+    told = capsys.readouterr()
+    assert words in told.out + told.err
+    assert (tmp_path / "reports" / "sbom.cdx.json").is_file()
 
 
 CHANGELOG = """# Changelog
@@ -102,9 +138,14 @@ def test_a_version_whose_parts_agree_is_released_with_its_notes(tmp_path: Path) 
     assert notes_of(CHANGELOG, "1.2.0") == "### Added\n\n- Something."
 
 
-def test_each_part_that_does_not_agree_is_named(tmp_path: Path) -> None:
-    """Before anything is built."""
-    project, changelog, contract = faults_of(tree(tmp_path, version="1.1.9", contract="1.0.0"), "1.1.0")
+def test_each_part_that_does_not_agree_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is built: the workflow's step ends with status 1."""
+    root = tree(tmp_path, version="1.1.9", contract="1.0.0")
+    monkeypatch.setattr(release, "ROOT", root)
+    assert (release.main("1.1.0"), capsys.readouterr().out) == (1, "")
+    project, changelog, contract = faults_of(root, "1.1.0")
     assert project == "pyproject.toml has version 1.1.9, not 1.1.0"
     assert "no section [1.1.0], or nothing in it" in changelog
     assert "no 1.1.0.json" in contract
