@@ -121,7 +121,7 @@ def _how_they_stand(verdict: Verdict) -> str:
     """What adds up first; who is cancelled or scheduled was counted there already."""
     without = verdict.orders - verdict.created - verdict.rejected
     counted = f"{verdict.created:,} created, {verdict.rejected:,} rejected, {without:,} without a decision"
-    also = {"cancelled": verdict.cancelled, "scheduled": verdict.scheduled}
+    also = {OrderStatus.CANCELLED: verdict.cancelled, OrderStatus.SCHEDULED: verdict.scheduled}
     among = " and ".join(f"{count:,} {name}" for name, count in also.items() if count)
     return f"{counted}; among all of these {among}" if among else counted
 
