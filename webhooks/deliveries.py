@@ -11,7 +11,7 @@ from shared.orders.redis.log import LogPosition
 from shared.sql.database import Database
 from shared.webhooks.schemas import DeliveryStatus
 from webhooks.endpoints import Clock
-from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, Told
+from webhooks.model import GIVE_UP_SECONDS, OPERATORS, SECOND, ClaimedDelivery, DueEndpoint, Told
 from webhooks.schema import DELIVERIES, ENDPOINTS, IS_PENDING
 
 MOST_ENDPOINTS: Final = 10_000
@@ -76,17 +76,19 @@ class DeliveryStore:
 
         return await self._database.transaction(write, timeout_seconds=BATCH_SECONDS)
 
-    async def endpoints_due(self) -> Mapping[str, bool]:
-        """Endpoints for which it is time to attempt something, by id, and whether each is failing."""
+    async def endpoints_due(self) -> Mapping[str, DueEndpoint]:
+        """Endpoints for which it is time to attempt something, by id."""
         now = self._clock()
         something = exists().where(DELIVERIES.c.endpoint_id == ENDPOINTS.c.id, _is_due(now))
-        query = select(ENDPOINTS.c.id, ENDPOINTS.c.failing_since).where(
+        query = select(ENDPOINTS.c.id, ENDPOINTS.c.owner, ENDPOINTS.c.failing_since).where(
             ENDPOINTS.c.disabled_reason.is_(None), ENDPOINTS.c.held_until <= now, something
         )
 
-        async def read(connection: AsyncConnection) -> Mapping[str, bool]:
+        async def read(connection: AsyncConnection) -> Mapping[str, DueEndpoint]:
             rows = await connection.execute(query.limit(MOST_ENDPOINTS))
-            return {row.id: row.failing_since is not None for row in rows}
+            return {
+                row.id: DueEndpoint(owner=row.owner, is_failing=row.failing_since is not None) for row in rows
+            }
 
         return await self._database.transaction(read)
 

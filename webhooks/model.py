@@ -58,6 +58,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DueEndpoint:
+    """An endpoint for which there is something to attempt."""
+
+    owner: str
+    is_failing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedDelivery:
     """A delivery that is this process' to attempt, and the secrets that sign it, the newest first."""
 

@@ -1,7 +1,8 @@
 """The loop that attempts what is due: so that one receiver, however slow, keeps no other waiting.
 
-Of all attempts at one time each endpoint has a few. Those whose latest attempt failed, or was slow, have one
-each and share a quarter of the places, so that others never wait behind them.
+Of all attempts at one time each endpoint has a few, and each owner half at most, however many endpoints it
+has. Those whose latest attempt failed, or was slow, have one each and share a quarter of the places, so that
+others never wait behind them.
 """
 
 import asyncio
@@ -16,12 +17,16 @@ from shared.logs import get_logger
 from shared.messaging.waiting import waiting_out
 from shared.webhooks.schemas import DeliveryStatus
 from webhooks.figures import WebhookFigures
-from webhooks.model import ClaimedDelivery, DeliveryAttempt
+from webhooks.model import ClaimedDelivery, DeliveryAttempt, DueEndpoint
 
 PAUSE_SECONDS: Final = 0.25
+MOST_REMEMBERED: Final = 10_000
+"""Endpoints that failed or were slow, beyond which those are forgotten that have nothing due."""
 SLOW_MILLISECONDS: Final = 2_000
 LAGGING_SHARE: Final = 4
 """Every which place those have together that failed or were slow."""
+OWNER_SHARE: Final = 2
+"""Every which place one owner has at most."""
 
 log = get_logger(__name__)
 
@@ -29,8 +34,8 @@ log = get_logger(__name__)
 class DueDeliveries(Protocol):
     """Where deliveries wait for their turn. Methods raise DatabaseUnavailable."""
 
-    async def endpoints_due(self) -> Mapping[str, bool]:
-        """Endpoints for which there is something to attempt, and whether each is failing."""
+    async def endpoints_due(self) -> Mapping[str, DueEndpoint]:
+        """Endpoints for which there is something to attempt, by id."""
 
     async def claim(self, shares: Mapping[str, int]) -> Sequence[ClaimedDelivery]:
         """Up to so many deliveries of each."""
@@ -72,6 +77,9 @@ class WebhookSender:
         self._per_endpoint = per_endpoint
         self._running: Counts[str] = Counts()
         self._lagging: set[str] = set()
+        self._owner_at_once = max(1, at_once // OWNER_SHARE)
+        self._owners: dict[str, str] = {}
+        """Of those that run."""
         self._last = ""
         self._something = asyncio.Event()
 
@@ -98,16 +106,23 @@ class WebhookSender:
 
     async def begin(self, attempts: asyncio.TaskGroup) -> int:
         """Begins what is due, as far as there are places, as tasks; how many. Raises DatabaseUnavailable."""
-        shares = self._shares(await self._deliveries.endpoints_due())
+        due = await self._deliveries.endpoints_due()
+        shares = self._shares(due)
         claims = await self._deliveries.claim(shares) if shares else ()
         for claimed in claims:
             self._running[claimed.endpoint_id] += 1
+            self._owners[claimed.endpoint_id] = due[claimed.endpoint_id].owner
             attempts.create_task(self._attempt(claimed))
         return len(claims)
 
-    def _shares(self, due: Mapping[str, bool]) -> Mapping[str, int]:
+    def _shares(self, due: Mapping[str, DueEndpoint]) -> Mapping[str, int]:
         """How many each may begin, in turns: the one that comes first is the one after the last."""
-        self._lagging |= {each for each, is_failing in due.items() if is_failing}
+        self._lagging |= {each for each, endpoint in due.items() if endpoint.is_failing}
+        if len(self._lagging) > MOST_REMEMBERED:
+            self._lagging &= due.keys() | self._running.keys()
+        of_owner: Counts[str] = Counts()
+        for each, count in self._running.items():
+            of_owner[self._owners[each]] += count
         lagging_running = sum(count for each, count in self._running.items() if each in self._lagging)
         left = {
             True: self._lagging_at_once - lagging_running,
@@ -116,10 +131,12 @@ class WebhookSender:
         shares: dict[str, int] = {}
         for each in sorted(due, key=lambda each: (each <= self._last, each)):
             is_lagging = each in self._lagging
-            share = min((1 if is_lagging else self._per_endpoint) - self._running[each], left[is_lagging])
+            own = (1 if is_lagging else self._per_endpoint) - self._running[each]
+            share = min(own, left[is_lagging], self._owner_at_once - of_owner[due[each].owner])
             if share > 0:
                 shares[each] = share
                 left[is_lagging] -= share
+                of_owner[due[each].owner] += share
                 self._last = each
         return shares
 
@@ -142,5 +159,5 @@ class WebhookSender:
         finally:
             self._running[claimed.endpoint_id] -= 1
             if not self._running[claimed.endpoint_id]:
-                del self._running[claimed.endpoint_id]
+                del self._running[claimed.endpoint_id], self._owners[claimed.endpoint_id]
             self.wake()

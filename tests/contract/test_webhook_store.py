@@ -19,6 +19,7 @@ from webhooks.model import (
     SECOND,
     UNOWNED,
     DeliveryAttempt,
+    DueEndpoint,
     owner_of,
 )
 from webhooks.schema import DELIVERIES
@@ -72,7 +73,9 @@ async def test_a_claim_is_one_replicas_until_its_lease_ends(world: WebhookWorld)
     """Of replicas that ask at one time each delivery is one's alone; afterwards it is due again."""
     endpoint = await world.endpoint(URL)
     await world.record("a", "b", "c", "d")
-    assert await world.deliveries.endpoints_due() == {endpoint.id: False}
+    assert await world.deliveries.endpoints_due() == {
+        endpoint.id: DueEndpoint(owner=endpoint.owner, is_failing=False)
+    }
     both = await asyncio.gather(*(world.deliveries.claim({endpoint.id: 3}) for _ in range(2)))
     claimed = [each.sequence for claims in both for each in claims]
     assert len(claimed) == len(set(claimed))
@@ -236,7 +239,9 @@ async def test_what_waits_for_a_disabled_endpoint_is_attempted_no_more_and_fails
     endpoint, other = await world.endpoint(URL, ALICE), await world.endpoint(URL)
     await world.record("a", "b", customer="alice")
     await world.endpoints.change(ALICE, endpoint.id, {"disabled_reason": "x"})
-    assert await world.deliveries.endpoints_due() == {other.id: False}
+    assert await world.deliveries.endpoints_due() == {
+        other.id: DueEndpoint(owner=other.owner, is_failing=False)
+    }
     assert (await world.log.fail_disabled(), await world.log.fail_disabled()) == (2, 0)
     assert {each.status for each in (await world.standing(other)).values()} == {"pending"}
 

@@ -15,6 +15,7 @@ from webhooks.model import (
     LATEST_SHOWN,
     OPERATORS,
     DeliveryAttempt,
+    owner_of,
 )
 
 URL = "https://receiver.example/hook"
@@ -207,6 +208,27 @@ async def test_one_receiver_has_a_few_attempts_at_a_time(world: WebhookWorld) ->
     await world.send()
     assert world.receivers.most_at_once[URL] == 2
     assert world.receivers.of(URL) == list(range(1, 10))
+
+
+async def test_one_owner_has_half_of_the_places_however_many_endpoints(world: WebhookWorld) -> None:
+    """Another's receiver is told meanwhile, and those of the first in the end."""
+    many = [f"{URL}/{number}" for number in range(12)]
+    for url in many:
+        await world.endpoint(url)
+        world.receivers.held[url] = asyncio.Event()
+    other = await world.endpoint(URL, owner_of("alice"))
+    await world.record("a", "b", customer="alice")
+    async with asyncio.TaskGroup() as attempts:
+        for _ in range(4):
+            await world.sender.begin(attempts)
+            await asyncio.sleep(0)
+        assert sum(url != URL for url, _ in world.receivers.calls) == 4, "half of eight places"
+        assert sorted(world.receivers.of(URL)) == [1, 2]
+        for event in world.receivers.held.values():
+            event.set()
+    await world.send()
+    assert all(sorted(world.receivers.of(url)) == [1, 2] for url in many)
+    assert {each.status for each in (await world.standing(other)).values()} == {"succeeded"}
 
 
 async def test_a_drain_ends_what_was_begun_and_begins_nothing(world: WebhookWorld) -> None:
