@@ -121,7 +121,7 @@ def _ports(system: System) -> Iterator[Finding]:
     named |= {port: at for service in SERVICES.values() for port, at in service.default_ports.items()}
     moved = [f"{name} {system.ports[name]}" for name, usual in named.items() if system.ports[name] != usual]
     if moved:
-        yield _remark(f"other ports than the usual ones, which were taken or not chosen: {', '.join(moved)}")
+        yield _remark(f"other ports than usual, chosen or because those are taken: {', '.join(moved)}")
 
 
 def _machine(status: SystemStatus) -> Iterator[Finding]:

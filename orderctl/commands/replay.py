@@ -97,7 +97,8 @@ def _consumption(name: str) -> Consumption:
     if found is None and name in FOLLOWED:
         raise UsageError(
             f"--to {name}: it follows the log of steps, and has no queue. The ledger is told anew by "
-            "orderctl ledger rebuild, a webhook by POST /webhooks/{id}/recover, with a time"
+            "orderctl ledger rebuild; a webhook by POST /webhooks/{id}/resend, with a number, or what failed "
+            "by POST /webhooks/{id}/recover, with a time"
         )
     if found is None:
         raise UsageError(f"--to {name}: no consumer is called so; there are {', '.join(_consumers(''))}")

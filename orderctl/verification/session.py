@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -53,6 +54,8 @@ async def verify(
     How long orders are kept is the processor's word, and a setting only where none has said so.
     """
 
+    began = time.monotonic()
+
     async def dead_letters() -> int | None:
         return await messages_in(management_urls, ORDER_PROCESSOR.dead_queue) if management_urls else None
 
@@ -73,7 +76,7 @@ async def verify(
                 await _compare(redis, ledger_url, outcome, patience or Patience())
             if webhooks_url is not None:
                 await _count_webhooks(redis, webhooks_url, outcome, patience or Patience())
-            return outcome
+            return replace(outcome, seconds=time.monotonic() - began)
         except (StoreUnavailable, RedisError) as error:
             raise StoreAwayError(f"the store cannot be read: {error}", advice="orderctl status") from error
 

@@ -56,7 +56,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """The verdict, the cut it rests on, and what was given to the relay again."""
+    """The verdict, the cut it rests on, what was given to the relay again, and how long all of it took."""
 
     verdict: Verdict
     snapshot: Snapshot
@@ -98,7 +98,6 @@ class Verification:
 
     async def run(self, promises: Promises, republisher: Republisher | None = None) -> Reconciliation:
         """The verdict on the system as it is; with a republisher, after what could be done about it."""
-        began = time.monotonic()
         count = await self._count(promises)
         for order_id in count.oracle.unseen - count.unsettled.keys() - count.dead:
             count.unsettled[order_id] = None
@@ -114,7 +113,6 @@ class Verification:
             promises=count.promises,
             republished=republished,
             healed=healed,
-            seconds=time.monotonic() - began,
         )
 
     async def _count(self, promises: Promises) -> _Count:

@@ -27,7 +27,7 @@ KNOWN = ", ".join(each.service for each in CONSUMPTIONS)
     [
         ("--since 1h", 2, "--to"),
         ("--to nobody --since 1h", 2, f"--to nobody: no consumer is called so; there are {KNOWN}"),
-        ("--to webhooks --since 1h", 2, "a webhook by POST /webhooks/{id}/recover"),
+        ("--to webhooks --since 1h", 2, "a webhook by POST /webhooks/{id}/resend"),
         ("--to notifier", 2, "say from when on"),
         ("--to notifier --since noon", 2, "--since noon: write it as"),
         ("--to notifier --since 1h --until noon", 2, "--until noon: write it as"),
