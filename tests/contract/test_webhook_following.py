@@ -4,6 +4,7 @@ Over the real scripts in a store in this process and SQLite, then on a real Redi
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +16,9 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api_gateway.preferences import RedisPreferences
+from orderctl.verification import session
 from orderctl.verification.following import wait_for_follower
+from orderctl.verification.promises import Promises
 from orderctl.verification.verification import Patience
 from shared import keyspace
 from shared.errors import DatabaseUnavailable, StoreUnavailable
@@ -393,6 +396,17 @@ async def test_verify_waits_for_it_and_says_where_it_does_not_go_on(trial: Trial
     await trial.decided("b")
     with pytest.raises(TimeoutError, match="it has read the log up to "):
         await wait_for_follower(log, position, patience)
+
+
+async def test_what_verify_took_has_the_wait_for_it(
+    trial: Trial, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a service that is away is nearly all of it."""
+    monkeypatch.setattr(session, "open_redis", lambda *_, **__: contextlib.nullcontext(trial.redis))
+    patience = Patience(quiet=0.2, pause=0.01)
+    outcome = await session.verify("", Promises(), webhooks_url=database_url, patience=patience)
+    assert outcome.verdict.why["webhooks"] == "it is yet to read the log, and does not go on"
+    assert outcome.seconds >= patience.quiet
 
 
 async def test_webhooks_of_who_declined_them_are_promised_nothing(trial: Trial) -> None:
