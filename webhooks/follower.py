@@ -122,7 +122,8 @@ class WebhookFollower(LogFollower):
         told = await self._told({record.order.id: record for record in records}, steps)
         oldest_first = sorted(told, key=lambda each: each.at)
         for start in range(0, max(len(oldest_first), 1), ENTRIES_AT_ONCE):
-            if not await self._promise(oldest_first[start : start + ENTRIES_AT_ONCE], since, until):
+            page = oldest_first[start : start + ENTRIES_AT_ONCE]
+            if not await self._still_reads() or not await self._promise(page, since, until):
                 return False
         return True
 

@@ -99,7 +99,8 @@ class LogFollower(ABC):
         self, records: Sequence[OrderRecord], read_until: int, since: LogPosition, until: LogPosition
     ) -> bool:
         """The same of whole orders. Steps from before ``read_until``, microseconds since the epoch, had been
-        read when the log was lost; 0 where that is not known.
+        read when the log was lost; 0 where that is not known. What takes several transactions asks
+        ``_still_reads`` between them: one page must not outlast the lease.
         """
 
     async def run(self) -> None:
@@ -148,6 +149,10 @@ class LogFollower(ABC):
             await self._log.confirm(self._service, position)
             self._confirmed = position.log_id
 
+    async def _still_reads(self) -> bool:
+        """Whether the lease is this replica's, which has it for another while."""
+        return await self._lease.hold(LEASE_SECONDS)
+
     async def _records(self, order_ids: Sequence[str]) -> list[OrderRecord]:
         """Those that there are; the others are counted."""
         found: list[OrderRecord | None] = []
@@ -189,8 +194,9 @@ class LogFollower(ABC):
                     )
                 # one that moves in the index meanwhile may be told twice
                 records = await self._records(list(dict.fromkeys(order_id for order_id, _ in places)))
-                held = await self._lease.hold(LEASE_SECONDS)
-                if not held or not await self._write_records(records, read_until, mark, mark):
+                if not await self._still_reads() or not await self._write_records(
+                    records, read_until, mark, mark
+                ):
                     return False
                 count += len(records)
                 if not cursor:

@@ -41,7 +41,7 @@ from tests.harness.moving import moved
 from tests.harness.stores import as_service
 from tests.harness.waiting import wait_until
 from tests.harness.webhooks import WebhookWorld, told, webhook_world
-from webhooks import deliveries
+from webhooks import deliveries, follower
 from webhooks.customers import RedisCustomers
 from webhooks.figures import WebhookFigures
 from webhooks.follower import NAME, WebhookFollower
@@ -440,3 +440,36 @@ async def test_a_customer_who_is_gone_leaves_no_webhook(trial: Trial) -> None:
     left = [len(await world.endpoints.of_owner(each)) for each in (owner_of("alice"), owner_of("bob"))]
     assert (left, len(await world.endpoints.of_owner(OPERATORS))) == ([0, 1], 1)
     assert await gone.gone() == set()
+
+
+async def test_a_page_of_records_that_takes_long_keeps_the_lease(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another replica would begin anew in the middle, and this one after it, in turns."""
+    await trial.world.endpoint(URL)
+    await trial.decided("a", "b", "c")
+    monkeypatch.setattr(follower, "ENTRIES_AT_ONCE", 1)
+    record, leased = trial.world.deliveries.record, list[int]()
+
+    async def slow(*told_since_until: Any) -> int | None:
+        if told_since_until[0]:
+            leased.append(await trial.redis.exists(keyspace.service_lease(NAME)))
+        await trial.redis.delete(keyspace.service_lease(NAME))  # its time passes
+        return await record(*told_since_until)
+
+    monkeypatch.setattr(trial.world.deliveries, "record", slow)
+    await trial.set_position(LogPosition(log_id=following.REBUILD))
+    await trial.follow()
+    assert leased == [1, 1, 1]
+
+
+@pytest.mark.parametrize("at", [str(10**20), "-" + "9" * 20, str(10**400)])
+async def test_an_entry_of_no_possible_time_stops_none(trial: Trial, at: str) -> None:
+    """It is logged and passed over, as others that make no sense."""
+    endpoint = await trial.world.endpoint(URL)
+    await trial.follow()
+    await trial.decided("a")
+    await trial.redis.xadd(keyspace.LOG, {"o": "a", "n": 2, "t": "created", "at": at, "by": ""})
+    await trial.decided("b")
+    await trial.follow()
+    assert await trial.promised(endpoint) == ["a", "b"]

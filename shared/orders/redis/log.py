@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from shared import keyspace
 from shared.logs import get_logger
+from shared.messages import event_time
 from shared.redis.client import Redis, store_deadline
 
 START: Final = "0-0"
@@ -207,6 +208,7 @@ def _end(info: Mapping[str, Any]) -> LogPosition:
 
 def _entry(log_id: str, fields: Mapping[str, str]) -> LogEntry | None:
     try:
+        event_time(int(fields["at"]))  # what is no time would stop its readers, each time anew
         return LogEntry(
             id=log_id,
             order_id=fields["o"],
@@ -216,6 +218,6 @@ def _entry(log_id: str, fields: Mapping[str, str]) -> LogEntry | None:
             reason=fields.get("reason", ""),
             by=fields.get("by", ""),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         log.error("unreadable entry in the log of steps", entry=log_id, error=str(error))
         return None
