@@ -463,13 +463,28 @@ async def test_a_page_of_records_that_takes_long_keeps_the_lease(
     assert leased == [1, 1, 1]
 
 
-@pytest.mark.parametrize("at", [str(10**20), "-" + "9" * 20, str(10**400)])
-async def test_an_entry_of_no_possible_time_stops_none(trial: Trial, at: str) -> None:
+@pytest.mark.parametrize("odd", [{"at": str(10**20)}, {"at": "-" + "9" * 20}, {"n": str(10**20)}, {"n": "0"}])
+async def test_an_entry_of_no_possible_time_or_number_stops_none(trial: Trial, odd: dict[str, str]) -> None:
     """It is logged and passed over, as others that make no sense."""
     endpoint = await trial.world.endpoint(URL)
     await trial.follow()
     await trial.decided("a")
-    await trial.redis.xadd(keyspace.LOG, {"o": "a", "n": 2, "t": "created", "at": at, "by": ""})
+    odd_one = await trial.redis.xadd(
+        keyspace.LOG, {"o": "a", "n": "2", "t": "created", "at": "1", "by": ""} | odd
+    )
     await trial.decided("b")
+    page = await OrderLog(trial.redis, timeout_seconds=SECONDS).read(LogPosition(log_id="0-0"), 100)
+    assert page is not None
+    assert odd_one not in [each.id for each in page.entries]
     await trial.follow()
     assert await trial.promised(endpoint) == ["a", "b"]
+
+
+async def test_a_position_that_no_log_can_have_has_the_records_read(trial: Trial) -> None:
+    """Redis refuses such an id, each time anew."""
+    endpoint = await trial.world.endpoint(URL)
+    await trial.follow()
+    await trial.decided("a")
+    await trial.set_position(LogPosition(log_id=f"{10**22}-0"))
+    await trial.follow()
+    assert await trial.promised(endpoint) == ["a"]

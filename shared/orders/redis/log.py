@@ -20,7 +20,10 @@ START: Final = "0-0"
 """Stands before the first entry."""
 CLOCK_MILLISECONDS: Final = 60_000
 """By how much an entry may be younger than its step: a script may have waited, a clock have been set back."""
-_ID: Final = re.compile(r"\d+-\d+")
+_ID: Final = re.compile(r"\d{1,19}-\d{1,19}")
+"""What Redis refuses as too large is no place, where a reader would wait for ever."""
+MOST_STEPS: Final = 2**31 - 1
+"""Of one order: a larger number is none, and has no place in the ledger."""
 _NO_LOG: Final = "no such key"
 
 log = get_logger(__name__)
@@ -212,7 +215,7 @@ def _entry(log_id: str, fields: Mapping[str, str]) -> LogEntry | None:
         return LogEntry(
             id=log_id,
             order_id=fields["o"],
-            n=int(fields["n"]),
+            n=_number(fields["n"]),
             type=fields["t"],
             at=int(fields["at"]),
             reason=fields.get("reason", ""),
@@ -221,3 +224,10 @@ def _entry(log_id: str, fields: Mapping[str, str]) -> LogEntry | None:
     except (KeyError, ValueError, OverflowError) as error:
         log.error("unreadable entry in the log of steps", entry=log_id, error=str(error))
         return None
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= MOST_STEPS:
+        raise ValueError("no number of a step")
+    return number
