@@ -13,7 +13,6 @@ from redis.exceptions import ResponseError
 
 from shared import keyspace
 from shared.logs import get_logger
-from shared.messages import event_time
 from shared.redis.client import Redis, store_deadline
 
 START: Final = "0-0"
@@ -24,6 +23,8 @@ _ID: Final = re.compile(r"\d{1,19}-\d{1,19}")
 """What Redis refuses as too large is no place, where a reader would wait for ever."""
 MOST_STEPS: Final = 2**31 - 1
 """Of one order: a larger number is none, and has no place in the ledger."""
+YEAR_10000: Final = 253_402_300_800_000_000
+"""In microseconds since the epoch: what is no time before it would stop its readers, each time anew."""
 _NO_LOG: Final = "no such key"
 
 log = get_logger(__name__)
@@ -211,23 +212,22 @@ def _end(info: Mapping[str, Any]) -> LogPosition:
 
 def _entry(log_id: str, fields: Mapping[str, str]) -> LogEntry | None:
     try:
-        event_time(int(fields["at"]))  # what is no time would stop its readers, each time anew
         return LogEntry(
             id=log_id,
             order_id=fields["o"],
-            n=_number(fields["n"]),
+            n=_number(fields["n"], 1, MOST_STEPS),
             type=fields["t"],
-            at=int(fields["at"]),
+            at=_number(fields["at"], 0, YEAR_10000 - 1),
             reason=fields.get("reason", ""),
             by=fields.get("by", ""),
         )
-    except (KeyError, ValueError, OverflowError) as error:
+    except (KeyError, ValueError) as error:
         log.error("unreadable entry in the log of steps", entry=log_id, error=str(error))
         return None
 
 
-def _number(text: str) -> int:
+def _number(text: str, least: int, most: int) -> int:
     number = int(text)
-    if not 0 < number <= MOST_STEPS:
-        raise ValueError("no number of a step")
+    if not least <= number <= most:
+        raise ValueError(f"{text[:40]} is too small or too large")
     return number
