@@ -28,7 +28,8 @@ from tests.harness.waiting import wait_until
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 BRIEF = Patience(quiet=4.0)
-MANY = 2_000
+MANY, PER_SECOND = 2_000, "150"
+"""So that orders flow for as long as several verdicts take, on a machine that is busy, too."""
 """Orders that take longer to place than a command to begin."""
 SKU = "cable"
 
@@ -97,7 +98,18 @@ async def test_the_command_is_exact_while_orders_flow(
     load = asyncio.create_task(
         orderctl(
             pipeline,
-            *("load", "--orders", str(MANY), "--sku", SKU, "--concurrency", "20", "--json"),
+            *(
+                "load",
+                "--orders",
+                str(MANY),
+                "--rate",
+                PER_SECOND,
+                "--sku",
+                SKU,
+                "--concurrency",
+                "20",
+                "--json",
+            ),
             *("--ledger", ledger, "--url", pipeline.gateway_url),
         )
     )
@@ -106,7 +118,7 @@ async def test_the_command_is_exact_while_orders_flow(
         verdicts.append(json.loads(await orderctl(pipeline, "verify", "--json")))
     await load
     assert all(verdict["passed"] for verdict in verdicts)
-    assert verdicts[0]["decisions"] < MANY
+    assert any(0 < verdict["decisions"] < MANY for verdict in verdicts)
     last = json.loads(await orderctl(pipeline, "verify", "--json", "--ledger", ledger))
     assert (last["orders"], last["created"], last["acknowledged"]) == (MANY, MANY, MANY)
     assert last["why"] == {}
