@@ -341,8 +341,9 @@ let choosing = Promise.resolve();
 async function listPreferences() {
   const asker = whose();
   if (me?.role !== "customer") return;
-  chosen = await ask("GET", preferences());
+  const found = await ask("GET", preferences());
   if (whose() !== asker) return;
+  chosen = found;
   showPreferences();
   byId("told").hidden = false;
 }

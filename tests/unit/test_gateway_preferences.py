@@ -31,7 +31,7 @@ async def test_preferences_are_shown_and_changed(served: Gateway, caller: Caller
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_another_customer_is_told_nothing(served: Gateway, method: str) -> None:
-    """And nobody is without a token: preferences are about accounts."""
+    """Without a token there is no answer: preferences are about accounts."""
     others = await served.send(method, PATH, NO_MAIL if method == "PUT" else b"", **bearer(BOB))
     assert others.status == 404
     assert (await served.send(method, PATH)).status == 401
